@@ -1,0 +1,25 @@
+// An addon is one source file:
+//
+//   #include "lazy_native/addon.h"
+//   LAZY_NATIVE_ADDON((lazy_native::DeviceFactory{&probeMyDevice, &createMyDevice}))
+//
+// compiled together with the layer (CMake: `lazy_native_add_addon(target sources...)` of packages/native/cmake). The
+// compile definition LAZY_NATIVE_VERSION carries the package version, which the loader compares with its own.
+#pragma once
+
+#include <napi.h>
+
+#include "lazy_native/device.h"
+
+namespace lazy_native {
+
+// Fills `exports` with version, target, probe() and create(options).
+Napi::Object initialise(Napi::Env env, Napi::Object exports, DeviceFactory factory);
+
+}  // namespace lazy_native
+
+#define LAZY_NATIVE_ADDON(factory)                                               \
+  static Napi::Object lazyNativeInit(Napi::Env env, Napi::Object exports) {      \
+    return lazy_native::initialise(env, exports, factory);                       \
+  }                                                                              \
+  NODE_API_MODULE(lazy_native, lazyNativeInit)

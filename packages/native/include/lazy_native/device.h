@@ -1,0 +1,122 @@
+// What a piece of hardware implements to become a backend. Everything else (tensors as JavaScript sees them, the queue,
+// the caching allocator, accounting, error mapping, promises) is the layer's.
+//
+// Two threads call a device:
+// - the *JavaScript thread* calls the const questions (describe, dtypes, savedBytes, workspaceBytes) and the memory
+//   functions (allocate, release, freeBytes, allocateHost, releaseHost);
+// - the *queue thread*, one per device, calls attach once, then upload, download, run and finish, one at a time and in
+//   the order in which JavaScript made the calls.
+// Memory functions may be called while the queue thread runs an op.
+//
+// Memory is reused in queue order: a buffer freed by JavaScript may be handed to the next op at once, while an earlier op
+// that reads it is still queued. A device that is asynchronous itself must therefore keep its work in order (one stream).
+// The layer calls `release` only when `finish` has returned after the buffer's last use.
+#pragma once
+
+#include <cstddef>
+#include <map>
+#include <memory>
+#include <string>
+#include <variant>
+#include <vector>
+
+#include "lazy_native/errors.h"
+#include "lazy_native/ops.h"
+
+namespace lazy_native {
+
+class Device {
+ public:
+  virtual ~Device() = default;
+
+  // For people: 'Intel Xeon, 2 threads, AVX-512'.
+  virtual std::string describe() const = 0;
+  // Element types that every op takes; always holds f32 and i32.
+  virtual std::vector<DType> dtypes() const = 0;
+
+  // ---- memory (JavaScript thread) ----
+  // At least `bytes` > 0 of device memory aligned to `alignment()`; throws OutOfMemory. Contents are undefined.
+  virtual void* allocate(std::size_t bytes) = 0;
+  virtual void release(void* memory, std::size_t bytes) noexcept = 0;
+  // Device memory that could still be allocated, as far as the device knows.
+  virtual std::size_t freeBytes() const = 0;
+  // Alignment that the device wants for every address it is given; a power of two.
+  virtual std::size_t alignment() const { return 64; }
+  // Host memory that uploads are staged in (pinned memory for a GPU).
+  virtual void* allocateHost(std::size_t bytes);
+  virtual void releaseHost(void* memory, std::size_t bytes) noexcept;
+
+  // ---- sizes (JavaScript thread) ----
+  // Bytes of what `Attention` keeps for `AttentionGrad` beside inputs and output (lse, u, ...).
+  virtual std::size_t savedBytes(const AttentionInputs& in) const = 0;
+  // Bytes of scratch that an op wants; the layer hands it to `run` and takes it back afterwards, in queue order. Override
+  // for ops that need some. Scratch that does not depend on the problem is better kept inside the device.
+  virtual std::size_t workspaceBytes(const Sum&) const { return 0; }
+  virtual std::size_t workspaceBytes(const SumSquares&) const { return 0; }
+  virtual std::size_t workspaceBytes(const Matmul&) const { return 0; }
+  virtual std::size_t workspaceBytes(const RmsNormGrad&) const { return 0; }
+  virtual std::size_t workspaceBytes(const Rope&) const { return 0; }
+  virtual std::size_t workspaceBytes(const Attention&) const { return 0; }
+  virtual std::size_t workspaceBytes(const AttentionGrad&) const { return 0; }
+  virtual std::size_t workspaceBytes(const AttentionWeights&) const { return 0; }
+  virtual std::size_t workspaceBytes(const ElasticSoftmaxGrad&) const { return 0; }
+  virtual std::size_t workspaceBytes(const EmbeddingGrad&) const { return 0; }
+  virtual std::size_t workspaceBytes(const CrossEntropy&) const { return 0; }
+  virtual std::size_t workspaceBytes(const CrossEntropyGrad&) const { return 0; }
+
+  // ---- work (queue thread) ----
+  // Called once before anything else on the queue thread (cudaSetDevice, thread names).
+  virtual void attach() {}
+  // `from` is memory of allocateHost and may be reused once this returns.
+  virtual void upload(void* to, const void* from, std::size_t bytes) = 0;
+  // `to` is any host memory; the data is there once this returns, after all work run before it.
+  virtual void download(void* to, const void* from, std::size_t bytes) = 0;
+  // Returns when all work run so far is done; throws what went wrong in it.
+  virtual void finish() {}
+
+  // Every op. A run may return before the work is done. Throws Unsupported or DeviceLost.
+  virtual void run(const Fill& op) = 0;
+  virtual void run(const Cast& op) = 0;
+  virtual void run(const CopyRows& op) = 0;
+  virtual void run(const Binary& op) = 0;
+  virtual void run(const Scale& op) = 0;
+  virtual void run(const Sum& op, void* workspace) = 0;
+  virtual void run(const Broadcast& op) = 0;
+  virtual void run(const SumSquares& op, void* workspace) = 0;
+  virtual void run(const Matmul& op, void* workspace) = 0;
+  virtual void run(const RmsNorm& op) = 0;
+  virtual void run(const RmsNormGrad& op, void* workspace) = 0;
+  virtual void run(const Rope& op, void* workspace) = 0;
+  virtual void run(const Attention& op, void* workspace) = 0;
+  virtual void run(const AttentionGrad& op, void* workspace) = 0;
+  virtual void run(const AttentionWeights& op, void* workspace) = 0;
+  virtual void run(const ElasticSoftmax& op) = 0;
+  virtual void run(const ElasticSoftmaxGrad& op, void* workspace) = 0;
+  virtual void run(const Swiglu& op) = 0;
+  virtual void run(const SwigluGrad& op) = 0;
+  virtual void run(const Embedding& op) = 0;
+  virtual void run(const EmbeddingGrad& op, void* workspace) = 0;
+  virtual void run(const CrossEntropy& op, void* workspace) = 0;
+  virtual void run(const CrossEntropyGrad& op, void* workspace) = 0;
+  virtual void run(const AdamW& op) = 0;
+};
+
+// Options of `provider.create`, already checked against the list of known names in TypeScript. `memoryLimit` (bytes) is
+// the layer's own and does not reach the device.
+using Options = std::map<std::string, std::variant<bool, double, std::string>>;
+
+// Answer of a probe; core's ProbeResult.
+struct Probe {
+  bool available = false;
+  std::string device;
+  std::string reason;
+  std::string fix;  // '' for none
+};
+
+// What an addon gives the layer: see addon.h.
+struct DeviceFactory {
+  Probe (*probe)();
+  std::unique_ptr<Device> (*create)(const Options& options);  // throws Unavailable
+};
+
+}  // namespace lazy_native
