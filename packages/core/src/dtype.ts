@@ -1,0 +1,78 @@
+/**
+ * Element types. `f32` and `i32` work on every backend; the others are capabilities that a backend declares.
+ * `f64` exists so that the reference backend can be an oracle in full double precision.
+ */
+export type DType = 'f32' | 'f64' | 'bf16' | 'f16' | 'i32';
+
+export type FloatDType = Exclude<DType, 'i32'>;
+
+/** What `Tensor.data()` resolves to: f32, bf16 and f16 arrive as Float32Array. */
+export type TensorData = Float32Array | Float64Array | Int32Array;
+
+export const DTYPES: readonly DType[] = ['f32', 'f64', 'bf16', 'f16', 'i32'];
+
+const BYTES: Record<DType, number> = { f32: 4, f64: 8, bf16: 2, f16: 2, i32: 4 };
+
+export function bytesPerElement(dtype: DType): number {
+  return BYTES[dtype];
+}
+
+/** The type in which bias, tau, statistics and losses are kept beside operands of `dtype`. */
+export function statisticsDType(dtype: DType): 'f32' | 'f64' {
+  return dtype === 'f64' ? 'f64' : 'f32';
+}
+
+const f32 = new Float32Array(1);
+const u32 = new Uint32Array(f32.buffer);
+
+/** Bit pattern of the bf16 nearest to `value` (round to nearest, ties to even). */
+export function toBF16Bits(value: number): number {
+  f32[0] = value;
+  const bits = u32[0];
+  if (Number.isNaN(value)) return (bits >>> 16) | 0x40;
+  return ((bits + 0x7fff + ((bits >>> 16) & 1)) >>> 16) & 0xffff;
+}
+
+export function fromBF16Bits(bits: number): number {
+  u32[0] = bits << 16;
+  return f32[0];
+}
+
+/** Bit pattern of the IEEE half nearest to `value` (round to nearest, ties to even). */
+export function toF16Bits(value: number): number {
+  f32[0] = value;
+  const bits = u32[0];
+  const sign = (bits >>> 16) & 0x8000;
+  const magnitude = bits & 0x7fffffff;
+  if (magnitude > 0x7f800000) return sign | 0x7e00;
+  if (magnitude >= 0x477ff000) return sign | 0x7c00;
+  if (magnitude < 0x38800000) {
+    // Subnormal: adding 0.5 lines the half's last place up with the float's, and the FPU does the rounding.
+    f32[0] = Math.abs(f32[0]) + 0.5;
+    return sign | (u32[0] - 0x3f000000);
+  }
+  return sign | ((magnitude + 0xfff + ((magnitude >>> 13) & 1) - 0x38000000) >>> 13);
+}
+
+export function fromF16Bits(bits: number): number {
+  const sign = bits & 0x8000 ? -1 : 1;
+  const exponent = (bits >>> 10) & 0x1f;
+  const fraction = bits & 0x3ff;
+  if (exponent === 0) return sign * fraction * 2 ** -24;
+  if (exponent === 31) return fraction === 0 ? sign * Number.POSITIVE_INFINITY : Number.NaN;
+  return sign * (1 + fraction / 1024) * 2 ** (exponent - 15);
+}
+
+/** `value` as it survives being stored in `dtype`. */
+export function roundTo(dtype: FloatDType, value: number): number {
+  switch (dtype) {
+    case 'f64':
+      return value;
+    case 'f32':
+      return Math.fround(value);
+    case 'bf16':
+      return fromBF16Bits(toBF16Bits(value));
+    case 'f16':
+      return fromF16Bits(toF16Bits(value));
+  }
+}

@@ -1,0 +1,90 @@
+/**
+ * Every error that the project throws on purpose. The message names the op and the argument, what was expected and
+ * what was found, and where it helps the fix; `code` is stable and meant for programs.
+ */
+export class LazyAttentionError extends Error {
+  readonly code: string;
+
+  constructor(code: string, message: string, options?: ErrorOptions) {
+    super(message, options);
+    this.name = new.target.name;
+    this.code = code;
+  }
+}
+
+/** A shape, an axis or a combination of shapes that the op cannot take. */
+export class ShapeError extends LazyAttentionError {
+  constructor(message: string) {
+    super('SHAPE', message);
+  }
+}
+
+/** An element type that the op does not take. */
+export class DTypeError extends LazyAttentionError {
+  constructor(message: string) {
+    super('DTYPE', message);
+  }
+}
+
+/** A number or option outside what the op allows: an index out of range, a negative learning rate, an unknown option. */
+export class ValueError extends LazyAttentionError {
+  constructor(message: string) {
+    super('VALUE', message);
+  }
+}
+
+/** Use of a tensor, a saved attention or a backend after its `dispose()`. */
+export class DisposedError extends LazyAttentionError {
+  constructor(message: string) {
+    super('DISPOSED', message);
+  }
+}
+
+/** A tensor of one backend given to an op of another. */
+export class BackendMismatchError extends LazyAttentionError {
+  constructor(message: string) {
+    super('BACKEND_MISMATCH', message);
+  }
+}
+
+/** The backend lacks a capability that was asked for, for instance an element type. */
+export class UnsupportedError extends LazyAttentionError {
+  constructor(message: string) {
+    super('UNSUPPORTED', message);
+  }
+}
+
+/** A backend that was named cannot run here. The message says what was looked for, what was found and the fix. */
+export class BackendUnavailableError extends LazyAttentionError {
+  readonly backend: string;
+  readonly reason: string;
+  readonly fix: string | undefined;
+
+  constructor(backend: string, reason: string, fix?: string, options?: ErrorOptions) {
+    super(
+      'BACKEND_UNAVAILABLE',
+      `backend '${backend}' is not available: ${reason}${fix === undefined ? '' : `\n  fix: ${fix}`}`,
+      options,
+    );
+    this.backend = backend;
+    this.reason = reason;
+    this.fix = fix;
+  }
+}
+
+/** Device memory could not be had. The backend stays usable. All sizes in bytes. */
+export class OutOfMemoryError extends LazyAttentionError {
+  readonly requestedBytes: number;
+
+  constructor(message: string, requestedBytes: number) {
+    super('OUT_OF_MEMORY', message);
+    this.requestedBytes = requestedBytes;
+  }
+}
+
+/** The device stopped working (driver reset, lost adapter, illegal access). Tensors of this backend are gone. */
+export class DeviceLostError extends LazyAttentionError {
+  constructor(message: string, options?: ErrorOptions) {
+    super('DEVICE_LOST', message, options);
+  }
+}

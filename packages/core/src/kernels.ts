@@ -1,0 +1,256 @@
+import type { DType, TensorData } from './dtype.ts';
+
+/**
+ * The contract between core and a backend.
+ *
+ * Core has validated everything before a kernel is called: shapes, element types, index ranges, ownership. A kernel
+ * therefore checks nothing of that again, and all backends give the same error for the same mistake. What a kernel may
+ * throw is `OutOfMemoryError`, `DeviceLostError` and `UnsupportedError`.
+ *
+ * - Tensors are dense and row-major. `B` is the backend's own handle for a piece of device memory.
+ * - A kernel returns new buffers, which core owns and gives back through `free`; it never keeps or frees its arguments
+ *   beyond the work that it has queued. Only `copyInto`, `matmul` with `accumulate` and `adamw` write into an argument.
+ * - A call may return before the work is done. Results must be as if calls ran in order; `read` waits for its tensor.
+ *   An error that surfaces late rejects `read` or `synchronize`.
+ * - Statistics (bias, tau, losses, norms, their gradients) are f32 whatever the operands' type, and f64 beside f64.
+ * - Every kernel repeats bit for bit on the same device: no floating-point atomics, fixed summation order.
+ */
+export interface Kernels<B extends object = object, S extends SavedState = SavedState> {
+  /** Short name, as in `createBackend(name)`. */
+  readonly name: string;
+  /** What it runs on, for people: 'Intel Xeon, 2 threads, AVX-512'. */
+  readonly device: string;
+  /** Element types that every op takes; always holds 'f32' and 'i32'. */
+  readonly dtypes: ReadonlySet<DType>;
+
+  /** Copies host data to the device before it returns. Element count is the product of `shape`. */
+  upload(data: TensorData, shape: readonly number[], dtype: DType): B;
+  full(shape: readonly number[], value: number, dtype: DType): B;
+  /** f32, bf16 and f16 come back as Float32Array, f64 as Float64Array, i32 as Int32Array. The caller owns the array. */
+  read(x: KernelTensor<B>): Promise<TensorData>;
+  free(buffer: B): void;
+  freeSaved(saved: S): void;
+  /** Resolves when all work queued so far is done; rejects with the first error of that work. */
+  synchronize(): Promise<void>;
+  /** Releases the device. Buffers still alive go with it. */
+  dispose(): Promise<void>;
+
+  /** Between floating types; to nearest, ties to even. */
+  cast(x: KernelTensor<B>, dtype: DType): B;
+  /** Rows of a [outer, length, inner] view: out[o, j, i] = x[o, start + j, i], j < count. All dtypes. */
+  slice(x: KernelTensor<B>, view: SliceView): B;
+  /** In place: target[o, start + j, i] = source[o, j, i], with the view over `target`. All dtypes. */
+  copyInto(target: KernelTensor<B>, source: KernelTensor<B>, view: SliceView): void;
+
+  add(a: KernelTensor<B>, b: KernelTensor<B>): B;
+  mul(a: KernelTensor<B>, b: KernelTensor<B>): B;
+  scale(x: KernelTensor<B>, factor: number): B;
+  /** Sum of all elements, shape [], statistics type. */
+  sum(x: KernelTensor<B>): B;
+  /** `dy` (shape [], statistics type) repeated over `shape` in `dtype`. */
+  sumGrad(dy: KernelTensor<B>, shape: readonly number[], dtype: DType): B;
+  /** sum over all elements of all tensors of x^2, shape [], statistics type of the first. */
+  sumSquares(tensors: readonly KernelTensor<B>[]): B;
+
+  /**
+   * out[b] = op(a[b]) . op(b[b]), op(a) is [m, k], op(b) is [k, n]. Stored: a is [batch, m, k], or [batch, k, m] when
+   * transposeA; b is [batch, k, n], or [batch, n, k] when transposeB. With `accumulate` (shape [batch, m, n], the
+   * operands' type) the product is added to it in place and the same buffer is returned. Sums in f32 or better.
+   */
+  matmul(a: KernelTensor<B>, b: KernelTensor<B>, problem: MatmulProblem, accumulate: KernelTensor<B> | null): B;
+
+  /** x is [rows, width]: y = x / sqrt(mean(x^2) + epsilon) * weight. */
+  rmsNorm(x: KernelTensor<B>, weight: KernelTensor<B>, epsilon: number): B;
+  /** dx like x, dweight like weight. */
+  rmsNormGrad(dy: KernelTensor<B>, x: KernelTensor<B>, weight: KernelTensor<B>, epsilon: number): { dx: B; dweight: B };
+
+  /**
+   * SPEC.md "RoPE". x is [B, L, H, D]; row r has position offset + r; angle = position * base^(-2d/D). With `inverse`
+   * the rotation is by the negative angle, which is the gradient. Angles must be good to f32 at position 10^6.
+   */
+  rope(x: KernelTensor<B>, rotation: Rotation): B;
+
+  /**
+   * SPEC.md "Forward". Output is [B, L, H, D] in q's type. With `save` false nothing is kept for the backward pass and
+   * `saved` is null.
+   */
+  attention(inputs: AttentionInputs<B>, save: boolean): { output: B; saved: S | null };
+  /**
+   * SPEC.md "Backward". `output` and `saved` are what `attention` returned for `inputs`; `saved` stays valid until
+   * `freeSaved`. dbias is [H, W] and dtau [H] in the statistics type; null where the input was null.
+   */
+  attentionGrad(
+    dOutput: KernelTensor<B>,
+    inputs: AttentionInputs<B>,
+    output: KernelTensor<B>,
+    saved: S,
+  ): { dq: B; dk: B; dv: B; dbias: B | null; dtau: B | null };
+  /** w of SPEC.md "Forward", [B, H, L, S] in the statistics type, 0 where a key is not attended. `v` is not used. */
+  attentionWeights(inputs: Omit<AttentionInputs<B>, 'v'>): B;
+
+  /** w from given scores s [B, H, L, S] (scale and bias already in them), in the scores' type. */
+  elasticSoftmax(inputs: ElasticSoftmaxInputs<B>): B;
+  /** dscores like scores (0 where a key is not attended); dtau [H], null where tau was null. */
+  elasticSoftmaxGrad(dWeights: KernelTensor<B>, inputs: ElasticSoftmaxInputs<B>): { dscores: B; dtau: B | null };
+
+  /** gate * sigmoid(gate) * up. */
+  swiglu(gate: KernelTensor<B>, up: KernelTensor<B>): B;
+  swigluGrad(dy: KernelTensor<B>, gate: KernelTensor<B>, up: KernelTensor<B>): { dgate: B; dup: B };
+
+  /** Rows of weight [V, C] at ids [...] (i32, all in [0, V)): [..., C]. */
+  embedding(weight: KernelTensor<B>, ids: KernelTensor<B>): B;
+  /** dweight [vocabulary, C]: rows of dy [..., C] summed by id, in the order of the ids. */
+  embeddingGrad(dy: KernelTensor<B>, ids: KernelTensor<B>, vocabulary: number): B;
+
+  /**
+   * logits [N, V], targets [N] i32. loss (shape [], statistics type) is the mean over the `count` rows whose target is
+   * not `ignoreIndex` of lse(row) - row[target]; lse [N] (statistics type) is kept for the gradient.
+   */
+  crossEntropy(logits: KernelTensor<B>, targets: KernelTensor<B>, options: CrossEntropyProblem): { loss: B; lse: B };
+  /** dlogits [N, V] in the logits' type: dloss / count * (exp(logits - lse) - onehot); 0 in ignored rows. */
+  crossEntropyGrad(
+    dLoss: KernelTensor<B>,
+    logits: KernelTensor<B>,
+    targets: KernelTensor<B>,
+    lse: KernelTensor<B>,
+    options: CrossEntropyProblem,
+  ): B;
+
+  /**
+   * In place on param, m and v of each update (all f32, or all f64), PyTorch's AdamW with decoupled decay:
+   *   g = grad * min(1, maxNorm / (sqrt(normSquared) + 1e-6))     (g = grad without clip)
+   *   param -= learningRate * weightDecay * param
+   *   m = beta1 m + (1 - beta1) g;   v = beta2 v + (1 - beta2) g^2
+   *   param -= learningRate / correction1 * m / (sqrt(v / correction2) + epsilon)
+   * The corrections 1 - beta^step are computed in double by core.
+   */
+  adamw(updates: readonly AdamWUpdate<B>[], problem: AdamWProblem<B>): void;
+}
+
+export interface KernelTensor<B extends object = object> {
+  readonly buffer: B;
+  readonly shape: readonly number[];
+  readonly dtype: DType;
+}
+
+/** What a backend keeps from `attention` for `attentionGrad`, beside the inputs and the output, which core keeps. */
+export interface SavedState {
+  /** Device bytes held, for accounting. */
+  readonly bytes: number;
+}
+
+/** The tensor seen as [outer, length, inner] around one axis, and the `count` entries of that axis from `start`. */
+export interface SliceView {
+  readonly outer: number;
+  readonly length: number;
+  readonly inner: number;
+  readonly start: number;
+  readonly count: number;
+}
+
+export interface MatmulProblem {
+  readonly batch: number;
+  readonly m: number;
+  readonly n: number;
+  readonly k: number;
+  readonly transposeA: boolean;
+  readonly transposeB: boolean;
+}
+
+export interface Rotation {
+  readonly base: number;
+  readonly offset: number;
+  readonly inverse: boolean;
+}
+
+/** Sizes of an attention problem in the letters of SPEC.md. */
+export interface AttentionSizes {
+  /** B */
+  readonly batch: number;
+  /** L */
+  readonly queryLength: number;
+  /** S: keys in use. Query row r has absolute position r + S - L. */
+  readonly keyLength: number;
+  /** Rows that k and v have room for, S or more: k is [B, keyCapacity, Hkv, D]. More only when nothing is saved. */
+  readonly keyCapacity: number;
+  /** H */
+  readonly heads: number;
+  /** Hkv, divides H; query head h reads key/value head floor(h / (H / Hkv)). */
+  readonly kvHeads: number;
+  /** D: a multiple of 4, at most 256 */
+  readonly headDim: number;
+  /** W: width of the bias table, 0 without bias. May exceed S. */
+  readonly window: number;
+}
+
+export interface AttentionInputs<B extends object = object> {
+  readonly sizes: AttentionSizes;
+  readonly scale: number;
+  /** [B, L, H, D] */
+  readonly q: KernelTensor<B>;
+  /** [B, keyCapacity, Hkv, D] */
+  readonly k: KernelTensor<B>;
+  /** [B, keyCapacity, Hkv, D] */
+  readonly v: KernelTensor<B>;
+  /** [H, W] in the statistics type */
+  readonly bias: KernelTensor<B> | null;
+  /** [H] in the statistics type; null is plain softmax */
+  readonly tau: KernelTensor<B> | null;
+  /** [B, L] i32, 0 <= starts[b, r] <= r + S - L, not decreasing along r */
+  readonly starts: KernelTensor<B> | null;
+}
+
+export interface ElasticSoftmaxInputs<B extends object = object> {
+  /** [B, H, L, S]; row r attends keys starts..r + S - L */
+  readonly scores: KernelTensor<B>;
+  readonly tau: KernelTensor<B> | null;
+  readonly starts: KernelTensor<B> | null;
+}
+
+export interface CrossEntropyProblem {
+  readonly ignoreIndex: number;
+  /** Rows whose target is not ignoreIndex; at least 1. */
+  readonly count: number;
+}
+
+export interface AdamWUpdate<B extends object = object> {
+  readonly param: KernelTensor<B>;
+  readonly grad: KernelTensor<B>;
+  readonly m: KernelTensor<B>;
+  readonly v: KernelTensor<B>;
+  readonly weightDecay: number;
+}
+
+export interface AdamWProblem<B extends object = object> {
+  readonly learningRate: number;
+  readonly beta1: number;
+  readonly beta2: number;
+  readonly epsilon: number;
+  readonly correction1: number;
+  readonly correction2: number;
+  /** Clip by the global norm whose square is the scalar `normSquared`; null leaves gradients as they are. */
+  readonly clip: { readonly normSquared: KernelTensor<B>; readonly maxNorm: number } | null;
+}
+
+/** Answer of a backend that was asked whether it can run here. */
+export interface ProbeResult {
+  readonly available: boolean;
+  /** What it would run on; '' when nothing was found. */
+  readonly device: string;
+  /** Why it can or cannot run, in a sentence. */
+  readonly reason: string;
+  /** The command or step that would make it work, where there is one. */
+  readonly fix?: string;
+  /** True for a GPU interface that runs on the CPU (llvmpipe, SwiftShader): `auto` ranks it below the native CPU. */
+  readonly software?: boolean;
+}
+
+/**
+ * What a backend package exports under the name `provider`. `probe` never throws. `create` throws
+ * `BackendUnavailableError` when it cannot run and `ValueError` for an option that it does not know.
+ */
+export interface BackendProvider {
+  readonly name: string;
+  probe(): Promise<ProbeResult>;
+  create(options: Readonly<Record<string, unknown>>): Promise<Kernels>;
+}

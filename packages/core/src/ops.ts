@@ -1,0 +1,195 @@
+import type { DType, TensorData } from './dtype.ts';
+import type { Shape } from './shape.ts';
+import type { Tensor } from './tensor.ts';
+
+/**
+ * The differentiable ops and the few that move data. `Backend` implements them; so does the recording decorator of
+ * @lazy-attention/nn, which is why a model takes `ops` and runs on either.
+ *
+ * Common to all: tensors belong to this backend and are alive (`BackendMismatchError`, `DisposedError`); floating
+ * operands of one op have one type (`DTypeError`); wrong shapes are `ShapeError`, wrong numbers and unknown options
+ * `ValueError`. "Statistics type" is f32, or f64 beside f64 operands.
+ */
+export interface Ops {
+  /** The same elements in another shape, without a copy. */
+  reshape(x: Tensor, shape: Shape): Tensor;
+  /** Between floating types, to nearest. */
+  cast(x: Tensor, dtype: DType): Tensor;
+  /** Entries start..end-1 along `axis` (negative counts from the last). */
+  slice(x: Tensor, axis: number, start: number, end: number): Tensor;
+  /** Same shape. */
+  add(a: Tensor, b: Tensor): Tensor;
+  /** Same shape, element by element. */
+  mul(a: Tensor, b: Tensor): Tensor;
+  scale(x: Tensor, factor: number): Tensor;
+  /** Sum of all elements, shape [], statistics type. */
+  sum(x: Tensor): Tensor;
+  /**
+   * a [..., M, K] times b [..., K, N]; with `transposeA` a is stored [..., K, M], with `transposeB` b is [..., N, K].
+   * Leading sizes are equal, or b has none and serves all of a (a linear layer: `matmul(x, w, { transposeB: true })`).
+   */
+  matmul(a: Tensor, b: Tensor, options?: MatmulOptions): Tensor;
+  /** x [..., C] / sqrt(mean(x^2) + epsilon) * weight [C]. epsilon defaults to 1e-6. */
+  rmsNorm(x: Tensor, weight: Tensor, options?: RmsNormOptions): Tensor;
+  /** SPEC.md "RoPE" on x [B, L, H, D]; row r has position offset + r. */
+  rope(x: Tensor, options?: RopeOptions): Tensor;
+  /**
+   * Lazy attention, SPEC.md "Forward". q [B, L, H, D], k and v [B, S, Hkv, D]; H a multiple of Hkv, D a multiple of 4
+   * up to 256, L <= S. Without tau it is softmax attention; with a fixed bias, ALiBi. See `AttentionOptions`.
+   */
+  attention(q: Tensor, k: Tensor, v: Tensor, options?: AttentionOptions): AttentionResult;
+  /** The dense w of given scores [B, H, L, S], SPEC.md "Forward"; row r attends keys starts..r + S - L. */
+  elasticSoftmax(scores: Tensor, options?: ElasticSoftmaxOptions): Tensor;
+  /** gate * sigmoid(gate) * up, same shape. */
+  swiglu(gate: Tensor, up: Tensor): Tensor;
+  /** Rows of weight [V, C] at ids (i32, any shape, all in [0, V)): [...ids.shape, C]. */
+  embedding(weight: Tensor, ids: Tensor): Tensor;
+  /**
+   * Mean over the targets that are not `ignoreIndex` of -log softmax(logits)[target], in nats; shape [], statistics
+   * type. logits [..., V]; targets i32 with the leading shape, in [0, V) or ignoreIndex; at least one counts.
+   */
+  crossEntropy(logits: Tensor, targets: Tensor, options?: CrossEntropyOptions): CrossEntropyResult;
+}
+
+/** The gradients: each takes the gradient of the op's output first, then what the op took, and returns one per input. */
+export interface GradOps {
+  castGrad(dy: Tensor, dtype: DType): Tensor;
+  /** `shape` is the shape of the sliced tensor. */
+  sliceGrad(dy: Tensor, shape: Shape, axis: number, start: number): Tensor;
+  addGrad(dy: Tensor): { da: Tensor; db: Tensor };
+  mulGrad(dy: Tensor, a: Tensor, b: Tensor): { da: Tensor; db: Tensor };
+  scaleGrad(dy: Tensor, factor: number): Tensor;
+  /** dy has shape []; the result has `shape`. */
+  sumGrad(dy: Tensor, shape: Shape, dtype?: DType): Tensor;
+  matmulGrad(dy: Tensor, a: Tensor, b: Tensor, options?: Omit<MatmulOptions, 'accumulate'>): { da: Tensor; db: Tensor };
+  rmsNormGrad(dy: Tensor, x: Tensor, weight: Tensor, options?: RmsNormOptions): { dx: Tensor; dweight: Tensor };
+  ropeGrad(dy: Tensor, options?: RopeOptions): Tensor;
+  /** SPEC.md "Backward". dbias and dtau are there when bias and tau were. `saved` can be used more than once. */
+  attentionGrad(dOutput: Tensor, saved: SavedAttention): AttentionGradResult;
+  elasticSoftmaxGrad(
+    dWeights: Tensor,
+    scores: Tensor,
+    options?: ElasticSoftmaxOptions,
+  ): { dscores: Tensor; dtau: Tensor | undefined };
+  swigluGrad(dy: Tensor, gate: Tensor, up: Tensor): { dgate: Tensor; dup: Tensor };
+  /** `vocabulary` is V of the weight. */
+  embeddingGrad(dy: Tensor, ids: Tensor, vocabulary: number): Tensor;
+  /** dLoss has shape []; `lse` is what `crossEntropy` returned. */
+  crossEntropyGrad(dLoss: Tensor, logits: Tensor, targets: Tensor, lse: Tensor, options?: CrossEntropyOptions): Tensor;
+}
+
+/** What makes, moves and updates tensors; nothing here is differentiated. */
+export interface StorageOps {
+  /**
+   * Copies host data to the device. The type defaults to i32 for Int32Array, f64 for Float64Array, else f32; numbers
+   * are rounded to the type. i32 takes integers only.
+   */
+  tensor(data: TensorData | readonly number[], shape: Shape, dtype?: DType): Tensor;
+  zeros(shape: Shape, dtype?: DType): Tensor;
+  full(shape: Shape, value: number, dtype?: DType): Tensor;
+  /** In place: target[..., offset + j, ...] = source[..., j, ...] along `axis`; the other sizes and types agree. */
+  copyInto(target: Tensor, source: Tensor, axis: number, offset: number): void;
+  /** w of SPEC.md "Forward" as [B, H, L, S] in the statistics type: for looking, not for speed. */
+  attentionWeights(q: Tensor, k: Tensor, options?: Omit<AttentionOptions, 'save'>): Tensor;
+  /** Sum over all tensors and elements of x^2, shape [], statistics type: the square of a global norm. */
+  sumSquares(tensors: readonly Tensor[]): Tensor;
+  /** One fused optimiser step over all updates, in place on param, m and v. See `AdamWOptions`. */
+  adamw(updates: readonly AdamWTensors[], options: AdamWOptions): void;
+}
+
+export interface MatmulOptions {
+  readonly transposeA?: boolean;
+  readonly transposeB?: boolean;
+  /** Adds the product to this tensor in place and returns it. */
+  readonly accumulate?: Tensor;
+}
+
+export interface RmsNormOptions {
+  readonly epsilon?: number;
+}
+
+export interface RopeOptions {
+  /** Default 10000. */
+  readonly base?: number;
+  /** Position of row 0, default 0. */
+  readonly offset?: number;
+}
+
+export interface AttentionOptions {
+  /** [H, W] added to the score at relative distance d < W; statistics type. */
+  readonly bias?: Tensor | undefined;
+  /** [H] offset of Elastic-Softmax; statistics type. Left out: plain softmax. */
+  readonly tau?: Tensor | undefined;
+  /** [B, L] i32: first key that row r attends; 0 <= starts <= r + S - L and not decreasing along r. Default 0. */
+  readonly starts?: Tensor | undefined;
+  /** Default 1 / sqrt(D). */
+  readonly scale?: number | undefined;
+  /**
+   * S, when k and v are caches with room for more keys: only the first `keyLength` are read. A cache longer than
+   * that cannot be differentiated, so it goes with `save: false`. Default: all.
+   */
+  readonly keyLength?: number | undefined;
+  /** Keep what `attentionGrad` needs. False is cheaper, for inference. Default true. */
+  readonly save?: boolean | undefined;
+}
+
+export interface ElasticSoftmaxOptions {
+  readonly tau?: Tensor | undefined;
+  readonly starts?: Tensor | undefined;
+}
+
+export interface CrossEntropyOptions {
+  /** Targets of this value do not count. Default -100. */
+  readonly ignoreIndex?: number;
+}
+
+export interface AttentionResult {
+  /** [B, L, H, D] in q's type. */
+  readonly output: Tensor;
+  /** For `attentionGrad`; dispose it when done. With `save: false` it is empty and cannot be used. */
+  readonly saved: SavedAttention;
+}
+
+export interface AttentionGradResult {
+  readonly dq: Tensor;
+  readonly dk: Tensor;
+  readonly dv: Tensor;
+  readonly dbias: Tensor | undefined;
+  readonly dtau: Tensor | undefined;
+}
+
+/** Opaque: the inputs, the output and what the backend kept. Holds their memory until disposed. */
+export interface SavedAttention {
+  readonly disposed: boolean;
+  dispose(): void;
+  [Symbol.dispose](): void;
+}
+
+export interface CrossEntropyResult {
+  readonly loss: Tensor;
+  /** log sum exp of each row, for `crossEntropyGrad`. */
+  readonly lse: Tensor;
+}
+
+export interface AdamWTensors {
+  readonly param: Tensor;
+  readonly grad: Tensor;
+  readonly m: Tensor;
+  readonly v: Tensor;
+  /** Decoupled decay of this parameter; default 0. */
+  readonly weightDecay?: number;
+}
+
+export interface AdamWOptions {
+  readonly learningRate: number;
+  /** 1 for the first step. */
+  readonly step: number;
+  /** Default 0.9. */
+  readonly beta1?: number;
+  /** Default 0.95. */
+  readonly beta2?: number;
+  /** Default 1e-8. */
+  readonly epsilon?: number;
+  /** Scales gradients down so that their global norm, the root of `normSquared` ([]), is at most `maxNorm`. */
+  readonly clip?: { readonly normSquared: Tensor; readonly maxNorm: number };
+}
