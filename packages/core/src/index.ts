@@ -1,4 +1,4 @@
-export { Backend, type MemoryInfo } from './backend.ts';
+export { Backend } from './backend.ts';
 export * from './dtype.ts';
 export * from './errors.ts';
 export type * from './kernels.ts';
@@ -6,4 +6,5 @@ export type * from './ops.ts';
 export { CANDIDATES, type Candidate } from './registry/candidates.ts';
 export { type BackendReport, createBackend, probeBackends, registerBackend } from './registry/registry.ts';
 export { checkOptions, elementCount, formatShape, type Shape } from './shape.ts';
+export type { MemoryInfo } from './store.ts';
 export { Tensor } from './tensor.ts';

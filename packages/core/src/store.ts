@@ -1,0 +1,236 @@
+import { Arena } from './arena.ts';
+import type { Backend } from './backend.ts';
+import { checkDType, checkFloat, checkOwned, checkSameDType } from './checks.ts';
+import { bytesPerElement, type DType, type TensorData } from './dtype.ts';
+import { DisposedError, DTypeError, ShapeError, ValueError } from './errors.ts';
+import type { Kernels, KernelTensor } from './kernels.ts';
+import { copyIndices, planSlice, replaceAxis, resolveAxis, sliceIndices } from './plan/slice.ts';
+import { checkInteger, checkShape, describe, elementCount, formatShape, type Shape, sameShape } from './shape.ts';
+import { type Storage, Tensor } from './tensor.ts';
+
+/** Live tensors (views count) and device bytes that they and saved attentions hold. */
+export interface MemoryInfo {
+  readonly tensors: number;
+  readonly bytes: number;
+  readonly peakBytes: number;
+}
+
+/** The half of a backend that owns tensors: makes them, moves their data, counts them and gives them back. */
+export abstract class TensorStore {
+  protected readonly kernels: Kernels;
+  protected readonly arena: Arena;
+  #disposed = false;
+
+  constructor(kernels: Kernels) {
+    this.kernels = kernels;
+    this.arena = new Arena(kernels);
+  }
+
+  protected abstract readonly self: Backend;
+
+  get name(): string {
+    return this.kernels.name;
+  }
+
+  /** What it runs on, for people. */
+  get device(): string {
+    return this.kernels.device;
+  }
+
+  /** Element types that tensors of this backend may have; f32 and i32 are always there. */
+  get dtypes(): ReadonlySet<DType> {
+    return this.kernels.dtypes;
+  }
+
+  memory(): MemoryInfo {
+    return this.arena.memory();
+  }
+
+  /** Waits for all work launched so far. Rejects with the first error of that work. */
+  async synchronize(): Promise<void> {
+    this.checkAlive('synchronize');
+    await this.kernels.synchronize();
+  }
+
+  /** Releases the device and all that is still alive on it. Doing so twice is allowed. */
+  async dispose(): Promise<void> {
+    if (this.#disposed) return;
+    this.#disposed = true;
+    this.arena.close();
+    await this.kernels.dispose();
+  }
+
+  /**
+   * Runs `fn` and disposes every tensor and saved attention made inside but for those that it returns, alone or inside
+   * arrays, plain objects, Maps and Sets. Scopes nest. `fn` must be synchronous: launching is; only `data()` waits.
+   */
+  scope<T>(fn: () => T): T {
+    this.checkAlive('scope');
+    return this.arena.scope(fn);
+  }
+
+  tensor(data: TensorData | readonly number[], shape: Shape, dtype: DType = defaultDType(data)): Tensor {
+    this.checkAlive('tensor');
+    checkDType(this, 'tensor', dtype);
+    checkShape('tensor', shape);
+    if (data.length !== elementCount(shape)) {
+      throw new ShapeError(
+        `tensor: data has ${data.length} elements; shape ${formatShape(shape)} needs ${elementCount(shape)}`,
+      );
+    }
+    const host = toHost(data, dtype);
+    const indices = host instanceof Int32Array ? host.slice() : null;
+    return this.wrap(this.kernels.upload(host, shape, dtype), shape, dtype, indices);
+  }
+
+  zeros(shape: Shape, dtype: DType = 'f32'): Tensor {
+    return this.full(shape, 0, dtype);
+  }
+
+  full(shape: Shape, value: number, dtype: DType = 'f32'): Tensor {
+    this.checkAlive('full');
+    checkDType(this, 'full', dtype);
+    checkShape('full', shape);
+    if (typeof value !== 'number') throw new ValueError(`full: value is ${describe(value)}; expected a number`);
+    if (dtype === 'i32') checkInteger('full', 'value', value, -(2 ** 31), 2 ** 31 - 1);
+    const indices = dtype === 'i32' ? new Int32Array(elementCount(shape)).fill(value) : null;
+    return this.wrap(this.kernels.full(shape, value, dtype), shape, dtype, indices);
+  }
+
+  reshape(x: Tensor, shape: Shape): Tensor {
+    checkOwned(this, 'reshape', { x });
+    checkShape('reshape', shape);
+    if (elementCount(shape) !== x.size) {
+      throw new ShapeError(
+        `reshape: x has shape ${formatShape(x.shape)} (${x.size} elements); ${formatShape(shape)} has ${elementCount(shape)}`,
+      );
+    }
+    return this.view(x.storage, shape, x.dtype);
+  }
+
+  cast(x: Tensor, dtype: DType): Tensor {
+    checkOwned(this, 'cast', { x });
+    checkDType(this, 'cast', dtype);
+    if (x.dtype === 'i32' || dtype === 'i32') {
+      throw new DTypeError(`cast: from ${x.dtype} to ${dtype}; expected floating types`);
+    }
+    if (x.dtype === dtype) return this.view(x.storage, x.shape, dtype);
+    return this.wrap(this.kernels.cast(kernelTensor(x), dtype), x.shape, dtype);
+  }
+
+  castGrad(dy: Tensor, dtype: DType): Tensor {
+    return this.cast(dy, dtype);
+  }
+
+  slice(x: Tensor, axis: number, start: number, end: number): Tensor {
+    checkOwned(this, 'slice', { x });
+    const resolved = resolveAxis('slice', x.shape, axis);
+    const view = planSlice('slice', x.shape, resolved, start, end - start);
+    const shape = replaceAxis(x.shape, resolved, view.count);
+    const indices = x.storage.indices === null ? null : sliceIndices(x.storage.indices, view);
+    return this.wrap(this.kernels.slice(kernelTensor(x), view), shape, x.dtype, indices);
+  }
+
+  sliceGrad(dy: Tensor, shape: Shape, axis: number, start: number): Tensor {
+    checkFloat(this, 'sliceGrad', { dy });
+    const dx = this.zeros(shape, dy.dtype);
+    try {
+      this.#copyInto('sliceGrad', dx, dy, axis, start);
+    } catch (error) {
+      dx.dispose();
+      throw error;
+    }
+    return dx;
+  }
+
+  copyInto(target: Tensor, source: Tensor, axis: number, offset: number): void {
+    checkOwned(this, 'copyInto', { target, source });
+    this.#copyInto('copyInto', target, source, axis, offset);
+  }
+
+  #copyInto(op: string, target: Tensor, source: Tensor, axis: number, offset: number): void {
+    checkSameDType(op, { target, source });
+    if (target.storage === source.storage)
+      throw new ValueError(`${op}: source and target share memory; copy source first`);
+    const resolved = resolveAxis(op, target.shape, axis);
+    const count = source.shape[resolved];
+    if (!sameShape(replaceAxis(target.shape, resolved, count), source.shape)) {
+      throw new ShapeError(
+        `${op}: source has shape ${formatShape(source.shape)}; expected that of target, ${formatShape(target.shape)}, on all axes but ${resolved}`,
+      );
+    }
+    const view = planSlice(op, target.shape, resolved, offset, count);
+    this.kernels.copyInto(kernelTensor(target), kernelTensor(source), view);
+    if (target.storage.indices !== null && source.storage.indices !== null) {
+      copyIndices(target.storage.indices, source.storage.indices, view);
+    }
+  }
+
+  /**
+   * For backend packages that share memory with another library: makes a tensor of a buffer that these kernels know.
+   * The tensor owns it from now on. Not for i32, whose values core must know.
+   */
+  adopt(buffer: object, shape: Shape, dtype: DType): Tensor {
+    this.checkAlive('adopt');
+    checkDType(this, 'adopt', dtype);
+    checkShape('adopt', shape);
+    if (dtype === 'i32') throw new DTypeError('adopt: dtype is i32; index tensors are made with backend.tensor');
+    return this.wrap(buffer, shape, dtype);
+  }
+
+  /** The backend's own handle behind a tensor, valid until the tensor is disposed. For backend packages. */
+  bufferOf(x: Tensor): object {
+    checkOwned(this, 'bufferOf', { tensor: x });
+    return x.storage.buffer;
+  }
+
+  /** @internal Called by `Tensor.data`. */
+  async read(x: Tensor): Promise<TensorData> {
+    checkOwned(this, 'data', { tensor: x });
+    return this.kernels.read(kernelTensor(x));
+  }
+
+  /** @internal Called once by `Tensor.dispose`. */
+  release(x: Tensor): void {
+    this.arena.forget(x);
+    this.arena.release(x.storage);
+  }
+
+  /** Takes over a buffer that a kernel returned. */
+  protected wrap(buffer: object, shape: Shape, dtype: DType, indices: Int32Array | null = null): Tensor {
+    const bytes = elementCount(shape) * bytesPerElement(dtype);
+    return this.view(this.arena.hold({ buffer, bytes, references: 0, indices }), shape, dtype);
+  }
+
+  protected view(storage: Storage, shape: Shape, dtype: DType): Tensor {
+    storage.references++;
+    const tensor = new Tensor(this.self, storage, shape, dtype);
+    this.arena.register(tensor);
+    return tensor;
+  }
+
+  /** @internal */
+  checkAlive(op: string): void {
+    if (this.#disposed) throw new DisposedError(`${op}: backend '${this.name}' has been disposed`);
+  }
+}
+
+export function kernelTensor(x: Tensor): KernelTensor {
+  return { buffer: x.storage.buffer, shape: x.shape, dtype: x.dtype };
+}
+
+function defaultDType(data: TensorData | readonly number[]): DType {
+  if (data instanceof Int32Array) return 'i32';
+  return data instanceof Float64Array ? 'f64' : 'f32';
+}
+
+/** Host data in the array type that `Kernels.upload` takes for `dtype`. */
+function toHost(data: TensorData | readonly number[], dtype: DType): TensorData {
+  if (dtype === 'i32') {
+    if (data instanceof Int32Array) return data;
+    for (let i = 0; i < data.length; i++) checkInteger('tensor', `data[${i}]`, data[i], -(2 ** 31), 2 ** 31 - 1);
+    return Int32Array.from(data);
+  }
+  if (dtype === 'f64') return data instanceof Float64Array ? data : Float64Array.from(data);
+  return data instanceof Float32Array ? data : Float32Array.from(data);
+}
