@@ -1,0 +1,18 @@
+/** Everything that needs no disk: runs in Node and in browsers. */
+export { type ByteTokenizerOptions, byteTokenizer } from './byte-tokenizer.ts';
+export { type Corpus, type Piece, textCorpus } from './corpus.ts';
+export { DataError, type DataErrorCode } from './errors.ts';
+export { type HuggingFaceTokenizerOptions, huggingFaceTokenizer } from './huggingface-tokenizer.ts';
+export { type Batch, IGNORE_INDEX } from './packing.ts';
+export { createSampler, type Sampler, type SamplerOptions, type SamplerState } from './sampler.ts';
+export { type SplitOptions, type StoreSplit, splitStore, type TokenSplit } from './split.ts';
+export { type TokenizeOptions, type TokenizeProgress, type TokenStore, tokenizeCorpus } from './store.ts';
+export type {
+  ByteTokenizerJSON,
+  HuggingFaceTokenizerJSON,
+  StreamDecoder,
+  Tokenizer,
+  TokenizerJSON,
+} from './tokenizer.ts';
+export { tokenizerFromJSON } from './tokenizer-json.ts';
+export { type ValidationOptions, validationBatches } from './validation.ts';

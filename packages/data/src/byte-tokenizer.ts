@@ -1,0 +1,51 @@
+import { requireId, type StreamDecoder, type Tokenizer } from './tokenizer.ts';
+
+export interface ByteTokenizerOptions {
+  /**
+   * Adds id 256, put before and after every document. A model needs it to learn where documents end and to start one
+   * from nothing; a corpus of one document has no use for it. Default false.
+   */
+  readonly documentSeparator?: boolean;
+}
+
+const SEPARATOR = 256;
+
+/**
+ * The 256 byte values of UTF-8. Nothing is out of vocabulary; a bit per byte of loss is a bit per token. A lone
+ * surrogate, which UTF-8 cannot express, becomes U+FFFD.
+ */
+export function byteTokenizer(options: ByteTokenizerOptions = {}): Tokenizer {
+  const documentSeparator = options.documentSeparator ?? false;
+  const vocabSize = documentSeparator ? SEPARATOR + 1 : SEPARATOR;
+  const encoder = new TextEncoder();
+  const tokenizer: Omit<Tokenizer, 'bosId' | 'eosId'> = {
+    name: 'bytes',
+    vocabSize,
+    fingerprint: `bytes-${vocabSize}`,
+    encode: (text) => Int32Array.from(encoder.encode(text)),
+    decode(ids) {
+      const decoder = byteDecoder(vocabSize);
+      let text = '';
+      for (let i = 0; i < ids.length; i++) text += decoder.push(ids[i]!);
+      return text + decoder.flush();
+    },
+    decoder: () => byteDecoder(vocabSize),
+    toJSON: () => ({ kind: 'bytes', documentSeparator }),
+  };
+  return documentSeparator ? { ...tokenizer, bosId: SEPARATOR, eosId: SEPARATOR } : tokenizer;
+}
+
+function byteDecoder(vocabSize: number): StreamDecoder {
+  // ignoreBOM: a byte order mark is a character like any other here, else decode(encode(text)) would lose it.
+  const decoder = new TextDecoder('utf-8', { ignoreBOM: true });
+  const byte = new Uint8Array(1);
+  return {
+    push(id) {
+      requireId('bytes', id, vocabSize);
+      if (id === SEPARATOR) return decoder.decode();
+      byte[0] = id;
+      return decoder.decode(byte, { stream: true });
+    },
+    flush: () => decoder.decode(),
+  };
+}

@@ -1,0 +1,145 @@
+import { Tokenizer as Engine } from '@huggingface/tokenizers';
+import { DataError, messageOf } from './errors.ts';
+import { IntegerHash } from './hash.ts';
+import { type HuggingFaceTokenizerJSON, requireId, type StreamDecoder, type Tokenizer } from './tokenizer.ts';
+
+export interface HuggingFaceTokenizerOptions {
+  /** For messages. Default `tokenizer.json`. */
+  readonly name?: string;
+  /** The parsed tokenizer_config.json, if there is one. */
+  readonly config?: object | null;
+  /** Token put before every document; null for none. Default: see {@link huggingFaceTokenizer}. */
+  readonly bosToken?: string | null;
+  /** Token put after every document; null for none. */
+  readonly eosToken?: string | null;
+  readonly padToken?: string | null;
+}
+
+type Role = 'bos' | 'eos' | 'pad';
+
+/** Names that published tokenisers give these tokens, most specific first. */
+const WELL_KNOWN: Record<Role, readonly string[]> = {
+  bos: ['<|begin_of_text|>', '<s>', '<bos>', '[CLS]', '<|endoftext|>'],
+  eos: ['<|end_of_text|>', '</s>', '<eos>', '[SEP]', '<|endoftext|>'],
+  pad: ['<pad>', '[PAD]', '<|pad|>', '<|finetune_right_pad_id|>'],
+};
+
+/**
+ * A parsed `tokenizer.json`, run by @huggingface/tokenizers. The token of a role is the one in `options`, else the one in
+ * `options.config` (`bos_token` unless `add_bos_token` is false), else, without a config, the first special token with a well-known name.
+ * @throws DataError (TOKENIZER) when the file is not a tokeniser, needs what the library lacks, or has no token of a given name
+ */
+export function huggingFaceTokenizer(json: object, options: HuggingFaceTokenizerOptions = {}): Tokenizer {
+  const name = options.name ?? 'tokenizer.json';
+  const config = options.config ?? null;
+  const engine = createEngine(name, json, config);
+  const special = new Set<string>();
+  for (const token of engine.get_added_tokens_decoder().values()) if (token.special) special.add(token.content);
+
+  const tokenOf = (role: Role, given: string | null | undefined): string | null => {
+    if (given !== undefined) return given;
+    if (config !== null) return configuredToken(config, role);
+    return WELL_KNOWN[role].find((candidate) => special.has(candidate)) ?? null;
+  };
+  const bosToken = tokenOf('bos', options.bosToken);
+  const eosToken = tokenOf('eos', options.eosToken);
+  const padToken = tokenOf('pad', options.padToken);
+  const idOf = (role: Role, token: string | null): number | undefined => {
+    if (token === null) return undefined;
+    const id = engine.token_to_id(token);
+    if (id === undefined)
+      throw new DataError('TOKENIZER', `${name}: ${role} token '${token}' is not in the vocabulary`);
+    return id;
+  };
+  const bosId = idOf('bos', bosToken);
+  const eosId = idOf('eos', eosToken);
+  const padId = idOf('pad', padToken);
+
+  // Ids may have holes, so the largest one counts, not their number.
+  let vocabSize = 0;
+  for (const id of engine.get_vocab().values()) vocabSize = Math.max(vocabSize, id + 1);
+  if (vocabSize === 0) throw new DataError('TOKENIZER', `${name}: the vocabulary is empty`);
+
+  const encode = (text: string): Int32Array => {
+    const { ids, tokens } = engine.encode(text, { add_special_tokens: false });
+    // The library answers undefined for a token without id when the model has no unknown token.
+    const hole = ids.findIndex((id: number) => !Number.isInteger(id));
+    if (hole >= 0) {
+      throw new DataError('TOKENIZER', `${name}: '${tokens[hole]}' has no id and the model has no unknown token`);
+    }
+    return Int32Array.from(ids);
+  };
+  const decode = (ids: ArrayLike<number>): string => {
+    const list = Array.from(ids);
+    for (const id of list) requireId(name, id, vocabSize);
+    // Clean-up would take spaces away before punctuation, and decode(encode(text)) would no longer be the text.
+    return list.length === 0
+      ? ''
+      : engine.decode(list, { skip_special_tokens: true, clean_up_tokenization_spaces: false });
+  };
+
+  return {
+    name,
+    vocabSize,
+    ...(bosId === undefined ? {} : { bosId }),
+    ...(eosId === undefined ? {} : { eosId }),
+    ...(padId === undefined ? {} : { padId }),
+    fingerprint: new IntegerHash().addText(JSON.stringify([json, config, bosToken, eosToken])).hex(),
+    encode,
+    decode,
+    decoder: () => windowDecoder(decode),
+    toJSON: () => ({ kind: 'tokenizer.json', name, tokenizer: json, config, bosToken, eosToken, padToken }),
+  };
+}
+
+/** @internal */
+export function huggingFaceTokenizerFromJSON(json: HuggingFaceTokenizerJSON): Tokenizer {
+  return huggingFaceTokenizer(json.tokenizer, json);
+}
+
+function createEngine(name: string, json: object, config: object | null): Engine {
+  try {
+    // Files written by hand or by old versions leave these out; the library takes absence for damage.
+    const complete = { added_tokens: [], normalizer: null, pre_tokenizer: null, post_processor: null, decoder: null };
+    return new Engine({ ...complete, ...json }, config ?? {});
+  } catch (cause) {
+    throw new DataError('TOKENIZER', `${name}: not a usable tokenizer.json: ${messageOf(cause)}`, { cause });
+  }
+}
+
+/** tokenizer_config.json writes a token as a string, as an object with `content`, or as null. */
+function configuredToken(config: object, role: Role): string | null {
+  const entries = config as Record<string, unknown>;
+  if (role === 'bos' && entries.add_bos_token === false) return null;
+  const token = entries[`${role}_token`];
+  if (typeof token === 'string') return token;
+  if (typeof token === 'object' && token !== null && 'content' in token) return String(token.content);
+  return null;
+}
+
+/**
+ * Works for every decoder that is local: `shown` are the ids whose text is out, `pending` those that wait. What is new is
+ * the difference of two decodings that begin with the same ids, so that a decoder's treatment of the first token (which
+ * may lose its space) cancels out.
+ */
+function windowDecoder(decode: (ids: readonly number[]) => string): StreamDecoder {
+  let shown: number[] = [];
+  let pending: number[] = [];
+  const fresh = (): string => decode([...shown, ...pending]).slice(decode(shown).length);
+  return {
+    push(id) {
+      pending.push(id);
+      const text = fresh();
+      if (text === '' || text.endsWith('\ufffd')) return '';
+      shown = pending;
+      pending = [];
+      return text;
+    },
+    flush() {
+      const text = fresh();
+      shown = [];
+      pending = [];
+      return text;
+    },
+  };
+}

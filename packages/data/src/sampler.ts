@@ -1,0 +1,115 @@
+import { checkOptions } from '@lazy-attention/core';
+import { DataError, requireInteger } from './errors.ts';
+import { type Batch, IGNORE_INDEX, packRows, windowCount } from './packing.ts';
+import { randomStream, shuffledOrder } from './random.ts';
+import type { TokenSplit } from './split.ts';
+
+/** All of a sampler's state, as JSON. */
+export interface SamplerState {
+  readonly version: 1;
+  readonly fingerprint: string;
+  readonly context: number;
+  readonly seed: number;
+  /** Passes over the data that are complete. */
+  readonly epoch: number;
+  /** Windows of this pass that have been given out. */
+  readonly position: number;
+}
+
+export interface SamplerOptions {
+  /** Tokens per row, at least 2. */
+  readonly context: number;
+  /** Rows per batch. */
+  readonly batch: number;
+  /** Any integer from 0 to 2^53 - 1. */
+  readonly seed: number;
+  /** Go on where this state was taken. */
+  readonly state?: SamplerState;
+  /** Default -100. */
+  readonly ignoreIndex?: number;
+}
+
+export interface Sampler {
+  /** The next batch; there is always one. A batch may hold the last windows of one epoch and the first of the next. */
+  next(): Batch;
+  /** The state before the next batch. */
+  state(): SamplerState;
+  /** Windows per epoch. */
+  readonly windows: number;
+}
+
+/**
+ * Training batches in an order that depends on (split, context, seed) alone, not on the batch size. In every epoch each
+ * window of `context` tokens comes once, in random order; from the second epoch on, windows are cut at another offset.
+ * @throws DataError (DATA_TOO_SHORT, SAMPLER_STATE) · ValueError for a wrong option
+ */
+export function createSampler(split: TokenSplit, options: SamplerOptions): Sampler {
+  const op = 'createSampler';
+  checkOptions(op, options, ['context', 'batch', 'seed', 'state', 'ignoreIndex']);
+  const { context, batch, seed, ignoreIndex = IGNORE_INDEX } = options;
+  requireInteger(op, 'context', context, 2);
+  requireInteger(op, 'batch', batch, 1);
+  requireInteger(op, 'seed', seed, 0);
+  const windows = windowCount(op, split, context);
+  const { fingerprint } = split;
+  let { epoch, position } = options.state ?? { epoch: 0, position: 0 };
+  if (options.state !== undefined) checkState(options.state, { version: 1, fingerprint, context, seed }, windows);
+  let plan = planEpoch(split.length, windows, seed, epoch);
+
+  return {
+    windows,
+    next() {
+      const rows: number[] = [];
+      while (rows.length < batch) {
+        if (position === windows) {
+          epoch++;
+          position = 0;
+          plan = planEpoch(split.length, windows, seed, epoch);
+        }
+        rows.push((plan.offset + plan.order[position++]! * context) % split.length);
+      }
+      return packRows(split, rows, context, ignoreIndex);
+    },
+    state: () => ({ version: 1, fingerprint, context, seed, epoch, position }),
+  };
+}
+
+function planEpoch(
+  length: number,
+  windows: number,
+  seed: number,
+  epoch: number,
+): { offset: number; order: Uint32Array } {
+  const random = randomStream(seed, epoch);
+  const offset = epoch === 0 ? 0 : Math.floor(random() * length);
+  return { offset, order: shuffledOrder(windows, random) };
+}
+
+function checkState(
+  state: SamplerState,
+  expected: Pick<SamplerState, 'version' | 'fingerprint' | 'context' | 'seed'>,
+  windows: number,
+): void {
+  for (const key of ['version', 'fingerprint', 'context', 'seed'] as const) {
+    if (state[key] !== expected[key]) {
+      const fix = key === 'fingerprint' ? '; the data or the tokeniser has changed' : '';
+      throw new DataError(
+        'SAMPLER_STATE',
+        `createSampler: state has ${key} ${String(state[key])}; expected ${expected[key]}${fix}`,
+      );
+    }
+  }
+  const { epoch, position } = state;
+  if (
+    !Number.isSafeInteger(epoch) ||
+    epoch < 0 ||
+    !Number.isSafeInteger(position) ||
+    position < 0 ||
+    position > windows
+  ) {
+    throw new DataError(
+      'SAMPLER_STATE',
+      `createSampler: state has epoch ${String(epoch)}, position ${String(position)}; expected a position from 0 to ${windows}`,
+    );
+  }
+}
