@@ -10,7 +10,7 @@
 //
 // Memory is reused in queue order: a buffer freed by JavaScript may be handed to the next op at once, while an earlier op
 // that reads it is still queued. A device that is asynchronous itself must therefore keep its work in order (one stream).
-// The layer calls `release` only when `finish` has returned after the buffer's last use.
+// The layer calls `release` only when `finish` has returned after the buffer's last use, and may do so on the queue thread.
 #pragma once
 
 #include <cstddef>
