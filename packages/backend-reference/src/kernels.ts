@@ -1,0 +1,56 @@
+import { DTYPES, elementCount, type Kernels } from '@lazy-attention/core';
+import { adamw } from './adamw.ts';
+import { attention, attentionGrad, attentionWeights } from './attention.ts';
+import { crossEntropy, crossEntropyGrad } from './cross-entropy.ts';
+import { elasticSoftmax, elasticSoftmaxGrad } from './elastic-softmax.ts';
+import { add, mul, scale, sum, sumGrad, sumSquares } from './elementwise.ts';
+import { embedding, embeddingGrad } from './embedding.ts';
+import { matmul } from './matmul.ts';
+import { rmsNorm, rmsNormGrad } from './rms-norm.ts';
+import { rope } from './rope.ts';
+import { type Buffer, cast, copyInto, full, read, slice, upload } from './storage.ts';
+import { swiglu, swigluGrad } from './swiglu.ts';
+
+/** Every op on the host, in float64. A call has done its work when it returns. */
+export function createKernels(): Kernels<Buffer> {
+  return {
+    name: 'reference',
+    device: 'JavaScript, float64, one thread',
+    dtypes: new Set(DTYPES),
+
+    upload: (data, _shape, dtype) => upload(data, dtype),
+    full: (shape, value, dtype) => full(elementCount(shape), value, dtype),
+    read: async (x) => read(x),
+    // Memory is the garbage collector's affair.
+    free: () => {},
+    freeSaved: () => {},
+    synchronize: async () => {},
+    dispose: async () => {},
+
+    cast,
+    slice,
+    copyInto,
+    add,
+    mul,
+    scale,
+    sum,
+    sumGrad,
+    sumSquares,
+    matmul,
+    rmsNorm,
+    rmsNormGrad,
+    rope,
+    attention,
+    attentionGrad,
+    attentionWeights,
+    elasticSoftmax,
+    elasticSoftmaxGrad,
+    swiglu,
+    swigluGrad,
+    embedding,
+    embeddingGrad,
+    crossEntropy,
+    crossEntropyGrad,
+    adamw,
+  };
+}
