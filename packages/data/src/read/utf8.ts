@@ -55,7 +55,7 @@ function decodeWhole(name: string, bytes: Uint8Array, offset: number): string {
   try {
     return new TextDecoder('utf-8', { fatal: true, ignoreBOM: offset > 0 }).decode(bytes);
   } catch (cause) {
-    const bad = validPrefix(bytes);
+    const bad = firstBad(bytes);
     const value = bytes[bad]!.toString(16).padStart(2, '0');
     throw new DataError(
       'DATA_NOT_TEXT',
@@ -86,8 +86,8 @@ function wholeCharacters(bytes: Uint8Array): number {
   return bytes.length;
 }
 
-/** Length of the longest prefix that decodes, by bisection: a longer prefix of a bad prefix is bad. */
-function validPrefix(bytes: Uint8Array): number {
+/** Where the first bad character begins, by bisection: every prefix that reaches into it is bad. */
+function firstBad(bytes: Uint8Array): number {
   let good = 0;
   let bad = bytes.length;
   while (bad - good > 1) {
@@ -99,5 +99,5 @@ function validPrefix(bytes: Uint8Array): number {
       bad = middle;
     }
   }
-  return good;
+  return wholeCharacters(bytes.subarray(0, good));
 }
