@@ -84,15 +84,19 @@ export abstract class TensorStore {
   }
 
   zeros(shape: Shape, dtype: DType = 'f32'): Tensor {
-    return this.full(shape, 0, dtype);
+    return this.#fill('zeros', shape, 0, dtype);
   }
 
   full(shape: Shape, value: number, dtype: DType = 'f32'): Tensor {
-    this.checkAlive('full');
-    checkDType(this, 'full', dtype);
-    checkShape('full', shape);
-    if (typeof value !== 'number') throw new ValueError(`full: value is ${describe(value)}; expected a number`);
-    if (dtype === 'i32') checkInteger('full', 'value', value, -(2 ** 31), 2 ** 31 - 1);
+    return this.#fill('full', shape, value, dtype);
+  }
+
+  #fill(op: string, shape: Shape, value: number, dtype: DType): Tensor {
+    this.checkAlive(op);
+    checkDType(this, op, dtype);
+    checkShape(op, shape);
+    if (typeof value !== 'number') throw new ValueError(`${op}: value is ${describe(value)}; expected a number`);
+    if (dtype === 'i32') checkInteger(op, 'value', value, -(2 ** 31), 2 ** 31 - 1);
     const indices = dtype === 'i32' ? new Int32Array(elementCount(shape)).fill(value) : null;
     return this.wrap(this.kernels.full(shape, value, dtype), shape, dtype, indices);
   }

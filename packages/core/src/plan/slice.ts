@@ -14,7 +14,7 @@ export function planSlice(op: string, shape: Shape, axis: number, start: number,
   checkInteger(op, 'start', start, 0, length - 1);
   if (!Number.isInteger(count) || count < 1 || start + count > length) {
     throw new ShapeError(
-      `${op}: entries ${start} to ${start + count - 1} of axis ${axis} are not in shape ${formatShape(shape)}`,
+      `${op}: ${count} entries from ${start} of axis ${axis} are not in shape ${formatShape(shape)}; expected 1 to ${length - start}`,
     );
   }
   return {

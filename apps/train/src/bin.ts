@@ -1,0 +1,30 @@
+#!/usr/bin/env node
+import { readFileSync } from 'node:fs';
+import { LazyAttentionError } from '@lazy-attention/core';
+import { CommanderError } from 'commander';
+import { createProgram } from './cli/program.ts';
+import { UsageError } from './errors.ts';
+
+const manifest = JSON.parse(readFileSync(new URL('../package.json', import.meta.url), 'utf8')) as { version: string };
+const program = createProgram(manifest.version, (code) => {
+  process.exitCode = code;
+});
+program.exitOverride();
+for (const command of program.commands) command.exitOverride();
+
+try {
+  await program.parseAsync();
+} catch (error) {
+  process.exitCode = exitCodeOf(error);
+}
+
+/** 2 for a command line that makes no sense, 1 for everything else; help and --version are no errors. */
+function exitCodeOf(error: unknown): number {
+  if (error instanceof CommanderError) return error.exitCode === 0 ? 0 : 2;
+  if (error instanceof LazyAttentionError) {
+    console.error(`error [${error.code}] ${error.message}`);
+    return error instanceof UsageError ? 2 : 1;
+  }
+  console.error(error);
+  return 1;
+}

@@ -1,0 +1,39 @@
+import type { RunRecord } from '../run/record.ts';
+import type { Evaluation } from '../training/evaluate.ts';
+import { loss, percent, table } from './format.ts';
+
+/** What `train` ends with and `eval` prints. */
+export function evaluationText({ headline, attention }: Evaluation): string {
+  const { overall } = attention;
+  return table([
+    ['validation loss', `${loss(headline.loss)} nats per token`],
+    ['perplexity', headline.perplexity.toFixed(3)],
+    ['bits per byte', headline.bitsPerByte.toFixed(4)],
+    ['attention sparsity', `${percent(overall.sparsity)} of the weights are exactly zero`],
+    [
+      'first-token weight',
+      `${overall.firstTokenWeight.toFixed(4)} (rows normalised: ${overall.firstTokenWeightNormalised.toFixed(4)})`,
+    ],
+    ['sink rate', `${percent(overall.sinkRate['0.3'])} of the heads give the first token more than 0.3`],
+  ]);
+}
+
+export function summaryText(
+  record: RunRecord,
+  evaluation: Evaluation | null,
+  prompt: string,
+  sample: string,
+  path: string,
+): string {
+  const results = evaluation === null ? '' : evaluationText(evaluation);
+  return [
+    '',
+    `${record.preset}, ${record.model.attention} attention, ${record.training.steps} steps`,
+    results,
+    '',
+    `Sample, after "${prompt}":`,
+    sample.slice(prompt.length).trim(),
+    '',
+    `Run folder: ${path}`,
+  ].join('\n');
+}

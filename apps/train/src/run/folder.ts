@@ -1,0 +1,104 @@
+import { existsSync, mkdirSync, readdirSync, readFileSync, statSync } from 'node:fs';
+import { basename, join, resolve } from 'node:path';
+import { RunError } from '../errors.ts';
+import { writeError, writeWhole } from './files.ts';
+import { RUN_VERSION, type RunRecord } from './record.ts';
+
+/** Paths of a run folder: run.json, metrics.jsonl, checkpoints/, sample.txt, summary.json. */
+export interface RunFolder {
+  readonly path: string;
+  readonly record: string;
+  readonly metrics: string;
+  readonly checkpoints: string;
+  readonly sample: string;
+  readonly summary: string;
+}
+
+export function runFolder(path: string): RunFolder {
+  const root = resolve(path);
+  return {
+    path: root,
+    record: join(root, 'run.json'),
+    metrics: join(root, 'metrics.jsonl'),
+    checkpoints: join(root, 'checkpoints'),
+    sample: join(root, 'sample.txt'),
+    summary: join(root, 'summary.json'),
+  };
+}
+
+/** Makes the folder of a new run and writes its record. Refuses a folder that already holds anything. */
+export function createRun(path: string, record: RunRecord): RunFolder {
+  const folder = runFolder(path);
+  if (existsSync(folder.path)) {
+    if (!statSync(folder.path).isDirectory()) {
+      throw new RunError('RUN_EXISTS', `train: --out ${path} is a file; name a folder`);
+    }
+    if (existsSync(folder.record)) {
+      throw new RunError(
+        'RUN_EXISTS',
+        `train: ${path} holds another run; go on with it by --resume, or name another folder with --out`,
+      );
+    }
+    if (readdirSync(folder.path).length > 0) {
+      throw new RunError('RUN_EXISTS', `train: ${path} is not empty and holds no run; name another folder with --out`);
+    }
+  }
+  try {
+    mkdirSync(folder.checkpoints, { recursive: true });
+  } catch (error) {
+    throw writeError(folder.checkpoints, error);
+  }
+  writeWhole(folder.record, `${JSON.stringify(record, null, 2)}\n`);
+  return folder;
+}
+
+/** Opens a run for resuming, generation or evaluation. */
+export function openRun(path: string): { folder: RunFolder; record: RunRecord } {
+  const folder = runFolder(path);
+  if (!existsSync(folder.path)) throw new RunError('RUN_MISSING', `run: there is no folder ${path}`);
+  if (!existsSync(folder.record)) {
+    throw new RunError(
+      'RUN_MISSING',
+      `run: ${path} has no run.json; expected a folder that 'lazy-attention train' wrote`,
+    );
+  }
+  let value: unknown;
+  try {
+    value = JSON.parse(readFileSync(folder.record, 'utf8'));
+  } catch (error) {
+    const reason = error instanceof Error ? error.message : String(error);
+    throw new RunError('RUN_RECORD', `run: ${folder.record} cannot be read: ${reason}`, { cause: error });
+  }
+  return { folder, record: checkRecord(folder.record, value) };
+}
+
+function checkRecord(path: string, value: unknown): RunRecord {
+  const record = value as RunRecord;
+  if (typeof value !== 'object' || value === null || !Number.isInteger(record.version)) {
+    throw new RunError('RUN_RECORD', `run: ${path} is not a run record; expected an object with a version`);
+  }
+  if (record.version > RUN_VERSION) {
+    throw new RunError(
+      'RUN_VERSION',
+      `run: ${path} has version ${record.version}; this program knows up to ${RUN_VERSION}; upgrade lazy-attention`,
+    );
+  }
+  for (const key of ['model', 'data', 'training', 'environment'] as const) {
+    if (typeof record[key] !== 'object' || record[key] === null) {
+      throw new RunError('RUN_RECORD', `run: ${path} has no '${key}'; the file is damaged`);
+    }
+  }
+  return record;
+}
+
+/** `wanted`, or `wanted-2`, `wanted-3`, ... : the first that does not exist yet. */
+export function freeFolder(wanted: string): string {
+  for (let n = 1; ; n++) {
+    const path = n === 1 ? wanted : `${wanted}-${n}`;
+    if (!existsSync(path)) return path;
+  }
+}
+
+export function runName(folder: RunFolder): string {
+  return basename(folder.path);
+}

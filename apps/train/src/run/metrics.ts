@@ -1,0 +1,81 @@
+import { appendFileSync, existsSync, readFileSync } from 'node:fs';
+import { RunError } from '../errors.ts';
+import { writeError, writeWhole } from './files.ts';
+
+/** One line of metrics.jsonl. Losses in nats per token, times in seconds since the run's first step (pauses left out). */
+export type Metric = TrainMetric | EvalMetric;
+
+export interface TrainMetric {
+  readonly type: 'train';
+  readonly step: number;
+  readonly loss: number;
+  readonly learningRate: number;
+  /** Global norm before clipping. */
+  readonly gradNorm: number;
+  readonly tokensPerSecond: number;
+  readonly seconds: number;
+}
+
+export interface EvalMetric {
+  readonly type: 'eval';
+  readonly step: number;
+  readonly loss: number;
+  readonly perplexity: number;
+  readonly bitsPerByte: number;
+  /** Share of attended pairs whose weight is exactly zero. */
+  readonly sparsity?: number;
+  /** Mean weight on the first token. */
+  readonly firstTokenWeight?: number;
+  /** Share of heads with a mean first-token weight above 0.3. */
+  readonly sinkRate?: number;
+}
+
+/** What was read, and what was not: a line that a kill cut in two is left out and said. */
+export interface MetricsFile {
+  readonly metrics: Metric[];
+  readonly warning: string | null;
+}
+
+export function appendMetric(path: string, metric: Metric): void {
+  try {
+    appendFileSync(path, `${JSON.stringify(metric)}\n`);
+  } catch (error) {
+    throw writeError(path, error);
+  }
+}
+
+/** Reads metrics.jsonl. Only its last line may be cut; anything else that is not a metric is an error with its line. */
+export function readMetrics(path: string): MetricsFile {
+  if (!existsSync(path)) return { metrics: [], warning: null };
+  const lines = readFileSync(path, 'utf8').split('\n');
+  const tail = lines.pop() ?? '';
+  const metrics = lines.map((line, i) => {
+    const metric = parseMetric(line);
+    if (metric === null) {
+      throw new RunError('RUN_METRICS', `metrics: line ${i + 1} of ${path} is not a metric: ${line.slice(0, 80)}`);
+    }
+    return metric;
+  });
+  if (tail === '') return { metrics, warning: null };
+  return { metrics, warning: `${path} ends in the middle of a line; that line was left out` };
+}
+
+/** Forgets what came after `step`, the last checkpoint, so that a resumed run does not record a step twice. */
+export function truncateMetrics(path: string, step: number): void {
+  if (!existsSync(path)) return;
+  const { metrics } = readMetrics(path);
+  const kept = metrics.filter((metric) => metric.step <= step);
+  writeWhole(path, kept.map((metric) => `${JSON.stringify(metric)}\n`).join(''));
+}
+
+function parseMetric(line: string): Metric | null {
+  try {
+    const value: unknown = JSON.parse(line);
+    if (typeof value !== 'object' || value === null) return null;
+    const { type, step, loss } = value as Record<string, unknown>;
+    const known = (type === 'train' || type === 'eval') && typeof step === 'number' && typeof loss === 'number';
+    return known ? (value as Metric) : null;
+  } catch {
+    return null;
+  }
+}

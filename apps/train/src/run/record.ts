@@ -1,0 +1,51 @@
+import type { TokenizerJSON } from '@lazy-attention/data';
+import type { LazyTransformerConfig } from '@lazy-attention/nn';
+
+/** Version of the run folder's layout; a newer one is refused. */
+export const RUN_VERSION = 1;
+
+/** run.json: everything that decides what a run computes, and where it came from. */
+export interface RunRecord {
+  readonly version: number;
+  readonly createdAt: string;
+  /** The command line that made it, to be shown and repeated. */
+  readonly command: string;
+  readonly preset: string;
+  readonly model: LazyTransformerConfig;
+  readonly data: DataRecord;
+  readonly training: TrainingRecord;
+  readonly environment: EnvironmentRecord;
+}
+
+export interface DataRecord {
+  /** 'moby-dick' or an absolute path. */
+  readonly source: string;
+  readonly options: { readonly format?: string; readonly field?: string; readonly column?: string };
+  readonly tokenizer: TokenizerJSON;
+  /** Of every token, document boundary and the tokeniser: tells runs on different data apart. */
+  readonly fingerprint: string;
+  /** Share of the tokens that are held out. */
+  readonly validation: number;
+}
+
+export interface TrainingRecord {
+  readonly steps: number;
+  /** Sequences per step. */
+  readonly batch: number;
+  /** Peak of the schedule. */
+  readonly learningRate: number;
+  readonly warmupSteps: number;
+  /** Last learning rate as a share of the peak. */
+  readonly floor: number;
+  readonly weightDecay: number;
+  /** Gradients are scaled down to this global norm; null leaves them. */
+  readonly maxNorm: number | null;
+  readonly seed: number;
+}
+
+export interface EnvironmentRecord {
+  readonly backend: string;
+  readonly device: string;
+  readonly node: string;
+  readonly platform: string;
+}

@@ -1,0 +1,22 @@
+import type { PresetName } from '@lazy-attention/nn';
+
+/** What `train` does when it is told nothing else. */
+export interface TrainingDefaults {
+  readonly steps: number;
+  readonly batch: number;
+  readonly learningRate: number;
+}
+
+/**
+ * `pico` is sized for the reference backend and `nano` for two CPU cores: minutes each. `340m` and up are the paper's
+ * sizes with its batch of half a million tokens split to what one GPU holds; they want a corpus and steps of their own.
+ */
+export const TRAINING_DEFAULTS: Readonly<Record<PresetName, TrainingDefaults>> = {
+  pico: { steps: 500, batch: 8, learningRate: 3e-3 },
+  nano: { steps: 600, batch: 16, learningRate: 1e-3 },
+  micro: { steps: 1200, batch: 16, learningRate: 1e-3 },
+  small: { steps: 2000, batch: 16, learningRate: 6e-4 },
+  '340m': { steps: 10_000, batch: 32, learningRate: 3e-4 },
+  '760m': { steps: 10_000, batch: 32, learningRate: 3e-4 },
+  '1.3b': { steps: 10_000, batch: 32, learningRate: 2e-4 },
+};

@@ -1,0 +1,72 @@
+import { type AttentionSummary, createAttentionMeter, observe } from '@lazy-attention/analysis';
+import type { Backend } from '@lazy-attention/core';
+import { type TokenSplit, validationBatches } from '@lazy-attention/data';
+import { batchTensors, type LazyTransformer, type Params } from '@lazy-attention/nn';
+import type { EvalMetric } from '../run/metrics.ts';
+
+/** Windows whose attention is looked at: looking costs several forward passes. */
+const MEASURED_WINDOWS = 8;
+
+export interface Evaluation {
+  readonly headline: Omit<EvalMetric, 'type' | 'step'>;
+  readonly attention: AttentionSummary;
+}
+
+/**
+ * Mean loss over fixed windows of held-out text (nats per token), perplexity, bits per byte of text, and what the
+ * attention heads do on the first of those windows.
+ */
+export async function evaluate(
+  backend: Backend,
+  model: LazyTransformer,
+  params: Params,
+  split: TokenSplit,
+  options: { readonly batch: number; readonly windows: number },
+): Promise<Evaluation> {
+  const { context } = model.config;
+  let nats = 0;
+  let targets = 0;
+  for (const held of validationBatches(split, { context, batch: options.batch, maxWindows: options.windows })) {
+    const batch = batchTensors(backend, held);
+    const loss = backend.scope(() => model.loss(backend, params, batch));
+    nats += (await loss.data())[0] * held.count;
+    targets += held.count;
+    for (const tensor of [loss, ...Object.values(batch)]) tensor?.dispose();
+  }
+  const loss = nats / targets;
+  const attention = await measureAttention(backend, model, params, split);
+  const { sparsity, firstTokenWeight, sinkRate } = attention.overall;
+  return {
+    headline: {
+      loss,
+      perplexity: Math.exp(loss),
+      // Nats per token, times tokens per byte of this text, in bits.
+      bitsPerByte: (loss / Math.LN2) * (split.length / split.bytes),
+      sparsity,
+      firstTokenWeight,
+      sinkRate: sinkRate['0.3'],
+    },
+    attention,
+  };
+}
+
+async function measureAttention(
+  backend: Backend,
+  model: LazyTransformer,
+  params: Params,
+  split: TokenSplit,
+): Promise<AttentionSummary> {
+  const { context } = model.config;
+  const meter = createAttentionMeter(backend);
+  try {
+    for (const held of validationBatches(split, { context, batch: 2, maxWindows: MEASURED_WINDOWS })) {
+      const { tokens, targets, starts } = batchTensors(backend, held);
+      model.forward(observe(backend, meter), params, tokens, starts === undefined ? {} : { starts }).dispose();
+      await meter.flush();
+      for (const tensor of [tokens, targets, starts]) tensor?.dispose();
+    }
+    return meter.summary();
+  } finally {
+    meter.dispose();
+  }
+}

@@ -1,0 +1,168 @@
+import type { Backend, Tensor } from '@lazy-attention/core';
+import { createSampler, type Dataset, type Sampler, type SamplerState } from '@lazy-attention/data';
+import {
+  type AdamW,
+  adamW,
+  batchTensors,
+  cosineSchedule,
+  disposeParams,
+  type LazyTransformer,
+  lazyTransformer,
+  type Params,
+  type Schedule,
+  valueAndGrad,
+} from '@lazy-attention/nn';
+import { latestCheckpoint, loadCheckpoint, saveCheckpoint } from '@lazy-attention/nn/node';
+import { RunError, TrainingError } from '../errors.ts';
+import type { RunFolder } from '../run/folder.ts';
+import type { RunRecord } from '../run/record.ts';
+
+/** Model, optimiser and sampler of one run on one backend: what a checkpoint holds, alive. */
+export interface Session {
+  readonly backend: Backend;
+  readonly record: RunRecord;
+  readonly model: LazyTransformer;
+  readonly params: Params;
+  readonly optimizer: AdamW;
+  readonly sampler: Sampler;
+  readonly schedule: Schedule;
+  readonly lossAndGrads: (params: Params, batch: ReturnType<typeof batchTensors>) => { value: Tensor; grads: Params };
+  /** Steps done. */
+  step: number;
+}
+
+/** What the launch of one step leaves to wait for. */
+export interface PendingStep {
+  readonly step: number;
+  readonly learningRate: number;
+  readonly loss: Tensor;
+  readonly gradNormSquared: Tensor;
+}
+
+export interface StepResult {
+  readonly step: number;
+  readonly learningRate: number;
+  readonly loss: number;
+  readonly gradNorm: number;
+}
+
+interface SavedState {
+  readonly sampler: SamplerState;
+  /** Seconds of training so far. */
+  readonly seconds: number;
+}
+
+/** A session at step 0, with weights drawn from the run's seed. */
+export function newSession(backend: Backend, record: RunRecord, dataset: Dataset): Session {
+  const model = lazyTransformer(record.model);
+  const params = model.init(backend, record.training.seed);
+  return assemble(backend, record, dataset, model, params, adamW(backend, params, adamOptions(record)), undefined, 0);
+}
+
+/** The session as its last checkpoint left it, and the seconds it had trained. */
+export async function resumeSession(
+  backend: Backend,
+  record: RunRecord,
+  folder: RunFolder,
+  dataset: Dataset,
+): Promise<{ session: Session; seconds: number }> {
+  const model = lazyTransformer(record.model);
+  const loaded = await loadCheckpoint(backend, await lastCheckpoint(folder), { model });
+  if (loaded.optimizer === null) {
+    throw new RunError('RUN_NO_CHECKPOINT', `train: the last checkpoint of ${folder.path} has no optimiser state`);
+  }
+  const optimizer = adamW(backend, loaded.params, { ...adamOptions(record), state: loaded.optimizer });
+  const state = loaded.state as SavedState;
+  return {
+    session: assemble(backend, record, dataset, model, loaded.params, optimizer, state.sampler, loaded.step),
+    seconds: state.seconds,
+  };
+}
+
+export async function lastCheckpoint(folder: RunFolder): Promise<string> {
+  const path = await latestCheckpoint(folder.checkpoints);
+  if (path === null) {
+    throw new RunError('RUN_NO_CHECKPOINT', `run: ${folder.path} has no checkpoint yet; train it first, or delete it`);
+  }
+  return path;
+}
+
+function adamOptions(record: RunRecord) {
+  return { weightDecay: record.training.weightDecay, maxNorm: record.training.maxNorm };
+}
+
+function assemble(
+  backend: Backend,
+  record: RunRecord,
+  dataset: Dataset,
+  model: LazyTransformer,
+  params: Params,
+  optimizer: AdamW,
+  state: SamplerState | undefined,
+  step: number,
+): Session {
+  const { batch, seed, learningRate, warmupSteps, steps, floor } = record.training;
+  return {
+    backend,
+    record,
+    model,
+    params,
+    optimizer,
+    sampler: createSampler(dataset.train, {
+      context: record.model.context,
+      batch,
+      seed,
+      ...(state === undefined ? {} : { state }),
+    }),
+    schedule: cosineSchedule({ peak: learningRate, warmupSteps, steps, floor }),
+    lossAndGrads: valueAndGrad(backend, model.loss),
+    step,
+  };
+}
+
+/** Launches one training step and returns without waiting for it. */
+export function launchStep(session: Session): PendingStep {
+  const { backend, params, optimizer, sampler, lossAndGrads } = session;
+  const step = session.step + 1;
+  const batch = batchTensors(backend, sampler.next());
+  const { value, grads } = lossAndGrads(params, batch);
+  const learningRate = session.schedule(step);
+  const { gradNormSquared } = optimizer.step(grads, learningRate);
+  disposeParams(grads);
+  for (const tensor of Object.values(batch)) tensor?.dispose();
+  session.step = step;
+  return { step, learningRate, loss: value, gradNormSquared };
+}
+
+/**
+ * Waits for a launched step and reads its loss.
+ * @throws TrainingError when the loss or the gradient's norm is not finite
+ */
+export async function settleStep(pending: PendingStep): Promise<StepResult> {
+  try {
+    const [[loss], [squared]] = await Promise.all([pending.loss.data(), pending.gradNormSquared.data()]);
+    const gradNorm = Math.sqrt(squared);
+    if (!Number.isFinite(loss) || !Number.isFinite(gradNorm)) {
+      const what = Number.isFinite(loss) ? `gradient norm is ${gradNorm}` : `loss is ${loss}`;
+      throw new TrainingError(
+        `train: the ${what} at step ${pending.step}; stopped, and the last checkpoint is from before; try a lower --lr`,
+        pending.step,
+      );
+    }
+    return { step: pending.step, learningRate: pending.learningRate, loss, gradNorm };
+  } finally {
+    pending.loss.dispose();
+    pending.gradNormSquared.dispose();
+  }
+}
+
+export async function saveSession(session: Session, folder: RunFolder, seconds: number, keep: number): Promise<void> {
+  const { model, params, optimizer, step, sampler } = session;
+  const state: SavedState = { sampler: sampler.state(), seconds };
+  await saveCheckpoint(folder.checkpoints, { model, params, optimizer, step, state, keep });
+}
+
+export function disposeSession(session: Session): void {
+  disposeParams(session.params);
+  session.optimizer.dispose();
+}

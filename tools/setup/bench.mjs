@@ -1,0 +1,6 @@
+// npm run bench: options are passed on to tools/bench.
+import { prepare } from './lib/prepare.mjs';
+import { run } from './lib/run.mjs';
+
+prepare();
+process.exit(run('npm', ['run', '--silent', 'bench', '-w', '@lazy-attention/bench', '--', ...process.argv.slice(2)]));

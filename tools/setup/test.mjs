@@ -1,0 +1,34 @@
+// npm test: set-up, build, every package's tests, and one line that adds them up.
+import { existsSync, readFileSync, rmSync } from 'node:fs';
+import { join } from 'node:path';
+import { prepare } from './lib/prepare.mjs';
+import { turbo } from './lib/run.mjs';
+import { addUp } from './lib/summary.mjs';
+import { root, workspaces } from './lib/workspaces.mjs';
+
+const REPORT = 'test-results/vitest.json';
+
+prepare();
+const tested = workspaces().filter(({ manifest }) => manifest.scripts?.test !== undefined);
+for (const { folder } of tested) rmSync(join(root, folder, 'test-results'), { recursive: true, force: true });
+
+const reporters = ['--reporter=default', '--reporter=json', `--outputFile.json=${REPORT}`];
+const code = turbo([
+  'run',
+  'test',
+  '--continue',
+  '--concurrency=2',
+  '--output-logs=new-only',
+  ...process.argv.slice(2),
+  '--',
+  ...reporters,
+]);
+
+const reports = tested.map(({ folder, manifest }) => {
+  const file = join(root, folder, REPORT);
+  return { name: manifest.name, report: existsSync(file) ? JSON.parse(readFileSync(file, 'utf8')) : null };
+});
+const { lines, passed, failed, skipped } = addUp(reports);
+console.log(`\n${lines.join('\n')}\n`);
+console.log(`${passed} passed, ${failed} failed, ${skipped} skipped`);
+process.exit(failed > 0 || passed === 0 ? 1 : code);
