@@ -1,0 +1,102 @@
+import { type AttentionSizes, checkOptions, formatShape, ShapeError, ValueError } from '@lazy-attention/core';
+import * as tf from '@tensorflow/tfjs-core';
+import { type AttentionTensors, attentionBackward, attentionForward } from './attention.ts';
+import { activeProducts } from './engine.ts';
+
+export interface LazyAttentionOptions {
+  /** [H, W] added to the score at relative distance d < W. */
+  readonly bias?: tf.Tensor2D;
+  /** [H] offset of Elastic-Softmax. Left out: plain softmax. */
+  readonly tau?: tf.Tensor1D;
+  /** [B, L] int32: first key that each row attends. Not differentiated; its values are taken as they are. */
+  readonly starts?: tf.Tensor2D;
+  /** Default 1 / sqrt(D). */
+  readonly scale?: number;
+}
+
+/**
+ * Lazy attention (SPEC.md "Forward") on tfjs tensors and the active engine, differentiable by `tf.grad`, `tf.grads` and
+ * `tf.variableGrads` in q, k, v, bias and tau with kernels of its own: no gradient of tfjs is needed.
+ *
+ * q is [B, L, H, D]; k and v are [B, S, Hkv, D] with H a multiple of Hkv and L <= S. Returns [B, L, H, D].
+ * @throws ShapeError, ValueError with the argument, what was found and what was expected.
+ */
+export function lazyAttention(
+  q: tf.Tensor4D,
+  k: tf.Tensor4D,
+  v: tf.Tensor4D,
+  options: LazyAttentionOptions = {},
+): tf.Tensor4D {
+  checkOptions('lazyAttention', options, ['bias', 'tau', 'starts', 'scale']);
+  const { bias, tau, starts, scale } = options;
+  const sizes = planSizes(q, k, v, options);
+  const style = activeProducts();
+  const inputsOf = (tensors: readonly tf.Tensor[]): AttentionTensors => ({
+    sizes,
+    scale: scale ?? 1 / Math.sqrt(sizes.headDim),
+    q: tensors[0] as tf.Tensor4D,
+    k: tensors[1] as tf.Tensor4D,
+    v: tensors[2] as tf.Tensor4D,
+    bias: bias === undefined ? null : (tensors[3] as tf.Tensor2D),
+    tau: tau === undefined ? null : (tensors[tensors.length - 1] as tf.Tensor1D),
+    starts: starts ?? null,
+  });
+  const differentiable: tf.Tensor[] = [
+    q,
+    k,
+    v,
+    ...(bias === undefined ? [] : [bias]),
+    ...(tau === undefined ? [] : [tau]),
+  ];
+  const op = tf.customGrad((...args) => {
+    const save = args.pop() as tf.GradSaveFunc;
+    const tensors = args as tf.Tensor[];
+    save(tensors);
+    return {
+      value: attentionForward(style, inputsOf(tensors)),
+      gradFunc: (dOutput: tf.Tensor, saved: tf.Tensor[]) => {
+        const { dq, dk, dv, dbias, dtau } = attentionBackward(style, dOutput as tf.Tensor4D, inputsOf(saved));
+        return [dq, dk, dv, ...(dbias === null ? [] : [dbias]), ...(dtau === null ? [] : [dtau])];
+      },
+    };
+  });
+  return op(...differentiable) as tf.Tensor4D;
+}
+
+function planSizes(q: tf.Tensor4D, k: tf.Tensor4D, v: tf.Tensor4D, options: LazyAttentionOptions): AttentionSizes {
+  for (const [name, x] of Object.entries({ q, k, v })) {
+    if (x.shape.length !== 4)
+      fail(`${name} has shape ${formatShape(x.shape)}; expected [batch, length, heads, headDim]`);
+    if (x.dtype !== 'float32') throw new ValueError(`lazyAttention: ${name} is ${x.dtype}; expected float32`);
+  }
+  const [batch, queryLength, heads, headDim] = q.shape;
+  const [, keyLength, kvHeads] = k.shape;
+  const expect = (name: string, x: tf.Tensor, shape: readonly number[]) => {
+    if (formatShape(x.shape) !== formatShape(shape)) {
+      fail(`${name} has shape ${formatShape(x.shape)}; expected ${formatShape(shape)}`);
+    }
+  };
+  expect('k', k, [batch, keyLength, kvHeads, headDim]);
+  expect('v', v, k.shape);
+  if (heads % kvHeads !== 0) {
+    fail(
+      `k has shape ${formatShape(k.shape)}; query heads (${heads}) must be a multiple of key/value heads (${kvHeads})`,
+    );
+  }
+  if (queryLength > keyLength) {
+    fail(`q has ${queryLength} rows and k ${keyLength}; queries are the last of the keys, so at most as many`);
+  }
+  const window = options.bias?.shape[1] ?? 0;
+  if (options.bias !== undefined) expect('bias', options.bias, [heads, window]);
+  if (options.tau !== undefined) expect('tau', options.tau, [heads]);
+  if (options.starts !== undefined) expect('starts', options.starts, [batch, queryLength]);
+  const { scale } = options;
+  if (scale !== undefined && !Number.isFinite(scale)) {
+    throw new ValueError(`lazyAttention: scale is ${scale}; expected a finite number`);
+  }
+  return { batch, queryLength, keyLength, keyCapacity: keyLength, heads, kvHeads, headDim, window };
+}
+
+function fail(message: string): never {
+  throw new ShapeError(`lazyAttention: ${message}`);
+}

@@ -1,0 +1,56 @@
+import * as tf from '@tensorflow/tfjs-core';
+import { MASKED, makeBands } from './toeplitz.ts';
+
+/** Rows of scores [B, H, rows, keys], with keys that are not attended at `MASKED`. */
+export interface ScoreRows {
+  readonly scores: tf.Tensor4D;
+  /** 1 where a key is attended, else 0; broadcasts over scores. */
+  readonly attended: tf.Tensor;
+  /** [1, H, 1, 1]; null is plain softmax. */
+  readonly tau: tf.Tensor4D | null;
+  /** n_i, the number of attended keys, [B or 1, 1, rows, 1]. */
+  readonly count: tf.Tensor;
+}
+
+/** SPEC.md "Forward": p = softmax(s), w = max(p + tau / n, 0) on attended keys. */
+export function elasticWeights(rows: ScoreRows): { probabilities: tf.Tensor4D; weights: tf.Tensor4D } {
+  const probabilities = tf.softmax(rows.scores);
+  if (rows.tau === null) return { probabilities, weights: probabilities };
+  const lifted = tf.relu(tf.add(probabilities, tf.div(rows.tau, rows.count)));
+  // With tau > 0 a key that is not attended would weigh tau / n.
+  return { probabilities, weights: tf.mul(lifted, rows.attended) };
+}
+
+/**
+ * SPEC.md "Backward" from g = dL/dw: ds = p (m g - delta) with delta = sum p m g, and m g / n summed over keys
+ * ([B, H, rows, 1]) for dtau. With w = 0 counting as inactive, m is step(w).
+ */
+export function softmaxGradient(
+  rows: ScoreRows,
+  g: tf.Tensor4D,
+): { weights: tf.Tensor4D; ds: tf.Tensor4D; dtauRows: tf.Tensor4D | null } {
+  const { probabilities, weights } = elasticWeights(rows);
+  const active = rows.tau === null ? g : tf.mul<tf.Tensor4D>(tf.step(weights), g);
+  const delta = tf.sum(tf.mul(probabilities, active), -1, true);
+  const ds = tf.mul<tf.Tensor4D>(probabilities, tf.sub(active, delta));
+  const dtauRows = rows.tau === null ? null : tf.div<tf.Tensor4D>(tf.sum(active, -1, true), rows.count);
+  return { weights, ds, dtauRows };
+}
+
+/** Rows from scores that are given whole, [B, H, L, S]: masks future keys and those before `starts` [B, L]. */
+export function maskScores(scores: tf.Tensor4D, tau: tf.Tensor1D | null, starts: tf.Tensor2D | null): ScoreRows {
+  const [batch, heads, length, keys] = scores.shape;
+  const first = keys - length;
+  const bands = makeBands(null, first, length);
+  let masked = tf.add<tf.Tensor4D>(scores, bands.additive);
+  let attended: tf.Tensor = bands.attended;
+  let count: tf.Tensor = tf.reshape(tf.range(first + 1, keys + 1), [1, 1, length, 1]);
+  if (starts !== null) {
+    const from = tf.reshape(tf.cast(starts, 'float32'), [batch, 1, length, 1]);
+    const before = tf.step(tf.sub(from, tf.range(0, keys)));
+    masked = tf.add(masked, tf.mul(before, MASKED));
+    attended = tf.mul(attended, tf.sub(1, before));
+    count = tf.sub(count, from);
+  }
+  return { scores: masked, attended, tau: tau && tf.reshape(tau, [1, heads, 1, 1]), count };
+}

@@ -1,0 +1,114 @@
+import type { CrossEntropyProblem, Rotation } from '@lazy-attention/core';
+import * as tf from '@tensorflow/tfjs-core';
+import { sumAll } from './arithmetic.ts';
+import { type ProductStyle, sumRows } from './multiply.ts';
+
+/** 1 / sqrt(mean(x^2) + epsilon) of each row of x [rows, width]: [rows, 1]. */
+function inverseRms(x: tf.Tensor2D, epsilon: number): tf.Tensor {
+  return tf.div(1, tf.sqrt(tf.add(tf.mul(tf.sum(tf.square(x), 1, true), 1 / x.shape[1]), epsilon)));
+}
+
+export function rmsNorm(x: tf.Tensor2D, weight: tf.Tensor, epsilon: number): tf.Tensor {
+  return tf.mul(tf.mul(x, inverseRms(x, epsilon)), weight);
+}
+
+/** With r the inverse root and n = x r: dx = r (dy w - n mean(dy w n)), dw = sum over rows of dy n. */
+export function rmsNormGrad(
+  style: ProductStyle,
+  dy: tf.Tensor2D,
+  x: tf.Tensor2D,
+  weight: tf.Tensor,
+  epsilon: number,
+): { dx: tf.Tensor; dweight: tf.Tensor } {
+  const [rows, width] = x.shape;
+  const r = inverseRms(x, epsilon);
+  const normed = tf.mul(x, r);
+  const weighted = tf.mul(dy, weight);
+  const mean = tf.mul(tf.sum(tf.mul(weighted, normed), 1, true), 1 / width);
+  const dx = tf.mul(r, tf.sub(weighted, tf.mul(normed, mean)));
+  const dweight = tf.reshape(sumRows(style, tf.reshape(tf.mul(dy, normed), [1, rows, width])), [width]);
+  return { dx, dweight };
+}
+
+/** Cosines and signed sines of SPEC.md "RoPE" for a [1, L, 1, D] broadcast, angles in double precision on the host. */
+export function rotationTables(length: number, headDim: number, { base, offset, inverse }: Rotation): tf.Tensor4D[] {
+  const half = headDim / 2;
+  const cosines = new Float32Array(length * headDim);
+  const sines = new Float32Array(length * headDim);
+  for (let d = 0; d < half; d++) {
+    const frequency = base ** ((-2 * d) / headDim);
+    for (let r = 0; r < length; r++) {
+      const angle = (offset + r) * frequency * (inverse ? -1 : 1);
+      const low = r * headDim + d;
+      cosines[low] = Math.cos(angle);
+      cosines[low + half] = cosines[low];
+      sines[low] = -Math.sin(angle);
+      sines[low + half] = -sines[low];
+    }
+  }
+  return [cosines, sines].map((table) => tf.tensor4d(table, [1, length, 1, headDim]));
+}
+
+/** x cos + (second half, first half) sin: the pairs (x[d], x[d + D/2]) rotated. */
+export function rotate(x: tf.Tensor4D, [cosines, sines]: readonly tf.Tensor4D[]): tf.Tensor4D {
+  const [batch, length, heads, headDim] = x.shape;
+  const half = headDim / 2;
+  const part = (from: number) => tf.slice(x, [0, 0, 0, from], [batch, length, heads, half]);
+  return tf.add(tf.mul(x, cosines), tf.mul(tf.concat([part(half), part(0)], 3), sines));
+}
+
+export function swiglu(gate: tf.Tensor, up: tf.Tensor): tf.Tensor {
+  return tf.mul(tf.mul(gate, tf.sigmoid(gate)), up);
+}
+
+/** d/dgate of gate sigmoid(gate) is sigmoid (1 + gate (1 - sigmoid)). */
+export function swigluGrad(dy: tf.Tensor, gate: tf.Tensor, up: tf.Tensor): { dgate: tf.Tensor; dup: tf.Tensor } {
+  const sigmoid = tf.sigmoid(gate);
+  const slope = tf.mul(sigmoid, tf.add(tf.mul(gate, tf.sub(1, sigmoid)), 1));
+  return { dgate: tf.mul(tf.mul(dy, up), slope), dup: tf.mul(dy, tf.mul(gate, sigmoid)) };
+}
+
+export function embedding(weight: tf.Tensor2D, ids: tf.Tensor): tf.Tensor {
+  return tf.gather(weight, tf.reshape(ids, [ids.size]));
+}
+
+/** ScatterND sums duplicates in the order of the ids; wasm has no UnsortedSegmentSum. */
+export function embeddingGrad(dy: tf.Tensor, ids: tf.Tensor, vocabulary: number): tf.Tensor {
+  const width = dy.shape[dy.shape.length - 1];
+  const indices = tf.reshape(ids, [ids.size, 1]);
+  return tf.scatterND(indices, tf.reshape(dy, [ids.size, width]), [vocabulary, width]);
+}
+
+/** 1 for rows that count, 0 for ignored ones; and targets that are safe to index with. */
+function validTargets(targets: tf.Tensor1D, ignoreIndex: number): { valid: tf.Tensor1D; safe: tf.Tensor1D } {
+  const counted = tf.notEqual(targets, tf.scalar(ignoreIndex, 'int32'));
+  return { valid: tf.cast(counted, 'float32') as tf.Tensor1D, safe: tf.where(counted, targets, tf.zerosLike(targets)) };
+}
+
+/**
+ * lse = max(x) - log(max(softmax(x))), because the largest probability is exp(max - lse): softmax is the one
+ * exponential that is fast on wasm.
+ */
+export function crossEntropy(
+  logits: tf.Tensor2D,
+  targets: tf.Tensor1D,
+  { ignoreIndex, count }: CrossEntropyProblem,
+): { loss: tf.Tensor; lse: tf.Tensor } {
+  const { valid, safe } = validTargets(targets, ignoreIndex);
+  const lse = tf.sub(tf.max(logits, 1), tf.log(tf.max(tf.softmax(logits), 1)));
+  const positions = tf.stack([tf.range(0, targets.size, 1, 'int32'), safe], 1);
+  const chosen = tf.gatherND(logits, positions as tf.Tensor2D);
+  return { loss: tf.mul(sumAll(tf.mul(valid, tf.sub(lse, chosen))), 1 / count), lse };
+}
+
+export function crossEntropyGrad(
+  dLoss: tf.Tensor,
+  logits: tf.Tensor2D,
+  targets: tf.Tensor1D,
+  { ignoreIndex, count }: CrossEntropyProblem,
+): tf.Tensor {
+  const { valid, safe } = validTargets(targets, ignoreIndex);
+  const difference = tf.sub(tf.softmax(logits), tf.oneHot(safe, logits.shape[1], 1, 0, 'float32'));
+  const rowFactor = tf.mul(tf.reshape(valid, [targets.size, 1]), tf.mul(dLoss, 1 / count));
+  return tf.mul(difference, rowFactor);
+}
