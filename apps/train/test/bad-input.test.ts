@@ -1,0 +1,120 @@
+import { existsSync, readdirSync, readFileSync, truncateSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { beforeAll, describe, expect, it } from 'vitest';
+import { run, TINY, temporary } from './helpers.ts';
+
+interface Mistake {
+  readonly args: (root: string) => string[];
+  readonly code: number;
+  readonly says: RegExp;
+}
+
+const train = (...args: string[]) => ['train', ...args];
+
+/** Each is refused with its exit code before a run folder exists. */
+const mistakes: Record<string, Mistake> = {
+  'unknown command': { args: () => ['trian'], code: 2, says: /unknown command 'trian'/ },
+  'unknown flag': {
+    args: () => train('--stepz', '3'),
+    code: 2,
+    says: /unknown option '--stepz'.*\n.*Did you mean --steps/,
+  },
+  'unknown preset': { args: () => train('--preset', 'huge'), code: 2, says: /Allowed choices are pico, nano/ },
+  'unknown attention': { args: () => train('--attention', 'flash'), code: 2, says: /Allowed choices are lazy/ },
+  'unknown backend': { args: () => train('--backend', 'abacus'), code: 1, says: /BACKEND_UNAVAILABLE.*'abacus'/ },
+  'steps of zero': { args: () => train('--steps', '0'), code: 2, says: /at least 1/ },
+  'fractional batch': { args: () => train('--batch', '1.5'), code: 2, says: /integer/ },
+  'negative rate': { args: () => train('--lr', '-1'), code: 2, says: /positive/ },
+  'missing data': { args: (root) => train(join(root, 'none.txt'), ...TINY), code: 1, says: /DATA_MISSING/ },
+  'empty data': { args: (root) => train(file(root, 'empty.txt', ''), ...TINY), code: 1, says: /DATA_EMPTY/ },
+  'too short data': { args: (root) => train(file(root, 'short.txt', 'abc'), ...TINY), code: 1, says: /DATA_TOO_SHORT/ },
+  'binary data': {
+    args: (root) => train(file(root, 'b.txt', '\0\x01\0'.repeat(99)), ...TINY),
+    code: 1,
+    says: /DATA_NOT_TEXT/,
+  },
+  'damaged parquet': {
+    args: (root) => train(file(root, 'x.parquet', 'PAR1 no'), ...TINY),
+    code: 1,
+    says: /DATA_FORMAT/,
+  },
+  'missing tokeniser': {
+    args: (root) => train(...TINY, '--tokenizer', join(root, 'no.json')),
+    code: 1,
+    says: /TOKENIZER/,
+  },
+  'type the backend lacks': {
+    args: () => train(...TINY, '--backend', 'tfjs', '--dtype', 'f16'),
+    code: 1,
+    says: /BACKEND|UNSUPPORTED|USAGE/,
+  },
+  'resume without folder': { args: () => train('--resume'), code: 2, says: /--out FOLDER/ },
+  'resume of nothing': { args: (root) => train('--resume', '--out', join(root, 'no')), code: 1, says: /RUN_MISSING/ },
+  'generate without prompt': { args: () => ['generate', 'x'], code: 2, says: /required option '--prompt/ },
+  'generate from nothing': { args: (root) => ['generate', root, '--prompt', 'x'], code: 1, says: /RUN_MISSING/ },
+};
+
+function file(root: string, name: string, text: string): string {
+  writeFileSync(join(root, name), text);
+  return join(root, name);
+}
+
+describe('is refused', () => {
+  it.each(Object.keys(mistakes))('%s', async (name) => {
+    const root = temporary();
+    const out = join(root, 'out');
+    const { args, code, says } = mistakes[name];
+    const given = args(root);
+    const outcome = await run(
+      ...given,
+      ...(given[0] === 'train' && !given.includes('--out') && name !== 'resume without folder' ? ['--out', out] : []),
+    );
+    expect(outcome.stderr).toMatch(says);
+    expect(outcome.code).toBe(code);
+    expect(outcome.stderr).not.toMatch(/\n\s+at /);
+    expect(existsSync(out)).toBe(false);
+  });
+});
+
+describe('a run that is there', () => {
+  let made: string;
+  beforeAll(async () => {
+    const { mkdtempSync } = await import('node:fs');
+    const { tmpdir } = await import('node:os');
+    made = join(mkdtempSync(join(tmpdir(), 'lazy-attention-')), 'run');
+    expect((await run('train', ...TINY, '--out', made)).code).toBe(0);
+  });
+
+  it('is not overwritten', async () => {
+    const before = readFileSync(join(made, 'run.json'), 'utf8');
+    const { code, stderr } = await run('train', ...TINY, '--out', made);
+    expect([code, /RUN_EXISTS/.test(stderr)]).toEqual([1, true]);
+    expect(readFileSync(join(made, 'run.json'), 'utf8')).toBe(before);
+  });
+
+  it.each([
+    ['--lr', '0.5'],
+    ['--steps', '7'],
+    ['--attention', 'softmax'],
+    ['--context', '32'],
+  ])('is not resumed with another %s', async (flag, value) => {
+    const { code, stderr } = await run('train', '--resume', '--out', made, '--backend', 'reference', flag, value);
+    expect(code).toBe(2);
+    expect(stderr).toContain(`${flag} is ${value}, but the run was started with`);
+  });
+
+  it('with a truncated checkpoint is refused by name, and left as it is', async () => {
+    const checkpoints = readdirSync(join(made, 'checkpoints')).sort();
+    const weights = join(made, 'checkpoints', checkpoints.at(-1) as string, 'model.safetensors');
+    truncateSync(weights, 1000);
+    for (const args of [
+      ['train', '--resume', '--out', made],
+      ['generate', made, '--prompt', 'x'],
+    ]) {
+      const { code, stderr } = await run(...args, '--backend', 'reference');
+      expect(code).toBe(1);
+      expect(stderr).toMatch(/CHECKPOINT_CORRUPT.*model\.safetensors/);
+    }
+    expect(readdirSync(join(made, 'checkpoints')).sort()).toEqual(checkpoints);
+  });
+});

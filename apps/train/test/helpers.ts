@@ -1,0 +1,74 @@
+import { type ChildProcess, spawn } from 'node:child_process';
+import { mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { onTestFinished } from 'vitest';
+
+const BIN = fileURLToPath(new URL('../dist/bin.js', import.meta.url));
+
+export interface Outcome {
+  readonly code: number | null;
+  readonly signal: NodeJS.Signals | null;
+  readonly stdout: string;
+  readonly stderr: string;
+}
+
+/** Starts the built command; `done` resolves when it ends. */
+export function start(
+  args: readonly string[],
+  env: Record<string, string> = {},
+): { child: ChildProcess; done: Promise<Outcome> } {
+  const child = spawn(process.execPath, [BIN, ...args], {
+    env: { ...process.env, NO_COLOR: '1', ...env },
+    stdio: ['ignore', 'pipe', 'pipe'],
+  });
+  const output = { stdout: '', stderr: '' };
+  child.stdout.on('data', (chunk) => {
+    output.stdout += chunk;
+  });
+  child.stderr.on('data', (chunk) => {
+    output.stderr += chunk;
+  });
+  const done = new Promise<Outcome>((resolve) => {
+    child.on('close', (code, signal) => resolve({ code, signal, ...output }));
+  });
+  return { child, done };
+}
+
+export function run(...args: string[]): Promise<Outcome> {
+  return start(args).done;
+}
+
+/** A folder that goes with the test. */
+export function temporary(): string {
+  const path = mkdtempSync(join(tmpdir(), 'lazy-attention-'));
+  onTestFinished(() => rmSync(path, { recursive: true, force: true }));
+  return path;
+}
+
+/** The smallest run that still does everything: a fraction of a second per step on the reference backend. */
+export const TINY = [
+  '--preset',
+  'pico',
+  '--backend',
+  'reference',
+  '--context',
+  '16',
+  '--batch',
+  '2',
+  '--steps',
+  '6',
+  '--warmup',
+  '2',
+  '--eval-windows',
+  '2',
+  '--final-eval-windows',
+  '4',
+  '--sample-tokens',
+  '8',
+];
+
+export function lines(text: string): string[] {
+  return text.split('\n').filter((line) => line !== '');
+}

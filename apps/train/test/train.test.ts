@@ -1,0 +1,114 @@
+import { existsSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { describe, expect, it } from 'vitest';
+import { readMetrics } from '../src/index.ts';
+import { lines, run, start, TINY, temporary } from './helpers.ts';
+
+const losses = (folder: string) =>
+  readMetrics(join(folder, 'metrics.jsonl')).metrics.flatMap((metric) =>
+    metric.type === 'train' ? [[metric.step, metric.loss]] : [],
+  );
+
+describe('lazy-attention train', () => {
+  it('trains, measures, samples and leaves a whole run folder', async () => {
+    const out = join(temporary(), 'run');
+    const { code, stdout, stderr } = await run('train', ...TINY, '--out', out);
+    expect(stderr).toBe('');
+    expect(code).toBe(0);
+    for (const what of ['validation loss', 'attention sparsity', 'first-token weight', 'sink rate', 'Sample']) {
+      expect(stdout).toContain(what);
+    }
+    expect(readdirSync(out).sort()).toEqual(['checkpoints', 'metrics.jsonl', 'run.json', 'sample.txt', 'summary.json']);
+    expect(losses(out).map(([step]) => step)).toEqual([1, 2, 3, 4, 5, 6]);
+
+    const generated = await run(
+      'generate',
+      out,
+      '--prompt',
+      'Call me',
+      '--tokens',
+      '5',
+      '--backend',
+      'reference',
+      '--json',
+    );
+    expect(JSON.parse(generated.stdout).prompt).toBe('Call me');
+    const evaluated = await run('eval', out, '--windows', '4', '--backend', 'reference', '--json');
+    const headline = JSON.parse(evaluated.stdout);
+    expect(headline.loss).toBeCloseTo(JSON.parse(readFileSync(join(out, 'summary.json'), 'utf8')).loss, 6);
+    expect(headline.bitsPerByte).toBeCloseTo(headline.loss / Math.LN2, 6);
+  });
+
+  it.each(['lazy', 'softmax', 'alibi', 'bias-only', 'elastic-only'])(
+    'trains %s; losses are in metrics.jsonl',
+    async (kind) => {
+      const out = join(temporary(), kind);
+      const { code } = await run('train', ...TINY, '--steps', '12', '--lr', '0.01', '--attention', kind, '--out', out);
+      expect(code).toBe(0);
+      const curve = losses(out);
+      expect(curve).toHaveLength(12);
+      expect(curve[11][1]).toBeLessThan(curve[0][1]);
+      const { sparsity } = JSON.parse(readFileSync(join(out, 'summary.json'), 'utf8'));
+      if (kind === 'lazy' || kind === 'elastic-only') expect(sparsity).toBeGreaterThan(0.05);
+      else expect(sparsity).toBeLessThan(0.01);
+    },
+  );
+
+  it('prints JSON lines for programs', async () => {
+    const { stdout } = await run('train', ...TINY, '--out', join(temporary(), 'run'), '--json');
+    const events = lines(stdout).map((line) => JSON.parse(line));
+    expect(events[0]).toMatchObject({ type: 'start', step: 0, steps: 6, tokensPerStep: 32 });
+    expect(events.filter((event) => event.type === 'train')).toHaveLength(6);
+    expect(events.at(-1)).toMatchObject({ type: 'result', step: 6 });
+  });
+
+  it('trains on a folder of documents, packed', async () => {
+    const root = temporary();
+    for (const name of ['a', 'b', 'c', 'd', 'e', 'f', 'g', 'h', 'i', 'j']) {
+      writeFileSync(join(root, `${name}.txt`), `${name} is a letter, and ${name.repeat(3)} a word. `.repeat(3));
+    }
+    const out = join(temporary(), 'run');
+    const { code, stdout } = await run('train', root, ...TINY, '--out', out, '--validation', '0.2');
+    expect(stdout).toContain('validation loss');
+    expect(code).toBe(0);
+  });
+
+  it('Ctrl-C saves and exits with 130, and the resumed run has the losses of one that never stopped', async () => {
+    const root = temporary();
+    const [whole, stopped] = [join(root, 'whole'), join(root, 'stopped')];
+    await run('train', ...TINY, '--steps', '30', '--out', whole);
+    const { child, done } = start(['train', ...TINY, '--steps', '30', '--out', stopped, '--json']);
+    child.stdout?.on('data', (chunk) => {
+      if (String(chunk).includes('"step":5,')) child.kill('SIGINT');
+    });
+    const first = await done;
+    expect(first.code).toBe(130);
+    expect(first.stderr).toContain('--resume');
+    expect(losses(stopped).length).toBeLessThan(30);
+    const second = await run('train', '--resume', '--out', stopped, '--backend', 'reference');
+    expect(second.code).toBe(0);
+    expect(losses(stopped)).toEqual(losses(whole));
+    expect(readFileSync(join(stopped, 'sample.txt'), 'utf8')).toBe(readFileSync(join(whole, 'sample.txt'), 'utf8'));
+  });
+
+  it('stops at a loss that is not a number, says the step, and keeps the last good checkpoint', async () => {
+    const out = join(temporary(), 'run');
+    const { code, stderr } = await run(
+      'train',
+      ...TINY,
+      '--steps',
+      '40',
+      '--lr',
+      '1e30',
+      '--checkpoint-every',
+      '1',
+      '--out',
+      out,
+    );
+    expect(code).toBe(1);
+    expect(stderr).toMatch(/TRAINING_DIVERGED.*at step \d+/);
+    expect(existsSync(join(out, 'checkpoints'))).toBe(true);
+    const evaluated = await run('eval', out, '--windows', '2', '--backend', 'reference', '--json');
+    expect(evaluated.code).toBe(0);
+  });
+});
