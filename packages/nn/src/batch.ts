@@ -1,0 +1,29 @@
+import { type Backend, ShapeError } from '@lazy-attention/core';
+import type { Batch } from './model/transformer.ts';
+
+/** A batch in host memory, as samplers give it: arrays of batch * length elements, row by row. */
+export interface HostBatch {
+  readonly tokens: Int32Array;
+  readonly targets: Int32Array;
+  readonly starts: Int32Array | null;
+  readonly batch: number;
+  readonly length: number;
+}
+
+/** Copies a batch to the device. The caller disposes the tensors. */
+export function batchTensors(backend: Backend, host: HostBatch): Batch {
+  const shape = [host.batch, host.length];
+  for (const name of ['tokens', 'targets', 'starts'] as const) {
+    const length = host[name]?.length ?? host.batch * host.length;
+    if (length !== host.batch * host.length) {
+      throw new ShapeError(
+        `batchTensors: ${name} has ${length} elements; expected batch * length = ${host.batch} * ${host.length}`,
+      );
+    }
+  }
+  return backend.scope(() => ({
+    tokens: backend.tensor(host.tokens, shape),
+    targets: backend.tensor(host.targets, shape),
+    starts: host.starts === null ? null : backend.tensor(host.starts, shape),
+  }));
+}

@@ -1,0 +1,25 @@
+import { LazyAttentionError } from '@lazy-attention/core';
+
+/** A model configuration that cannot be built: an unknown key, a size that is no positive integer, sizes that do not fit. */
+export class ConfigError extends LazyAttentionError {
+  constructor(message: string) {
+    super('CONFIG', message);
+  }
+}
+
+export type CheckpointErrorCode =
+  | 'CHECKPOINT_MISSING'
+  | 'CHECKPOINT_CORRUPT'
+  | 'CHECKPOINT_SHAPE'
+  | 'CHECKPOINT_VERSION'
+  | 'CHECKPOINT_WRITE';
+
+/** A checkpoint that cannot be read or written. `path` is the file or folder; the message says what was expected there. */
+export class CheckpointError extends LazyAttentionError {
+  readonly path: string;
+
+  constructor(code: CheckpointErrorCode, path: string, message: string, options?: ErrorOptions) {
+    super(code, `${path}: ${message}`, options);
+    this.path = path;
+  }
+}

@@ -1,0 +1,34 @@
+export { type ValueAndGrad, valueAndGrad } from './autodiff/value-and-grad.ts';
+export { batchTensors, type HostBatch } from './batch.ts';
+export { CheckpointError, type CheckpointErrorCode, ConfigError } from './errors.ts';
+export { type GenerateOptions, generate } from './generate/generate.ts';
+export { type SampleOptions, sampleToken } from './generate/sample.ts';
+export {
+  type AttentionForwardOptions,
+  type LazyAttentionLayer,
+  lazyAttentionLayer,
+  type ObservedAttention,
+} from './layers/attention.ts';
+export { type CacheOptions, createCache, type KvCache } from './layers/cache.ts';
+export {
+  ATTENTION_KINDS,
+  type AttentionConfig,
+  type AttentionKind,
+  type AttentionOptionsInput,
+  type LazyTransformerConfig,
+  type LazyTransformerOptions,
+} from './model/config.ts';
+export { flopsPerToken, parameterCount } from './model/cost.ts';
+export type { InitOptions } from './model/init.ts';
+export { PRESETS, type PresetName, preset } from './model/presets.ts';
+export type { Shapes } from './model/shapes.ts';
+export {
+  type Batch,
+  type ForwardOptions,
+  type LazyTransformer,
+  lazyTransformer,
+  type ObservedLayer,
+} from './model/transformer.ts';
+export { type AdamW, type AdamWConfig, type AdamWState, adamW, decaysByDefault } from './optim/adamw.ts';
+export { type CosineScheduleOptions, cosineSchedule } from './optim/schedule.ts';
+export { castParams, disposeParams, type Params } from './params.ts';

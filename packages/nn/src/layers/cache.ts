@@ -1,0 +1,65 @@
+import { type Backend, type DType, type Tensor, ValueError } from '@lazy-attention/core';
+
+export interface CacheOptions {
+  /** Rows that decode together. */
+  readonly batch: number;
+  /** Tokens there is room for, prompt and padding included. */
+  readonly capacity: number;
+  /** Type of the activations; default that of the config's forward pass, f32 without computeDType. */
+  readonly dtype?: DType;
+}
+
+interface CacheSizes {
+  readonly numLayers?: number;
+  readonly numKvHeads: number;
+  readonly headDim: number;
+  readonly computeDType?: DType | null;
+}
+
+/** Keys and values of the tokens so far, [batch, capacity, kvHeads, headDim] per layer, written in place. */
+export interface KvCache {
+  /** Tokens in it. `forward` advances it once all layers have theirs. */
+  length: number;
+  readonly batch: number;
+  readonly capacity: number;
+  readonly backend: Backend;
+  readonly layers: readonly { readonly k: Tensor; readonly v: Tensor }[];
+  dispose(): void;
+}
+
+/** All memory that decoding will need, in one go: adding a token copies that token and nothing else. */
+export function createCache(backend: Backend, config: CacheSizes, options: CacheOptions): KvCache {
+  const { batch, capacity, dtype = config.computeDType ?? 'f32' } = options;
+  const shape = [batch, capacity, config.numKvHeads, config.headDim];
+  const layers = backend.scope(() =>
+    Array.from({ length: config.numLayers ?? 1 }, () => ({
+      k: backend.zeros(shape, dtype),
+      v: backend.zeros(shape, dtype),
+    })),
+  );
+  return {
+    length: 0,
+    batch,
+    capacity,
+    backend,
+    layers,
+    dispose() {
+      for (const { k, v } of layers) {
+        k.dispose();
+        v.dispose();
+      }
+    },
+  };
+}
+
+/** Writes k and v of `layer` behind what the cache holds; `length` stays, for the other layers. */
+export function appendToCache(cache: KvCache, layer: number, k: Tensor, v: Tensor): void {
+  const [, count] = k.shape as readonly [number, number];
+  if (cache.length + count > cache.capacity) {
+    throw new ValueError(
+      `cache: ${cache.length} tokens and ${count} more exceed the capacity of ${cache.capacity}; create it larger`,
+    );
+  }
+  cache.backend.copyInto(cache.layers[layer].k, k, 1, cache.length);
+  cache.backend.copyInto(cache.layers[layer].v, v, 1, cache.length);
+}

@@ -1,0 +1,29 @@
+import { elementCount } from '@lazy-attention/core';
+import { type LazyTransformerOptions, resolveConfig } from './config.ts';
+import { modelShapes } from './shapes.ts';
+
+/** Number of trainable scalars. */
+export function parameterCount(options: LazyTransformerOptions): number {
+  return Object.values(modelShapes(resolveConfig(options))).reduce((sum, shape) => sum + elementCount(shape), 0);
+}
+
+/**
+ * Useful floating-point operations per token of one training step (forward and backward) at full context:
+ *
+ *   6 * M + 3 * layers * 4 * H * D * (context + 1) / 2
+ *
+ * M counts the weights that take part in a matrix product: all Linear weights and the LM head, not the embedding
+ * lookup. Each costs a multiplication and an addition forward and twice that backward. Attention has two products of
+ * 2 * H * D operations per attended key, q.k and w.v, and on average (context + 1) / 2 keys; backward is counted as
+ * twice that. What an implementation recomputes, and everything that is no product (norms, softmax, RoPE, the
+ * optimiser), is not counted: it is no work that the model asks for, or it is small.
+ */
+export function flopsPerToken(options: LazyTransformerOptions): number {
+  const config = resolveConfig(options);
+  const { numLayers, numHeads, headDim, context, vocabSize, hiddenSize } = config;
+  let weights = vocabSize * hiddenSize; // the LM head, tied or not
+  for (const [name, shape] of Object.entries(modelShapes(config))) {
+    if (name.endsWith('_proj.weight')) weights += elementCount(shape);
+  }
+  return 6 * weights + 3 * numLayers * 4 * numHeads * headDim * ((context + 1) / 2);
+}

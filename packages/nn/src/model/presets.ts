@@ -1,0 +1,35 @@
+import { ConfigError } from '../errors.ts';
+import type { LazyTransformerOptions } from './config.ts';
+
+const BYTES = 256;
+
+/**
+ * Sizes by name. `pico` trains on the reference backend, up to `small` on one CPU. `340m` is the paper's size in the
+ * layout of flash-linear-attention (373.8 M parameters with its untied LM head); the larger ones share embeddings.
+ */
+const SIZES = {
+  pico: { vocabSize: BYTES, hiddenSize: 64, numLayers: 2, numHeads: 2, context: 64 },
+  nano: { vocabSize: BYTES, hiddenSize: 128, numLayers: 4, numHeads: 4, context: 256 },
+  micro: { vocabSize: BYTES, hiddenSize: 256, numLayers: 6, numHeads: 4, context: 512 },
+  small: { vocabSize: BYTES, hiddenSize: 512, numLayers: 8, numHeads: 8, context: 1024 },
+  '340m': { vocabSize: 32000, hiddenSize: 1024, numLayers: 24, numHeads: 16, context: 4096 },
+  '760m': { vocabSize: 32000, hiddenSize: 1536, numLayers: 24, numHeads: 16, context: 4096 },
+  '1.3b': { vocabSize: 32000, hiddenSize: 2048, numLayers: 24, numHeads: 16, context: 4096 },
+} as const satisfies Record<string, LazyTransformerOptions>;
+
+export type PresetName = keyof typeof SIZES;
+
+export const PRESETS = Object.keys(SIZES) as readonly PresetName[];
+
+/** Options for `lazyTransformer`. @throws ConfigError for a name that is not in `PRESETS`. */
+export function preset(name: string, overrides: Partial<LazyTransformerOptions> = {}): LazyTransformerOptions {
+  if (!Object.hasOwn(SIZES, name)) {
+    throw new ConfigError(`preset: unknown preset '${name}'; expected one of ${PRESETS.join(', ')}`);
+  }
+  return { ...SIZES[name as PresetName], ...defined(overrides) };
+}
+
+/** A key given as undefined, as parsed flags often are, is a key left out. */
+function defined(overrides: Partial<LazyTransformerOptions>): Partial<LazyTransformerOptions> {
+  return Object.fromEntries(Object.entries(overrides).filter(([, value]) => value !== undefined));
+}

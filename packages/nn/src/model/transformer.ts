@@ -1,0 +1,149 @@
+import {
+  type Backend,
+  formatShape,
+  type Ops,
+  ShapeError,
+  statisticsDType,
+  type Tensor,
+  ValueError,
+} from '@lazy-attention/core';
+import { alibiBias } from '../layers/alibi.ts';
+import { attend, type ObservedAttention } from '../layers/attention.ts';
+import type { KvCache } from '../layers/cache.ts';
+import { linear, norm } from '../layers/linear.ts';
+import { mlpInto } from '../layers/mlp.ts';
+import { type Params, param } from '../params.ts';
+import { type LazyTransformerConfig, type LazyTransformerOptions, resolveConfig } from './config.ts';
+import { type InitOptions, initialize } from './init.ts';
+import { layerPrefix, modelShapes, type Shapes } from './shapes.ts';
+
+/** One layer as metrics see it. The tensors are valid during the call only; what is launched on them is safe. */
+export interface ObservedLayer extends ObservedAttention {
+  readonly index: number;
+  /** [B, L, hiddenSize], what enters the layer. */
+  readonly hidden: Tensor;
+}
+
+export interface ForwardOptions {
+  /** [B, L] i32: first key position that a row attends; left out or null: 0. Not decreasing along a row. */
+  readonly starts?: Tensor | null | undefined;
+  /** From `createCache`: tokens follow those that it holds, and it holds them too afterwards. For inference. */
+  readonly cache?: KvCache | undefined;
+  /** 'last' computes the logits of the last position alone, [B, 1, V]. Default 'all'. */
+  readonly positions?: 'all' | 'last' | undefined;
+  readonly observe?: ((layer: ObservedLayer) => void) | undefined;
+}
+
+export interface Batch {
+  /** [B, L] i32 */
+  readonly tokens: Tensor;
+  /** [B, L] i32: the token after each; -100 where there is none to learn. */
+  readonly targets: Tensor;
+  /** As in `ForwardOptions`. */
+  readonly starts?: Tensor | null | undefined;
+}
+
+export interface LazyTransformer {
+  /** With every default filled in. */
+  readonly config: LazyTransformerConfig;
+  /** Of all parameters, by name. */
+  readonly shapes: Shapes;
+  /** New parameters, the same on every backend. The caller disposes them (`disposeParams`). */
+  init(backend: Backend, seed: number, options?: InitOptions): Params;
+  /** tokens [B, L] i32 to logits [B, L, V], which the caller disposes; on a tape, the tape does. */
+  forward(ops: Ops, params: Params, tokens: Tensor, options?: ForwardOptions): Tensor;
+  /** Mean cross entropy in nats per target that is not -100, shape []. */
+  loss(ops: Ops, params: Params, batch: Batch): Tensor;
+}
+
+/**
+ * A decoder in LLaMA's style (pre-norm RMSNorm, attention, SwiGLU) as in flash-linear-attention, with Lazy Attention or one of
+ * its baselines. Holds no tensors: parameters are a record that the caller owns.
+ *
+ * @throws ConfigError for unknown keys, sizes that are no positive integers or do not fit each other
+ */
+export function lazyTransformer(options: LazyTransformerOptions): LazyTransformer {
+  const config = resolveConfig(options);
+  const shapes = modelShapes(config);
+  const run = (ops: Ops, params: Params, tokens: Tensor, forwardOptions: ForwardOptions = {}) =>
+    forward(ops, config, params, tokens, forwardOptions);
+  return {
+    config,
+    shapes,
+    init: (backend, seed, initOptions = {}) => initialize(backend, shapes, config.initStd, seed, initOptions),
+    forward: run,
+    loss(ops, params, { tokens, targets, starts }) {
+      const logits = run(ops, params, tokens, { starts });
+      const { loss, lse } = ops.crossEntropy(logits, targets);
+      logits.dispose();
+      lse.dispose();
+      return loss;
+    },
+  };
+}
+
+function forward(
+  ops: Ops,
+  config: LazyTransformerConfig,
+  params: Params,
+  tokens: Tensor,
+  { starts, cache, positions = 'all', observe }: ForwardOptions,
+): Tensor {
+  checkTokens(tokens, positions);
+  const { normEpsilon, numLayers } = config;
+  const length = tokens.shape[1];
+  const embeddings = param(params, 'model.embeddings.weight');
+  let x = embed(ops, config, embeddings, tokens);
+  const fixedBias =
+    config.attention === 'alibi'
+      ? alibiBias(tokens.backend, config.numHeads, cache?.capacity ?? length, statisticsDType(x.dtype))
+      : undefined;
+  for (let layer = 0; layer < numLayers; layer++) {
+    const prefix = layerPrefix(layer);
+    const hidden = x;
+    const h = norm(ops, x, param(params, `${prefix}attn_norm.weight`), normEpsilon);
+    x = attend(ops, config, params, h, {
+      prefix: `${prefix}attn.`,
+      layer,
+      residual: x,
+      starts,
+      cache,
+      fixedBias,
+      observe: observe && ((attention) => observe({ ...attention, index: layer, hidden })),
+    });
+    h.dispose();
+    const m = norm(ops, x, param(params, `${prefix}mlp_norm.weight`), normEpsilon);
+    x = mlpInto(ops, params, `${prefix}mlp.`, x, m);
+    m.dispose();
+  }
+  fixedBias?.dispose();
+  if (cache !== undefined) cache.length += length;
+  if (positions === 'last' && length > 1) {
+    const last = ops.slice(x, 1, length - 1, length);
+    x.dispose();
+    x = last;
+  }
+  const h = norm(ops, x, param(params, 'model.norm.weight'), normEpsilon);
+  x.dispose();
+  const logits = linear(ops, h, config.tieEmbeddings ? embeddings : param(params, 'lm_head.weight'));
+  h.dispose();
+  return logits;
+}
+
+/** Rows are cast after the lookup: far fewer than the table has, and the same values. */
+function embed(ops: Ops, { computeDType }: LazyTransformerConfig, weight: Tensor, tokens: Tensor): Tensor {
+  const rows = ops.embedding(weight, tokens);
+  if (computeDType === null || rows.dtype === computeDType) return rows;
+  const x = ops.cast(rows, computeDType);
+  rows.dispose();
+  return x;
+}
+
+function checkTokens(tokens: Tensor, positions: string): void {
+  if (tokens.shape.length !== 2) {
+    throw new ShapeError(`forward: tokens has shape ${formatShape(tokens.shape)}; expected [B, L]`);
+  }
+  if (positions !== 'all' && positions !== 'last') {
+    throw new ValueError(`forward: positions is '${positions}'; expected 'all' or 'last'`);
+  }
+}

@@ -1,0 +1,132 @@
+import { type Backend, checkOptions, formatShape, ShapeError, type Tensor, ValueError } from '@lazy-attention/core';
+import { isStatistic, listed, type Params } from '../params.ts';
+
+/** What AdamW carries from step to step. `m` and `v` (means of g and g^2) have the names and shapes of the parameters. */
+export interface AdamWState {
+  /** Steps taken. */
+  readonly steps: number;
+  readonly m: Params;
+  readonly v: Params;
+}
+
+export interface AdamWConfig {
+  /** Default 0.9. */
+  readonly beta1?: number | undefined;
+  /** Default 0.95. */
+  readonly beta2?: number | undefined;
+  /** Default 1e-8. */
+  readonly epsilon?: number | undefined;
+  /** Decoupled: a parameter that decays loses learningRate * weightDecay of itself per step. Default 0.1. */
+  readonly weightDecay?: number | undefined;
+  /** Gradients are scaled down to this global norm; null: never. Default 1. */
+  readonly maxNorm?: number | null | undefined;
+  /** Which parameters decay; default `decaysByDefault`. */
+  readonly decays?: ((name: string, param: Tensor) => boolean) | undefined;
+  /** To go on from. Its tensors belong to the optimiser from now on. */
+  readonly state?: AdamWState | undefined;
+}
+
+export interface AdamW {
+  /** Taken so far. */
+  readonly steps: number;
+  /**
+   * One fused step, in place on the parameters; nothing waits for the device. `grads` stay the caller's, and so does
+   * `gradNormSquared`, the square of the global norm before clipping, shape [].
+   */
+  step(grads: Params, learningRate: number): { readonly gradNormSquared: Tensor };
+  /** The state itself, not a copy: read it before the next step. */
+  state(): AdamWState;
+  /** Disposes m and v, not the parameters. */
+  dispose(): void;
+}
+
+/**
+ * Matrices decay: Linear weights and, as in LLaMA's and flash-linear-attention's training, the embedding and the LM head. Norm
+ * weights do not, nor do attention's bias (a table of offsets, though it has two axes) and tau.
+ */
+export function decaysByDefault(name: string, param: Tensor): boolean {
+  return param.shape.length >= 2 && !isStatistic(name);
+}
+
+/** AdamW with clipping over `params` (f32 or f64), which it updates in place. See core's `adamw` for the formula. */
+export function adamW(backend: Backend, params: Params, config: AdamWConfig = {}): AdamW {
+  checkOptions('adamW', config, ['beta1', 'beta2', 'epsilon', 'weightDecay', 'maxNorm', 'decays', 'state']);
+  const { beta1 = 0.9, beta2 = 0.95, epsilon = 1e-8, weightDecay = 0.1, maxNorm = 1 } = config;
+  const { decays = decaysByDefault, state } = config;
+  if (!(weightDecay >= 0 && Number.isFinite(weightDecay))) {
+    throw new ValueError(`adamW: weightDecay is ${weightDecay}; expected a number from 0`);
+  }
+  if (maxNorm !== null && !(maxNorm > 0)) {
+    throw new ValueError(`adamW: maxNorm is ${maxNorm}; expected a positive number, or null for no clipping`);
+  }
+  const names = Object.keys(params);
+  if (names.length === 0) throw new ValueError('adamW: params is empty');
+  if (state !== undefined) {
+    checkLike('state.m', state.m, params);
+    checkLike('state.v', state.v, params);
+    if (!Number.isSafeInteger(state.steps) || state.steps < 0) {
+      throw new ValueError(`adamW: state.steps is ${state.steps}; expected an integer from 0`);
+    }
+  }
+  const zeros = () =>
+    backend.scope(() =>
+      Object.fromEntries(names.map((name) => [name, backend.zeros(params[name].shape, params[name].dtype)])),
+    );
+  const m = state?.m ?? zeros();
+  const v = state?.v ?? zeros();
+  const decayOf = Object.fromEntries(names.map((name) => [name, decays(name, params[name]) ? weightDecay : 0]));
+  let steps = state?.steps ?? 0;
+
+  return {
+    get steps() {
+      return steps;
+    },
+    step(grads, learningRate) {
+      checkLike('grads', grads, params);
+      const gradNormSquared = backend.sumSquares(names.map((name) => grads[name]));
+      try {
+        backend.adamw(
+          names.map((name) => ({
+            param: params[name],
+            grad: grads[name],
+            m: m[name],
+            v: v[name],
+            weightDecay: decayOf[name],
+          })),
+          {
+            learningRate,
+            step: steps + 1,
+            beta1,
+            beta2,
+            epsilon,
+            ...(maxNorm === null ? {} : { clip: { normSquared: gradNormSquared, maxNorm } }),
+          },
+        );
+      } catch (error) {
+        gradNormSquared.dispose();
+        throw error;
+      }
+      steps++;
+      return { gradNormSquared };
+    },
+    state: () => ({ steps, m, v }),
+    dispose() {
+      for (const tensor of [...Object.values(m), ...Object.values(v)]) tensor.dispose();
+    },
+  };
+}
+
+/** The same names, each with the shape of its parameter. */
+function checkLike(what: string, tensors: Params, params: Params): void {
+  const missing = Object.keys(params).filter((name) => tensors[name] === undefined);
+  if (missing.length > 0) throw new ValueError(`adamW: ${what} lacks ${listed(missing)}`);
+  const extra = Object.keys(tensors).filter((name) => params[name] === undefined);
+  if (extra.length > 0) throw new ValueError(`adamW: ${what} has ${listed(extra)}, which are no parameters`);
+  for (const [name, param] of Object.entries(params)) {
+    if (formatShape(tensors[name].shape) !== formatShape(param.shape)) {
+      throw new ShapeError(
+        `adamW: ${what}['${name}'] has shape ${formatShape(tensors[name].shape)}; the parameter has ${formatShape(param.shape)}`,
+      );
+    }
+  }
+}

@@ -1,0 +1,43 @@
+import { type Backend, type FloatDType, type Tensor, ValueError } from '@lazy-attention/core';
+
+/** Parameters or their gradients: a flat record from name to tensor. */
+export type Params = Readonly<Record<string, Tensor>>;
+
+export function disposeParams(params: Params): void {
+  for (const tensor of Object.values(params)) tensor.dispose();
+}
+
+/**
+ * The parameters as inference in `dtype` wants them, so that a model with that `computeDType` need not cast on every
+ * call. Bias and tau of attention are statistics and stay as they are. The caller disposes the result; the originals
+ * can go before.
+ */
+export function castParams(backend: Backend, params: Params, dtype: FloatDType): Params {
+  return backend.scope(() =>
+    Object.fromEntries(
+      Object.entries(params).map(([name, tensor]) => [
+        name,
+        backend.cast(tensor, isStatistic(name) ? tensor.dtype : dtype),
+      ]),
+    ),
+  );
+}
+
+export function param(params: Params, name: string): Tensor {
+  const tensor = params[name];
+  if (tensor === undefined) {
+    throw new ValueError(
+      `params has no '${name}'; it has ${Object.keys(params).length} entries: ${listed(Object.keys(params))}`,
+    );
+  }
+  return tensor;
+}
+
+/** Attention's bias [H, W] and tau [H] are no weights: they live in the statistics type and never decay. */
+export function isStatistic(name: string): boolean {
+  return /(^|\.)(bias|tau)$/.test(name);
+}
+
+export function listed(names: readonly string[], most = 5): string {
+  return names.length <= most ? names.join(', ') : `${names.slice(0, most).join(', ')}, ...`;
+}
