@@ -22,7 +22,7 @@ export function byteTokenizer(options: ByteTokenizerOptions = {}): Tokenizer {
     name: 'bytes',
     vocabSize,
     fingerprint: `bytes-${vocabSize}`,
-    encode: (text) => Int32Array.from(encoder.encode(text)),
+    encode: (text) => new Int32Array(encoder.encode(text)),
     decode(ids) {
       const decoder = byteDecoder(vocabSize);
       let text = '';

@@ -77,6 +77,8 @@ export async function tokenizeCorpus(
     if (progress.bytes - reported >= PROGRESS_BYTES) {
       reported = progress.bytes;
       options.onProgress?.(progress);
+      // Let timers and signals in: a corpus in memory would otherwise hold the thread to its end.
+      await new Promise((resolve) => setTimeout(resolve));
     }
   }
   const store = builder.finish();

@@ -108,6 +108,42 @@ describe('special tokens', () => {
   });
 });
 
+describe('encoding', () => {
+  it('leaves framing to the store: the post-processor adds nothing', () => {
+    const special = (id: string) => ({ SpecialToken: { id, type_id: 0 } });
+    const post_processor = {
+      type: 'TemplateProcessing',
+      single: [special('<s>'), { Sequence: { id: 'A', type_id: 0 } }, special('</s>')],
+      pair: [],
+      special_tokens: {},
+    };
+    const plain = huggingFaceTokenizer(json('metaspace'));
+    const framing = huggingFaceTokenizer({ ...json('metaspace'), post_processor });
+    expect(framing.encode('the whale')).toEqual(plain.encode('the whale'));
+  });
+
+  it('counts the vocabulary by its largest id, holes and all', async () => {
+    const spec = json('byte-level');
+    const late = {
+      id: 1000,
+      content: '<|end|>',
+      special: true,
+      single_word: false,
+      lstrip: false,
+      rstrip: false,
+      normalized: false,
+    };
+    const tokenizer = huggingFaceTokenizer(
+      { ...spec, added_tokens: [...(spec.added_tokens as object[]), late] },
+      { eosToken: '<|end|>' },
+    );
+    expect(tokenizer).toMatchObject({ vocabSize: 1001, eosId: 1000 });
+    expect([...tokenizer.encode('<|end|>')]).toEqual([1000]);
+    // An id in the hole is in range, has no token, and must not become the word "undefined".
+    expect(tokenizer.decode([500])).toBe('');
+  });
+});
+
 describe('tokenizer.json: bad input', () => {
   it('missing', async () => {
     await dataError('DATA_MISSING', () => loadTokenizer('/nowhere/tokenizer.json'));

@@ -141,7 +141,9 @@ describe('createSampler', () => {
     expect(order(0)).not.toEqual(order(1));
     expect(order(0).slice(0, 10)).not.toEqual(order(0).slice(10));
     expect(order(7).join()).toMatchInlineSnapshot(`"24,8,32,12,20,4,28,0,16,36,38,26,14,34,10,2,18,6,22,30"`);
-    expect(order(Number.MAX_SAFE_INTEGER).join()).toMatchInlineSnapshot(`"12,24,32,4,28,36,0,8,16,20,29,1,17,37,13,5,21,9,33,25"`);
+    expect(order(Number.MAX_SAFE_INTEGER).join()).toMatchInlineSnapshot(
+      `"12,24,32,4,28,36,0,8,16,20,29,1,17,37,13,5,21,9,33,25"`,
+    );
   });
 
   it('shuffles evenly', () => {
