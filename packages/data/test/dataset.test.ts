@@ -77,6 +77,20 @@ it('DataError has a name, a code and a cause', () => {
   expect(error).toMatchObject({ name: 'DataError', code: 'DATA_EMPTY', message: 'message', cause });
 });
 
+it('the browser entry reaches no module of Node', () => {
+  const reached = new Set<string>();
+  const visit = (url: URL): void => {
+    if (reached.has(url.href)) return;
+    reached.add(url.href);
+    for (const [, specifier] of readFileSync(url, 'utf8').matchAll(/from '([^']+)'/g)) {
+      expect(specifier).not.toMatch(/^node:|hyparquet|stdlib/);
+      if (specifier!.startsWith('.')) visit(new URL(specifier!, url));
+    }
+  };
+  visit(new URL('../src/browser.ts', import.meta.url));
+  expect(reached.size).toBeGreaterThan(10);
+});
+
 describe('README', () => {
   it('runs as printed, and prints what its comments say', () => {
     const readme = readFileSync(new URL('../README.md', import.meta.url), 'utf8');

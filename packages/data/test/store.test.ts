@@ -66,6 +66,14 @@ describe('tokenizeCorpus', () => {
     await expect(work).rejects.toThrow('enough');
   });
 
+  it('lets timers run, also when the corpus is in memory', async () => {
+    const controller = new AbortController();
+    setTimeout(() => controller.abort(new Error('a timer')));
+    const documents = Array.from({ length: 30 }, () => 'x'.repeat(100_000));
+    const work = tokenizeCorpus(textCorpus('test', documents), byteTokenizer(), { signal: controller.signal });
+    await expect(work).rejects.toThrow('a timer');
+  });
+
   it('counts bytes before any token', async () => {
     const store = await byteStore(['ab', 'cde']);
     // Exact at document ends; within a document the framing tokens share its bytes.
