@@ -1,0 +1,24 @@
+import { existsSync, readdirSync, readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+
+export const root = fileURLToPath(new URL('../../..', import.meta.url)).replace(/[\\/]$/, '');
+
+/**
+ * Every block of code that stands behind a line `<!-- test: NAME -->` in a README: `ts` to be run as a module, `sh` to be
+ * run as commands. The mark is invisible on the page and promises that the block works as printed.
+ */
+export function snippets() {
+  const files = ['README.md'];
+  for (const group of ['packages', 'apps', 'tools']) {
+    for (const name of readdirSync(join(root, group)).sort()) files.push(`${group}/${name}/README.md`);
+  }
+  return files
+    .filter((file) => existsSync(join(root, file)))
+    .flatMap((file) => marked(file, readFileSync(join(root, file), 'utf8')));
+}
+
+export function marked(file, text) {
+  const pattern = /<!-- test: ([\w-]+) -->\r?\n+```(\w+)\r?\n([\s\S]*?)```/g;
+  return [...text.matchAll(pattern)].map(([, name, language, code]) => ({ file, name, language, code }));
+}

@@ -1,0 +1,73 @@
+import { spawnSync } from 'node:child_process';
+import { mkdirSync, mkdtempSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { fileURLToPath, pathToFileURL } from 'node:url';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { marked, root, snippets } from '../lib/snippets.mjs';
+
+// Inside the workspace, so that packages are found by name.
+const generated = fileURLToPath(new URL('../build/readme/', import.meta.url));
+const found = snippets();
+const modules = found.filter(({ language }) => language === 'ts');
+const scripts = found.filter(({ language }) => language === 'sh');
+const fileOf = ({ file, name }) => join(generated, `${file.replaceAll(/[^\w]+/g, '-')}-${name}.ts`);
+
+let folder;
+beforeAll(() => {
+  rmSync(generated, { recursive: true, force: true });
+  mkdirSync(generated, { recursive: true });
+  for (const snippet of modules) writeFileSync(fileOf(snippet), `${snippet.code}\nexport {};\n`);
+  folder = mkdtempSync(join(tmpdir(), 'lazy-attention-readme-'));
+  process.chdir(folder);
+});
+afterAll(() => {
+  process.chdir(root);
+  rmSync(folder, { recursive: true, force: true });
+});
+
+describe('README code', () => {
+  it('covers the op alone, the layer alone, and training from a file', () => {
+    const names = found.map(({ file, name }) => `${file}#${name}`);
+    expect(names).toEqual(expect.arrayContaining(['README.md#op', 'README.md#layer', 'README.md#train']));
+  });
+
+  it('type-checks', () => {
+    const config = join(generated, 'tsconfig.json');
+    const options = {
+      extends: join(root, 'tsconfig.base.json'),
+      compilerOptions: { noEmit: true, composite: false, incremental: false, noUnusedLocals: false, types: ['node'] },
+      include: ['*.ts'],
+    };
+    writeFileSync(config, JSON.stringify(options));
+    const result = spawnSync(process.execPath, [join(root, 'node_modules/typescript/bin/tsc'), '-p', config], {
+      encoding: 'utf8',
+    });
+    expect(result.stdout).toBe('');
+  });
+
+  it.each(modules.map((snippet) => [`${snippet.file}#${snippet.name}`, snippet]))('%s runs', async (_, snippet) => {
+    await import(/* @vite-ignore */ pathToFileURL(fileOf(snippet)).href);
+  });
+
+  it.each(scripts.map((snippet) => [`${snippet.file}#${snippet.name}`, snippet]))('%s runs', (_, { code }) => {
+    const bin = join(folder, 'bin');
+    mkdirSync(bin, { recursive: true });
+    const link = join(bin, 'lazy-attention');
+    rmSync(link, { force: true });
+    symlinkSync(join(root, 'apps/train/dist/bin.js'), link);
+    const env = { ...process.env, PATH: `${bin}:${process.env.PATH}` };
+    const result = spawnSync('bash', ['-euc', code.replaceAll('npx lazy-attention', 'node bin/lazy-attention')], {
+      cwd: folder,
+      env,
+      encoding: 'utf8',
+    });
+    expect(result.stderr).toBe('');
+    expect(result.status).toBe(0);
+  });
+});
+
+it('finds marked blocks only', () => {
+  const text = '<!-- test: a -->\n```ts\n1;\n```\n```ts\n2;\n```\n';
+  expect(marked('x', text)).toEqual([{ file: 'x', name: 'a', language: 'ts', code: '1;\n' }]);
+});
