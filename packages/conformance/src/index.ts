@@ -1,0 +1,15 @@
+export {
+  type Case,
+  type ConformanceOptions,
+  type Direction,
+  OPS,
+  type Op,
+  type Size,
+  TOLERANCES,
+  type Tolerance,
+  type Tolerances,
+} from './case.ts';
+export { conformanceCases } from './cases.ts';
+export { ConformanceError } from './compare.ts';
+export { coverageTable } from './coverage.ts';
+export { type CaseResult, runCases, type Skips } from './run.ts';

@@ -1,0 +1,64 @@
+import type { FloatDType } from '@lazy-attention/core';
+import fc from 'fast-check';
+import type { Op, Size } from './case.ts';
+import { Generator, type Problem } from './problem.ts';
+import { seedOf } from './random.ts';
+
+/** A named source of problems of one op, one for an edge case and several for random shapes. */
+export interface Scenario {
+  readonly op: Op;
+  readonly name: string;
+  /** Types it makes sense for; all by default. */
+  readonly dtypes?: readonly FloatDType[];
+  /** False where the op has no gradient, or this problem none. */
+  readonly differentiable: boolean;
+  /** Runs `check` on each problem; rejects with the first failure, for random shapes shrunk to the smallest. */
+  each(dtype: FloatDType, size: Size, check: (problem: Problem) => Promise<void>): Promise<void>;
+}
+
+export interface ScenarioOptions {
+  readonly dtypes?: readonly FloatDType[];
+  readonly differentiable?: boolean;
+}
+
+type Make<T extends unknown[]> = (g: Generator, ...rest: T) => Problem | Promise<Problem>;
+
+/** An edge case with fixed shapes. */
+export function edge(op: Op, name: string, make: Make<[Size]>, options: ScenarioOptions = {}): Scenario {
+  return {
+    op,
+    name,
+    differentiable: true,
+    ...options,
+    each: async (dtype, size, check) => check(await make(new Generator(dtype, seedOf(`${op} ${name}`)), size)),
+  };
+}
+
+/** Random shapes from a fixed seed. `runs` is how many in the full size; the small one takes a fifth. */
+export function randomised<S>(
+  op: Op,
+  runs: number,
+  shapes: (size: Size) => fc.Arbitrary<S>,
+  make: Make<[S]>,
+  options: ScenarioOptions = {},
+): Scenario {
+  const name = 'random_shapes';
+  return {
+    op,
+    name,
+    differentiable: true,
+    ...options,
+    each: async (dtype, size, check) => {
+      const property = fc.asyncProperty(shapes(size), fc.nat(), async (shape, seed) => {
+        await check(await make(new Generator(dtype, seed), shape));
+      });
+      const numRuns = size === 'full' ? runs : Math.ceil(runs / 5);
+      await fc.assert(property, { seed: seedOf(`${op} ${name}`), numRuns });
+    },
+  };
+}
+
+/** Shorthand for sizes in arbitraries. */
+export function upTo(max: number): fc.Arbitrary<number> {
+  return fc.integer({ min: 1, max });
+}

@@ -1,0 +1,207 @@
+import {
+  type Backend,
+  BackendMismatchError,
+  DisposedError,
+  DTYPES,
+  DTypeError,
+  type LazyAttentionError,
+  ShapeError,
+  UnsupportedError,
+  ValueError,
+} from '@lazy-attention/core';
+import type { Case } from '../case.ts';
+import { ConformanceError } from '../compare.ts';
+import { assertNothingLeft, oracle } from '../evaluate.ts';
+
+interface Mistake {
+  readonly error: new (message: string) => LazyAttentionError;
+  /** What the message must hold: the op, the argument, what was expected. */
+  readonly says: readonly string[];
+  /** Makes the mistake. May reject instead of throwing. */
+  make(backend: Backend): unknown;
+}
+
+const q = (backend: Backend, ...shape: number[]) => backend.zeros(shape);
+const ids = (backend: Backend, ...values: number[]) => backend.tensor(Int32Array.from(values), [values.length]);
+
+const MISTAKES: Readonly<Record<string, Mistake>> = {
+  shapes_that_differ: {
+    error: ShapeError,
+    says: ['add: b has shape [3]', '[2]'],
+    make: (b) => b.add(b.zeros([2]), b.zeros([3])),
+  },
+  inner_sizes_that_differ: {
+    error: ShapeError,
+    says: ['matmul:', '[2, 3]', '[4, 5]'],
+    make: (b) => b.matmul(b.zeros([2, 3]), b.zeros([4, 5])),
+  },
+  data_of_another_length: {
+    error: ShapeError,
+    says: ['tensor: data has 3 elements', '[2, 2]'],
+    make: (b) => b.tensor([1, 2, 3], [2, 2]),
+  },
+  sizes_that_are_not_integers: {
+    error: ShapeError,
+    says: ['zeros: shape [2.5]', 'positive integers'],
+    make: (b) => b.zeros([2.5]),
+  },
+  heads_that_do_not_divide: {
+    error: ShapeError,
+    says: ['attention: k has shape [2, 4, 3, 8]', 'query heads (8)', 'key/value heads (3)'],
+    make: (b) => b.attention(q(b, 2, 4, 8, 8), q(b, 2, 4, 3, 8), q(b, 2, 4, 3, 8)),
+  },
+  head_dim_not_a_multiple_of_4: {
+    error: ShapeError,
+    says: ['attention: q', 'head size (6)', 'multiple of 4'],
+    make: (b) => b.attention(q(b, 1, 2, 1, 6), q(b, 1, 2, 1, 6), q(b, 1, 2, 1, 6)),
+  },
+  more_queries_than_keys: {
+    error: ShapeError,
+    says: ['attention: q', 'queries (3)', '2'],
+    make: (b) => b.attention(q(b, 1, 3, 1, 4), q(b, 1, 2, 1, 4), q(b, 1, 2, 1, 4)),
+  },
+  integers_where_floats_belong: {
+    error: DTypeError,
+    says: ['add: a is i32'],
+    make: (b) => b.add(ids(b, 1), ids(b, 2)),
+  },
+  floats_where_integers_belong: {
+    error: DTypeError,
+    says: ['embedding: ids is f32', 'i32'],
+    make: (b) => b.embedding(b.zeros([4, 2]), b.zeros([3])),
+  },
+  an_unknown_type: {
+    error: DTypeError,
+    says: ["zeros: dtype is 'f8'"],
+    make: (b) => b.zeros([2], 'f8' as never),
+  },
+  an_id_out_of_vocabulary: {
+    error: ValueError,
+    says: ['embedding: ids holds 4 at element 1', '0 to 3'],
+    make: (b) => b.embedding(b.zeros([4, 2]), ids(b, 0, 4)),
+  },
+  targets_that_all_are_ignored: {
+    error: ValueError,
+    says: ['crossEntropy', 'ignoreIndex'],
+    make: (b) => b.crossEntropy(b.zeros([2, 3]), ids(b, -100, -100)),
+  },
+  starts_out_of_range: {
+    error: ValueError,
+    says: ['starts[0, 1] is 2', '0 to 1'],
+    make: (b) => attend(b, [0, 2]),
+  },
+  starts_that_decrease: {
+    error: ValueError,
+    says: ['starts[0, 2] is 0 after 1'],
+    make: (b) => attend(b, [0, 1, 0]),
+  },
+  an_unknown_option: {
+    error: ValueError,
+    says: ["rmsNorm: unknown option 'eps'"],
+    make: (b) => b.rmsNorm(b.zeros([2, 4]), b.zeros([4]), { eps: 1 } as never),
+  },
+  a_learning_rate_that_is_not_a_number: {
+    error: ValueError,
+    says: ['adamw: learningRate'],
+    make: (b) => b.adamw([], { learningRate: Number.NaN, step: 1 }),
+  },
+  a_disposed_tensor: {
+    error: DisposedError,
+    says: ['mul: a [2] has been disposed'],
+    make: (b) => {
+      const x = b.zeros([2]);
+      x.dispose();
+      return b.mul(x, b.zeros([2]));
+    },
+  },
+  reading_a_disposed_tensor: {
+    error: DisposedError,
+    says: ['data:', 'disposed'],
+    make: async (b) => {
+      const x = b.zeros([2]);
+      x.dispose();
+      await x.data();
+    },
+  },
+  a_saved_attention_that_is_disposed: {
+    error: DisposedError,
+    says: ['attentionGrad: saved has been disposed'],
+    make: (b) => {
+      const x = q(b, 1, 2, 1, 4);
+      const { output, saved } = b.attention(x, x, x);
+      saved.dispose();
+      return b.attentionGrad(output, saved);
+    },
+  },
+  a_saved_attention_that_is_empty: {
+    error: ValueError,
+    says: ['attentionGrad', 'save: false'],
+    make: (b) => {
+      const x = q(b, 1, 2, 1, 4);
+      const { output, saved } = b.attention(x, x, x, { save: false });
+      return b.attentionGrad(output, saved);
+    },
+  },
+  a_tensor_of_another_backend: {
+    error: BackendMismatchError,
+    says: ['add: b belongs to'],
+    make: (b) => {
+      const foreign = oracle().zeros([2]);
+      try {
+        return b.add(b.zeros([2]), foreign);
+      } finally {
+        foreign.dispose();
+      }
+    },
+  },
+  a_type_that_the_backend_lacks: {
+    error: UnsupportedError,
+    says: ['zeros: backend', 'has no'],
+    make: (b) => {
+      const missing = DTYPES.find((dtype) => !b.dtypes.has(dtype));
+      // A backend that has every type cannot be asked for one that it lacks.
+      if (missing === undefined) throw new UnsupportedError('zeros: backend that has no gaps');
+      return b.zeros([2], missing);
+    },
+  },
+};
+
+/** Core makes these errors; the tests make sure that a backend gets them, and is whole afterwards. */
+export const errors: readonly Case[] = Object.entries(MISTAKES).map(([name, mistake]) => ({
+  name: `errors ${name}`,
+  op: 'errors',
+  direction: 'forward',
+  dtype: 'f32',
+  run: async (backend) => {
+    const before = backend.memory();
+    const problem = judge(mistake, await attempt(backend, mistake));
+    if (problem !== null) throw new ConformanceError(`${name}: ${problem}`);
+    assertNothingLeft(backend, before);
+  },
+}));
+
+async function attempt(backend: Backend, mistake: Mistake): Promise<unknown> {
+  try {
+    // The scope frees what was made before the mistake; a promise must be let out of it.
+    let late: unknown;
+    backend.scope(() => {
+      late = mistake.make(backend);
+    });
+    await late;
+    return null;
+  } catch (error) {
+    return error;
+  }
+}
+
+function judge({ error: expected, says }: Mistake, error: unknown): string | null {
+  if (error === null) return `nothing was thrown; expected ${expected.name}`;
+  if (!(error instanceof expected)) return `threw ${error}; expected ${expected.name}`;
+  const missing = says.find((part) => !error.message.includes(part));
+  return missing === undefined ? null : `the message is "${error.message}"; expected it to say "${missing}"`;
+}
+
+function attend(b: Backend, starts: number[]): unknown {
+  const x = q(b, 1, starts.length, 1, 4);
+  return b.attention(x, x, x, { starts: b.tensor(Int32Array.from(starts), [1, starts.length]) });
+}

@@ -1,0 +1,107 @@
+import type { Backend } from '@lazy-attention/core';
+import type { Case } from '../case.ts';
+import { ConformanceError } from '../compare.ts';
+import { assertNothingLeft } from '../evaluate.ts';
+
+const CHECKS: Readonly<Record<string, (backend: Backend) => void | Promise<void>>> = {
+  scopes_keep_only_what_they_return: async (backend) => {
+    const kept = backend.scope(() => {
+      const x = backend.full([3], 2);
+      return { deep: [backend.mul(x, x)] };
+    });
+    const values = await kept.deep[0].data();
+    if (values.join() !== '4,4,4')
+      throw new ConformanceError(`what a scope returned reads ${values.join()}, not 4,4,4`);
+    if (backend.memory().tensors < 1) throw new ConformanceError('a returned tensor is not counted as alive');
+    kept.deep[0].dispose();
+  },
+  views_share_memory: (backend) => {
+    const x = backend.zeros([4, 6]);
+    const { bytes } = backend.memory();
+    const view = backend.reshape(x, [24]);
+    if (backend.memory().bytes !== bytes) throw new ConformanceError('reshape took memory');
+    x.dispose();
+    if (backend.memory().bytes !== bytes) throw new ConformanceError('memory went although a view still needs it');
+    view.dispose();
+  },
+  saved_attention_outlives_its_inputs: async (backend) => {
+    const x = backend.tensor(
+      Array.from({ length: 40 }, (_, i) => Math.sin(i)),
+      [1, 5, 2, 4],
+    );
+    const { output, saved } = backend.attention(x, x, x);
+    const first = backend.attentionGrad(output, saved);
+    const second = backend.scope(() => {
+      const dy = backend.reshape(output, output.shape);
+      x.dispose();
+      output.dispose();
+      return backend.attentionGrad(dy, saved);
+    });
+    const [a, b] = [await first.dq.data(), await second.dq.data()];
+    if (a.join() !== b.join()) throw new ConformanceError('the second use of saved gave another gradient');
+    for (const grads of [first, second]) for (const grad of Object.values(grads)) grad?.dispose();
+    saved.dispose();
+  },
+  many_small_tensors: async (backend) => {
+    const total = backend.scope(() => {
+      let sum = backend.zeros([16]);
+      const one = backend.full([16], 1);
+      for (let i = 0; i < 300; i++) sum = backend.scope(() => backend.add(sum, one));
+      return sum;
+    });
+    const values = await total.data();
+    if (values.some((value) => value !== 300)) throw new ConformanceError(`300 additions of 1 gave ${values.join()}`);
+    total.dispose();
+  },
+  work_is_done_in_order: async (backend) => {
+    const target = backend.zeros([8, 4]);
+    const reads = [];
+    for (let i = 0; i < 8; i++) {
+      const row = backend.full([1, 4], i + 1);
+      backend.copyInto(target, row, 0, i);
+      // The row is given back while the copy may still be queued.
+      row.dispose();
+      reads.push(target.data());
+    }
+    const results = await Promise.all(reads);
+    for (const [i, values] of results.entries()) {
+      const rows = Array.from({ length: 8 }, (_, r) => values[4 * r]);
+      const wanted = rows.map((_, r) => (r <= i ? r + 1 : 0));
+      if (rows.join() !== wanted.join())
+        throw new ConformanceError(`read ${i} saw ${rows.join()}, not ${wanted.join()}`);
+    }
+    target.dispose();
+  },
+  host_data_is_copied: async (backend) => {
+    const host = Float32Array.of(1, 2, 3);
+    const x = backend.tensor(host, [3]);
+    host.fill(9);
+    const first = await x.data();
+    const seen = first.join();
+    first.fill(7);
+    const second = await x.data();
+    x.dispose();
+    if (seen !== '1,2,3' || second.join() !== '1,2,3') {
+      throw new ConformanceError(`a tensor changed with the host's array: ${seen}, then ${second.join()}`);
+    }
+  },
+  synchronize_waits: async (backend) => {
+    const x = backend.full([64, 64], 0.5);
+    const y = backend.matmul(x, x);
+    await backend.synchronize();
+    for (const tensor of [x, y]) tensor.dispose();
+  },
+};
+
+/** Ownership and order, each with a check that nothing is left. */
+export const memory: readonly Case[] = Object.entries(CHECKS).map(([name, check]) => ({
+  name: `memory ${name}`,
+  op: 'memory',
+  direction: 'forward',
+  dtype: 'f32',
+  run: async (backend) => {
+    const before = backend.memory();
+    await check(backend);
+    assertNothingLeft(backend, before);
+  },
+}));
