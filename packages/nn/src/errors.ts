@@ -9,6 +9,7 @@ export class ConfigError extends LazyAttentionError {
 
 export type CheckpointErrorCode =
   | 'CHECKPOINT_MISSING'
+  | 'CHECKPOINT_READ'
   | 'CHECKPOINT_CORRUPT'
   | 'CHECKPOINT_SHAPE'
   | 'CHECKPOINT_VERSION'

@@ -1,5 +1,11 @@
 export { type ValueAndGrad, valueAndGrad } from './autodiff/value-and-grad.ts';
 export { batchTensors, type HostBatch } from './batch.ts';
+export {
+  decodeSafetensors,
+  encodeSafetensors,
+  type HostTensor,
+  type Safetensors,
+} from './checkpoint/safetensors.ts';
 export { CheckpointError, type CheckpointErrorCode, ConfigError } from './errors.ts';
 export { type GenerateOptions, generate } from './generate/generate.ts';
 export { type SampleOptions, sampleToken } from './generate/sample.ts';

@@ -4,8 +4,9 @@ import type { LazyTransformerOptions } from './config.ts';
 const BYTES = 256;
 
 /**
- * Sizes by name. `pico` trains on the reference backend, up to `small` on one CPU. `340m` is the paper's size in the
- * layout of flash-linear-attention (373.8 M parameters with its untied LM head); the larger ones share embeddings.
+ * Sizes by name. `pico` is for the reference backend, `nano`, `micro` and `small` for one CPU. The others are those usual in
+ * papers on architectures, in the layout of flash-linear-attention, whose LM head is untied: with it and the embeddings
+ * they have 374 M, 778 M and 1.36 G parameters (`parameterCount`).
  */
 const SIZES = {
   pico: { vocabSize: BYTES, hiddenSize: 64, numLayers: 2, numHeads: 2, context: 64 },
@@ -14,7 +15,7 @@ const SIZES = {
   small: { vocabSize: BYTES, hiddenSize: 512, numLayers: 8, numHeads: 8, context: 1024 },
   '340m': { vocabSize: 32000, hiddenSize: 1024, numLayers: 24, numHeads: 16, context: 4096 },
   '760m': { vocabSize: 32000, hiddenSize: 1536, numLayers: 24, numHeads: 16, context: 4096 },
-  '1.3b': { vocabSize: 32000, hiddenSize: 2048, numLayers: 24, numHeads: 16, context: 4096 },
+  '1.3b': { vocabSize: 32000, hiddenSize: 2048, numLayers: 24, numHeads: 32, context: 4096 },
 } as const satisfies Record<string, LazyTransformerOptions>;
 
 export type PresetName = keyof typeof SIZES;

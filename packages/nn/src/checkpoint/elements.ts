@@ -1,0 +1,54 @@
+import {
+  bytesPerElement,
+  type DType,
+  fromBF16Bits,
+  fromF16Bits,
+  type TensorData,
+  toBF16Bits,
+  toF16Bits,
+} from '@lazy-attention/core';
+
+/** Names of safetensors for the types that tensors here can have. */
+const NAMES: Readonly<Record<DType, string>> = { f32: 'F32', f64: 'F64', bf16: 'BF16', f16: 'F16', i32: 'I32' };
+
+export function safetensorsName(dtype: DType): string {
+  return NAMES[dtype];
+}
+
+/** Undefined for types of safetensors that have no counterpart here (I64, BOOL, F8_E4M3, ...). */
+export function dtypeOfName(name: string): DType | undefined {
+  return (Object.keys(NAMES) as DType[]).find((dtype) => NAMES[dtype] === name);
+}
+
+export const SUPPORTED_NAMES = Object.values(NAMES).join(', ');
+
+/** Elements as little-endian bytes. bf16 and f16 come as Float32Array, as `Tensor.data` gives them; their rounding is exact then. */
+export function encodeElements(data: TensorData, dtype: DType): Uint8Array {
+  if (dtype !== 'bf16' && dtype !== 'f16') return new Uint8Array(data.buffer, data.byteOffset, data.byteLength);
+  const toBits = dtype === 'bf16' ? toBF16Bits : toF16Bits;
+  const bits = new Uint16Array(data.length);
+  for (let i = 0; i < data.length; i++) bits[i] = toBits(data[i]);
+  return new Uint8Array(bits.buffer);
+}
+
+/** The inverse. Copies, so that the bytes need no alignment and may be reused. */
+export function decodeElements(bytes: Uint8Array, dtype: DType): TensorData {
+  const buffer = bytes.slice().buffer;
+  switch (dtype) {
+    case 'f32':
+      return new Float32Array(buffer);
+    case 'f64':
+      return new Float64Array(buffer);
+    case 'i32':
+      return new Int32Array(buffer);
+    case 'bf16':
+    case 'f16': {
+      const fromBits = dtype === 'bf16' ? fromBF16Bits : fromF16Bits;
+      return Float32Array.from(new Uint16Array(buffer), fromBits);
+    }
+  }
+}
+
+export function byteLength(size: number, dtype: DType): number {
+  return size * bytesPerElement(dtype);
+}

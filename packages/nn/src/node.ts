@@ -1,0 +1,12 @@
+/** What needs Node's file system; everything else is in the main entry, which runs in browsers too. */
+export {
+  type CheckpointContents,
+  type LoadedCheckpoint,
+  type LoadOptions,
+  latestCheckpoint,
+  listCheckpoints,
+  loadCheckpoint,
+  saveCheckpoint,
+} from './node/checkpoint.ts';
+export type { Json } from './node/manifest.ts';
+export { loadParams, saveParams } from './node/tensors.ts';

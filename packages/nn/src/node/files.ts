@@ -1,0 +1,92 @@
+import { createHash } from 'node:crypto';
+import { type FileHandle, open, readFile, rename, rm } from 'node:fs/promises';
+import { dirname } from 'node:path';
+import { CheckpointError } from '../errors.ts';
+
+export interface FileDigest {
+  readonly bytes: number;
+  readonly sha256: string;
+}
+
+/** Writes chunks to a new file, waits until they are on the disk, and returns size and hash. */
+export async function writeDurably(
+  path: string,
+  chunks: AsyncIterable<Uint8Array> | Iterable<Uint8Array>,
+): Promise<FileDigest> {
+  const hash = createHash('sha256');
+  let bytes = 0;
+  const handle = await open(path, 'wx');
+  try {
+    for await (const chunk of chunks) {
+      hash.update(chunk);
+      await handle.writeFile(chunk);
+      bytes += chunk.length;
+    }
+    await handle.sync();
+  } finally {
+    await handle.close();
+  }
+  return { bytes, sha256: hash.digest('hex') };
+}
+
+/** A rename is on the disk only when the folder that it changed is. */
+export async function syncFolder(path: string): Promise<void> {
+  let handle: FileHandle;
+  try {
+    handle = await open(path, 'r');
+  } catch (error) {
+    if (process.platform === 'win32') return; // folders cannot be opened there, and need not be
+    throw error;
+  }
+  try {
+    await handle.sync();
+  } catch (error) {
+    if (process.platform !== 'win32') throw error;
+  } finally {
+    await handle.close();
+  }
+}
+
+/** Moves what was written beside `final` into its place, durably. */
+export async function renameDurably(temporary: string, final: string): Promise<void> {
+  await rename(temporary, final);
+  await syncFolder(dirname(final));
+}
+
+/** Runs a save: what fails becomes a CheckpointError that says what is left, and the temporary file or folder goes. */
+export async function saving<T>(final: string, temporary: string, fn: () => Promise<T>): Promise<T> {
+  try {
+    return await fn();
+  } catch (error) {
+    await rm(temporary, { recursive: true, force: true }).catch(() => {});
+    if (error instanceof CheckpointError) throw error;
+    if (!isSystemError(error)) throw error;
+    const why = error.code === 'ENOSPC' ? 'no space is left on the disk' : error.message;
+    throw new CheckpointError('CHECKPOINT_WRITE', final, `not saved: ${why}; earlier checkpoints are untouched`, {
+      cause: error,
+    });
+  }
+}
+
+export async function readChecked(path: string): Promise<Uint8Array> {
+  return reading(path, () => readFile(path));
+}
+
+/** Runs a read: what the file system refuses becomes a CheckpointError. */
+export async function reading<T>(path: string, fn: () => Promise<T>): Promise<T> {
+  try {
+    return await fn();
+  } catch (error) {
+    if (!isSystemError(error)) throw error;
+    if (error.code === 'ENOENT' || error.code === 'ENOTDIR') {
+      throw new CheckpointError('CHECKPOINT_MISSING', path, 'no such file; the checkpoint is missing or incomplete', {
+        cause: error,
+      });
+    }
+    throw new CheckpointError('CHECKPOINT_READ', path, `cannot be read: ${error.message}`, { cause: error });
+  }
+}
+
+export function isSystemError(error: unknown): error is NodeJS.ErrnoException {
+  return error instanceof Error && typeof (error as NodeJS.ErrnoException).code === 'string' && 'syscall' in error;
+}

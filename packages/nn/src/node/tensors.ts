@@ -1,0 +1,157 @@
+import { createHash } from 'node:crypto';
+import { type FileHandle, open } from 'node:fs/promises';
+import { type Backend, formatShape, type Tensor, type TensorData } from '@lazy-attention/core';
+import { decodeElements, encodeElements } from '../checkpoint/elements.ts';
+import { encodeHeader, type Header, headerLength, PREFIX_BYTES, parseHeader } from '../checkpoint/safetensors.ts';
+import { CheckpointError } from '../errors.ts';
+import type { Shapes } from '../model/shapes.ts';
+import { listed, type Params } from '../params.ts';
+import { type FileDigest, reading, renameDurably, saving, writeDurably } from './files.ts';
+
+/** The bytes of a safetensors file, one tensor in host memory at a time. `path` is where it is meant to go. */
+export async function* tensorBytes(
+  path: string,
+  tensors: Params,
+  metadata: Readonly<Record<string, string>> = {},
+): AsyncGenerator<Uint8Array> {
+  yield encodeHeader(tensors, metadata);
+  for (const [name, tensor] of Object.entries(tensors)) {
+    const data = await tensor.data();
+    checkFinite(path, name, data);
+    yield encodeElements(data, tensor.dtype);
+  }
+}
+
+/**
+ * Writes parameters to one safetensors file, atomically: beside it first, then renamed. What Python's safetensors reads.
+ * @throws CheckpointError CHECKPOINT_WRITE when the disk is full or a value is not finite; an old file stays
+ */
+export async function saveParams(
+  path: string,
+  params: Params,
+  metadata: Readonly<Record<string, string>> = {},
+): Promise<void> {
+  const temporary = `${path}.tmp-${process.pid}-${Date.now()}`;
+  await saving(path, temporary, async () => {
+    await writeDurably(temporary, tensorBytes(path, params, metadata));
+    await renameDurably(temporary, path);
+  });
+}
+
+/**
+ * Reads a safetensors file onto the backend, in the file's types; the caller disposes the tensors. With `shapes` (of a model)
+ * names and shapes must be those, and come in that order.
+ * @throws CheckpointError CHECKPOINT_MISSING, CHECKPOINT_READ, CHECKPOINT_CORRUPT or CHECKPOINT_SHAPE
+ */
+export function loadParams(backend: Backend, path: string, shapes?: Shapes): Promise<Params> {
+  return readTensors(backend, path, shapes, undefined);
+}
+
+/** As `loadParams`; with `digest` the file must be the one that was written. */
+export function readTensors(
+  backend: Backend,
+  path: string,
+  shapes: Shapes | undefined,
+  digest: FileDigest | undefined,
+): Promise<Params> {
+  return reading(path, async () => {
+    const handle = await open(path, 'r');
+    try {
+      return await readFrom(handle, backend, path, shapes, digest);
+    } finally {
+      await handle.close();
+    }
+  });
+}
+
+async function readFrom(
+  handle: FileHandle,
+  backend: Backend,
+  path: string,
+  shapes: Shapes | undefined,
+  digest: FileDigest | undefined,
+): Promise<Params> {
+  const { size } = await handle.stat();
+  if (digest !== undefined && digest.bytes !== size) {
+    throw new CheckpointError(
+      'CHECKPOINT_CORRUPT',
+      path,
+      `has ${size} bytes; ${digest.bytes} were written; it is truncated or was replaced`,
+    );
+  }
+  const hash = createHash('sha256');
+  const next = async (bytes: number) => {
+    const chunk = await readExactly(handle, path, bytes);
+    hash.update(chunk);
+    return chunk;
+  };
+  const prefix = await next(Math.min(PREFIX_BYTES, size));
+  const length = headerLength(path, prefix, size);
+  const header = parseHeader(path, await next(length), size - PREFIX_BYTES - length);
+  if (shapes !== undefined) checkShapes(path, header, shapes);
+
+  const tensors = new Map<string, Tensor>();
+  try {
+    for (const [name, { dtype, shape, begin, end }] of header.tensors) {
+      const data = decodeElements(await next(end - begin), dtype);
+      checkFinite(path, name, data, 'CHECKPOINT_CORRUPT');
+      tensors.set(name, backend.tensor(data, shape, dtype));
+    }
+    if (digest !== undefined && hash.digest('hex') !== digest.sha256) {
+      throw new CheckpointError(
+        'CHECKPOINT_CORRUPT',
+        path,
+        'its SHA-256 is not that of what was written; it is damaged',
+      );
+    }
+  } catch (error) {
+    for (const tensor of tensors.values()) tensor.dispose();
+    throw error;
+  }
+  return Object.fromEntries(
+    Object.keys(shapes ?? Object.fromEntries(tensors)).map((name) => [name, tensors.get(name) as Tensor]),
+  );
+}
+
+async function readExactly(handle: FileHandle, path: string, bytes: number): Promise<Uint8Array> {
+  const buffer = new Uint8Array(bytes);
+  let filled = 0;
+  while (filled < bytes) {
+    const { bytesRead } = await handle.read(buffer, filled, Math.min(bytes - filled, 2 ** 30));
+    if (bytesRead === 0)
+      throw new CheckpointError('CHECKPOINT_CORRUPT', path, 'ended early; it is being changed or damaged');
+    filled += bytesRead;
+  }
+  return buffer;
+}
+
+function checkShapes(path: string, { tensors }: Header, shapes: Shapes): void {
+  const wrong = (message: string) => new CheckpointError('CHECKPOINT_SHAPE', path, message);
+  const missing = Object.keys(shapes).filter((name) => !tensors.has(name));
+  if (missing.length > 0) throw wrong(`lacks ${missing.length} tensors that the model has: ${listed(missing)}`);
+  const extra = Array.from(tensors.keys()).filter((name) => !Object.hasOwn(shapes, name));
+  if (extra.length > 0) throw wrong(`has ${extra.length} tensors that the model lacks: ${listed(extra)}`);
+  for (const [name, shape] of Object.entries(shapes)) {
+    const found = formatShape(tensors.get(name)?.shape ?? []);
+    if (found !== formatShape(shape))
+      throw wrong(`'${name}' has shape ${found}; the model expects ${formatShape(shape)}`);
+  }
+}
+
+/** A diverged run must not replace its last good checkpoint, and a damaged one must not be trained on. */
+function checkFinite(
+  path: string,
+  name: string,
+  data: TensorData,
+  code: 'CHECKPOINT_WRITE' | 'CHECKPOINT_CORRUPT' = 'CHECKPOINT_WRITE',
+): void {
+  for (let i = 0; i < data.length; i++) {
+    if (!Number.isFinite(data[i])) {
+      const what =
+        code === 'CHECKPOINT_WRITE'
+          ? 'not saved: the run has diverged; earlier checkpoints are untouched'
+          : 'expected finite numbers';
+      throw new CheckpointError(code, path, `element ${i} of '${name}' is ${data[i]}; ${what}`);
+    }
+  }
+}
