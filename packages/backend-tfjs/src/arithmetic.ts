@@ -34,7 +34,7 @@ export function replaced(target: tf.Tensor, source: tf.Tensor, view: SliceView):
     middle,
     ...(end < length ? [slice(target, { ...view, start: end, count: length - end })] : []),
   ];
-  return parts.length === 1 ? tf.clone(middle) : tf.concat(parts, 1);
+  return parts.length === 1 ? middle : tf.concat(parts, 1);
 }
 
 export function matmul(style: ProductStyle, a: tf.Tensor, b: tf.Tensor, problem: MatmulProblem): tf.Tensor3D {

@@ -114,7 +114,7 @@ export function attentionBackward(
       dv: tf.transpose(join('dvT'), [0, 3, 1, 2]),
       // Diagonals were summed with distances falling.
       dbias: shared.dbias && tf.reverse(shared.dbias, 1),
-      dtau: shared.dtau && tf.clone(shared.dtau),
+      dtau: shared.dtau,
     };
   });
   return { dq, dk, dv, dbias: dbias ?? null, dtau: dtau ?? null };

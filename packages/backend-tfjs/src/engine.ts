@@ -43,6 +43,9 @@ const IN_BROWSER: readonly EngineName[] = ['webgpu', 'webgl', 'wasm', 'cpu'];
 
 export const ENGINES = Object.keys(KINDS) as readonly EngineName[];
 
+const NATIVE_FIX =
+  'npm rebuild @tensorflow/tfjs-node, or see "Real TensorFlow without a download" in the README of backend-tfjs';
+
 /** Best first, for where this runs. */
 export function candidateEngines(): readonly EngineName[] {
   return isNode() ? IN_NODE : IN_BROWSER;
@@ -105,17 +108,18 @@ async function register(name: EngineName, kind: EngineKind): Promise<void> {
     throw unavailable(`engine '${name}' is not registered with tfjs`, `import '${kind.package}' in the page first`);
   }
   if (kind.tfjsName === 'tensorflow') bridgeRemovedUtilities();
-  try {
-    await importEngine(kind.package);
-  } catch (error) {
-    const missing = (error as { code?: unknown }).code === 'ERR_MODULE_NOT_FOUND';
-    const reason = missing
-      ? `engine '${name}' needs the package '${kind.package}', which is not installed`
-      : `engine '${name}': '${kind.package}' cannot be loaded: ${firstLine(error)}`;
-    const fix = missing
-      ? `npm install ${kind.package}@4`
-      : `npm rebuild ${kind.package} --build-addon-from-source (needs libtensorflow; see the README of backend-tfjs)`;
-    throw unavailable(reason, fix, error);
+  const installed = await importEngine(kind.package).catch((error: unknown) => {
+    throw unavailable(
+      `engine '${name}': '${kind.package}' cannot be loaded: ${firstLine(error)}`,
+      kind.tfjsName === 'tensorflow' ? NATIVE_FIX : undefined,
+      error,
+    );
+  });
+  if (!installed) {
+    throw unavailable(
+      `engine '${name}' needs the package '${kind.package}', which is not installed`,
+      `npm install ${kind.package}@4`,
+    );
   }
   if (tf.findBackendFactory(kind.tfjsName) === null) throw otherCopy(name);
 }

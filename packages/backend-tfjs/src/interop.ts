@@ -23,7 +23,8 @@ export function fromTfjs(backend: Backend, x: tf.Tensor): Tensor {
       `fromTfjs: x is ${x.dtype}; expected float32. Index tensors: backend.tensor(await x.data(), x.shape)`,
     );
   }
-  const cell: Cell = { tensor: tf.keep(tf.clone(x)) };
+  // Not tf.clone, which copies on wasm.
+  const cell: Cell = { tensor: tf.keep(tf.reshape(x, x.shape)) };
   try {
     return backend.adopt(cell, x.shape, 'f32');
   } catch (error) {

@@ -82,7 +82,7 @@ export function createKernels(engine: Engine): Kernels<Cell> {
       rotations.dispose();
     },
 
-    cast: (x) => run(() => tf.clone(view(x))),
+    cast: (x) => run(() => tf.reshape(view(x), [...x.shape])),
     slice: (x, window) => run(() => arithmetic.slice(view(x), window)),
     copyInto: (target, source, window) =>
       replace(

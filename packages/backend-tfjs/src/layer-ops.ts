@@ -108,7 +108,9 @@ export function crossEntropyGrad(
   { ignoreIndex, count }: CrossEntropyProblem,
 ): tf.Tensor {
   const { valid, safe } = validTargets(targets, ignoreIndex);
-  const difference = tf.sub(tf.softmax(logits), tf.oneHot(safe, logits.shape[1], 1, 0, 'float32'));
+  // Asked for float32 directly, wasm's OneHot writes the bits of integers.
+  const chosen = tf.cast(tf.oneHot(safe, logits.shape[1]), 'float32');
+  const difference = tf.sub(tf.softmax(logits), chosen);
   const rowFactor = tf.mul(tf.reshape(valid, [targets.size, 1]), tf.mul(dLoss, 1 / count));
   return tf.mul(difference, rowFactor);
 }

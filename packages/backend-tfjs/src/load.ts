@@ -4,28 +4,22 @@ export function isNode(): boolean {
 
 /**
  * Imports an optional peer, as seen from this package and then from the working directory: with strict package managers
- * this package does not see what the application has installed. Rejects with code ERR_MODULE_NOT_FOUND when missing.
+ * this package does not see what the application has installed. False when neither sees it.
  */
-export async function importEngine(packageName: string): Promise<unknown> {
-  try {
-    return await import(/* @vite-ignore */ packageName);
-  } catch (error) {
-    if (!isMissing(error, packageName)) throw error;
-    const { createRequire } = await import('node:module');
-    const { pathToFileURL } = await import('node:url');
+export async function importEngine(packageName: string): Promise<boolean> {
+  const { createRequire } = await import('node:module');
+  const { pathToFileURL } = await import('node:url');
+  for (const from of [import.meta.url, `${process.cwd()}/package.json`]) {
     let path: string;
     try {
-      path = createRequire(`${process.cwd()}/package.json`).resolve(packageName);
+      path = createRequire(from).resolve(packageName);
     } catch {
-      throw error;
+      continue;
     }
-    return import(/* @vite-ignore */ pathToFileURL(path).href);
+    await import(/* @vite-ignore */ pathToFileURL(path).href);
+    return true;
   }
-}
-
-function isMissing(error: unknown, packageName: string): boolean {
-  if (!(error instanceof Error)) return false;
-  return (error as { code?: unknown }).code === 'ERR_MODULE_NOT_FOUND' && error.message.includes(`'${packageName}'`);
+  return false;
 }
 
 /**

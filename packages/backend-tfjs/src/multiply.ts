@@ -11,10 +11,23 @@ export function multiply(style: ProductStyle, a: tf.Tensor3D, b: tf.Tensor3D): t
   const [groups, m] = a.shape;
   const n = b.shape[2];
   if (style === 'batched') return tf.matMul(a, b);
-  if (groups === 1) return tf.reshape(tf.matMul(matrixOf(a, 0), matrixOf(b, 0)), [1, m, n]);
+  if (groups === 1) return tf.reshape(tf.matMul(matrixOf(a, 0), packable(matrixOf(b, 0))), [1, m, n]);
   const products: tf.Tensor3D[] = [];
   for (let g = 0; g < groups; g++) products.push(tf.reshape(tf.matMul(matrixOf(a, g), matrixOf(b, g)), [1, m, n]));
   return tf.concat(products, 0);
+}
+
+/** Columns that a right operand had when wasm first packed its data. */
+const packedColumns = new WeakMap<object, number>();
+
+/**
+ * wasm packs the right operand once per data and reuses that whatever shape the data is seen in later: a product with
+ * the same data as a matrix of another shape writes out of bounds. Then it gets data of its own.
+ */
+function packable(b: tf.Tensor2D): tf.Tensor2D {
+  const columns = packedColumns.get(b.dataId);
+  if (columns === undefined) packedColumns.set(b.dataId, b.shape[1]);
+  return columns === undefined || columns === b.shape[1] ? b : tf.add(b, 0);
 }
 
 /**
