@@ -11,7 +11,7 @@ namespace {
 
 using Method = Napi::Value (*)(Napi::Env, Session&, Arguments&);
 
-void bind(Napi::Object target, const std::shared_ptr<Session>& session, const char* name, Method method) {
+void define(Napi::Object target, const std::shared_ptr<Session>& session, const char* name, Method method) {
   target.Set(name, Napi::Function::New(
                        target.Env(),
                        [session, method](const Napi::CallbackInfo& info) -> Napi::Value {
@@ -446,7 +446,7 @@ Napi::Object makeContext(Napi::Env env, std::shared_ptr<Session> session) {
   std::uint32_t count = 0;
   for (const DType dtype : session->device().dtypes()) dtypes.Set(count++, nameOf(dtype));
   context.Set("dtypes", dtypes);
-  for (const auto& [name, method] : methods) bind(context, session, name, method);
+  for (const auto& [name, method] : methods) define(context, session, name, method);
   return context;
 }
 

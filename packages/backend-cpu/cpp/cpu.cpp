@@ -1,0 +1,102 @@
+#include "cpu.h"
+
+#include <algorithm>
+#include <cstdio>
+#include <cstring>
+#include <thread>
+
+#if defined(__x86_64__) || defined(__i386__)
+#include <cpuid.h>
+#endif
+#if defined(__linux__)
+#include <sched.h>
+#elif defined(__APPLE__)
+#include <sys/sysctl.h>
+#endif
+
+namespace lazy_cpu {
+
+#if defined(LAZY_HAS_AVX512)
+namespace avx512 { extern const KernelTable table; }
+namespace avx2 { extern const KernelTable table; }
+#endif
+#if defined(LAZY_HAS_NEON)
+namespace neon { extern const KernelTable table; }
+#endif
+namespace portable { extern const KernelTable table; }
+
+std::vector<const KernelTable*> runnableTables() {
+  std::vector<const KernelTable*> tables;
+#if defined(LAZY_HAS_AVX512)
+  __builtin_cpu_init();
+  const bool avx2Runs = __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma");
+  if (avx2Runs && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512vl") &&
+      __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512dq")) {
+    tables.push_back(&avx512::table);
+  }
+  if (avx2Runs) tables.push_back(&avx2::table);
+#endif
+#if defined(LAZY_HAS_NEON)
+  tables.push_back(&neon::table);
+#endif
+  tables.push_back(&portable::table);
+  return tables;
+}
+
+std::string displayName(const std::string& isa) {
+  if (isa == "avx512") return "AVX-512";
+  if (isa == "avx2") return "AVX2";
+  if (isa == "neon") return "NEON";
+  return isa;
+}
+
+std::string processorName() {
+#if defined(__x86_64__) || defined(__i386__)
+  unsigned int words[12] = {};
+  for (unsigned int i = 0; i < 3; ++i) {
+    if (!__get_cpuid(0x80000002u + i, &words[4 * i], &words[4 * i + 1], &words[4 * i + 2], &words[4 * i + 3])) {
+      return "x86-64 processor";
+    }
+  }
+  char text[49] = {};
+  std::memcpy(text, words, 48);
+  std::string name(text);
+  name.erase(0, name.find_first_not_of(' '));
+  name.erase(name.find_last_not_of(' ') + 1);
+  return name;
+#elif defined(__APPLE__)
+  char text[128] = {};
+  std::size_t size = sizeof text - 1;
+  return sysctlbyname("machdep.cpu.brand_string", text, &size, nullptr, 0) == 0 ? text : "Apple processor";
+#elif defined(__aarch64__)
+  return "ARM64 processor";
+#else
+  return "processor";
+#endif
+}
+
+int availableThreads() {
+#if defined(__linux__)
+  cpu_set_t set;
+  if (sched_getaffinity(0, sizeof set, &set) == 0) return std::max(1, CPU_COUNT(&set));
+#endif
+  return std::max(1, static_cast<int>(std::thread::hardware_concurrency()));
+}
+
+std::size_t availableMemory() {
+#if defined(__linux__)
+  std::FILE* file = std::fopen("/proc/meminfo", "r");
+  if (file == nullptr) return 0;
+  char line[128];
+  unsigned long long kilobytes = 0;
+  while (std::fgets(line, sizeof line, file) != nullptr) {
+    if (std::sscanf(line, "MemAvailable: %llu kB", &kilobytes) == 1) break;
+  }
+  std::fclose(file);
+  return static_cast<std::size_t>(kilobytes) * 1024;
+#else
+  return 0;
+#endif
+}
+
+}  // namespace lazy_cpu

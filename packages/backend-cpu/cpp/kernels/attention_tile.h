@@ -1,0 +1,221 @@
+// What forward, backward and dense weights share: one tile of query rows of one head against all its keys.
+//
+// The tile's whole rows of scores, the strip [rows][stride], stay in the core's own cache (64 x 1024 scores are 256 KiB;
+// longer rows spill to the next cache, which three passes over them bear). So nothing is computed twice, and the backward
+// pass gets delta by its definition from a strip of g = dO . v, without u and without another product: 2 products
+// forward and 5 backward, which is FlashAttention's count for plain softmax (SPEC.md's table: 2 or 3, and 5).
+//
+// Both products with keys as columns and those with head dimensions as columns run through micro.h. Per group of
+// tileRows rows only the keys that they attend are touched, in steps of tileColumns: the causal triangle and `starts`
+// cost what they hold, rounded up to a tile.
+#pragma once
+
+#include <algorithm>
+#include <limits>
+
+#include "kernels.h"
+#include "pack.h"
+#include "row_loops.h"
+
+namespace lazy_cpu {
+namespace LAZY_ISA {
+
+inline constexpr std::int64_t queryRows = 64 / tileRows * tileRows;
+inline constexpr std::int64_t keyBlock = 256;  // keys between visits of a row group: one panel of values is 32 KiB
+
+// Sizes that follow from the problem.
+struct Shape {
+  explicit Shape(const ops::AttentionSizes& z)
+      : z(z),
+        group(z.heads / z.kvHeads),
+        offset(z.keyLength - z.queryLength),
+        dim(panelsOf(z.headDim) * tileColumns),
+        keys(panelsOf(z.keyLength) * tileColumns),
+        // 64 bytes more than the row, so that rows do not share a cache set and vectors may run over the end.
+        stride(keys + 16),
+        tiles((z.queryLength + queryRows - 1) / queryRows),
+        tileHeight(std::min(queryRows, z.queryLength)) {}
+
+  const ops::AttentionSizes& z;
+  std::int64_t group, offset, dim, keys, stride, tiles, tileHeight;
+
+  std::int64_t queryAt(std::int64_t b, std::int64_t r, std::int64_t h) const {
+    return ((b * z.queryLength + r) * z.heads + h) * z.headDim;
+  }
+  std::int64_t keyAt(std::int64_t b, std::int64_t j, std::int64_t kv) const {
+    return ((b * z.keyCapacity + j) * z.kvHeads + kv) * z.headDim;
+  }
+  std::int64_t statisticAt(std::int64_t b, std::int64_t h, std::int64_t r) const {
+    return (b * z.heads + h) * z.queryLength + r;
+  }
+  std::int64_t reversedBias() const { return z.window + 16; }  // floats of `reverseBias`
+};
+
+// The attended keys of the rows of one tile, and of its groups of tileRows rows in whole tiles.
+class TileRows {
+ public:
+  TileRows(const Shape& s, const ops::Tensor& starts, std::int64_t b, std::int64_t tile)
+      : first(tile * queryRows),
+        count(std::min(queryRows, s.z.queryLength - first)),
+        offset_(s.offset),
+        starts_(starts ? integers(starts) + b * s.z.queryLength + first : nullptr) {}
+
+  const std::int64_t first, count;
+
+  std::int64_t begin(std::int64_t r) const { return starts_ == nullptr ? 0 : starts_[r]; }
+  std::int64_t end(std::int64_t r) const { return first + r + offset_ + 1; }
+  std::int64_t groupCount(std::int64_t r) const { return std::min<std::int64_t>(tileRows, count - r); }
+  std::int64_t groupBegin(std::int64_t r) const { return begin(r) / tileColumns * tileColumns; }
+  std::int64_t groupEnd(std::int64_t r) const { return roundUp(end(r + groupCount(r) - 1), tileColumns); }
+  // Rows that attend one of the keys [key, key + width): from .. to.
+  std::int64_t rowsFrom(std::int64_t key) const { return std::max<std::int64_t>(0, key - offset_ - first); }
+  std::int64_t rowsTo(std::int64_t key, std::int64_t width) const {
+    if (starts_ == nullptr) return count;
+    return std::upper_bound(starts_, starts_ + count, key + width - 1) - starts_;
+  }
+
+ private:
+  const std::int64_t offset_;
+  const std::int32_t* starts_;
+};
+
+// [rows][headDim] with row stride `ld`, times `factor`, to [rows][dim] filled up with zeros.
+inline void copyTile(const float* from, std::int64_t ld, std::int64_t rows, const Shape& s, float factor, float* to) {
+  for (std::int64_t r = 0; r < rows; ++r, from += ld, to += s.dim) {
+    for (std::int64_t d = 0; d < s.z.headDim; ++d) to[d] = from[d] * factor;
+    std::fill(to + s.z.headDim, to + s.dim, 0.0f);
+  }
+}
+
+// strip[r][j] = rows[r] . column j of `panels` (packColumns of the keys), for the keys that each group attends.
+inline void scoreProducts(const Shape& s, const TileRows& t, const float* rows, const float* panels, float* strip) {
+  const std::int64_t begin = t.groupBegin(0), end = roundUp(t.end(t.count - 1), tileColumns);
+  for (std::int64_t key = begin; key < end; key += tileColumns) {
+    for (std::int64_t r = 0; r < t.count; r += tileRows) {
+      if (key < t.groupBegin(r) || key >= t.groupEnd(r)) continue;
+      microRows(static_cast<int>(t.groupCount(r)), s.z.headDim, rows + r * s.dim, s.dim, 1, panels + key * s.z.headDim,
+                tileColumns, strip + r * s.stride + key, s.stride, false);
+    }
+  }
+}
+
+// out[r] = sum over keys of strip[r][j] * row j of `panels` (packRows of values or keys).
+inline void valueProducts(const Shape& s, const TileRows& t, const float* strip, const float* panels, float* out) {
+  const std::int64_t begin = t.groupBegin(0), end = t.end(t.count - 1);
+  for (std::int64_t block = begin; block < end; block += keyBlock) {
+    for (std::int64_t d = 0; d < s.dim; d += tileColumns) {
+      for (std::int64_t r = 0; r < t.count; r += tileRows) {
+        const std::int64_t from = std::max(block, t.groupBegin(r));
+        const std::int64_t to = std::min(block + keyBlock, t.end(r + t.groupCount(r) - 1));
+        if (from >= to) continue;
+        microRows(static_cast<int>(t.groupCount(r)), to - from, strip + r * s.stride + from, s.stride, 1,
+                  panels + d * s.z.keyLength + from * tileColumns, tileColumns, out + r * s.dim + d, s.dim,
+                  from > t.groupBegin(r));
+      }
+    }
+  }
+}
+
+// sums[j] += sum over rows of strip[r][j] * rows[r], both [..][dim].
+inline void keyProducts(const Shape& s, const TileRows& t, const float* strip, const float* rows, float* sums) {
+  const std::int64_t end = t.end(t.count - 1);
+  for (std::int64_t panel = t.groupBegin(0); panel < end; panel += tileColumns) {
+    const std::int64_t last = std::min<std::int64_t>(panel + tileColumns, end);
+    for (std::int64_t key = panel; key < last; key += tileRows) {
+      const std::int64_t count = std::min<std::int64_t>(tileRows, last - key);
+      const std::int64_t from = t.rowsFrom(key), to = t.rowsTo(key, count);
+      if (from >= to) continue;
+      for (std::int64_t d = 0; d < s.dim; d += tileColumns) {
+        microRows(static_cast<int>(count), to - from, strip + from * s.stride + key, 1, s.stride,
+                  rows + from * s.dim + d, s.dim, sums + key * s.dim + d, s.dim, true);
+      }
+    }
+  }
+}
+
+// to[W - 1 + j - i] = bias at distance i - j, so that it runs along the keys; zeros behind it.
+inline void reverseBias(const float* bias, std::int64_t window, float* to) {
+  std::reverse_copy(bias, bias + window, to);
+  std::fill_n(to + window, 16, 0.0f);
+}
+
+// A row of the strip from its first attended key: loads and stores may run over the end, into the row's padding.
+struct PaddedEnd {
+  std::int64_t i, count;
+  LAZY_INLINE Vector operator()(const float* row) const { return load(row + i); }
+  LAZY_INLINE void put(float* row, Vector v) const { store(row + i, select(firstLanes(count), v, Vector{})); }
+  LAZY_INLINE Vector mask(Vector v) const { return select(firstLanes(count), v, Vector{}); }
+};
+
+template <class Body>
+LAZY_INLINE void forEachPadded(std::int64_t count, const Body& body) {
+  std::int64_t i = 0;
+  for (; i + lanes <= count; i += lanes) body(WholeVector{i});
+  if (i < count) body(PaddedEnd{i, count - i});
+}
+
+// Adds the bias to the keys within the window of the row's query, the last of `count`.
+LAZY_INLINE void addBias(float* row, std::int64_t count, const float* reversed, std::int64_t window) {
+  const std::int64_t near = std::min(count, window);
+  float* from = row + count - near;
+  const float* bias = reversed + window - near;
+  for (std::int64_t j = 0; j < near; j += lanes) store(from + j, load(from + j) + load(bias + j));
+}
+
+LAZY_INLINE float rowMaximum(const float* row, std::int64_t count) {
+  Vector a = splat(row[0]), b = a;
+  std::int64_t i = 0;
+  for (; i + 2 * lanes <= count; i += 2 * lanes) {
+    a = maximum(a, load(row + i));
+    b = maximum(b, load(row + i + lanes));
+  }
+  for (; i < count; i += lanes) a = maximum(a, select(firstLanes(count - i), load(row + i), a));
+  return maximumOf(maximum(a, b));
+}
+
+// exp(row - top) in place; the sum of it.
+LAZY_INLINE float rowExponentials(float* row, std::int64_t count, float top) {
+  const Vector shift = splat(top);
+  Vector total = {};
+  forEachPadded(count, [&](auto at) {
+    const Vector e = at.mask(exponentialOfNegative(at(row) - shift));
+    at.put(row, e);
+    total += e;
+  });
+  return sumOf(total);
+}
+
+// max(row * inverse + offset, 0) in place: w of SPEC.md. NaN stays NaN.
+LAZY_INLINE void rowWeights(float* row, std::int64_t count, float inverse, float offset) {
+  const Vector f = splat(inverse), o = splat(offset);
+  forEachPadded(count, [&](auto at) {
+    const Vector w = at(row) * f + o;
+    at.put(row, w < Vector{} ? Vector{} : w);
+  });
+}
+
+// Zeros around the attended keys, so that products over whole groups and panels see none but them.
+LAZY_INLINE void clearAround(float* strip, const TileRows& t, std::int64_t r, std::int64_t groupRow) {
+  std::fill(strip + t.groupBegin(groupRow), strip + t.begin(r), 0.0f);
+  std::fill(strip + t.end(r), strip + t.groupEnd(groupRow), 0.0f);
+}
+
+// Raw scores to w, row by row; `keep` gets (r, top, inverse sum).
+template <class Keep>
+inline void stripWeights(const Shape& s, const TileRows& t, const float* reversed, const float* tau, float* strip,
+                         const Keep& keep) {
+  for (std::int64_t r = 0; r < t.count; ++r) {
+    float* line = strip + r * s.stride;
+    float* row = line + t.begin(r);
+    const std::int64_t count = t.end(r) - t.begin(r);
+    if (reversed != nullptr) addBias(row, count, reversed, s.z.window);
+    const float top = rowMaximum(row, count);
+    const float inverse = 1.0f / rowExponentials(row, count, top);
+    rowWeights(row, count, inverse, tau == nullptr ? 0.0f : *tau / static_cast<float>(count));
+    clearAround(line, t, r, r / tileRows * tileRows);
+    keep(r, top, inverse);
+  }
+}
+
+}  // namespace LAZY_ISA
+}  // namespace lazy_cpu

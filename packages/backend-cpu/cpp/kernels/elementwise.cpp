@@ -1,0 +1,225 @@
+// Ops that read each element once: their time is that of memory. Plain loops, which the compiler turns into vectors of
+// this instruction set, over ranges that the threads share.
+#include <cmath>
+
+#include "kernels.h"
+
+namespace lazy_cpu {
+namespace LAZY_ISA {
+
+namespace {
+constexpr std::int64_t grain = 1 << 14;
+
+// Sum of f(x) over [0, count): eight vectors of partial sums in f32, added up in double every 4096 elements.
+template <class F>
+double blockSum(const float* x, std::int64_t count, const F& f) {
+  double total = 0;
+  for (std::int64_t block = 0; block < count; block += 4096) {
+    const std::int64_t end = std::min(block + 4096, count);
+    Vector sums[8] = {};
+    std::int64_t i = block;
+    for (; i + 8 * lanes <= end; i += 8 * lanes)
+#pragma GCC unroll 8
+      for (int v = 0; v < 8; ++v) sums[v] += f(load(x + i + v * lanes));
+    for (; i < end; i += lanes) {
+      const std::int64_t left = end - i;
+      sums[0] += f(left >= lanes ? load(x + i) : loadSome(x + i, left));
+    }
+    total += static_cast<double>(
+        sumOf(((sums[0] + sums[1]) + (sums[2] + sums[3])) + ((sums[4] + sums[5]) + (sums[6] + sums[7]))));
+  }
+  return total;
+}
+
+double integerSum(const std::int32_t* x, std::int64_t count) {
+  std::int64_t total = 0;
+  for (std::int64_t i = 0; i < count; ++i) total += x[i];
+  return static_cast<double>(total);
+}
+}  // namespace
+
+void fill(const ops::Fill& op, Runtime& runtime) {
+  runtime.pool.ranges(op.out.size, grain, [&](std::int64_t begin, std::int64_t end) {
+    if (op.out.dtype == ops::DType::i32) {
+      std::fill(integers(op.out) + begin, integers(op.out) + end, static_cast<std::int32_t>(op.value));
+    } else {
+      std::fill(floats(op.out) + begin, floats(op.out) + end, static_cast<float>(op.value));
+    }
+  });
+}
+
+void copyRows(const ops::CopyRows& op, Runtime& runtime) {
+  // Both element types have four bytes, so rows are just bytes.
+  const std::size_t bytes = static_cast<std::size_t>(op.count * op.inner) * 4;
+  const auto* from = static_cast<const std::int32_t*>(op.from.data) + op.fromStart * op.inner;
+  auto* to = static_cast<std::int32_t*>(op.to.data) + op.toStart * op.inner;
+  const std::int64_t rows = std::max<std::int64_t>(1, 4 * grain / std::max<std::int64_t>(1, op.count * op.inner));
+  runtime.pool.ranges(op.outer, rows, [&](std::int64_t begin, std::int64_t end) {
+    for (std::int64_t o = begin; o < end; ++o)
+      std::memcpy(to + o * op.toLength * op.inner, from + o * op.fromLength * op.inner, bytes);
+  });
+}
+
+void binary(const ops::Binary& op, Runtime& runtime) {
+  const bool adds = op.kind == ops::Binary::Kind::add;
+  runtime.pool.ranges(op.out.size, grain, [&](std::int64_t begin, std::int64_t end) {
+    if (op.out.dtype == ops::DType::i32) {  // unsigned, so that overflow wraps instead of being undefined
+      const auto* a = static_cast<const std::uint32_t*>(op.a.data);
+      const auto* b = static_cast<const std::uint32_t*>(op.b.data);
+      auto* out = static_cast<std::uint32_t*>(op.out.data);
+      for (std::int64_t i = begin; i < end; ++i) out[i] = adds ? a[i] + b[i] : a[i] * b[i];
+      return;
+    }
+    const float *a = floats(op.a), *b = floats(op.b);
+    float* __restrict out = floats(op.out);
+    if (adds) {
+      for (std::int64_t i = begin; i < end; ++i) out[i] = a[i] + b[i];
+    } else {
+      for (std::int64_t i = begin; i < end; ++i) out[i] = a[i] * b[i];
+    }
+  });
+}
+
+void scale(const ops::Scale& op, Runtime& runtime) {
+  const float factor = static_cast<float>(op.factor);
+  runtime.pool.ranges(op.out.size, grain, [&](std::int64_t begin, std::int64_t end) {
+    const float* x = floats(op.x);
+    float* __restrict out = floats(op.out);
+    for (std::int64_t i = begin; i < end; ++i) out[i] = x[i] * factor;
+  });
+}
+
+void sum(const ops::Sum& op, Runtime& runtime, double* partials) {
+  runtime.pool.ranges(op.x.size, sumGrain, [&](std::int64_t begin, std::int64_t end) {
+    partials[begin / sumGrain] = op.x.dtype == ops::DType::i32
+                                     ? integerSum(integers(op.x) + begin, end - begin)
+                                     : blockSum(floats(op.x) + begin, end - begin, [](Vector x) { return x; });
+  });
+  double total = 0;
+  for (std::int64_t i = 0; i < sumChunks(op.x.size); ++i) total += partials[i];
+  floats(op.out)[0] = static_cast<float>(total);
+}
+
+void sumSquares(const ops::SumSquares& op, Runtime& runtime, double* partials) {
+  struct Piece {
+    const float* data;
+    std::int64_t count;
+  };
+  std::vector<Piece> pieces;
+  for (const ops::Tensor& x : op.xs)
+    for (std::int64_t begin = 0; begin < x.size; begin += sumGrain)
+      pieces.push_back({floats(x) + begin, std::min(sumGrain, x.size - begin)});
+  runtime.pool.run(static_cast<std::int64_t>(pieces.size()), [&](std::int64_t i, int) {
+    const Piece& piece = pieces[static_cast<std::size_t>(i)];
+    partials[i] = blockSum(piece.data, piece.count, [](Vector x) { return x * x; });
+  });
+  double total = 0;
+  for (std::size_t i = 0; i < pieces.size(); ++i) total += partials[i];
+  floats(op.out)[0] = static_cast<float>(total);
+}
+
+// SPEC.md "RoPE": (x1, x2) -> (x1 cos - x2 sin, x2 cos + x1 sin) on the two halves of each head.
+void rope(const ops::Rope& op, Runtime& runtime) {
+  const float* cosines = runtime.rope.get(op, runtime.pool);
+  const std::int64_t half = op.headDim / 2;
+  const float* sines = cosines + op.length * half;
+  const float sign = op.inverse ? -1.0f : 1.0f;
+  const std::int64_t row = op.heads * op.headDim;
+  runtime.pool.ranges(op.batch * op.length, std::max<std::int64_t>(1, grain / row),
+                      [&](std::int64_t begin, std::int64_t end) {
+    for (std::int64_t r = begin; r < end; ++r) {
+      const float* c = cosines + r % op.length * half;
+      const float* s = sines + r % op.length * half;
+      for (std::int64_t h = 0; h < op.heads; ++h) {
+        const float* x = floats(op.x) + r * row + h * op.headDim;
+        float* __restrict out = floats(op.out) + r * row + h * op.headDim;
+        for (std::int64_t d = 0; d < half; ++d) {
+          const float x1 = x[d], x2 = x[d + half], sine = s[d] * sign;
+          out[d] = x1 * c[d] - x2 * sine;
+          out[d + half] = x2 * c[d] + x1 * sine;
+        }
+      }
+    }
+  });
+}
+
+void swiglu(const ops::Swiglu& op, Runtime& runtime) {
+  runtime.pool.ranges(op.out.size, grain, [&](std::int64_t begin, std::int64_t end) {
+    for (std::int64_t i = begin; i < end; i += lanes) {
+      const std::int64_t left = end - i;
+      const bool whole = left >= lanes;
+      const Vector g = whole ? load(floats(op.gate) + i) : loadSome(floats(op.gate) + i, left);
+      const Vector u = whole ? load(floats(op.up) + i) : loadSome(floats(op.up) + i, left);
+      const Vector y = g / (splat(1.0f) + exponential(-g)) * u;
+      if (whole) {
+        store(floats(op.out) + i, y);
+      } else {
+        storeSome(floats(op.out) + i, y, left);
+      }
+    }
+  });
+}
+
+// With s = sigmoid(gate): dgate = dy up s (1 + gate (1 - s)), dup = dy gate s.
+void swigluGrad(const ops::SwigluGrad& op, Runtime& runtime) {
+  runtime.pool.ranges(op.dy.size, grain, [&](std::int64_t begin, std::int64_t end) {
+    for (std::int64_t i = begin; i < end; i += lanes) {
+      const std::int64_t left = end - i;
+      const bool whole = left >= lanes;
+      const auto get = [&](const ops::Tensor& x) {
+        return whole ? load(floats(x) + i) : loadSome(floats(x) + i, left);
+      };
+      const auto put = [&](const ops::Tensor& x, Vector v) {
+        if (whole) {
+          store(floats(x) + i, v);
+        } else {
+          storeSome(floats(x) + i, v, left);
+        }
+      };
+      const Vector g = get(op.gate), dy = get(op.dy), one = splat(1.0f);
+      const Vector s = one / (one + exponential(-g));
+      put(op.dgate, dy * get(op.up) * s * (one + g * (one - s)));
+      put(op.dup, dy * g * s);
+    }
+  });
+}
+
+// kernels.ts "adamw". The clip factor comes from the device, so that no gradient norm has to be waited for.
+void adamw(const ops::AdamW& op, Runtime& runtime) {
+  const float clip = op.normSquared
+                         ? static_cast<float>(std::min(
+                               1.0, op.maxNorm / (std::sqrt(static_cast<double>(floats(op.normSquared)[0])) + 1e-6)))
+                         : 1.0f;
+  struct Piece {
+    const ops::AdamW::Update* update;
+    std::int64_t begin, end;
+  };
+  std::vector<Piece> pieces;
+  for (const ops::AdamW::Update& update : op.updates)
+    for (std::int64_t begin = 0; begin < update.param.size; begin += grain)
+      pieces.push_back({&update, begin, std::min(begin + grain, update.param.size)});
+  const auto beta1 = static_cast<float>(op.beta1), beta2 = static_cast<float>(op.beta2);
+  const auto rest1 = static_cast<float>(1 - op.beta1), rest2 = static_cast<float>(1 - op.beta2);
+  const auto rate = static_cast<float>(op.learningRate / op.correction1);
+  const auto correction = static_cast<float>(1 / op.correction2), epsilon = static_cast<float>(op.epsilon);
+  runtime.pool.run(static_cast<std::int64_t>(pieces.size()), [&](std::int64_t item, int) {
+    const Piece& piece = pieces[static_cast<std::size_t>(item)];
+    const ops::AdamW::Update& u = *piece.update;
+    const auto decay = static_cast<float>(1 - op.learningRate * u.weightDecay);
+    float* __restrict param = floats(u.param);
+    float* __restrict first = floats(u.m);
+    float* __restrict second = floats(u.v);
+    const float* __restrict grad = floats(u.grad);
+    for (std::int64_t i = piece.begin; i < piece.end; ++i) {
+      const float g = grad[i] * clip;
+      const float m = beta1 * first[i] + rest1 * g;
+      const float v = beta2 * second[i] + rest2 * g * g;
+      first[i] = m;
+      second[i] = v;
+      param[i] = param[i] * decay - rate * m / (std::sqrt(v * correction) + epsilon);
+    }
+  });
+}
+
+}  // namespace LAZY_ISA
+}  // namespace lazy_cpu

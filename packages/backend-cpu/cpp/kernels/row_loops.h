@@ -1,0 +1,57 @@
+// Loops over one row in vectors, with the last, incomplete vector handled once and for all. The body gets `at`, which
+// loads from and stores to the current place of any row of the same length.
+#pragma once
+
+#include <cmath>
+
+#include "simd.h"
+
+namespace lazy_cpu {
+namespace LAZY_ISA {
+
+struct WholeVector {
+  std::int64_t i;
+  LAZY_INLINE Vector operator()(const float* row) const { return load(row + i); }
+  LAZY_INLINE void put(float* row, Vector v) const { store(row + i, v); }
+  LAZY_INLINE Vector mask(Vector v) const { return v; }
+};
+
+struct PartOfVector {
+  std::int64_t i, count;
+  LAZY_INLINE Vector operator()(const float* row) const { return loadSome(row + i, count); }
+  LAZY_INLINE void put(float* row, Vector v) const { storeSome(row + i, v, count); }
+  // Zero beyond the end of the row.
+  LAZY_INLINE Vector mask(Vector v) const { return select(firstLanes(count), v, Vector{}); }
+};
+
+template <class Body>
+LAZY_INLINE void forEach(std::int64_t count, const Body& body) {
+  std::int64_t i = 0;
+  for (; i + lanes <= count; i += lanes) body(WholeVector{i});
+  if (i < count) body(PartOfVector{i, count - i});
+}
+
+// Sum of body(at), which has to be 0 beyond the row's end (products of loads are; else use at.mask).
+template <class Body>
+LAZY_INLINE float sumOver(std::int64_t count, const Body& body) {
+  Vector total = {};
+  forEach(count, [&](auto at) { total += body(at); });
+  return sumOf(total);
+}
+
+LAZY_INLINE float maximumOver(std::int64_t count, const float* row) {
+  Vector top = splat(row[0]);
+  std::int64_t i = 0;
+  for (; i + lanes <= count; i += lanes) top = maximum(top, load(row + i));
+  if (i < count) top = maximum(top, loadSome(row + i, count - i, row[0]));
+  return maximumOf(top);
+}
+
+// 1 / sqrt(mean(x^2) + epsilon)
+LAZY_INLINE float inverseRms(const float* x, std::int64_t width, double epsilon) {
+  const float squares = sumOver(width, [&](auto at) { return at(x) * at(x); });
+  return static_cast<float>(1.0 / std::sqrt(static_cast<double>(squares) / static_cast<double>(width) + epsilon));
+}
+
+}  // namespace LAZY_ISA
+}  // namespace lazy_cpu

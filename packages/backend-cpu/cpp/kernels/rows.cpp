@@ -1,0 +1,120 @@
+// Ops whose unit is a row: RMSNorm, embedding, cross-entropy. Rows that are added up across threads go through partial
+// sums over fixed ranges of rows, added in order.
+#include <algorithm>
+#include <cmath>
+
+#include "kernels.h"
+#include "row_loops.h"
+
+namespace lazy_cpu {
+namespace LAZY_ISA {
+
+namespace {
+// Rows per task: about 64 KiB of them.
+std::int64_t rowsPerTask(std::int64_t width) { return std::max<std::int64_t>(1, 16384 / std::max<std::int64_t>(1, width)); }
+}  // namespace
+
+void rmsNorm(const ops::RmsNorm& op, Runtime& runtime) {
+  runtime.pool.ranges(op.rows, rowsPerTask(op.width), [&](std::int64_t begin, std::int64_t end) {
+    const float* __restrict weight = floats(op.weight);
+    for (std::int64_t r = begin; r < end; ++r) {
+      const float* x = floats(op.x) + r * op.width;
+      float* __restrict out = floats(op.out) + r * op.width;
+      const float inverse = inverseRms(x, op.width, op.epsilon);
+      for (std::int64_t i = 0; i < op.width; ++i) out[i] = x[i] * inverse * weight[i];
+    }
+  });
+}
+
+// With r = 1 / sqrt(mean(x^2) + epsilon): dx = r (w dy - x r^2 mean(w dy x)), dw = sum over rows of dy x r.
+void rmsNormGrad(const ops::RmsNormGrad& op, Runtime& runtime, float* partials) {
+  const std::int64_t grain = rowGrain(op.rows), chunks = rowChunks(op.rows);
+  runtime.pool.run(chunks, [&](std::int64_t chunk, int) {
+    const float* __restrict weight = floats(op.weight);
+    float* __restrict dweight = partials + chunk * op.width;
+    std::fill_n(dweight, op.width, 0.0f);
+    for (std::int64_t r = chunk * grain; r < std::min((chunk + 1) * grain, op.rows); ++r) {
+      const float* x = floats(op.x) + r * op.width;
+      const float* dy = floats(op.dy) + r * op.width;
+      float* __restrict dx = floats(op.dx) + r * op.width;
+      const float inverse = inverseRms(x, op.width, op.epsilon);
+      const float dot = sumOver(op.width, [&](auto at) { return at(dy) * at(weight) * at(x); });
+      const float factor = inverse * inverse * dot / static_cast<float>(op.width);
+      for (std::int64_t i = 0; i < op.width; ++i) {
+        dx[i] = inverse * (weight[i] * dy[i] - x[i] * factor);
+        dweight[i] += dy[i] * x[i] * inverse;
+      }
+    }
+  });
+  runtime.pool.ranges(op.width, 256, [&](std::int64_t begin, std::int64_t end) {
+    for (std::int64_t i = begin; i < end; ++i) {
+      double total = 0;
+      for (std::int64_t chunk = 0; chunk < chunks; ++chunk) total += static_cast<double>(partials[chunk * op.width + i]);
+      floats(op.dweight)[i] = static_cast<float>(total);
+    }
+  });
+}
+
+void embedding(const ops::Embedding& op, Runtime& runtime) {
+  runtime.pool.ranges(op.count, rowsPerTask(op.width), [&](std::int64_t begin, std::int64_t end) {
+    for (std::int64_t r = begin; r < end; ++r)
+      std::copy_n(floats(op.weight) + integers(op.ids)[r] * op.width, op.width, floats(op.out) + r * op.width);
+  });
+}
+
+// Each task owns a range of the vocabulary and walks all ids, so rows are added in the order of the ids.
+void embeddingGrad(const ops::EmbeddingGrad& op, Runtime& runtime) {
+  const std::int64_t grain = (op.vocabulary + 4 * runtime.pool.threads() - 1) / (4 * runtime.pool.threads());
+  runtime.pool.ranges(op.vocabulary, grain, [&](std::int64_t begin, std::int64_t end) {
+    std::fill(floats(op.dweight) + begin * op.width, floats(op.dweight) + end * op.width, 0.0f);
+    for (std::int64_t r = 0; r < op.count; ++r) {
+      const std::int64_t id = integers(op.ids)[r];
+      if (id < begin || id >= end) continue;
+      const float* dy = floats(op.dy) + r * op.width;
+      float* __restrict out = floats(op.dweight) + id * op.width;
+      for (std::int64_t i = 0; i < op.width; ++i) out[i] += dy[i];
+    }
+  });
+}
+
+void crossEntropy(const ops::CrossEntropy& op, Runtime& runtime, double* partials) {
+  const std::int64_t grain = rowGrain(op.rows), chunks = rowChunks(op.rows);
+  runtime.pool.run(chunks, [&](std::int64_t chunk, int) {
+    double total = 0;
+    for (std::int64_t r = chunk * grain; r < std::min((chunk + 1) * grain, op.rows); ++r) {
+      const float* logits = floats(op.logits) + r * op.vocabulary;
+      const float top = maximumOver(op.vocabulary, logits);
+      const Vector shift = splat(top);
+      const float sum = sumOver(op.vocabulary, [&](auto at) { return at.mask(exponentialOfNegative(at(logits) - shift)); });
+      const double rest = std::log(static_cast<double>(sum));
+      floats(op.lse)[r] = static_cast<float>(static_cast<double>(top) + rest);
+      const std::int64_t target = integers(op.targets)[r];
+      if (target != op.ignoreIndex) total += static_cast<double>(top) - static_cast<double>(logits[target]) + rest;
+    }
+    partials[chunk] = total;
+  });
+  double total = 0;
+  for (std::int64_t chunk = 0; chunk < chunks; ++chunk) total += partials[chunk];
+  floats(op.loss)[0] = static_cast<float>(total / static_cast<double>(op.count));
+}
+
+void crossEntropyGrad(const ops::CrossEntropyGrad& op, Runtime& runtime) {
+  const float factor = floats(op.dloss)[0] / static_cast<float>(op.count);
+  runtime.pool.ranges(op.rows, rowsPerTask(op.vocabulary), [&](std::int64_t begin, std::int64_t end) {
+    for (std::int64_t r = begin; r < end; ++r) {
+      const float* logits = floats(op.logits) + r * op.vocabulary;
+      float* out = floats(op.dlogits) + r * op.vocabulary;
+      const std::int64_t target = integers(op.targets)[r];
+      if (target == op.ignoreIndex) {
+        std::fill_n(out, op.vocabulary, 0.0f);
+        continue;
+      }
+      const Vector lse = splat(floats(op.lse)[r]), f = splat(factor);
+      forEach(op.vocabulary, [&](auto at) { at.put(out, exponential(at(logits) - lse) * f); });
+      out[target] -= factor;
+    }
+  });
+}
+
+}  // namespace LAZY_ISA
+}  // namespace lazy_cpu

@@ -1,0 +1,66 @@
+import { closeSync, openSync, readFileSync, readSync } from 'node:fs';
+
+/** The machine that a binary is for; '' where its format does not say. */
+export interface Target {
+  readonly platform: string;
+  readonly arch: string;
+  /** Linux only. */
+  readonly libc: '' | 'glibc' | 'musl';
+}
+
+/** This process's machine. */
+export function currentTarget(): Target {
+  return { platform: process.platform, arch: process.arch, libc: process.platform === 'linux' ? libcOf() : '' };
+}
+
+/** 'linux-x64-glibc', 'darwin-arm64': names build folders and per-platform packages. */
+export function targetName({ platform, arch, libc }: Target): string {
+  return libc === '' ? `${platform}-${arch}` : `${platform}-${arch}-${libc}`;
+}
+
+let libc: 'glibc' | 'musl' | undefined;
+
+/** Node's own executable depends on the C library that a binary beside it needs. */
+function libcOf(): 'glibc' | 'musl' {
+  libc ??= libcOfELF(firstBytes(process.execPath, 1 << 16)) ?? 'glibc';
+  return libc;
+}
+
+/** Reads the header of a shared library (ELF, Mach-O or PE); null when it is none of these. Does not load it. */
+export function inspectBinary(path: string): Target | null {
+  const head = firstBytes(path, 4096);
+  if (head.length < 64) return null;
+  if (head.readUInt32BE(0) === 0x7f454c46) {
+    return { platform: 'linux', arch: elfArch(head.readUInt16LE(18)), libc: libcOfELF(readFileSync(path)) ?? '' };
+  }
+  if (head.readUInt32LE(0) === 0xfeedfacf) {
+    return { platform: 'darwin', arch: machArch(head.readUInt32LE(4)), libc: '' };
+  }
+  if (head.readUInt16BE(0) === 0x4d5a) return { platform: 'win32', arch: '', libc: '' };
+  return null;
+}
+
+/** The name of the C library, as it stands among the needed libraries or as program interpreter. */
+function libcOfELF(bytes: Buffer): 'glibc' | 'musl' | null {
+  if (bytes.includes('ld-musl-') || bytes.includes('libc.musl-')) return 'musl';
+  if (bytes.includes('libc.so.6') || bytes.includes('ld-linux')) return 'glibc';
+  return null;
+}
+
+function elfArch(machine: number): string {
+  return { 3: 'ia32', 40: 'arm', 62: 'x64', 183: 'arm64', 243: 'riscv64' }[machine] ?? `machine ${machine}`;
+}
+
+function machArch(type: number): string {
+  return { 16777223: 'x64', 16777228: 'arm64' }[type] ?? `type ${type}`;
+}
+
+function firstBytes(path: string, count: number): Buffer {
+  const file = openSync(path, 'r');
+  try {
+    const bytes = Buffer.alloc(count);
+    return bytes.subarray(0, readSync(file, bytes, 0, count, 0));
+  } finally {
+    closeSync(file);
+  }
+}

@@ -1,0 +1,70 @@
+import { existsSync } from 'node:fs';
+import { createRequire } from 'node:module';
+import { join } from 'node:path';
+import { currentTarget, inspectBinary, type Target, targetName } from './binary.ts';
+
+/** Where a backend's binary is looked for. */
+export interface AddonPlace {
+  /** Short name of the backend: 'cpu'. */
+  readonly name: string;
+  /** '@lazy-attention/backend-cpu'; the per-platform packages are called '<packageName>-<target>'. */
+  readonly packageName: string;
+  /** Version of that package. */
+  readonly version: string;
+  /** Its folder. */
+  readonly directory: string;
+  /** 'lazy_cpu.node' */
+  readonly file: string;
+}
+
+export type Located =
+  | { readonly path: string }
+  /** Nothing that could be loaded; the reason names what was looked for or what is wrong with what was found. */
+  | { readonly path: null; readonly reason: string; readonly fix: string };
+
+/**
+ * The binary to load: the one that an environment variable names (LAZY_ATTENTION_CPU_ADDON for 'cpu'), else a source
+ * build, else the per-platform package. The first that exists is taken, and refused when it is for another machine.
+ */
+export function locateAddon(place: AddonPlace, target: Target = currentTarget()): Located {
+  const override = process.env[`LAZY_ATTENTION_${place.name.toUpperCase()}_ADDON`];
+  if (override !== undefined && override !== '') return checked(override, place, target);
+  const build = join(place.directory, 'build', targetName(target), place.file);
+  const platformPackage = `${place.packageName}-${targetName(target)}`;
+  const path = existsSync(build) ? build : resolvePackaged(place, platformPackage);
+  if (path !== null) return checked(path, place, target);
+  return {
+    path: null,
+    reason: `there is no binary for ${targetName(target)}: looked for ${build} and for package '${platformPackage}'`,
+    fix: buildCommand(place),
+  };
+}
+
+export function buildCommand(place: AddonPlace): string {
+  return `npm run build:native --prefix "${place.directory}"   (needs CMake 3.18 and a C++17 compiler)`;
+}
+
+function resolvePackaged(place: AddonPlace, platformPackage: string): string | null {
+  try {
+    return createRequire(join(place.directory, 'package.json')).resolve(`${platformPackage}/${place.file}`);
+  } catch {
+    return null;
+  }
+}
+
+function checked(path: string, place: AddonPlace, target: Target): Located {
+  const wrong = (reason: string): Located => ({ path: null, reason: `${path} ${reason}`, fix: buildCommand(place) });
+  if (!existsSync(path)) return wrong('does not exist');
+  const binary = inspectBinary(path);
+  if (binary === null) return wrong('is not a shared library');
+  if (binary.platform !== target.platform) {
+    return wrong(`is for platform ${binary.platform}; this is ${target.platform}`);
+  }
+  if (binary.arch !== '' && binary.arch !== target.arch) {
+    return wrong(`is for architecture ${binary.arch}; this Node is ${target.arch}`);
+  }
+  if (binary.libc !== '' && binary.libc !== target.libc) {
+    return wrong(`is for C library ${binary.libc}; this system has ${target.libc}`);
+  }
+  return { path };
+}

@@ -1,0 +1,74 @@
+import { readFileSync } from 'node:fs';
+import { createRequire } from 'node:module';
+import { join } from 'node:path';
+import {
+  type BackendProvider,
+  BackendUnavailableError,
+  checkOptions,
+  type Kernels,
+  ValueError,
+} from '@lazy-attention/core';
+import type { NativeAddon } from './addon.ts';
+import { typedError } from './errors.ts';
+import { createNativeKernels } from './kernels.ts';
+import type { AddonPlace } from './locate.ts';
+import { probeAddon } from './probe.ts';
+
+type NativeOptions = Record<string, number | string | boolean>;
+
+export interface NativeBackend {
+  /** Short name: 'cpu'. */
+  readonly name: string;
+  /** Folder of the backend's package, which holds its package.json. */
+  readonly directory: string;
+  /** File name of the addon: 'lazy_cpu.node'. */
+  readonly file: string;
+  /** Options that `create` takes beside `memoryLimit`. */
+  readonly options: readonly string[];
+  /** Checks option values, adds what the environment sets, and gives what the C++ side is to see. */
+  readonly resolveOptions: (options: Readonly<Record<string, unknown>>) => NativeOptions;
+}
+
+/** The `provider` of a native backend's package. */
+export function nativeProvider(backend: NativeBackend): BackendProvider {
+  const { name, options: known, resolveOptions } = backend;
+  const place = placeOf(backend);
+  return {
+    name,
+    probe: async () => {
+      try {
+        return (await probeAddon(place)).result;
+      } catch (error) {
+        return { available: false, device: '', reason: error instanceof Error ? error.message : String(error) };
+      }
+    },
+    create: async (options) => {
+      checkOptions(name, options, [...known, 'memoryLimit']);
+      const native = { ...resolveOptions(options), ...memoryLimit(name, options.memoryLimit) };
+      const { result, path } = await probeAddon(place);
+      if (!result.available || path === null) throw new BackendUnavailableError(name, result.reason, result.fix);
+      const addon = createRequire(import.meta.url)(path) as NativeAddon;
+      try {
+        return createNativeKernels(name, addon.create(native)) as Kernels;
+      } catch (error) {
+        throw typedError(name, 'create', error);
+      }
+    },
+  };
+}
+
+function placeOf({ name, directory, file }: NativeBackend): AddonPlace {
+  const manifest = JSON.parse(readFileSync(join(directory, 'package.json'), 'utf8')) as {
+    name: string;
+    version: string;
+  };
+  return { name, packageName: manifest.name, version: manifest.version, directory, file };
+}
+
+function memoryLimit(name: string, value: unknown): NativeOptions {
+  if (value === undefined) return {};
+  if (typeof value !== 'number' || !(value > 0)) {
+    throw new ValueError(`${name}: option memoryLimit is ${String(value)}; expected a positive number of bytes`);
+  }
+  return { memoryLimit: value };
+}
