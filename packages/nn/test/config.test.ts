@@ -49,7 +49,9 @@ describe('config', () => {
   });
 
   it('refuses unknown presets', () => {
-    expect(() => preset('huge')).toThrowErrorMatchingInlineSnapshot(`[ConfigError: preset: unknown preset 'huge'; expected one of pico, nano, micro, small, 340m, 760m, 1.3b]`);
+    expect(() => preset('huge')).toThrowErrorMatchingInlineSnapshot(
+      `[ConfigError: preset: unknown preset 'huge'; expected one of pico, nano, micro, small, 340m, 760m, 1.3b]`,
+    );
   });
 });
 

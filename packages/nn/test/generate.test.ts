@@ -148,9 +148,13 @@ describe('decoding with a cache', () => {
       parts.push(...(await numbers(layer.forward(backend, params, backend.slice(x, 1, start, end), { cache }))));
     }
     expect(relativeError(parts, full)).toBeLessThan(1e-9);
-    expect(() => layer.forward(backend, params, x, { cache })).toThrowErrorMatchingInlineSnapshot(`[ValueError: cache: 6 tokens and 6 more exceed the capacity of 6; create it larger]`);
+    expect(() => layer.forward(backend, params, x, { cache })).toThrowErrorMatchingInlineSnapshot(
+      `[ValueError: cache: 6 tokens and 6 more exceed the capacity of 6; create it larger]`,
+    );
     const grad = valueAndGrad(backend, (ops, p: typeof params) => ops.sum(layer.forward(ops, p, x, { cache })));
-    expect(() => grad(params)).toThrowErrorMatchingInlineSnapshot(`[ValueError: attention layer: cache is for inference; leave it out inside valueAndGrad]`);
+    expect(() => grad(params)).toThrowErrorMatchingInlineSnapshot(
+      `[ValueError: attention layer: cache is for inference; leave it out inside valueAndGrad]`,
+    );
   });
 });
 
@@ -243,5 +247,8 @@ describe('sampleToken', () => {
   });
   it('is greedy at temperature 0', () => expect(sampleToken(logits, { temperature: 0 }, () => Number.NaN)).toBe(4));
   it('survives huge logits', () => expect(sampleToken([1e30, -1e30], { temperature: 1e-3 }, () => 0.999)).toBe(0));
-  it('refuses NaN', () => expect(() => sampleToken([0, Number.NaN], {}, () => 0)).toThrowErrorMatchingInlineSnapshot(`[ValueError: sample: the logit of token 1 is NaN; the parameters have diverged]`));
+  it('refuses NaN', () =>
+    expect(() => sampleToken([0, Number.NaN], {}, () => 0)).toThrowErrorMatchingInlineSnapshot(
+      `[ValueError: sample: the logit of token 1 is NaN; the parameters have diverged]`,
+    ));
 });

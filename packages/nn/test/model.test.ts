@@ -223,13 +223,21 @@ describe('errors', () => {
     const params = model.init(backend, 1);
     const { 'model.layers.1.attn.tau': _, ...incomplete } = params;
     const tokens = tokensOf(ids(8, 1));
-    expect(() => model.forward(backend, incomplete, tokens)).toThrowErrorMatchingInlineSnapshot(`[ValueError: params has no 'model.layers.1.attn.tau'; it has 24 entries: model.embeddings.weight, model.layers.0.attn_norm.weight, model.layers.0.attn.q_proj.weight, model.layers.0.attn.k_proj.weight, model.layers.0.attn.v_proj.weight, ...]`);
-    expect(() => model.forward(backend, params, backend.tensor(ids(8, 1), [8]))).toThrowErrorMatchingInlineSnapshot(`[ShapeError: forward: tokens has shape [8]; expected [B, L]]`);
-    expect(() =>
-      model.forward(backend, params, tokensOf(new Int32Array([1, 11]))),
-    ).toThrowErrorMatchingInlineSnapshot(`[ValueError: embedding: ids holds 11 at element 1; expected 0 to 10 (the vocabulary has 11 entries)]`);
+    expect(() => model.forward(backend, incomplete, tokens)).toThrowErrorMatchingInlineSnapshot(
+      `[ValueError: params has no 'model.layers.1.attn.tau'; it has 24 entries: model.embeddings.weight, model.layers.0.attn_norm.weight, model.layers.0.attn.q_proj.weight, model.layers.0.attn.k_proj.weight, model.layers.0.attn.v_proj.weight, ...]`,
+    );
+    expect(() => model.forward(backend, params, backend.tensor(ids(8, 1), [8]))).toThrowErrorMatchingInlineSnapshot(
+      `[ShapeError: forward: tokens has shape [8]; expected [B, L]]`,
+    );
+    expect(() => model.forward(backend, params, tokensOf(new Int32Array([1, 11])))).toThrowErrorMatchingInlineSnapshot(
+      `[ValueError: embedding: ids holds 11 at element 1; expected 0 to 10 (the vocabulary has 11 entries)]`,
+    );
     const starts = backend.tensor(new Int32Array([0, 2, 1, 1, 1, 1, 1, 1]), [1, 8]);
-    expect(() => model.forward(backend, params, tokens, { starts })).toThrowErrorMatchingInlineSnapshot(`[ValueError: attention: starts[0, 1] is 2; row 1 is position 1, so expected 0 to 1]`);
-    expect(() => model.init(backend, 1.5)).toThrowErrorMatchingInlineSnapshot(`[ValueError: init: seed is 1.5; expected an integer from 0]`);
+    expect(() => model.forward(backend, params, tokens, { starts })).toThrowErrorMatchingInlineSnapshot(
+      `[ValueError: attention: starts[0, 1] is 2; row 1 is position 1, so expected 0 to 1]`,
+    );
+    expect(() => model.init(backend, 1.5)).toThrowErrorMatchingInlineSnapshot(
+      `[ValueError: init: seed is 1.5; expected an integer from 0]`,
+    );
   });
 });

@@ -34,7 +34,9 @@ describe('cosineSchedule', () => {
     { peak: 1, steps: 5, floor: 2 },
   ])('refuses %o', (options) => expect(() => cosineSchedule(options)).toThrowErrorMatchingSnapshot());
   it('refuses step 0', () =>
-    expect(() => cosineSchedule({ peak: 1, steps: 5 })(0)).toThrowErrorMatchingInlineSnapshot(`[ValueError: cosineSchedule: step is 0; expected an integer from 1]`));
+    expect(() => cosineSchedule({ peak: 1, steps: 5 })(0)).toThrowErrorMatchingInlineSnapshot(
+      `[ValueError: cosineSchedule: step is 0; expected an integer from 1]`,
+    ));
 });
 
 describe('adamW', () => {
@@ -113,15 +115,27 @@ describe('adamW', () => {
     const params = { w: noise(backend, [2], 1) };
     const state = { steps: 1, m: { w: noise(backend, [3], 1) }, v: { w: noise(backend, [2], 1) } };
     expect(() => adamW(backend, {})).toThrowErrorMatchingInlineSnapshot(`[ValueError: adamW: params is empty]`);
-    expect(() => adamW(backend, params, { lr: 1 } as AdamWConfig)).toThrowErrorMatchingInlineSnapshot(`[ValueError: adamW: unknown option 'lr'; expected beta1, beta2, epsilon, weightDecay, maxNorm, decays, state]`);
-    expect(() => adamW(backend, params, { weightDecay: -1 })).toThrowErrorMatchingInlineSnapshot(`[ValueError: adamW: weightDecay is -1; expected a number from 0]`);
-    expect(() => adamW(backend, params, { maxNorm: 0 })).toThrowErrorMatchingInlineSnapshot(`[ValueError: adamW: maxNorm is 0; expected a positive number, or null for no clipping]`);
-    expect(() => adamW(backend, params, { state })).toThrowErrorMatchingInlineSnapshot(`[ShapeError: adamW: state.m['w'] has shape [3]; the parameter has [2]]`);
+    expect(() => adamW(backend, params, { lr: 1 } as AdamWConfig)).toThrowErrorMatchingInlineSnapshot(
+      `[ValueError: adamW: unknown option 'lr'; expected beta1, beta2, epsilon, weightDecay, maxNorm, decays, state]`,
+    );
+    expect(() => adamW(backend, params, { weightDecay: -1 })).toThrowErrorMatchingInlineSnapshot(
+      `[ValueError: adamW: weightDecay is -1; expected a number from 0]`,
+    );
+    expect(() => adamW(backend, params, { maxNorm: 0 })).toThrowErrorMatchingInlineSnapshot(
+      `[ValueError: adamW: maxNorm is 0; expected a positive number, or null for no clipping]`,
+    );
+    expect(() => adamW(backend, params, { state })).toThrowErrorMatchingInlineSnapshot(
+      `[ShapeError: adamW: state.m['w'] has shape [3]; the parameter has [2]]`,
+    );
     const optimizer = adamW(backend, params);
     expect(() => optimizer.step({}, 1)).toThrowErrorMatchingInlineSnapshot(`[ValueError: adamW: grads lacks w]`);
-    expect(() => optimizer.step({ ...params, x: params.w }, 1)).toThrowErrorMatchingInlineSnapshot(`[ValueError: adamW: grads has x, which are no parameters]`);
+    expect(() => optimizer.step({ ...params, x: params.w }, 1)).toThrowErrorMatchingInlineSnapshot(
+      `[ValueError: adamW: grads has x, which are no parameters]`,
+    );
     const before = backend.memory().tensors;
-    expect(() => optimizer.step(params, Number.NaN)).toThrowErrorMatchingInlineSnapshot(`[ValueError: adamw: learningRate is NaN; expected a finite number]`);
+    expect(() => optimizer.step(params, Number.NaN)).toThrowErrorMatchingInlineSnapshot(
+      `[ValueError: adamw: learningRate is NaN; expected a finite number]`,
+    );
     expect(backend.memory().tensors).toBe(before);
     expect(optimizer.steps).toBe(0);
   });

@@ -111,8 +111,9 @@ function checkResult(backend: Backend, result: unknown): asserts result is Tenso
 function checkTensor(backend: Backend, name: string, x: unknown): asserts x is Tensor {
   if (!(x instanceof Tensor)) throw new ValueError(`valueAndGrad: ${name} is ${typeof x}; expected a Tensor`);
   if (x.backend !== backend) {
+    const whose = x.backend.name === backend.name ? 'another instance of backend' : 'backend';
     throw new BackendMismatchError(
-      `valueAndGrad: ${name} belongs to backend '${x.backend.name}', not to this '${backend.name}'`,
+      `valueAndGrad: ${name} belongs to ${whose} '${x.backend.name}', not to this '${backend.name}'`,
     );
   }
   if (x.disposed) throw new DisposedError(`valueAndGrad: ${name} ${formatShape(x.shape)} has been disposed`);

@@ -33,7 +33,7 @@ export function encodeElements(data: TensorData, dtype: DType): Uint8Array {
 
 /** The inverse. Copies, so that the bytes need no alignment and may be reused. */
 export function decodeElements(bytes: Uint8Array, dtype: DType): TensorData {
-  const buffer = bytes.slice().buffer;
+  const { buffer } = new Uint8Array(bytes); // not bytes.slice(): that of a Node Buffer is a view
   switch (dtype) {
     case 'f32':
       return new Float32Array(buffer);

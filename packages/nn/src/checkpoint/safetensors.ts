@@ -147,7 +147,7 @@ function parseObject(path: string, json: Uint8Array): Record<string, unknown> {
   try {
     value = JSON.parse(new TextDecoder('utf-8', { fatal: true }).decode(json));
   } catch (error) {
-    throw corrupt(path, `the header is no JSON: ${(error as Error).message}`, error);
+    throw corrupt(path, 'the header is no JSON in UTF-8', error);
   }
   if (!isRecord(value)) throw corrupt(path, 'the header is no JSON object');
   return value;

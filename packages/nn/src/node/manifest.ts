@@ -25,12 +25,13 @@ export function encodeManifest(manifest: Manifest): Uint8Array {
 
 /** @throws CheckpointError CHECKPOINT_CORRUPT or CHECKPOINT_VERSION */
 export function decodeManifest(path: string, bytes: Uint8Array): Manifest {
-  const corrupt = (message: string) => new CheckpointError('CHECKPOINT_CORRUPT', path, message);
+  const corrupt = (message: string, cause?: unknown) =>
+    new CheckpointError('CHECKPOINT_CORRUPT', path, message, { cause });
   let parsed: unknown;
   try {
     parsed = JSON.parse(new TextDecoder('utf-8', { fatal: true }).decode(bytes));
   } catch (error) {
-    throw corrupt(`is no JSON: ${(error as Error).message}; it is truncated or damaged`);
+    throw corrupt('is no JSON in UTF-8; it is truncated or damaged', error);
   }
   if (typeof parsed !== 'object' || parsed === null || (parsed as { format?: unknown }).format !== FORMAT) {
     throw corrupt(`is no checkpoint of this program; expected "format": "${FORMAT}"`);

@@ -1,0 +1,377 @@
+import { fork } from 'node:child_process';
+import { cp, mkdtemp, open, readdir, readFile, rm, stat, truncate, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import type { Backend, Tensor } from '@lazy-attention/core';
+import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it, vi } from 'vitest';
+import {
+  adamW,
+  batchTensors,
+  CheckpointError,
+  cosineSchedule,
+  decodeSafetensors,
+  disposeParams,
+  encodeSafetensors,
+  lazyTransformer,
+  type Params,
+  preset,
+  valueAndGrad,
+} from '../src/index.ts';
+import {
+  type Json,
+  latestCheckpoint,
+  listCheckpoints,
+  loadCheckpoint,
+  loadParams,
+  saveCheckpoint,
+  saveParams,
+} from '../src/node.ts';
+import { numbers, reference, scalar } from './helpers.ts';
+
+let backend: Backend;
+let folder: string;
+beforeAll(async () => {
+  backend = await reference();
+});
+afterAll(() => backend.dispose());
+beforeEach(async () => {
+  folder = await mkdtemp(join(tmpdir(), 'lazy-attention-nn-'));
+});
+afterEach(async () => {
+  vi.restoreAllMocks();
+  await rm(folder, { recursive: true, force: true });
+});
+
+const model = lazyTransformer(preset('pico', { numLayers: 1, hiddenSize: 16, context: 16, vocabSize: 8 }));
+
+/** A run whose data is a pure function of the step. */
+function startRun(params: Params, state?: Parameters<typeof adamW>[2]) {
+  const optimizer = adamW(backend, params, state);
+  const rate = cosineSchedule({ peak: 1e-2, warmupSteps: 3, steps: 12 });
+  const lossAndGrads = valueAndGrad(backend, model.loss);
+  return {
+    optimizer,
+    async step(): Promise<number> {
+      const n = optimizer.steps + 1;
+      const tokens = Int32Array.from({ length: 16 }, (_, i) => (i * n + n) % 8);
+      const batch = batchTensors(backend, { tokens, targets: tokens.toReversed(), starts: null, batch: 1, length: 16 });
+      const { value, grads } = lossAndGrads(params, batch);
+      optimizer.step(grads, rate(n)).gradNormSquared.dispose();
+      const loss = await scalar(value);
+      for (const tensor of [value, batch.tokens, batch.targets]) tensor.dispose();
+      disposeParams(grads);
+      return loss;
+    },
+  };
+}
+
+async function save(step = 0, extra: object = {}): Promise<string> {
+  const params = model.init(backend, 1 + step);
+  const optimizer = adamW(backend, params);
+  const path = await saveCheckpoint(folder, { model, params, optimizer, step, ...extra });
+  optimizer.dispose();
+  disposeParams(params);
+  return path;
+}
+
+/** Rejects with this code, names this file, and leaves nothing alive on the backend. */
+async function expectRefusal(promise: () => Promise<unknown>, code: string, message: RegExp): Promise<void> {
+  const before = backend.memory().tensors;
+  const error = await promise().then(
+    () => null,
+    (error: unknown) => error,
+  );
+  expect(error).toBeInstanceOf(CheckpointError);
+  expect((error as CheckpointError).code).toBe(code);
+  expect((error as CheckpointError).message).toMatch(message);
+  expect(backend.memory().tensors).toBe(before);
+}
+
+describe('a resumed run', () => {
+  it('has exactly the losses of one that never stopped', async () => {
+    const whole = startRun(model.init(backend, 1));
+    const expected: number[] = [];
+    for (let n = 0; n < 12; n++) expected.push(await whole.step());
+
+    const params = model.init(backend, 1);
+    const first = startRun(params);
+    const losses: number[] = [];
+    for (let n = 0; n < 5; n++) losses.push(await first.step());
+    const state = { sampler: { epoch: 1, window: 7 }, note: ['x', null, true] };
+    const path = await saveCheckpoint(folder, { model, params, optimizer: first.optimizer, step: 5, state });
+
+    const loaded = await loadCheckpoint(backend, path, { model });
+    expect(loaded).toMatchObject({ step: 5, state, config: model.config });
+    expect(Object.keys(loaded.params)).toEqual(Object.keys(params));
+    const second = startRun(loaded.params, { state: loaded.optimizer ?? undefined });
+    for (let n = 5; n < 12; n++) losses.push(await second.step());
+    expect(losses).toEqual(expected);
+  });
+
+  it.each(['f32', 'f64'] as const)('finds every bit of %s parameters again', async (dtype) => {
+    const params = model.init(backend, 3, { dtype });
+    const path = await saveCheckpoint(folder, { model, params, step: 1 });
+    const loaded = await loadCheckpoint(backend, path);
+    expect(loaded.optimizer).toBeNull();
+    expect(loaded.state).toBeNull();
+    for (const [name, tensor] of Object.entries(params)) {
+      expect(loaded.params[name].dtype).toBe(dtype);
+      expect(await numbers(loaded.params[name])).toEqual(await numbers(tensor));
+    }
+  });
+
+  it('leaves the optimiser on the disk when it is not wanted', async () => {
+    const path = await save();
+    await rm(join(path, 'optimizer.safetensors'));
+    expect((await loadCheckpoint(backend, path, { optimizer: false })).optimizer).toBeNull();
+    await expectRefusal(() => loadCheckpoint(backend, path), 'CHECKPOINT_MISSING', /optimizer\.safetensors/);
+  });
+});
+
+describe('the folder', () => {
+  it('keeps the newest checkpoints and finds the last', async () => {
+    expect(await latestCheckpoint(join(folder, 'none'))).toBeNull();
+    expect(await listCheckpoints(folder)).toEqual([]);
+    for (const step of [1, 2, 10, 100]) await save(step);
+    expect(await listCheckpoints(folder)).toEqual([join(folder, 'step-00000010'), join(folder, 'step-00000100')]);
+    await save(123456789, { keep: 1 });
+    expect(await readdir(folder)).toEqual(['step-123456789']);
+  });
+
+  it('replaces a step that is saved again', async () => {
+    await save(3, { state: 'a' });
+    const path = await save(3, { state: 'b' });
+    expect(await listCheckpoints(folder)).toEqual([path]);
+    expect((await loadCheckpoint(backend, path)).state).toBe('b');
+    await save(3, { state: 'c' });
+    expect((await loadCheckpoint(backend, (await latestCheckpoint(folder)) as string)).state).toBe('c');
+  });
+
+  it('clears away what a killed process left', async () => {
+    await cp(await save(1), join(folder, '.tmp-step-00000002'), { recursive: true });
+    await save(3);
+    expect(await readdir(folder)).toEqual(['step-00000001', 'step-00000003']);
+  });
+
+  it('holds a whole checkpoint whenever a process is killed', { timeout: 60_000 }, async () => {
+    let newest = -1;
+    for (let round = 0; round < 6; round++) {
+      const saver = fork(fileURLToPath(new URL('saver.mjs', import.meta.url)), [folder, String(newest + 1)]);
+      await new Promise((resolve) => saver.once('message', resolve));
+      await new Promise((resolve) => setTimeout(resolve, 30 + 41 * round));
+      const gone = new Promise((resolve) => saver.once('exit', resolve));
+      saver.kill('SIGKILL');
+      await gone;
+      const path = await latestCheckpoint(folder);
+      if (path === null) continue;
+      const { step, state, params } = await loadCheckpoint(backend, path);
+      expect(step).toBeGreaterThanOrEqual(newest);
+      expect(state).toEqual({ seed: step });
+      disposeParams(params);
+      newest = step;
+    }
+    expect(newest).toBeGreaterThan(0);
+  });
+});
+
+describe('a checkpoint that is not what was saved', () => {
+  const files = ['model.safetensors', 'optimizer.safetensors', 'config.json', 'checkpoint.json'];
+
+  it.each(files)('is refused when %s is missing', async (file) => {
+    const path = await save();
+    await rm(join(path, file));
+    await expectRefusal(() => loadCheckpoint(backend, path), 'CHECKPOINT_MISSING', new RegExp(`${file}: no such file`));
+  });
+
+  it.each(files)('is refused when %s is truncated, at any length', async (file) => {
+    const path = await save();
+    const { size } = await stat(join(path, file));
+    for (const share of [0.99, 0.5, 0.01, 0]) {
+      await truncate(join(path, file), Math.floor(size * share));
+      await expectRefusal(() => loadCheckpoint(backend, path), 'CHECKPOINT_CORRUPT', new RegExp(`${file}: `));
+    }
+  });
+
+  it.each(files)('is refused when any one bit of %s is flipped', async (file) => {
+    const path = await save();
+    const bytes = await readFile(join(path, file));
+    for (let i = 0; i < 12; i++) {
+      const damaged = Uint8Array.from(bytes);
+      damaged[Math.floor(((i + 0.5) / 12) * bytes.length)] ^= 1 << (i % 7);
+      await writeFile(join(path, file), damaged);
+      const error = await loadCheckpoint(backend, path).then(
+        (loaded) => loaded,
+        (error: unknown) => error,
+      );
+      expect(error).toBeInstanceOf(CheckpointError);
+    }
+    await writeFile(join(path, file), bytes);
+    disposeParams((await loadCheckpoint(backend, path)).params);
+  });
+
+  it('is refused from a newer format', async () => {
+    const path = await save();
+    const manifest = JSON.parse(await readFile(join(path, 'checkpoint.json'), 'utf8'));
+    await writeFile(join(path, 'checkpoint.json'), JSON.stringify({ ...manifest, version: 2 }));
+    await expectRefusal(
+      () => loadCheckpoint(backend, path),
+      'CHECKPOINT_VERSION',
+      /has format version 2; this program reads up to 1; update @lazy-attention\/nn/,
+    );
+  });
+
+  it('is refused when it is something else', async () => {
+    const path = await save();
+    await writeFile(join(path, 'checkpoint.json'), '{"format":"other"}');
+    await expectRefusal(
+      () => loadCheckpoint(backend, path),
+      'CHECKPOINT_CORRUPT',
+      /expected "format": "lazy-attention-checkpoint"/,
+    );
+    await expectRefusal(
+      () => loadCheckpoint(backend, join(folder, 'nowhere')),
+      'CHECKPOINT_MISSING',
+      /checkpoint\.json/,
+    );
+  });
+
+  it('is refused for a model of another shape', async () => {
+    const path = await save();
+    const wider = lazyTransformer({ ...model.config, intermediateSize: 128 });
+    await expectRefusal(
+      () => loadCheckpoint(backend, path, { model: wider }),
+      'CHECKPOINT_SHAPE',
+      /config\.json: intermediateSize is 64; the model expects 128/,
+    );
+    const bf16 = lazyTransformer({ ...model.config, computeDType: 'bf16' });
+    disposeParams((await loadCheckpoint(backend, path, { model: bf16 })).params);
+  });
+});
+
+describe('a save that fails', () => {
+  /** Every file handle's writeFile fails once `bytes` have been written, as on a full disk. */
+  async function fillDiskAfter(bytes: number): Promise<void> {
+    const probe = await open(join(folder, 'probe'), 'w');
+    const prototype = Object.getPrototypeOf(probe) as typeof probe;
+    await probe.close();
+    await rm(join(folder, 'probe'));
+    const original = prototype.writeFile;
+    let left = bytes;
+    vi.spyOn(prototype, 'writeFile').mockImplementation(function (this: typeof probe, ...args) {
+      left -= (args[0] as Uint8Array).length;
+      if (left < 0) return Promise.reject(Object.assign(new Error('ENOSPC'), { code: 'ENOSPC', syscall: 'write' }));
+      return original.apply(this, args);
+    });
+  }
+
+  it.each([0, 600, 5000, 30000])('on a disk that is full after %i bytes leaves the old one whole', async (bytes) => {
+    const path = await save(1);
+    const tensors = backend.memory().tensors;
+    await fillDiskAfter(bytes);
+    const params = model.init(backend, 1);
+    const optimizer = adamW(backend, params);
+    await expectRefusal(
+      () => saveCheckpoint(folder, { model, params, optimizer, step: 2 }),
+      'CHECKPOINT_WRITE',
+      /step-00000002: not saved: no space is left on the disk; earlier checkpoints are untouched/,
+    );
+    vi.restoreAllMocks();
+    optimizer.dispose();
+    disposeParams(params);
+    expect(backend.memory().tensors).toBe(tensors);
+    expect(await readdir(folder)).toEqual(['step-00000001']);
+    disposeParams((await loadCheckpoint(backend, path)).params);
+  });
+
+  it('because a parameter has diverged says which', async () => {
+    await save(1);
+    const params: Record<string, Tensor> = { ...model.init(backend, 1) };
+    params['model.norm.weight'] = backend.full([16], Number.NaN);
+    await expectRefusal(
+      () => saveCheckpoint(folder, { model, params, step: 2 }),
+      'CHECKPOINT_WRITE',
+      /element 0 of 'model\.norm\.weight' is NaN; not saved: the run has diverged/,
+    );
+    expect(await readdir(folder)).toEqual(['step-00000001']);
+  });
+
+  it('because of parameters of another model, state that is no JSON, or where there is a file', async () => {
+    const params = model.init(backend, 1);
+    const { 'model.norm.weight': _, ...incomplete } = params;
+    await expectRefusal(
+      () => saveCheckpoint(folder, { model, params: incomplete, step: 1 }),
+      'CHECKPOINT_SHAPE',
+      /params\['model\.norm\.weight'\] is missing; the model has \[16\]/,
+    );
+    for (const [state, message] of [
+      [{ a: [1, Number.NaN] }, /state\.a\[1\] is NaN/],
+      [{ f: () => 1 }, /state\.f is \(\) => 1/],
+      [new Date(0), /which JSON cannot hold/],
+    ] as const) {
+      await expectRefusal(
+        () => saveCheckpoint(folder, { model, params, step: 1, state: state as unknown as Json }),
+        'CHECKPOINT_WRITE',
+        message,
+      );
+    }
+    await writeFile(join(folder, 'file'), '');
+    await expectRefusal(
+      () => saveCheckpoint(join(folder, 'file'), { model, params, step: 1 }),
+      'CHECKPOINT_WRITE',
+      /not saved/,
+    );
+    await expect(saveCheckpoint(folder, { model, params, step: -1 })).rejects.toThrowErrorMatchingInlineSnapshot(
+      `[ValueError: saveCheckpoint: step is -1; expected an integer from 0]`,
+    );
+    await expect(
+      saveCheckpoint(folder, { model, params, step: 1, keep: 0 }),
+    ).rejects.toThrowErrorMatchingInlineSnapshot(
+      `[ValueError: saveCheckpoint: keep is 0; expected a positive integer]`,
+    );
+  });
+});
+
+describe('a file of parameters', () => {
+  it('is plain safetensors', async () => {
+    const params = model.init(backend, 1);
+    const half = { ...params, 'model.norm.weight': backend.cast(params['model.norm.weight'], 'bf16') };
+    const path = join(folder, 'x.safetensors');
+    await saveParams(path, half, { format: 'pt' });
+    const { tensors, metadata } = decodeSafetensors(await readFile(path));
+    expect(metadata).toEqual({ format: 'pt' });
+    expect(tensors['model.norm.weight'].dtype).toBe('bf16');
+    expect(Array.from(tensors['lm_head.weight'].data)).toEqual(await numbers(params['lm_head.weight']));
+    const loaded = await loadParams(backend, path, model.shapes);
+    expect(await numbers(loaded['lm_head.weight'])).toEqual(await numbers(params['lm_head.weight']));
+    expect(await readdir(folder)).toEqual(['x.safetensors']);
+  });
+
+  it('comes in the order of the shapes, and with those names and shapes only', async () => {
+    const path = join(folder, 'x.safetensors');
+    const data = new Float32Array(2);
+    await writeFile(
+      path,
+      encodeSafetensors({ b: { dtype: 'f32', shape: [2], data }, a: { dtype: 'f32', shape: [2], data } }),
+    );
+    expect(Object.keys(await loadParams(backend, path, { a: [2], b: [2] }))).toEqual(['a', 'b']);
+    expect(Object.keys(await loadParams(backend, path))).toEqual(['b', 'a']);
+    await expectRefusal(
+      () => loadParams(backend, path, { a: [2] }),
+      'CHECKPOINT_SHAPE',
+      /has 1 tensors that the model lacks: b/,
+    );
+    await expectRefusal(
+      () => loadParams(backend, path, { a: [2], b: [2], c: [1] }),
+      'CHECKPOINT_SHAPE',
+      /lacks 1 tensors .*: c/,
+    );
+    await expectRefusal(
+      () => loadParams(backend, path, { a: [2], b: [1, 2] }),
+      'CHECKPOINT_SHAPE',
+      /'b' has shape \[2\]; the model expects \[1, 2\]/,
+    );
+    await expectRefusal(() => loadParams(backend, join(folder, 'y')), 'CHECKPOINT_MISSING', /no such file/);
+    await expectRefusal(() => loadParams(backend, folder), 'CHECKPOINT_READ', /EISDIR/);
+  });
+});
