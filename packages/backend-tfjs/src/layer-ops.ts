@@ -109,7 +109,8 @@ export function crossEntropyGrad(
 ): tf.Tensor {
   const { valid, safe } = validTargets(targets, ignoreIndex);
   // Asked for float32 directly, wasm's OneHot writes the bits of integers.
-  const chosen = tf.cast(tf.oneHot(safe, logits.shape[1]), 'float32');
+  const [, vocabulary] = logits.shape;
+  const chosen = vocabulary === 1 ? tf.ones(logits.shape) : tf.cast(tf.oneHot(safe, vocabulary), 'float32');
   const difference = tf.sub(tf.softmax(logits), chosen);
   const rowFactor = tf.mul(tf.reshape(valid, [targets.size, 1]), tf.mul(dLoss, 1 / count));
   return tf.mul(difference, rowFactor);
