@@ -1,0 +1,119 @@
+import { UnsupportedError } from '@lazy-attention/core';
+import { type KernelSource, wgslModule } from '../wgsl/module.ts';
+import type { DeviceBuffer } from './buffers.ts';
+import { PARAMETER_BYTES } from './commands.ts';
+import type { Faults } from './faults.ts';
+
+export interface CompiledKernel {
+  readonly label: string;
+  readonly pipeline: GPUComputePipeline;
+  readonly layout: BindLayout;
+  /** For each parameter whether it is an f32 (else u32). */
+  readonly floatParams: readonly boolean[];
+}
+
+interface BindLayout {
+  readonly id: number;
+  readonly group: GPUBindGroupLayout;
+  readonly pipeline: GPUPipelineLayout;
+}
+
+const MAX_BIND_GROUPS = 8192;
+
+/** Compiles each kernel once, and keeps the bind groups that steps repeat. */
+export class Pipelines {
+  readonly #device: GPUDevice;
+  readonly #faults: Faults;
+  readonly #uniforms: GPUBuffer;
+  readonly #kernels = new Map<string, CompiledKernel>();
+  readonly #layouts = new Map<string, BindLayout>();
+  readonly #bindGroups = new Map<string, GPUBindGroup>();
+
+  constructor(device: GPUDevice, faults: Faults, uniforms: GPUBuffer) {
+    this.#device = device;
+    this.#faults = faults;
+    this.#uniforms = uniforms;
+  }
+
+  get size(): number {
+    return this.#kernels.size;
+  }
+
+  /** The kernel called `key`; `source` is asked for only the first time. */
+  get(op: string, key: string, source: () => KernelSource): CompiledKernel {
+    const known = this.#kernels.get(key);
+    if (known !== undefined) return known;
+    const compiled = this.#compile(op, key, source());
+    this.#kernels.set(key, compiled);
+    return compiled;
+  }
+
+  bindGroup(kernel: CompiledKernel, buffers: readonly DeviceBuffer[]): GPUBindGroup {
+    let key = `${kernel.layout.id}`;
+    for (let i = 0; i < buffers.length; i++) key += `,${buffers[i].id}`;
+    const known = this.#bindGroups.get(key);
+    if (known !== undefined) return known;
+    const entries: GPUBindGroupEntry[] = [
+      { binding: 0, resource: { buffer: this.#uniforms, offset: 0, size: PARAMETER_BYTES } },
+    ];
+    for (let i = 0; i < buffers.length; i++) entries.push({ binding: i + 1, resource: { buffer: buffers[i].gpu } });
+    const group = this.#faults.watch(kernel.label, () =>
+      this.#device.createBindGroup({ label: kernel.label, layout: kernel.layout.group, entries }),
+    );
+    if (this.#bindGroups.size >= MAX_BIND_GROUPS) this.#bindGroups.clear();
+    this.#bindGroups.set(key, group);
+    return group;
+  }
+
+  /** Bind groups keep buffers alive; dropped when buffers are destroyed. */
+  forgetBindGroups(): void {
+    this.#bindGroups.clear();
+  }
+
+  #compile(op: string, key: string, source: KernelSource): CompiledKernel {
+    const layout = this.#layout(source);
+    const pipeline = this.#faults.watch(
+      op,
+      () => {
+        const module = this.#device.createShaderModule({ label: key, code: wgslModule(source) });
+        return this.#device.createComputePipeline({ label: key, layout: layout.pipeline, compute: { module } });
+      },
+      undefined,
+      (message) =>
+        new UnsupportedError(
+          `${op}: the shader '${key}' does not compile on this driver. Update the graphics driver, or choose another ` +
+            `adapter or backend. The driver says: ${message}`,
+        ),
+    );
+    return { label: key, pipeline, layout, floatParams: source.params.map(([, type]) => type === 'f32') };
+  }
+
+  #layout(source: KernelSource): BindLayout {
+    const signature = source.buffers.map(({ access }) => (access === 'read' ? 'r' : 'w')).join('');
+    const known = this.#layouts.get(signature);
+    if (known !== undefined) return known;
+    const COMPUTE = 0x4;
+    const group = this.#device.createBindGroupLayout({
+      label: signature,
+      entries: [
+        {
+          binding: 0,
+          visibility: COMPUTE,
+          buffer: { type: 'uniform', hasDynamicOffset: true, minBindingSize: PARAMETER_BYTES },
+        },
+        ...source.buffers.map(({ access }, i) => ({
+          binding: i + 1,
+          visibility: COMPUTE,
+          buffer: { type: access === 'read' ? ('read-only-storage' as const) : ('storage' as const) },
+        })),
+      ],
+    });
+    const layout: BindLayout = {
+      id: this.#layouts.size,
+      group,
+      pipeline: this.#device.createPipelineLayout({ bindGroupLayouts: [group] }),
+    };
+    this.#layouts.set(signature, layout);
+    return layout;
+  }
+}

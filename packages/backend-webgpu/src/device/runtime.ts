@@ -1,0 +1,166 @@
+import type { KernelSource } from '../wgsl/module.ts';
+import type { AdapterChoice } from './adapter.ts';
+import { BufferPool, bucketSize, type DeviceBuffer, USAGE } from './buffers.ts';
+import { Commands, type Grid } from './commands.ts';
+import { Faults } from './faults.ts';
+import { Pipelines } from './pipelines.ts';
+
+/** What templates may rely on; part of what decides the text of a kernel. */
+export interface Capabilities {
+  readonly f16: boolean;
+  readonly subgroups: boolean;
+  /** Bytes of workgroup memory, at least 16384. */
+  readonly sharedBytes: number;
+  readonly software: boolean;
+}
+
+/** Counters of a backend since it was created; bytes are bytes of GPU buffers. */
+export interface WebGPUStats {
+  readonly liveBytes: number;
+  readonly idleBytes: number;
+  readonly peakBytes: number;
+  readonly buffersCreated: number;
+  readonly dispatches: number;
+  readonly submits: number;
+  readonly pipelines: number;
+}
+
+/** One device with its buffers, pipelines and open batch of commands. Ops are written against this. */
+export class Runtime {
+  readonly capabilities: Capabilities;
+  // Held because Dawn needs the objects that the device came from to stay alive.
+  readonly choice: AdapterChoice;
+  readonly #device: GPUDevice;
+  readonly #faults: Faults;
+  readonly #pool: BufferPool;
+  readonly #commands: Commands;
+  readonly #pipelines: Pipelines;
+  readonly #staging = new Map<number, GPUBuffer[]>();
+  readonly #constants = new Map<string, DeviceBuffer>();
+  #op = 'create';
+
+  constructor(choice: AdapterChoice, device: GPUDevice, capabilities: Capabilities) {
+    this.capabilities = capabilities;
+    this.choice = choice;
+    this.#device = device;
+    this.#faults = new Faults(device, choice.name);
+    this.#commands = new Commands(device, this.#faults);
+    this.#pipelines = new Pipelines(device, this.#faults, this.#commands.uniforms);
+    this.#pool = new BufferPool(device, this.#faults, () => this.#pipelines.forgetBindGroups());
+  }
+
+  /** Starts an op: later errors carry its name. Throws when the device is gone. */
+  begin(op: string): void {
+    this.#op = op;
+    this.#faults.assertAlive();
+  }
+
+  /** A buffer of at least `bytes`, contents undefined. */
+  acquire(bytes: number): DeviceBuffer {
+    return this.#pool.acquire(bytes, this.#op);
+  }
+
+  release(buffer: DeviceBuffer): void {
+    this.#pool.release(buffer);
+  }
+
+  /** Queues one dispatch of the kernel `key`. `buffers` in the order of the source's bindings, `params` likewise. */
+  run(
+    key: string,
+    source: () => KernelSource,
+    buffers: readonly DeviceBuffer[],
+    params: readonly number[],
+    grid: Grid,
+  ): void {
+    const kernel = this.#pipelines.get(this.#op, key, source);
+    const group = this.#pipelines.bindGroup(kernel, buffers);
+    this.#commands.dispatch(kernel, group, params, grid);
+    const batch = this.#commands.batch;
+    for (let i = 0; i < buffers.length; i++) buffers[i].lastBatch = batch;
+  }
+
+  upload(data: ArrayBufferView<ArrayBuffer>): DeviceBuffer {
+    const buffer = this.#pool.acquire(data.byteLength, this.#op, this.#commands.batch);
+    // writeBuffer wants a multiple of 4 bytes; only f16 data of odd length is not.
+    if (data.byteLength % 4 === 0) {
+      this.#device.queue.writeBuffer(buffer.gpu, 0, data.buffer, data.byteOffset, data.byteLength);
+    } else {
+      const padded = new Uint8Array(data.byteLength + 2);
+      padded.set(new Uint8Array(data.buffer, data.byteOffset, data.byteLength));
+      this.#device.queue.writeBuffer(buffer.gpu, 0, padded);
+    }
+    return buffer;
+  }
+
+  /** Data that depends on `key` alone, uploaded once and kept until the backend goes. */
+  constant(key: string, make: () => ArrayBufferView<ArrayBuffer>): DeviceBuffer {
+    const known = this.#constants.get(key);
+    if (known !== undefined) return known;
+    const buffer = this.upload(make());
+    this.#constants.set(key, buffer);
+    return buffer;
+  }
+
+  /** Submits, waits, and copies `bytes` bytes out. The only readback there is. */
+  async read(buffer: DeviceBuffer, bytes: number): Promise<ArrayBuffer> {
+    const size = bucketSize(bytes);
+    const staging = this.#staging.get(size)?.pop() ?? this.#createStaging(size);
+    this.#commands.copy(buffer, staging, Math.ceil(bytes / 4) * 4);
+    buffer.lastBatch = this.#commands.batch;
+    this.flush();
+    try {
+      await staging.mapAsync(1, 0, Math.ceil(bytes / 8) * 8);
+    } catch (error) {
+      await this.#lossIsReported();
+      await this.#faults.settle();
+      throw error;
+    }
+    await this.#faults.settle();
+    const copy = staging.getMappedRange(0, Math.ceil(bytes / 8) * 8).slice(0, bytes);
+    staging.unmap();
+    const list = this.#staging.get(size);
+    if (list === undefined) this.#staging.set(size, [staging]);
+    else list.push(staging);
+    return copy;
+  }
+
+  /** Submits what is encoded, without waiting. */
+  flush(): void {
+    this.#commands.submit();
+    this.#pool.trim();
+  }
+
+  async synchronize(): Promise<void> {
+    this.flush();
+    await this.#device.queue.onSubmittedWorkDone();
+    await this.#faults.settle();
+  }
+
+  dispose(): void {
+    this.#faults.expectLoss();
+    this.#device.destroy();
+  }
+
+  stats(): WebGPUStats {
+    const { liveBytes, idleBytes, peakBytes, created } = this.#pool.stats;
+    const { dispatches, submits } = this.#commands.stats;
+    return {
+      liveBytes,
+      idleBytes,
+      peakBytes,
+      buffersCreated: created,
+      dispatches,
+      submits,
+      pipelines: this.#pipelines.size,
+    };
+  }
+
+  #createStaging(size: number): GPUBuffer {
+    return this.#device.createBuffer({ label: 'read', size, usage: USAGE.MAP_READ | USAGE.COPY_DST });
+  }
+
+  /** A failed map is often the first sign of a loss; `device.lost` resolves in a later task. */
+  async #lossIsReported(): Promise<void> {
+    await Promise.race([this.#device.lost, new Promise((resolve) => setTimeout(resolve, 50))]);
+  }
+}
