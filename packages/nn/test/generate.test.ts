@@ -245,6 +245,11 @@ describe('sampleToken', () => {
     close(draw({ topP: 0.65 }), softmax([2, 4]));
     close(draw({ topP: 0.9 }), softmax([1, 2, 4]));
   });
+  it('gives ties to the lower id', () => {
+    expect(sampleToken([1, 2, 2, 2], { topK: 1 }, () => 0.99)).toBe(1);
+    expect(sampleToken([1, 2, 2, 2], { topK: 2 }, () => 0.99)).toBe(2);
+    expect(sampleToken([1, 2, 2, 2], { temperature: 0 }, () => 0)).toBe(1);
+  });
   it('is greedy at temperature 0', () => expect(sampleToken(logits, { temperature: 0 }, () => Number.NaN)).toBe(4));
   it('survives huge logits', () => expect(sampleToken([1e30, -1e30], { temperature: 1e-3 }, () => 0.999)).toBe(0));
   it('refuses NaN', () =>

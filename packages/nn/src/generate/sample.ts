@@ -26,36 +26,51 @@ export function checkSampleOptions({ temperature = 1, topK, topP = 1 }: SampleOp
  */
 export function sampleToken(logits: ArrayLike<number>, options: SampleOptions, random: () => number): number {
   checkSampleOptions(options);
-  const { temperature = 1, topK, topP = 1 } = options;
+  const { temperature = 1 } = options;
   const best = argmax(logits);
-  if (temperature === 0 || topK === 1) return best;
+  if (temperature === 0) return best;
 
-  const largest = logits[best];
-  const weight = (id: number) => Math.exp((logits[id] - largest) / temperature);
-  let ids = Array.from({ length: logits.length }, (_, id) => id);
-  if ((topK !== undefined && topK < ids.length) || topP < 1) {
-    ids.sort((a, b) => logits[b] - logits[a] || a - b);
-    if (topK !== undefined) ids = ids.slice(0, topK);
-    if (topP < 1) ids = nucleus(ids, weight, topP);
-  }
-  const total = ids.reduce((sum, id) => sum + weight(id), 0);
-  let remaining = random() * total;
-  for (const id of ids) {
-    remaining -= weight(id);
+  const weight = (logit: number) => Math.exp((logit - logits[best]) / temperature);
+  const kept = keptWeights(logits, options, weight);
+  let remaining = random() * kept.reduce((sum, w) => sum + w, 0);
+  for (let id = 0; id < kept.length; id++) {
+    remaining -= kept[id];
     if (remaining < 0) return id;
   }
   return best; // rounding alone can lead here
 }
 
-/** The shortest beginning of `ids`, sorted by falling probability, that holds `share` of their sum. */
-function nucleus(ids: number[], weight: (id: number) => number, share: number): number[] {
-  const total = ids.reduce((sum, id) => sum + weight(id), 0);
+/** Unnormalised probabilities, 0 for tokens that top-k and top-p leave out. */
+function keptWeights(
+  logits: ArrayLike<number>,
+  options: SampleOptions,
+  weight: (logit: number) => number,
+): Float64Array {
+  const { topK = logits.length, topP = 1 } = options;
+  const weights = Float64Array.from(logits, weight);
+  if (topK >= logits.length && topP === 1) return weights;
+
+  // Sorting numbers is far faster than sorting ids by them, and the last number kept tells which ids are.
+  const sorted = Float64Array.from(logits).sort().reverse().subarray(0, topK);
+  const count = topP === 1 ? sorted.length : nucleus(sorted.map(weight), topP);
+  const threshold = sorted[count - 1];
+  let ties = count - sorted.indexOf(threshold);
+  for (let id = 0; id < weights.length; id++) {
+    const keep = logits[id] > threshold || (logits[id] === threshold && ties-- > 0);
+    if (!keep) weights[id] = 0;
+  }
+  return weights;
+}
+
+/** How many of the weights, from the largest on, it takes to reach `share` of their sum. */
+function nucleus(falling: Float64Array, share: number): number {
+  const target = share * falling.reduce((sum, w) => sum + w, 0);
   let sum = 0;
-  const end = ids.findIndex((id) => {
-    sum += weight(id);
-    return sum >= share * total;
+  const last = falling.findIndex((w) => {
+    sum += w;
+    return sum >= target;
   });
-  return end < 0 ? ids : ids.slice(0, end + 1);
+  return last < 0 ? falling.length : last + 1;
 }
 
 function argmax(logits: ArrayLike<number>): number {

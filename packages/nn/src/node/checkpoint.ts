@@ -76,7 +76,7 @@ export async function saveCheckpoint(folder: string, contents: CheckpointContent
   checkJson(folder, state);
   const name = `step-${String(step).padStart(8, '0')}`;
   const temporary = join(folder, `${TEMPORARY}${name}`);
-  return saving(join(folder, name), temporary, async () => {
+  const earlier = await saving(join(folder, name), temporary, async () => {
     await mkdir(folder, { recursive: true });
     await removeLeftovers(folder);
     await mkdir(temporary);
@@ -95,12 +95,12 @@ export async function saveCheckpoint(folder: string, contents: CheckpointContent
     await syncFolder(temporary);
 
     const earlier = await entries(folder);
-    const revisions = earlier.filter((entry) => entry.step === step).map((entry) => entry.revision);
-    const path = join(folder, revisions.length === 0 ? name : `${name}.${Math.max(...revisions) + 1}`);
-    await renameDurably(temporary, path);
-    await prune(folder, earlier, step, keep);
-    return path;
+    await renameDurably(temporary, pathOf(folder, name, step, earlier));
+    return earlier;
   });
+  const path = pathOf(folder, name, step, earlier);
+  await prune(folder, path, earlier, step, keep);
+  return path;
 }
 
 /**
@@ -167,15 +167,37 @@ async function entries(folder: string): Promise<Entry[]> {
     .sort((a, b) => a.step - b.step || a.revision - b.revision);
 }
 
-/** Removes all but the `keep` newest steps, the new one counted. A checkpoint loses its name before it loses its files. */
-async function prune(folder: string, earlier: readonly Entry[], step: number, keep: number): Promise<void> {
+/** Where a step goes that may have been saved before: a revision after those that there are. */
+function pathOf(folder: string, name: string, step: number, earlier: readonly Entry[]): string {
+  const revisions = earlier.filter((entry) => entry.step === step).map((entry) => entry.revision);
+  return join(folder, revisions.length === 0 ? name : `${name}.${Math.max(...revisions) + 1}`);
+}
+
+/** Removes all but the `keep` newest steps, `saved` counted. A checkpoint loses its name before it loses its files. */
+async function prune(
+  folder: string,
+  saved: string,
+  earlier: readonly Entry[],
+  step: number,
+  keep: number,
+): Promise<void> {
   const others = earlier.filter((entry) => entry.step !== step);
   const kept = new Set(others.slice(Math.max(0, others.length - (keep - 1))));
   for (const entry of earlier) {
     if (kept.has(entry)) continue;
-    const doomed = join(folder, `${TEMPORARY}old-${entry.name}`);
-    await rename(join(folder, entry.name), doomed);
-    await rm(doomed, { recursive: true, force: true });
+    try {
+      const doomed = join(folder, `${TEMPORARY}old-${entry.name}`);
+      await rename(join(folder, entry.name), doomed);
+      await rm(doomed, { recursive: true, force: true });
+    } catch (error) {
+      const why = (error as Error).message;
+      throw new CheckpointError(
+        'CHECKPOINT_WRITE',
+        saved,
+        `saved, but the older ${entry.name} cannot be removed: ${why}`,
+        { cause: error },
+      );
+    }
   }
 }
 
