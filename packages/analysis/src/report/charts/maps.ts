@@ -1,0 +1,84 @@
+import type { Arm, Scenario } from '../aggregate.ts';
+import type { ReportRun } from '../data.ts';
+import { axis, type Chart, type ChartGroup, frame, slug, TOOLTIP } from './chart.ts';
+
+/** Attention maps of every arm on the same text, one head at a time. Of the first seed. */
+export function attentionMaps({ arms }: Scenario, id: string): ChartGroup | null {
+  const shown = arms.flatMap((arm) => {
+    const run = arm.runs.find(({ attention }) => attention !== null && attention.maps.length > 0);
+    return run === undefined ? [] : [{ arm, run }];
+  });
+  if (shown.length === 0) return null;
+  const heads = shown[0].run.attention?.maps.map(({ layer, head }) => ({ layer, head })) ?? [];
+  const charts = shown.flatMap(({ arm, run }) => mapCharts(arm, run, id));
+  return {
+    id: `${id}-maps`,
+    title: 'Attention maps',
+    reading: `One row per query, one column per key, on the same text: “${run0Text(shown[0].run)}”. Dark is a large weight; the flat tint is a weight of exactly 0; nothing is drawn above the diagonal, where keys lie in the future.`,
+    columns: 'small',
+    charts,
+    choice: {
+      label: 'Head',
+      options: heads.map(({ layer, head }) => ({
+        label: `layer ${layer}, head ${head}`,
+        charts: shown.map(({ arm }) => mapId(id, arm, layer, head)),
+      })),
+    },
+  };
+}
+
+function mapCharts(arm: Arm, run: ReportRun, id: string): Chart[] {
+  return (run.attention?.maps ?? []).map(({ layer, head, weights }) => {
+    const length = weights.length;
+    const tokens = Array.from({ length }, (_, i) => visible(run.mapTokens[i] ?? `token ${i}`));
+    // [key, query, colour, weight]: the colour is the square root, so that small weights are seen at all.
+    const cells = weights.flatMap((row, i) => row.map((w, j) => [j, i, colour(w), Number(w.toPrecision(3))]));
+    const zeros = cells.filter(([, , , w]) => w === 0).length;
+    const hidden = { type: 'category', data: tokens, axisLabel: { show: false }, splitLine: { show: false } };
+    return {
+      id: mapId(id, arm, layer, head),
+      title: arm.name,
+      label: `${arm.name}, layer ${layer}, head ${head}: ${length} by ${length} attention weights, ${((100 * zeros) / cells.length).toFixed(0)} percent of them exactly 0.`,
+      height: 'auto',
+      option: frame({
+        legend: { show: false },
+        grid: { left: 26, right: 6, top: 6, bottom: 26 },
+        tooltip: { trigger: 'item', confine: true, ...TOOLTIP, formatter: 'fn:map' },
+        xAxis: axis('key', { ...hidden, nameGap: 8 }),
+        yAxis: axis('query', { ...hidden, inverse: true, nameGap: 10 }),
+        visualMap: {
+          show: false,
+          min: 0,
+          max: 1,
+          range: [1e-6, 1],
+          dimension: 2,
+          inRange: { color: [0, 1, 2, 3].map((stop) => `var(--map-${stop})`) },
+          outOfRange: { color: ['var(--map-zero)'] },
+        },
+        series: [
+          { type: 'heatmap', data: cells, progressive: 0, emphasis: { itemStyle: { borderColor: 'var(--ink)' } } },
+        ],
+      }),
+      // The page takes the rows from the picture's own cells.
+      table: { columns: ['key', 'query', 'square root of weight', 'weight'], rows: [] },
+    };
+  });
+}
+
+function mapId(id: string, arm: Arm, layer: number, head: number): string {
+  return `${id}-map-${slug(arm.name)}-${layer}-${head}`;
+}
+
+/** 0 only for exact zeros; three digits elsewhere. */
+function colour(w: number): number {
+  return w === 0 ? 0 : Math.max(0.001, Number(Math.min(1, Math.sqrt(w)).toFixed(3)));
+}
+
+function run0Text(run: ReportRun): string {
+  return run.mapTokens.map(visible).join('').replaceAll('␣', ' ');
+}
+
+/** Characters that would not be seen, made visible. */
+function visible(token: string): string {
+  return token.replaceAll(' ', '␣').replaceAll('\n', '⏎').replaceAll('\t', '⇥');
+}

@@ -1,0 +1,5 @@
+export { groupRuns, type Scenario } from './aggregate.ts';
+export type { ArmKind, CurvePoint, FinalFigures, ReportData, ReportRun } from './data.ts';
+export { EXPECTED, PAPER } from './data.ts';
+export { type Verdict, verdicts } from './headline.ts';
+export { renderReport } from './page.ts';

@@ -1,0 +1,213 @@
+import { readFileSync } from 'node:fs';
+import { createRequire } from 'node:module';
+import { groupRuns, type Scenario } from './aggregate.ts';
+import { type Chart, type ChartGroup, slug } from './charts/chart.ts';
+import { lossCurves } from './charts/curves.ts';
+import { firstTokenByHead, sparsityByHead } from './charts/heads.ts';
+import { learnedParameters } from './charts/learned.ts';
+import { collapse, focus, sinks } from './charts/lines.ts';
+import { attentionMaps } from './charts/maps.ts';
+import { PAPER, type ReportData, type ReportRun } from './data.ts';
+import { headlineTable, keyFigures, verdicts } from './headline.ts';
+import { type Html, html, join, jsonScript, script } from './html.ts';
+import { STYLE } from './style.ts';
+
+/** Rows that a data table in the page may have; longer data is only downloaded. */
+const TABLE_ROWS = 160;
+
+/**
+ * One HTML file that needs nothing else: styles, charts, data and the chart library are inside, and it asks the
+ * network for nothing. Light and dark, from 360 pixels wide, usable by keyboard and screen reader.
+ */
+export function renderReport(data: ReportData): string {
+  const scenarios = groupRuns(data.runs);
+  const parts = scenarios.map((scenario) => scenarioParts(scenario, data.live !== undefined));
+  const charts = parts.flatMap(({ groups }) => groups.flatMap((group) => group.charts));
+  const page = html`<!doctype html>
+<html lang="en">
+<head>
+<meta charset="utf-8">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<meta name="color-scheme" content="light dark">
+<link rel="icon" href="data:,">
+<title>${data.title}</title>
+<style>${{ source: STYLE }}</style>
+</head>
+<body${data.live === undefined ? html`` : html` data-live="${data.live}"`}>
+<a class="skip" href="#content">Skip to the figures</a>
+<header>
+  <div class="title"><h1>${data.title}</h1><button type="button" id="theme">Dark</button></div>
+  <p class="lead">Softmax attention must spend all of its weight somewhere, and spends it on a sink. Lazy Attention may spend
+  nothing: <a href="https://arxiv.org/abs/2601.00919">${PAPER.citation}</a>. This page holds what was measured here.</p>
+</header>
+<main id="content">
+${notes(data.notes)}
+${navigation(parts)}
+${join(parts.map(({ section }) => section))}
+${provenance(data)}
+${jsonScript('charts', Object.fromEntries(charts.map((chart) => [chart.id, chartData(chart)])))}
+</main>
+<footer>Made by lazy-attention on ${data.generatedAt.slice(0, 16).replace('T', ' ')} UTC. Everything is in this one file; it loads nothing.</footer>
+${script('', chartLibrary())}
+${script('module', readFileSync(new URL('./client.js', import.meta.url), 'utf8'))}
+</body>
+</html>
+`;
+  return page.source;
+}
+
+interface ScenarioParts {
+  readonly scenario: Scenario;
+  readonly id: string;
+  readonly groups: readonly ChartGroup[];
+  readonly section: Html;
+}
+
+function scenarioParts(scenario: Scenario, live: boolean): ScenarioParts {
+  const id = slug(scenario.name);
+  const measured = scenario.arms.some(({ runs }) => runs.some(({ attention }) => attention !== null));
+  const groups = [
+    lossCurves(scenario, id),
+    ...(measured
+      ? [
+          sparsityByHead(scenario, id),
+          sinks(scenario, id),
+          firstTokenByHead(scenario, id),
+          attentionMaps(scenario, id),
+          learnedParameters(scenario, id),
+          collapse(scenario, id),
+          focus(scenario, id),
+        ]
+      : []),
+  ].filter((group) => group !== null);
+  const unmeasured = live
+    ? 'Attention is measured when training ends.'
+    : 'No run has a checkpoint, so attention could not be measured: only the losses are shown.';
+  const section = html`<section class="scenario" id="${id}" aria-labelledby="${id}-title">
+<h2 id="${id}-title">${scenario.name}</h2>
+${tiles(scenario)}
+${verdictList(scenario)}
+${headlineTable(scenario)}
+${measured ? html`` : html`<p class="note">${unmeasured}</p>`}
+${join(groups.map(groupSection))}
+${samples(scenario)}
+</section>`;
+  return { scenario, id, groups, section };
+}
+
+function notes(lines: readonly string[]): Html {
+  if (lines.length === 0) return html``;
+  return html`<aside class="note" aria-label="Notes on these runs"><ul>${join(lines.map((line) => html`<li>${line}</li>`))}</ul></aside>`;
+}
+
+function navigation(parts: readonly ScenarioParts[]): Html {
+  const links = parts.flatMap(({ scenario, id, groups }) =>
+    parts.length > 1
+      ? [html`<li><a href="#${id}">${scenario.name}</a></li>`]
+      : groups.map((group) => html`<li><a href="#${group.id}">${group.title}</a></li>`),
+  );
+  return html`<nav aria-label="Sections"><ul>${join(links)}<li><a href="#provenance">Command and environment</a></li></ul></nav>`;
+}
+
+function tiles(scenario: Scenario): Html {
+  const figures = keyFigures(scenario);
+  if (figures.length === 0) return html``;
+  return html`<ul class="tiles" aria-label="Lazy Attention at a glance">${join(
+    figures.map(
+      ({ value, label, beside }) =>
+        html`<li><strong>${value}</strong><span>${label}</span><small>${beside}</small></li>`,
+    ),
+  )}</ul>`;
+}
+
+function verdictList(scenario: Scenario): Html {
+  const list = verdicts(scenario);
+  if (list.length === 0) return html``;
+  const word = { true: 'met', false: 'not met', null: 'open' };
+  return html`<h3>Expected, and found</h3><ul class="verdicts">${join(
+    list.map(
+      ({ claim, found, met }) =>
+        html`<li><span class="verdict ${String(met)}">${word[`${met}`]}</span><span><b>${claim}</b><br>${found}</span></li>`,
+    ),
+  )}</ul>`;
+}
+
+function groupSection(group: ChartGroup): Html {
+  if (group.charts.length === 0) return html``;
+  const chosen = new Set(group.choice?.options[0]?.charts ?? group.charts.map(({ id }) => id));
+  return html`<section class="group" id="${group.id}" aria-labelledby="${group.id}-title">
+<h3 id="${group.id}-title">${group.title}</h3>
+<p class="reading">${group.reading}</p>
+${choice(group)}
+<div class="charts ${group.columns}">${join(group.charts.map((chart) => figure(chart, chosen.has(chart.id))))}</div>
+</section>`;
+}
+
+function choice({ id, choice }: ChartGroup): Html {
+  if (choice === undefined || choice.options.length < 2) return html``;
+  const options = choice.options.map(
+    ({ label, charts }) => html`<option value="${charts.join(' ')}">${label}</option>`,
+  );
+  return html`<p class="choice"><label for="${id}-choice">${choice.label}</label>
+<select id="${id}-choice" data-group="${id}">${join(options)}</select></p>`;
+}
+
+function figure(chart: Chart, shown: boolean): Html {
+  const style = chart.height === 'auto' ? 'aspect-ratio: 1' : `height: ${chart.height ?? '19rem'}`;
+  return html`<figure id="figure-${chart.id}"${shown ? html`` : html` hidden`}>
+<figcaption><h4>${chart.title}</h4><button type="button" data-csv="${chart.id}" aria-label="Download the data of ${chart.title} as CSV">CSV</button></figcaption>
+<div class="chart" data-chart="${chart.id}" role="img" aria-label="${chart.label}" style="${style}"></div>
+${dataTable(chart)}
+</figure>`;
+}
+
+function dataTable({ title, table }: Chart): Html {
+  if (table.rows.length === 0 || table.rows.length > TABLE_ROWS) return html``;
+  const head = join(table.columns.map((column) => html`<th scope="col">${column}</th>`));
+  const rows = table.rows.map((row) => html`<tr>${join(row.map((value) => html`<td>${value ?? '–'}</td>`))}</tr>`);
+  return html`<details><summary>Figures<span class="sr"> of ${title} as a table</span></summary>
+<div class="scroll" tabindex="0" role="region" aria-label="Figures of ${title}"><table><thead><tr>${head}</tr></thead><tbody>${join(rows)}</tbody></table></div></details>`;
+}
+
+function samples({ arms, name }: Scenario): Html {
+  const written = arms.flatMap(({ name: arm, runs }) => {
+    const sample = runs.find((run) => run.sample !== null)?.sample;
+    return sample == null
+      ? []
+      : [html`<figure><figcaption><h4>${arm}</h4></figcaption><blockquote>${sample}</blockquote></figure>`];
+  });
+  if (written.length === 0) return html``;
+  const id = `${slug(name)}-samples`;
+  return html`<section class="group" id="${id}" aria-labelledby="${id}-title"><h3 id="${id}-title">Text that the models wrote</h3>
+<div class="charts half">${join(written)}</div></section>`;
+}
+
+function provenance(data: ReportData): Html {
+  const row = (
+    run: ReportRun,
+  ) => html`<tr><th scope="row">${run.name}</th><td>${run.scenario}</td><td>${run.arm}</td><td>${run.seed}</td>
+<td>${run.parameters.toLocaleString('en-US')}</td><td>${run.stepsDone} of ${run.steps}</td><td>${(run.stepsDone * run.tokensPerStep).toLocaleString('en-US')}</td><td>${minutes(run.seconds)}</td><td><code>${run.command}</code></td></tr>`;
+  return html`<section class="group" id="provenance" aria-labelledby="provenance-title">
+<h2 id="provenance-title">Command and environment</h2>
+<p>Made again by</p><pre tabindex="0" role="region" aria-label="Command">${data.command}</pre>
+<dl>${join(data.environment.map(([label, value]) => html`<div><dt>${label}</dt><dd>${value}</dd></div>`))}</dl>
+<div class="scroll" tabindex="0" role="region" aria-label="Runs, scrollable"><table><caption>Runs</caption><thead><tr>
+<th scope="col">Run</th><th scope="col">Scenario</th><th scope="col">Attention</th><th scope="col">Seed</th><th scope="col">Parameters</th>
+<th scope="col">Steps</th><th scope="col">Tokens</th><th scope="col">Training time</th><th scope="col">Command</th></tr></thead>
+<tbody>${join(data.runs.map(row))}</tbody></table></div>
+</section>`;
+}
+
+/** What the page needs of a chart. */
+function chartData({ option, table }: Chart) {
+  return { option, table };
+}
+
+function chartLibrary(): string {
+  return readFileSync(createRequire(import.meta.url).resolve('echarts/dist/echarts.min.js'), 'utf8');
+}
+
+function minutes(seconds: number): string {
+  const whole = Math.round(seconds);
+  return `${Math.floor(whole / 60)}:${String(whole % 60).padStart(2, '0')} min`;
+}
