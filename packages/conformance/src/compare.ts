@@ -26,14 +26,14 @@ export function relativeError(actual: TensorData, expected: TensorData, floor: n
   return squares === 0 ? 0 : Math.sqrt(squares) / size;
 }
 
-/** Throws unless every expected result is there, in its shape, within `tolerance`. */
+/** Throws unless the results are those expected, each in its shape and within `tolerance`. */
 export function assertClose(label: string, actual: Results, expected: Results, tolerance: number, floor: number): void {
-  const names = Object.keys(actual);
-  if (names.length === 0) throw new ConformanceError(`${label}: no results to compare`);
-  for (const name of names) {
-    const got = actual[name];
+  const names = Object.keys(actual).sort().join(', ');
+  const expectedNames = Object.keys(expected).sort().join(', ');
+  if (names !== expectedNames)
+    throw new ConformanceError(`${label}: got ${names || 'nothing'}; expected ${expectedNames}`);
+  for (const [name, got] of Object.entries(actual)) {
     const wanted = expected[name];
-    if (wanted === undefined) throw new ConformanceError(`${label}: unexpected result '${name}'`);
     if (formatShape(got.shape) !== formatShape(wanted.shape) || got.values.length !== wanted.values.length) {
       throw new ConformanceError(
         `${label}: ${name} has shape ${formatShape(got.shape)} and ${got.values.length} elements; expected ${formatShape(wanted.shape)}`,

@@ -32,6 +32,8 @@ export interface Problem {
   readonly floor?: number;
   /** Factor on the tolerance, where the problem is ill-conditioned by design; 0 asks for bitwise equality. */
   readonly loosen?: number;
+  /** True where a backend gives results only for the types that it has, and the oracle for all. */
+  readonly partial?: boolean;
 }
 
 /** Makes host data for one problem, rounded to the tested type. */

@@ -88,6 +88,7 @@ const casting = (g: Generator, values: (i: number) => number, shape: Shape): Pro
   },
   backward: (ops, x, dy) => ({ x: ops.castGrad(dy, x.x.dtype) }),
   dy: g.operand(shape),
+  partial: true,
   ...EXACT,
 });
 

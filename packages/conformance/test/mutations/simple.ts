@@ -151,6 +151,14 @@ const MISTAKES: Partial<Record<keyof ReferenceKernels, Record<string, Wrong>>> =
       },
     }),
   },
+  attentionGrad: {
+    'gives no dtau': (right) => ({
+      attentionGrad: (...args) => ({ ...right.attentionGrad(...args), dtau: null }),
+    }),
+    'gives no dbias': (right) => ({
+      attentionGrad: (...args) => ({ ...right.attentionGrad(...args), dbias: null }),
+    }),
+  },
   elasticSoftmax: {
     'ignores tau': (right) => ({ elasticSoftmax: (inputs) => right.elasticSoftmax({ ...inputs, tau: null }) }),
     'ignores starts': (right) => ({ elasticSoftmax: (inputs) => right.elasticSoftmax({ ...inputs, starts: null }) }),
@@ -183,6 +191,9 @@ const MISTAKES: Partial<Record<keyof ReferenceKernels, Record<string, Wrong>>> =
         const { dscores, dtau } = right.elasticSoftmaxGrad(dw, inputs);
         return { dscores, dtau: dtau?.slice().reverse() ?? null };
       },
+    }),
+    'gives no dtau': (right) => ({
+      elasticSoftmaxGrad: (dw, inputs) => ({ ...right.elasticSoftmaxGrad(dw, inputs), dtau: null }),
     }),
     'drops inactive pairs': (right) => ({
       elasticSoftmaxGrad: (dw, inputs) => {
