@@ -1,52 +1,34 @@
-import { writeFileSync } from 'node:fs';
 import { type Backend, createBackend } from '@lazy-attention/core';
-import { type Dataset, loadDataset } from '@lazy-attention/data';
-import { type AttentionKind, lazyTransformer, type PresetName, preset } from '@lazy-attention/nn';
+import type { Dataset } from '@lazy-attention/data';
 import { catchInterrupt, type Interrupt } from '../cli/interrupt.ts';
 import { UsageError } from '../errors.ts';
 import { count } from '../output/format.ts';
 import { createReporter, type Reporter } from '../output/reporter.ts';
 import { summaryText } from '../output/summary.ts';
-import { writeError, writeWhole } from '../run/files.ts';
 import { createRun, freeFolder, openRun, type RunFolder } from '../run/folder.ts';
-import { RUN_VERSION, type RunRecord } from '../run/record.ts';
-import { absoluteSource, EMBEDDED, loadRunData } from '../training/data.ts';
-import { TRAINING_DEFAULTS } from '../training/defaults.ts';
-import { collect, continueText } from '../training/sample.ts';
+import type { RunRecord } from '../run/record.ts';
+import { EMBEDDED, loadRunData } from '../training/data.ts';
+import { finishRun } from '../training/finish.ts';
+import { type PlanOptions, planRun, refuseChanges } from '../training/plan.ts';
 import { disposeSession } from '../training/session.ts';
-import { type Rhythm, type TrainOutcome, train } from '../training/train.ts';
+import { type Rhythm, train } from '../training/train.ts';
 
 /** Options of `lazy-attention train` as commander gives them; what was not given is undefined. */
-export interface TrainOptions {
-  preset?: PresetName;
-  attention?: AttentionKind;
+export interface TrainOptions extends PlanOptions, RhythmOptions {
   backend: string;
-  dtype?: 'f32' | 'bf16' | 'f16';
   out?: string;
   resume?: boolean;
-  steps?: number;
-  batch?: number;
-  context?: number;
-  window?: number;
-  lr?: number;
-  warmup?: number;
-  floor?: number;
-  weightDecay?: number;
-  clip?: number;
-  seed?: number;
-  validation?: number;
-  tokenizer?: string;
-  format?: string;
-  field?: string;
-  column?: string;
+  prompt?: string;
+  sampleTokens: number;
+  json?: boolean;
+}
+
+export interface RhythmOptions {
   evalEvery?: number;
   evalWindows: number;
   finalEvalWindows: number;
   checkpointEvery?: number;
   keep: number;
-  prompt?: string;
-  sampleTokens: number;
-  json?: boolean;
 }
 
 /** `lazy-attention train [DATA]`; returns the exit code. */
@@ -76,57 +58,8 @@ interface Started {
 async function begin(source: string = EMBEDDED, options: TrainOptions, reporter: Reporter): Promise<Started> {
   const backend = await createBackend(options.backend);
   try {
-    const name = options.preset ?? suitablePreset(backend);
-    const defaults = TRAINING_DEFAULTS[name];
-    const config = preset(name);
-    const context = options.context ?? config.context;
-    const data = given({ format: options.format, field: options.field, column: options.column });
-    const validation = options.validation ?? 0.1;
-    const dataset = await loadDataset(source, {
-      ...(data as object),
-      context,
-      validation,
-      ...(options.tokenizer === undefined ? {} : { tokenizer: options.tokenizer }),
-    });
-    const steps = options.steps ?? defaults.steps;
-    const record: RunRecord = {
-      version: RUN_VERSION,
-      createdAt: new Date().toISOString(),
-      command: ['lazy-attention', ...process.argv.slice(2)].join(' '),
-      preset: name,
-      model: lazyTransformer(
-        preset(name, {
-          ...given({ attention: options.attention, window: options.window }),
-          context,
-          vocabSize: dataset.tokenizer.vocabSize,
-          ...(options.dtype === undefined || options.dtype === 'f32' ? {} : { computeDType: options.dtype }),
-        }),
-      ).config,
-      data: {
-        source: absoluteSource(source),
-        options: data,
-        tokenizer: dataset.tokenizer.toJSON(),
-        fingerprint: dataset.fingerprint,
-        validation,
-      },
-      training: {
-        steps,
-        batch: options.batch ?? defaults.batch,
-        learningRate: options.lr ?? defaults.learningRate,
-        warmupSteps: options.warmup ?? Math.min(100, Math.ceil(steps / 10)),
-        floor: options.floor ?? 0.1,
-        weightDecay: options.weightDecay ?? 0.1,
-        maxNorm: options.clip === 0 ? null : (options.clip ?? 1),
-        seed: options.seed ?? 0,
-      },
-      environment: environment(backend),
-    };
-    if (options.dtype !== undefined && !backend.dtypes.has(options.dtype)) {
-      throw new UsageError(
-        `train: --dtype ${options.dtype} is not among the types of backend '${backend.name}' (${[...backend.dtypes].join(', ')})`,
-      );
-    }
-    const out = options.out ?? freeFolder(`runs/${name}-${record.model.attention}`);
+    const { record, dataset } = await planRun(backend, source, options);
+    const out = options.out ?? freeFolder(`runs/${record.preset}-${record.model.attention}`);
     const folder = createRun(out, record);
     announce(reporter, backend, record, dataset, `into ${out}`);
     return { backend, folder, record, dataset };
@@ -140,7 +73,7 @@ async function begin(source: string = EMBEDDED, options: TrainOptions, reporter:
 async function resume(source: string | undefined, options: TrainOptions, reporter: Reporter): Promise<Started> {
   if (options.out === undefined) throw new UsageError('train: --resume needs the folder of the run: --out FOLDER');
   const { folder, record } = openRun(options.out);
-  refuseChanges(source, options, record);
+  refuseChanges('train', source, options, record);
   const backend = await createBackend(options.backend);
   try {
     const dataset = await loadRunData(record);
@@ -149,40 +82,6 @@ async function resume(source: string | undefined, options: TrainOptions, reporte
   } catch (error) {
     await backend.dispose();
     throw error;
-  }
-}
-
-function refuseChanges(source: string | undefined, options: TrainOptions, record: RunRecord): void {
-  const { model, training, data } = record;
-  const pairs: Record<string, [asked: unknown, recorded: unknown]> = {
-    DATA: [source === undefined ? undefined : absoluteSource(source), data.source],
-    '--preset': [options.preset, record.preset],
-    '--attention': [options.attention, model.attention],
-    '--dtype': [options.dtype, model.computeDType ?? 'f32'],
-    '--context': [options.context, model.context],
-    '--window': [options.window, model.window],
-    '--steps': [options.steps, training.steps],
-    '--batch': [options.batch, training.batch],
-    '--lr': [options.lr, training.learningRate],
-    '--warmup': [options.warmup, training.warmupSteps],
-    '--floor': [options.floor, training.floor],
-    '--weight-decay': [options.weightDecay, training.weightDecay],
-    '--clip': [options.clip, training.maxNorm ?? 0],
-    '--seed': [options.seed, training.seed],
-    '--validation': [options.validation, data.validation],
-    '--format': [options.format, data.options.format],
-    '--field': [options.field, data.options.field],
-    '--column': [options.column, data.options.column],
-  };
-  if (options.tokenizer !== undefined) {
-    throw new UsageError('train: --tokenizer cannot be given with --resume; the run keeps its tokeniser');
-  }
-  for (const [name, [asked, recorded]] of Object.entries(pairs)) {
-    if (asked !== undefined && asked !== recorded) {
-      throw new UsageError(
-        `train: ${name} is ${String(asked)}, but the run was started with ${String(recorded)}; leave it out to resume, or start a new run`,
-      );
-    }
   }
 }
 
@@ -204,40 +103,16 @@ async function runToEnd(
       reporter.say(`Saved at step ${at}. Go on with: lazy-attention train --resume --out ${folder.path}`);
       return interrupt.exitCode();
     }
-    await finish(outcome, folder, dataset, options, reporter);
+    const { prompt, sample, summary } = await finishRun(outcome, folder, dataset, options);
+    reporter.close();
+    reporter.result(summary, summaryText(record, outcome.evaluation, prompt, sample, folder.path));
     return 0;
   } finally {
     disposeSession(outcome.session);
   }
 }
 
-async function finish(
-  { session, evaluation }: TrainOutcome,
-  folder: RunFolder,
-  dataset: Dataset,
-  options: TrainOptions,
-  reporter: Reporter,
-): Promise<void> {
-  const prompt = options.prompt ?? defaultPrompt(dataset);
-  const pieces = continueText(session.backend, session.model, session.params, dataset.tokenizer, prompt, {
-    maxNewTokens: options.sampleTokens,
-    temperature: 0.8,
-    topK: 40,
-    seed: session.record.training.seed,
-  });
-  const sample = prompt + (await collect(pieces));
-  try {
-    writeFileSync(folder.sample, `${sample}\n`);
-  } catch (error) {
-    throw writeError(folder.sample, error);
-  }
-  const summary = { step: session.step, ...evaluation?.headline, sample, folder: folder.path };
-  writeWhole(folder.summary, `${JSON.stringify({ ...summary, attention: evaluation?.attention }, null, 2)}\n`);
-  reporter.close();
-  reporter.result(summary, summaryText(session.record, evaluation, prompt, sample, folder.path));
-}
-
-function rhythmOf(options: TrainOptions, record: RunRecord): Rhythm {
+export function rhythmOf(options: RhythmOptions, record: RunRecord): Rhythm {
   const fifth = Math.max(1, Math.round(record.training.steps / 5));
   return {
     evalEvery: options.evalEvery ?? fifth,
@@ -254,36 +129,4 @@ function announce(reporter: Reporter, backend: Backend, record: RunRecord, datas
     `Training ${record.preset} (${model.attention} attention) on ${dataset.corpus.name}, ${count(dataset.train.length)} tokens, ${where}\n` +
       `Backend ${backend.name}: ${backend.device}; ${training.steps} steps of ${training.batch} x ${model.context} tokens`,
   );
-}
-
-function environment(backend: Backend): RunRecord['environment'] {
-  return {
-    backend: backend.name,
-    device: backend.device,
-    node: process.versions.node,
-    platform: `${process.platform} ${process.arch}`,
-  };
-}
-
-/** The preset that trains in minutes on this backend, for when none was asked for. */
-function suitablePreset(backend: Backend): PresetName {
-  const slow = backend.name === 'reference' || backend.name === 'tfjs' || /llvmpipe|swiftshader/i.test(backend.device);
-  return slow ? 'pico' : 'nano';
-}
-
-/** The first held-out words, so that what follows can be compared with what really follows. */
-function defaultPrompt(dataset: Dataset): string {
-  const split = dataset.validation ?? dataset.train;
-  const from = split.segmentStarts[0];
-  const tokens = new Int32Array(Math.min(48, split.length));
-  split.store.read(from, tokens.length, tokens, 0);
-  const text = dataset.tokenizer.decode(tokens).replace(/\s+/g, ' ').trimStart();
-  const lastSpace = text.lastIndexOf(' ');
-  return lastSpace > 0 ? text.slice(0, lastSpace) : text;
-}
-
-function given<T extends object>(values: T): { [K in keyof T]?: Exclude<T[K], undefined> } {
-  return Object.fromEntries(Object.entries(values).filter(([, value]) => value !== undefined)) as {
-    [K in keyof T]?: Exclude<T[K], undefined>;
-  };
 }

@@ -1,4 +1,4 @@
-import { type AttentionSummary, createAttentionMeter, observe } from '@lazy-attention/analysis';
+import { type AttentionSummary, createAttentionMeter, type MeterOptions, observe } from '@lazy-attention/analysis';
 import type { Backend } from '@lazy-attention/core';
 import { type TokenSplit, validationBatches } from '@lazy-attention/data';
 import { batchTensors, type LazyTransformer, type Params } from '@lazy-attention/nn';
@@ -50,14 +50,16 @@ export async function evaluate(
   };
 }
 
-async function measureAttention(
+/** What the heads do on a few held-out windows. */
+export async function measureAttention(
   backend: Backend,
   model: LazyTransformer,
   params: Params,
   split: TokenSplit,
+  options: MeterOptions = {},
 ): Promise<AttentionSummary> {
   const { context } = model.config;
-  const meter = createAttentionMeter(backend);
+  const meter = createAttentionMeter(backend, options);
   try {
     for (const held of validationBatches(split, { context, batch: 2, maxWindows: MEASURED_WINDOWS })) {
       const { tokens, targets, starts } = batchTensors(backend, held);

@@ -53,7 +53,7 @@ export function headlineTable({ arms, name }: Scenario): Html {
         <th scope="col">First-token weight</th><th scope="col">Sink rate <small>above 0.3</small></th>
       </tr></thead>
       <tbody>${join(rows)}</tbody>
-      <tfoot><tr><th scope="row">Paper <small>340M and larger, FineWeb-Edu</small></th>
+      <tfoot><tr><th scope="row">Paper <small>trained on FineWeb-Edu</small></th>
         <td>on a par</td><td>—</td><td>on a par</td><td>—</td><td>up to ${percent(PAPER.sparsity)}</td><td>—</td>
         <td>no sink</td><td>no sink</td></tr></tfoot>
     </table></div>`;

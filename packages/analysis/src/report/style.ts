@@ -50,7 +50,7 @@ nav a:hover { border-color: var(--accent); }
 .note { border: 1px solid var(--line); border-left: 4px solid var(--bias-only); background: var(--surface); border-radius: 0.6rem; padding: 0.6rem 1rem; }
 .note ul { margin: 0; padding-left: 1.1rem; }
 .live { display: inline-block; margin: 0; font-size: 0.85rem; background: var(--good-back); color: var(--good); padding: 0.2rem 0.8rem; border-radius: 2rem; }
-.tiles { list-style: none; padding: 0; margin: 0 0 1.5rem; display: grid; gap: 0.8rem; grid-template-columns: repeat(auto-fit, minmax(13rem, 1fr)); }
+.tiles { list-style: none; padding: 0; margin: 0 0 1.5rem; display: grid; gap: 0.8rem; grid-template-columns: repeat(auto-fit, minmax(min(100%, 9.4rem), 1fr)); }
 .tiles li { background: var(--surface); border: 1px solid var(--line); border-radius: 0.9rem; padding: 1rem 1.2rem; display: flex; flex-direction: column; }
 .tiles strong { font-size: 1.9rem; line-height: 1.2; letter-spacing: -0.02em; font-variant-numeric: tabular-nums; color: var(--lazy); }
 .tiles span { font-size: 0.92rem; }
@@ -91,5 +91,8 @@ dl { display: grid; gap: 0.3rem 1.5rem; grid-template-columns: repeat(auto-fill,
 dl div { display: grid; grid-template-columns: 8rem 1fr; gap: 0.5rem; } dt { color: var(--ink-soft); } dd { margin: 0; overflow-wrap: anywhere; }
 footer { color: var(--ink-soft); font-size: 0.85rem; padding-top: 2rem; padding-bottom: 3rem; }
 [hidden] { display: none !important; }
+@media (min-width: 60rem) { .tiles { grid-template-columns: repeat(4, 1fr); } }
+@media (max-width: 40rem) { .tiles li { padding: 0.8rem 0.9rem; } .tiles strong { font-size: 1.5rem; }
+  nav ul { flex-wrap: nowrap; overflow-x: auto; padding: 0.3rem 0; } nav a { white-space: nowrap; } }
 @media print { button, nav, .choice { display: none; } figure { break-inside: avoid; } }
 `;
