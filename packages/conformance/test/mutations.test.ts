@@ -1,5 +1,12 @@
 import { createKernels } from '@lazy-attention/backend-reference';
-import { Backend, type FloatDType, type Kernels, type KernelTensor, type TensorData } from '@lazy-attention/core';
+import {
+  Backend,
+  type DType,
+  type FloatDType,
+  type Kernels,
+  type KernelTensor,
+  type TensorData,
+} from '@lazy-attention/core';
 import { describe, expect, test } from 'vitest';
 import type { Case } from '../src/case.ts';
 import { conformanceCases } from '../src/cases.ts';
@@ -59,6 +66,11 @@ describe('passes', () => {
     const kernels = { ...createKernels(), ...flawedAttention(createKernels(), null) };
     const cases = ALL.filter(({ op }) => op.startsWith('attention'));
     expect(await firstFailure(kernels, cases)).toBeNull();
+  });
+
+  test('a backend that has no type but float32', { timeout: 60_000 }, async () => {
+    const kernels = { ...createKernels(), dtypes: new Set<DType>(['f32', 'i32']) };
+    expect(await firstFailure(kernels, conformanceCases({ size: 'small' }))).toBeNull();
   });
 
   // Otherwise the tests would ask for more than float32 can give.

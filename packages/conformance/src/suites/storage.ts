@@ -26,6 +26,7 @@ const fill =
         ids: ops.full(shape, -7, 'i32'),
       };
     },
+    partial: true,
     ...EXACT,
   });
 
