@@ -27,3 +27,13 @@ export function positiveNumber(text: string): number {
   if (!(value > 0 && Number.isFinite(value))) throw new InvalidArgumentError('expected a positive number.');
   return value;
 }
+
+/** Several of the known names, with commas between them. */
+export function listOf<T extends string>(known: readonly T[]): (text: string) => T[] {
+  return (text) =>
+    text.split(',').map((part) => {
+      const name = known.find((candidate) => candidate === part.trim());
+      if (name === undefined) throw new InvalidArgumentError(`'${part}' is none of ${known.join(', ')}.`);
+      return name;
+    });
+}

@@ -1,10 +1,12 @@
 import { ATTENTION_KINDS, PRESETS } from '@lazy-attention/nn';
 import { Command, Option } from 'commander';
 import { backendsCommand } from '../commands/backends.ts';
+import { type CompareOptions, compareCommand } from '../commands/compare.ts';
 import { type EvaluateCommandOptions, evaluateCommand } from '../commands/evaluate.ts';
 import { type GenerateCommandOptions, generateCommand } from '../commands/generate.ts';
+import { type ReportOptions, reportCommand } from '../commands/report.ts';
 import { type TrainOptions, trainCommand } from '../commands/train.ts';
-import { integerFrom, numberIn, positiveNumber } from './parse.ts';
+import { integerFrom, listOf, numberIn, positiveNumber } from './parse.ts';
 
 const FORMATS = ['text', 'jsonl', 'parquet', 'folder'];
 
@@ -18,6 +20,8 @@ export function createProgram(version: string, done: (exitCode: number) => void)
   addTrain(program, done);
   addGenerate(program, done);
   addEvaluate(program, done);
+  addCompare(program, done);
+  addReport(program, done);
   addBackends(program, done);
   return program;
 }
@@ -31,12 +35,39 @@ const backendOption = () =>
 const json = () => new Option('--json', 'JSON on standard output, for programs');
 
 function addTrain(program: Command, done: (code: number) => void): void {
-  program
+  const command = program
     .command('train')
     .description('train a model; without anything said, nano on Moby Dick')
+    .addOption(new Option('--attention <kind>', 'lazy (default), a baseline or an ablation').choices(ATTENTION_KINDS))
+    .option('--out <folder>', 'where the run goes (default: runs/PRESET-ATTENTION)')
+    .option('--resume', 'go on with the run in --out')
+    .option('--seed <n>', 'of weights, data order and sample (default: 0)', integerFrom(0))
+    .option('--prompt <text>', 'what the sample begins with (default: the first held-out words)');
+  addTrainingOptions(command)
+    .option('--open', 'a live page of the run in the browser')
+    .addOption(json())
+    .action(async (data: string | undefined, options: TrainOptions) => done(await trainCommand(data, options)));
+}
+
+function addCompare(program: Command, done: (code: number) => void): void {
+  const command = program
+    .command('compare')
+    .description('train softmax, ALiBi, lazy and its ablations alike, and write one report')
+    .option('--attention <kinds>', `some of ${ATTENTION_KINDS.join(',')} (default: all)`, listOf(ATTENTION_KINDS))
+    .option('--seeds <n>', 'runs of each kind, with seeds 0, 1, ... (default: 1)', integerFrom(1))
+    .option('--out <folder>', 'where runs and report go (default: runs/compare-PRESET)')
+    .option('--resume', 'go on with the comparison in --out');
+  addTrainingOptions(command)
+    .option('--open', 'show the report in the browser')
+    .addOption(json())
+    .action(async (data: string | undefined, options: CompareOptions) => done(await compareCommand(data, options)));
+}
+
+/** What decides how one or several runs are trained. */
+function addTrainingOptions(command: Command): Command {
+  return command
     .argument('[data]', "text file, folder, .jsonl, .parquet, or 'moby-dick' (embedded, the default)")
     .addOption(new Option('--preset <name>', 'model size (default: nano, or pico on a slow backend)').choices(PRESETS))
-    .addOption(new Option('--attention <kind>', 'lazy (default), a baseline or an ablation').choices(ATTENTION_KINDS))
     .addOption(backendOption())
     .addOption(
       new Option('--dtype <type>', 'of the forward pass; weights stay f32 (default: f32)').choices([
@@ -45,8 +76,6 @@ function addTrain(program: Command, done: (code: number) => void): void {
         'f16',
       ]),
     )
-    .option('--out <folder>', 'where the run goes (default: runs/PRESET-ATTENTION)')
-    .option('--resume', 'go on with the run in --out')
     .option('--steps <n>', 'training steps', integerFrom(1))
     .option('--batch <n>', 'sequences per step', integerFrom(1))
     .option('--context <n>', 'tokens per sequence', integerFrom(2))
@@ -56,7 +85,6 @@ function addTrain(program: Command, done: (code: number) => void): void {
     .option('--floor <x>', 'last learning rate as a share of the peak (default: 0.1)', numberIn(0, 1))
     .option('--weight-decay <x>', 'on matrices (default: 0.1)', numberIn(0, 10))
     .option('--clip <x>', 'largest gradient norm, 0 for none (default: 1)', numberIn(0, 1e9))
-    .option('--seed <n>', 'of weights, data order and sample (default: 0)', integerFrom(0))
     .option('--validation <x>', 'share of the data held out (default: 0.1)', numberIn(0, 0.99))
     .option('--tokenizer <path>', 'a tokenizer.json or its folder (default: bytes)')
     .addOption(new Option('--format <name>', 'of the data, instead of what its name says').choices(FORMATS))
@@ -71,10 +99,24 @@ function addTrain(program: Command, done: (code: number) => void): void {
     .option('--final-eval-windows <n>', 'held-out sequences looked at in the end', integerFrom(1), 256)
     .option('--checkpoint-every <n>', 'steps between checkpoints (default: a fifth)', integerFrom(1))
     .option('--keep <n>', 'checkpoints kept', integerFrom(1), 2)
-    .option('--prompt <text>', 'what the sample begins with (default: the first held-out words)')
-    .option('--sample-tokens <n>', 'length of the sample', integerFrom(1), 200)
+    .option('--sample-tokens <n>', 'length of the sample', integerFrom(1), 200);
+}
+
+function addReport(program: Command, done: (code: number) => void): void {
+  program
+    .command('report')
+    .description('one HTML file on any runs and comparisons')
+    .argument('<run...>', 'folders that train or compare wrote')
+    .option('--out <file>', 'the report', 'report.html')
+    .option('--title <text>', 'its title')
+    .option('--picture <file>', 'also an SVG picture of the attention maps')
+    .addOption(backendOption())
+    .option('--open', 'show it in the browser')
     .addOption(json())
-    .action(async (data: string | undefined, options: TrainOptions) => done(await trainCommand(data, options)));
+    .action(async (runs: string[], options: ReportOptions) => {
+      await reportCommand(runs, options);
+      done(0);
+    });
 }
 
 function addGenerate(program: Command, done: (code: number) => void): void {

@@ -9,7 +9,7 @@ export async function backendsCommand(options: { json?: boolean }): Promise<void
     return;
   }
   for (const { name, available, device, reason, fix, software } of reports) {
-    const kind = software === true ? ' (software, slow)' : '';
+    const kind = software === true && !device.includes('software') ? ' (software)' : '';
     const lines = [[`${available ? '+' : '-'} ${name}`.padEnd(12), available ? `${device}${kind}` : 'not available']];
     if (reason !== '') lines.push(['', reason]);
     if (!available && fix !== undefined) lines.push(['', `fix: ${fix}`]);

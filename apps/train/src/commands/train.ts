@@ -1,6 +1,8 @@
 import { type Backend, createBackend } from '@lazy-attention/core';
 import type { Dataset } from '@lazy-attention/data';
 import { catchInterrupt, type Interrupt } from '../cli/interrupt.ts';
+import { openInBrowser } from '../cli/open.ts';
+import { type LivePage, serveLive, together } from '../compare/live.ts';
 import { UsageError } from '../errors.ts';
 import { count } from '../output/format.ts';
 import { createReporter, type Reporter } from '../output/reporter.ts';
@@ -20,6 +22,8 @@ export interface TrainOptions extends PlanOptions, RhythmOptions {
   resume?: boolean;
   prompt?: string;
   sampleTokens: number;
+  /** A live page of the run in the browser. */
+  open?: boolean;
   json?: boolean;
 }
 
@@ -91,11 +95,15 @@ async function runToEnd(
   reporter: Reporter,
   interrupt: Interrupt,
 ): Promise<number> {
+  const live = options.open ? await showLive(folder, record, reporter) : null;
   const outcome = await train(backend, record, folder, dataset, {
     resume: options.resume === true,
     rhythm: rhythmOf(options, record),
-    listener: reporter,
+    listener: live === null ? reporter : together(reporter, live.listener),
     signal: interrupt.signal,
+  }).catch((error) => {
+    live?.close();
+    throw error;
   });
   try {
     if (outcome.interrupted) {
@@ -106,10 +114,19 @@ async function runToEnd(
     const { prompt, sample, summary } = await finishRun(outcome, folder, dataset, options);
     reporter.close();
     reporter.result(summary, summaryText(record, outcome.evaluation, prompt, sample, folder.path));
+    await live?.finish(backend, folder.report);
     return 0;
   } finally {
+    live?.close();
     disposeSession(outcome.session);
   }
+}
+
+async function showLive(folder: RunFolder, record: RunRecord, reporter: Reporter): Promise<LivePage> {
+  const live = await serveLive(folder, record.command);
+  reporter.say(`Live page: ${live.address} (in the end also ${folder.report})`);
+  openInBrowser(live.address);
+  return live;
 }
 
 export function rhythmOf(options: RhythmOptions, record: RunRecord): Rhythm {

@@ -4,7 +4,7 @@ import { RunError } from '../errors.ts';
 import { writeError, writeWhole } from './files.ts';
 import { RUN_VERSION, type RunRecord } from './record.ts';
 
-/** Paths of a run folder: run.json, metrics.jsonl, checkpoints/, sample.txt, summary.json. */
+/** Paths of a run folder: run.json, metrics.jsonl, checkpoints/, sample.txt, summary.json, report.html. */
 export interface RunFolder {
   readonly path: string;
   readonly record: string;
@@ -12,6 +12,7 @@ export interface RunFolder {
   readonly checkpoints: string;
   readonly sample: string;
   readonly summary: string;
+  readonly report: string;
 }
 
 export function runFolder(path: string): RunFolder {
@@ -23,6 +24,7 @@ export function runFolder(path: string): RunFolder {
     checkpoints: join(root, 'checkpoints'),
     sample: join(root, 'sample.txt'),
     summary: join(root, 'summary.json'),
+    report: join(root, 'report.html'),
   };
 }
 

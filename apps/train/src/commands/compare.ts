@@ -1,0 +1,176 @@
+import { join } from 'node:path';
+import { renderPicture } from '@lazy-attention/analysis/report';
+import { type Backend, createBackend } from '@lazy-attention/core';
+import type { Dataset } from '@lazy-attention/data';
+import type { AttentionKind } from '@lazy-attention/nn';
+import { catchInterrupt } from '../cli/interrupt.ts';
+import { openInBrowser } from '../cli/open.ts';
+import { ARM_NAMES, collectReport } from '../compare/collect.ts';
+import {
+  COMPARE_VERSION,
+  type ComparePlan,
+  type CompareRun,
+  createCompare,
+  openCompare,
+  plannedRuns,
+  shownPath,
+} from '../compare/plan.ts';
+import { isFinished, trainPlanned } from '../compare/run.ts';
+import { reportText } from '../compare/text.ts';
+import { UsageError } from '../errors.ts';
+import { duration } from '../output/format.ts';
+import { createReporter } from '../output/reporter.ts';
+import { writeWhole } from '../run/files.ts';
+import { freeFolder } from '../run/folder.ts';
+import { EMBEDDED, loadRunData } from '../training/data.ts';
+import { type PlanOptions, planRun, refuseChanges } from '../training/plan.ts';
+import type { TrainListener } from '../training/train.ts';
+import { writeReport } from './report.ts';
+import { type RhythmOptions, rhythmOf } from './train.ts';
+
+export interface CompareOptions extends Omit<PlanOptions, 'attention' | 'seed'>, RhythmOptions {
+  /** Kinds of attention, in this order. */
+  attention?: readonly AttentionKind[];
+  /** How many seeds: 0, 1, ... */
+  seeds?: number;
+  backend: string;
+  out?: string;
+  resume?: boolean;
+  sampleTokens: number;
+  open?: boolean;
+  json?: boolean;
+}
+
+/** The pair that matters most first, in case one stops early. */
+const DEFAULT_ORDER: readonly AttentionKind[] = ['softmax', 'lazy', 'alibi', 'bias-only', 'elastic-only'];
+
+/** `lazy-attention compare [DATA]`: trains all kinds of attention alike and writes one report; returns the exit code. */
+export async function compareCommand(source: string | undefined, options: CompareOptions): Promise<number> {
+  const say = (line: string) => (options.json ? process.stderr : process.stdout).write(`${line}\n`);
+  const interrupt = catchInterrupt(() => say('Stopping after this step; once more to stop at once.'));
+  const backend = await createBackend(options.backend);
+  try {
+    const { root, plan, dataset } = await (options.resume ? reopen(source, options) : begin(backend, source, options));
+    const runs = plannedRuns(root, plan);
+    say(
+      `Comparing ${runs.length} runs of ${plan.record.preset} in ${shownPath(root)}, on ${backend.name}: ${backend.device}`,
+    );
+    const clock = remainingTime(runs);
+    for (const [n, run] of runs.entries()) {
+      if (isFinished(run)) continue;
+      const left = clock.left();
+      say(
+        `\n[${n + 1} of ${runs.length}] ${ARM_NAMES[run.attention]}, seed ${run.seed}${left === null ? '' : `; about ${left} left in all`}`,
+      );
+      const reporter = options.json ? jsonListener(run) : createReporter('auto');
+      const done = await trainPlanned(backend, run, dataset, {
+        rhythm: rhythmOf(options, run.record),
+        listener: clock.watch(reporter),
+        signal: interrupt.signal,
+        sampleTokens: options.sampleTokens,
+      }).finally(() => reporter.close());
+      if (!done) {
+        say(`Saved. Go on with: lazy-attention compare --resume --out ${shownPath(root)}`);
+        return interrupt.exitCode();
+      }
+    }
+    await report(root, plan, backend, options);
+    return 0;
+  } finally {
+    interrupt.end();
+    await backend.dispose();
+  }
+}
+
+interface Started {
+  readonly root: string;
+  readonly plan: ComparePlan;
+  readonly dataset: Dataset;
+}
+
+async function begin(backend: Backend, source: string = EMBEDDED, options: CompareOptions): Promise<Started> {
+  const attentions = options.attention ?? DEFAULT_ORDER;
+  if (new Set(attentions).size < attentions.length) {
+    throw new UsageError(`compare: --attention names a kind twice: ${attentions.join(', ')}`);
+  }
+  const { record, dataset } = await planRun(backend, source, { ...trainingOptions(options), attention: 'lazy' });
+  const plan: ComparePlan = {
+    version: COMPARE_VERSION,
+    record,
+    attentions,
+    seeds: Array.from({ length: options.seeds ?? 1 }, (_, seed) => seed),
+  };
+  const root = options.out ?? freeFolder(`runs/compare-${record.preset}`);
+  createCompare(root, plan);
+  return { root, plan, dataset };
+}
+
+async function reopen(source: string | undefined, options: CompareOptions): Promise<Started> {
+  if (options.out === undefined)
+    throw new UsageError('compare: --resume needs the folder of the comparison: --out FOLDER');
+  const plan = openCompare(options.out);
+  refuseChanges('compare', source, trainingOptions(options), plan.record);
+  if (options.attention !== undefined && options.attention.join() !== plan.attentions.join()) {
+    throw new UsageError(
+      `compare: --attention is ${options.attention.join(',')}, but the comparison was started with ${plan.attentions.join(',')}; leave it out to resume`,
+    );
+  }
+  if (options.seeds !== undefined && options.seeds !== plan.seeds.length) {
+    throw new UsageError(
+      `compare: --seeds is ${options.seeds}, but the comparison was started with ${plan.seeds.length}; leave it out to resume`,
+    );
+  }
+  return { root: options.out, plan, dataset: await loadRunData(plan.record) };
+}
+
+/** The options that `train` would take, without those that a comparison sets itself. */
+function trainingOptions({ attention: _, seeds: __, ...options }: CompareOptions): PlanOptions {
+  return options;
+}
+
+async function report(root: string, plan: ComparePlan, backend: Backend, options: CompareOptions): Promise<void> {
+  const data = await collectReport([root], {
+    title: `Lazy Attention and softmax, compared: ${plan.record.preset}`,
+    command: plan.record.command,
+    backend,
+    measure: true,
+  });
+  const path = join(root, 'report.html');
+  writeReport(path, data);
+  writeWhole(join(root, 'report.json'), `${JSON.stringify(data)}\n`);
+  writeWhole(join(root, 'picture.svg'), renderPicture(data));
+  console.log(
+    options.json
+      ? JSON.stringify({ type: 'result', report: path, notes: data.notes })
+      : `\n${reportText(data, shownPath(path))}`,
+  );
+  if (options.open) openInBrowser(path);
+}
+
+function jsonListener({ attention, seed }: CompareRun): TrainListener & { close(): void } {
+  const print = (value: object) => process.stdout.write(`${JSON.stringify({ attention, seed, ...value })}\n`);
+  return { onStart: (info) => print({ type: 'start', ...info }), onStep: print, onEval: print, close: () => {} };
+}
+
+/** Seconds per step so far, times the steps that are left. */
+function remainingTime(runs: readonly CompareRun[]) {
+  const open = runs.filter((run) => !isFinished(run));
+  let stepsLeft = open.reduce((sum, { record }) => sum + record.training.steps, 0);
+  let stepsDone = 0;
+  const began = performance.now();
+  return {
+    left: () => (stepsDone === 0 ? null : duration(((performance.now() - began) / 1000 / stepsDone) * stepsLeft)),
+    watch: (listener: TrainListener): TrainListener => ({
+      onStart: (info) => {
+        stepsLeft -= info.step;
+        listener.onStart?.(info);
+      },
+      onStep: (metric) => {
+        stepsDone++;
+        stepsLeft--;
+        listener.onStep?.(metric);
+      },
+      onEval: (metric) => listener.onEval?.(metric),
+    }),
+  };
+}
