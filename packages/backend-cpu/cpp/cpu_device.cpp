@@ -8,6 +8,7 @@
 #include <sys/mman.h>
 #endif
 
+#include "ceilings.h"
 #include "cpu.h"
 #include "kernel_table.h"
 #include "lazy_native/addon.h"
@@ -165,8 +166,22 @@ std::unique_ptr<ops::Device> create(const ops::Options& options) {
   return std::make_unique<CpuDevice>(chooseTable(isa), threads);
 }
 
+// exports.ceilings(threads, isa, bytes): for benchmarks; runs for about a second and returns when it is done.
+void addCeilings(Napi::Env env, Napi::Object exports) {
+  exports.Set("ceilings", Napi::Function::New(env, [](const Napi::CallbackInfo& info) -> Napi::Value {
+                const Ceilings ceilings =
+                    measureCeilings(chooseTable(info[1].ToString()), info[0].ToNumber().Int32Value(),
+                                    static_cast<std::size_t>(info[2].ToNumber().DoubleValue()));
+                Napi::Object out = Napi::Object::New(info.Env());
+                out.Set("flopsPerSecond", ceilings.flopsPerSecond);
+                out.Set("copyBytesPerSecond", ceilings.copyBytesPerSecond);
+                out.Set("readBytesPerSecond", ceilings.readBytesPerSecond);
+                return out;
+              }));
+}
+
 }  // namespace
 
 }  // namespace lazy_cpu
 
-LAZY_NATIVE_ADDON((lazy_native::DeviceFactory{&lazy_cpu::probe, &lazy_cpu::create}))
+LAZY_NATIVE_ADDON_WITH((lazy_native::DeviceFactory{&lazy_cpu::probe, &lazy_cpu::create}), lazy_cpu::addCeilings)

@@ -15,7 +15,7 @@ namespace lazy_cpu {
 namespace ops = lazy_native;
 
 // Per-thread room for packed blocks of a matrix product, in floats.
-inline constexpr std::size_t packFloats = std::size_t{192} << 10;
+inline constexpr std::size_t packFloats = std::size_t{256} << 10;
 
 struct Runtime {
   explicit Runtime(int threads);
@@ -58,6 +58,10 @@ struct KernelTable {
   void (*crossEntropy)(const ops::CrossEntropy&, Runtime&, double* partials);
   void (*crossEntropyGrad)(const ops::CrossEntropyGrad&, Runtime&);
   void (*adamw)(const ops::AdamW&, Runtime&);
+
+  // Yardsticks (ceiling.cpp).
+  double (*multiplyAdds)(std::int64_t rounds, float* sink);
+  float (*readAll)(const float* data, std::int64_t count);
 };
 
 // How the loops whose partial sums are added up are cut: by the problem alone, so that results do not depend on threads.

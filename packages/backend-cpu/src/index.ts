@@ -2,7 +2,13 @@ import { availableParallelism } from 'node:os';
 import { dirname } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { type BackendProvider, ValueError } from '@lazy-attention/core';
-import { nativeProvider } from '@lazy-attention/native';
+import { addonPlace, nativeProvider } from '@lazy-attention/native';
+import { type Ceilings, measureCeilings } from './ceilings.ts';
+
+export type { Ceilings };
+
+const directory = dirname(dirname(fileURLToPath(import.meta.url)));
+const file = 'lazy_cpu.node';
 
 /** Instruction sets that the kernels are built for. Which of them a machine runs, the probe finds out. */
 export const INSTRUCTION_SETS = ['avx512', 'avx2', 'neon', 'portable'] as const;
@@ -18,14 +24,22 @@ export const INSTRUCTION_SETS = ['avx512', 'avx2', 'neon', 'portable'] as const;
  */
 export const provider: BackendProvider = nativeProvider({
   name: 'cpu',
-  directory: dirname(dirname(fileURLToPath(import.meta.url))),
-  file: 'lazy_cpu.node',
+  directory,
+  file,
   options: ['threads', 'isa'],
   resolveOptions: (options) => ({
     threads: threads(options.threads ?? fromEnvironment('LAZY_ATTENTION_THREADS')),
     isa: instructionSet(options.isa ?? fromEnvironment('LAZY_ATTENTION_ISA')),
   }),
 });
+
+/**
+ * What this machine can do at most, measured with this backend's threads and instruction set: the yardstick for
+ * benchmarks. Blocks for about a second. `bytes` is the size of the block that is read and copied (default 256 MiB).
+ */
+export function ceilings(options?: { threads?: number; isa?: string; bytes?: number }): Promise<Ceilings> {
+  return measureCeilings(addonPlace({ name: 'cpu', directory, file }), options);
+}
 
 function fromEnvironment(name: string): string | undefined {
   const value = process.env[name];

@@ -1,6 +1,6 @@
 export type { NativeAddon, NativeBuffer, NativeContext, NativeMemory } from './addon.ts';
 export { currentTarget, inspectBinary, type Target, targetName } from './binary.ts';
 export { createNativeKernels, type NativeKernels, type NativeSaved } from './kernels.ts';
-export { type AddonPlace, type Located, locateAddon } from './locate.ts';
+export { type AddonPlace, addonPlace, type Located, locateAddon } from './locate.ts';
 export { type AddonProbe, probeAddon } from './probe.ts';
 export { type NativeBackend, nativeProvider } from './provider.ts';

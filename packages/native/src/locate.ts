@@ -1,4 +1,4 @@
-import { existsSync } from 'node:fs';
+import { existsSync, readFileSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import { join } from 'node:path';
 import { currentTarget, inspectBinary, type Target, targetName } from './binary.ts';
@@ -15,6 +15,15 @@ export interface AddonPlace {
   readonly directory: string;
   /** 'lazy_cpu.node' */
   readonly file: string;
+}
+
+/** The place of a backend whose package.json is in `directory`. */
+export function addonPlace({ name, directory, file }: Pick<AddonPlace, 'name' | 'directory' | 'file'>): AddonPlace {
+  const manifest = JSON.parse(readFileSync(join(directory, 'package.json'), 'utf8')) as {
+    name: string;
+    version: string;
+  };
+  return { name, packageName: manifest.name, version: manifest.version, directory, file };
 }
 
 export type Located =

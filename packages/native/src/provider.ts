@@ -1,6 +1,4 @@
-import { readFileSync } from 'node:fs';
 import { createRequire } from 'node:module';
-import { join } from 'node:path';
 import {
   type BackendProvider,
   BackendUnavailableError,
@@ -11,7 +9,7 @@ import {
 import type { NativeAddon } from './addon.ts';
 import { typedError } from './errors.ts';
 import { createNativeKernels } from './kernels.ts';
-import type { AddonPlace } from './locate.ts';
+import { addonPlace } from './locate.ts';
 import { probeAddon } from './probe.ts';
 
 type NativeOptions = Record<string, number | string | boolean>;
@@ -32,7 +30,7 @@ export interface NativeBackend {
 /** The `provider` of a native backend's package. */
 export function nativeProvider(backend: NativeBackend): BackendProvider {
   const { name, options: known, resolveOptions } = backend;
-  const place = placeOf(backend);
+  const place = addonPlace(backend);
   return {
     name,
     probe: async () => {
@@ -55,14 +53,6 @@ export function nativeProvider(backend: NativeBackend): BackendProvider {
       }
     },
   };
-}
-
-function placeOf({ name, directory, file }: NativeBackend): AddonPlace {
-  const manifest = JSON.parse(readFileSync(join(directory, 'package.json'), 'utf8')) as {
-    name: string;
-    version: string;
-  };
-  return { name, packageName: manifest.name, version: manifest.version, directory, file };
 }
 
 function memoryLimit(name: string, value: unknown): NativeOptions {

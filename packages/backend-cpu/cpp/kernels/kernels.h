@@ -36,6 +36,8 @@ void embeddingGrad(const ops::EmbeddingGrad&, Runtime&);
 void crossEntropy(const ops::CrossEntropy&, Runtime&, double* partials);
 void crossEntropyGrad(const ops::CrossEntropyGrad&, Runtime&);
 void adamw(const ops::AdamW&, Runtime&);
+double multiplyAdds(std::int64_t rounds, float* sink);
+float readAll(const float* data, std::int64_t count);
 
 // Decoding and other products with few rows (matmul_thin.cpp): true when it took the problem.
 bool matmulThin(const ops::Matmul&, Runtime&);

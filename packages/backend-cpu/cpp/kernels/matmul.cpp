@@ -1,10 +1,10 @@
 // Matrix products: C[m, n] (+)= op(A) . op(B) for every layout, batched.
 //
 // Algorithm: Goto's. Blocks of blockSteps x blockColumns of B are packed into panels (pack.h) that stay in L2, one panel
-// in L1; micro.h runs down the rows of A. A is read in place, whatever its layout, except where its rows are so far
-// apart that their lines share a cache set; then a block is copied. The output is cut into tasks that need nothing of
+// in L1; micro.h runs down the rows of A. A is read in place, except where it is transposed or its rows are so far apart
+// that their lines share a cache set; then a block of it is copied, which is cheap since nothing is transposed. The output is cut into tasks that need nothing of
 // each other, so the only barrier is at the end. Two variations:
-// - B transposed: transposing costs more than copying, so it is packed once, by all threads, before the tasks begin.
+// - B of moderate size is packed once, by all threads, before the tasks begin: no task repeats another's packing.
 // - Few outputs, long sums (weight gradients): the sum is cut instead, each part goes to its own partial product, and
 //   these are added in order. Every operand is then read once by one thread.
 // For a given thread count the cut is fixed, so results repeat bit for bit.
@@ -20,7 +20,7 @@ namespace {
 
 constexpr std::int64_t blockSteps = 256;                             // of k: one panel of B is 32 KiB with AVX-512
 constexpr std::int64_t blockColumns = 8 * tileColumns;               // of n
-constexpr std::int64_t blockRows = 64 / tileRows * tileRows;         // of m, when A is copied
+constexpr std::int64_t blockRows = 128 / tileRows * tileRows;        // of m: a copy of A is 136 KiB
 constexpr std::int64_t sharedLimit = std::int64_t{4} << 20;          // floats of B packed at once
 static_assert(blockSteps * blockColumns + blockRows * (blockSteps + lanes) <= std::int64_t{packFloats});
 
@@ -55,11 +55,9 @@ void panel(std::int64_t rows, std::int64_t columns, std::int64_t k, const View& 
   }
 }
 
-// Rows 4 KiB apart share one set of a typical L1, and tileRows of them plus a panel do not fit it.
-bool aliases(const View& a) {
-  const std::int64_t stride = std::max(a.rows, a.columns);
-  return (a.columns == 1 && stride % 1024 == 0) || (a.rows == 1 && stride >= 512);
-}
+// Rows 4 KiB apart share one set of a typical L1, and tileRows of them plus a panel do not fit it. A transposed A is read
+// across its rows, a line at a time, which no prefetcher follows.
+bool wantsCopy(const View& a) { return a.columns == 1 ? a.rows % 1024 == 0 : true; }
 
 // [rows, k] of A, in rows or, when A is transposed, in panels of tileRows.
 void copyA(const View& a, std::int64_t rows, std::int64_t k, float* to) {
@@ -67,9 +65,12 @@ void copyA(const View& a, std::int64_t rows, std::int64_t k, float* to) {
     for (std::int64_t i = 0; i < rows; ++i) std::copy_n(a.data + i * a.rows, k, to + i * (blockSteps + lanes));
     return;
   }
-  for (std::int64_t i = 0; i < rows; i += tileRows) {
-    const std::int64_t count = std::min<std::int64_t>(tileRows, rows - i);
-    for (std::int64_t p = 0; p < k; ++p, to += tileRows) std::copy_n(a.data + i + p * a.columns, count, to);
+  const std::int64_t whole = rows / tileRows * tileRows;
+  for (std::int64_t p = 0; p < k; ++p) {
+    const float* from = a.data + p * a.columns;
+    float* out = to + p * tileRows;
+    for (std::int64_t i = 0; i < whole; i += tileRows, out += k * tileRows) std::memcpy(out, from + i, tileRows * 4);
+    std::copy_n(from + whole, rows - whole, out);
   }
 }
 
@@ -78,12 +79,14 @@ void copyA(const View& a, std::int64_t rows, std::int64_t k, float* to) {
 void task(const Problem& x, std::int64_t rows, std::int64_t columns, std::int64_t k, const float* shared,
           std::int64_t firstPanel, std::int64_t panels, float* pack) {
   float* packedA = pack + blockSteps * blockColumns;
-  const bool copies = aliases(x.a);
+  const bool copies = wantsCopy(x.a);
   for (std::int64_t p = 0; p < k; p += blockSteps) {
     const std::int64_t steps = std::min(blockSteps, k - p);
     const bool accumulate = x.accumulate || p > 0;
-    for (std::int64_t j = 0; j < columns; j += blockColumns) {
-      const std::int64_t width = std::min(blockColumns, columns - j);
+    // Nothing to pack: all columns at once, so that A is copied once.
+    const std::int64_t wide = shared == nullptr ? blockColumns : columns;
+    for (std::int64_t j = 0; j < columns; j += wide) {
+      const std::int64_t width = std::min(wide, columns - j);
       const float* b = pack;
       if (shared != nullptr) {
         b = shared + panels * tileColumns * p + (firstPanel + j / tileColumns) * tileColumns * steps;

@@ -27,6 +27,14 @@ typedef float Vector __attribute__((vector_size(lanes * 4)));
 typedef std::int32_t Integers __attribute__((vector_size(lanes * 4)));
 
 #define LAZY_INLINE inline __attribute__((always_inline))
+// Register class of a Vector in inline assembly.
+#if defined(__x86_64__) || defined(__i386__)
+#define LAZY_VECTOR_CONSTRAINT "v"
+#elif defined(__aarch64__)
+#define LAZY_VECTOR_CONSTRAINT "w"
+#else
+#define LAZY_VECTOR_CONSTRAINT "m"
+#endif
 
 LAZY_INLINE Vector load(const float* p) {
   Vector v;
@@ -62,19 +70,26 @@ LAZY_INLINE void storeSome(float* p, Vector v, std::int64_t count) {
 }
 
 // Horizontal sums and maxima by halving: a fixed order.
+template <int N>
+struct Lanes {
+  typedef float Type __attribute__((vector_size(N * 4)));
+};
+template <int N, class Combine>
+LAZY_INLINE float halve(typename Lanes<N>::Type v, const Combine& combine) {
+  if constexpr (N == 2) {
+    return combine(v[0], v[1]);
+  } else {
+    typename Lanes<N / 2>::Type low, high;
+    std::memcpy(&low, &v, sizeof low);
+    std::memcpy(&high, reinterpret_cast<const char*>(&v) + sizeof low, sizeof high);
+    return halve<N / 2>(combine(low, high), combine);
+  }
+}
 LAZY_INLINE float sumOf(Vector v) {
-  float x[lanes];
-  std::memcpy(x, &v, sizeof v);
-  for (int half = lanes / 2; half > 0; half /= 2)
-    for (int i = 0; i < half; ++i) x[i] += x[i + half];
-  return x[0];
+  return halve<lanes>(v, [](auto a, auto b) { return a + b; });
 }
 LAZY_INLINE float maximumOf(Vector v) {
-  float x[lanes];
-  std::memcpy(x, &v, sizeof v);
-  for (int half = lanes / 2; half > 0; half /= 2)
-    for (int i = 0; i < half; ++i) x[i] = x[i] > x[i + half] ? x[i] : x[i + half];
-  return x[0];
+  return halve<lanes>(v, [](auto a, auto b) { return a > b ? a : b; });
 }
 
 // e^x to about 1 ulp. 0 below -87.3 (no denormals), infinity above 88.7, NaN stays NaN.

@@ -32,7 +32,9 @@ const KernelTable table = {LAZY_STRING(LAZY_ISA),
                            embeddingGrad,
                            crossEntropy,
                            crossEntropyGrad,
-                           adamw};
+                           adamw,
+                           multiplyAdds,
+                           readAll};
 
 }  // namespace LAZY_ISA
 }  // namespace lazy_cpu

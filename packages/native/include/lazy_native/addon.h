@@ -18,8 +18,13 @@ Napi::Object initialise(Napi::Env env, Napi::Object exports, DeviceFactory facto
 
 }  // namespace lazy_native
 
-#define LAZY_NATIVE_ADDON(factory)                                               \
+#define LAZY_NATIVE_ADDON(factory) LAZY_NATIVE_ADDON_WITH(factory, [](Napi::Env, Napi::Object) {})
+
+// `extend(env, exports)` adds exports of the backend's own.
+#define LAZY_NATIVE_ADDON_WITH(factory, extend)                                  \
   static Napi::Object lazyNativeInit(Napi::Env env, Napi::Object exports) {      \
-    return lazy_native::initialise(env, exports, factory);                       \
+    lazy_native::initialise(env, exports, factory);                              \
+    extend(env, exports);                                                        \
+    return exports;                                                              \
   }                                                                              \
   NODE_API_MODULE(lazy_native, lazyNativeInit)

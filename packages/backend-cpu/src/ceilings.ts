@@ -1,0 +1,31 @@
+import { createRequire } from 'node:module';
+import { availableParallelism } from 'node:os';
+import { BackendUnavailableError } from '@lazy-attention/core';
+import { type AddonPlace, probeAddon } from '@lazy-attention/native';
+
+/** What the machine reached at most, in this backend's instruction set and threads. */
+export interface Ceilings {
+  /** Multiply-adds in registers, two operations each. */
+  readonly flopsPerSecond: number;
+  /** Bytes copied from memory to memory. */
+  readonly copyBytesPerSecond: number;
+  /** Bytes read, over and over, of a block of the size asked for. */
+  readonly readBytesPerSecond: number;
+}
+
+/**
+ * Measures the machine's ceilings, for benchmarks. Blocks for about a second.
+ *
+ * @param bytes size of the block that is read and copied; one that fits the caches measures the caches
+ */
+export async function measureCeilings(
+  place: AddonPlace,
+  { threads = availableParallelism(), isa = 'auto', bytes = 1 << 28 } = {},
+): Promise<Ceilings> {
+  const { result, path } = await probeAddon(place);
+  if (path === null || !result.available) throw new BackendUnavailableError(place.name, result.reason, result.fix);
+  const addon = createRequire(import.meta.url)(path) as {
+    ceilings(threads: number, isa: string, bytes: number): Ceilings;
+  };
+  return addon.ceilings(threads, isa, bytes);
+}
