@@ -224,6 +224,7 @@ describe('errors', () => {
       y.dispose();
       return y;
     }));
+  it('a scope of the backend inside fn', () => throwing((ops, { x }) => ops.sum(backend.scope(() => ops.mul(x, x)))));
   it('an integer parameter', () => throwing((ops, { x }) => ops.sum(x), { x: backend.tensor(new Int32Array(2), [2]) }));
   it('a disposed parameter', () => {
     const x = noise(backend, [2], 1);

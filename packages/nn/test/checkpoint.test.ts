@@ -158,20 +158,18 @@ describe('the folder', () => {
     let newest = -1;
     for (let round = 0; round < 6; round++) {
       const saver = fork(fileURLToPath(new URL('saver.mjs', import.meta.url)), [folder, String(newest + 1)]);
-      await new Promise((resolve) => saver.once('message', resolve));
-      await new Promise((resolve) => setTimeout(resolve, 30 + 41 * round));
+      await new Promise((resolve) => saver.once('message', resolve)); // one is saved; the next is being
+      await new Promise((resolve) => setTimeout(resolve, 17 * round));
       const gone = new Promise((resolve) => saver.once('exit', resolve));
       saver.kill('SIGKILL');
       await gone;
-      const path = await latestCheckpoint(folder);
-      if (path === null) continue;
+      const path = (await latestCheckpoint(folder)) as string;
       const { step, state, params } = await loadCheckpoint(backend, path);
-      expect(step).toBeGreaterThanOrEqual(newest);
+      expect(step).toBeGreaterThan(newest);
       expect(state).toEqual({ seed: step });
       disposeParams(params);
       newest = step;
     }
-    expect(newest).toBeGreaterThan(0);
   });
 });
 

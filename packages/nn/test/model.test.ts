@@ -233,9 +233,11 @@ describe('errors', () => {
       `[ValueError: embedding: ids holds 11 at element 1; expected 0 to 10 (the vocabulary has 11 entries)]`,
     );
     const starts = backend.tensor(new Int32Array([0, 2, 1, 1, 1, 1, 1, 1]), [1, 8]);
+    const live = backend.memory().tensors;
     expect(() => model.forward(backend, params, tokens, { starts })).toThrowErrorMatchingInlineSnapshot(
       `[ValueError: attention: starts[0, 1] is 2; row 1 is position 1, so expected 0 to 1]`,
     );
+    expect(backend.memory().tensors).toBe(live); // what had been computed before the error is gone
     expect(() => model.init(backend, 1.5)).toThrowErrorMatchingInlineSnapshot(
       `[ValueError: init: seed is 1.5; expected an integer from 0]`,
     );

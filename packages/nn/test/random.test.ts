@@ -15,7 +15,8 @@ describe('uniform', () => {
     const all = [first(0), first(1), first(2 ** 32), first(2 ** 32 + 1), first(1, 'a'), first(1, 'b')];
     expect(new Set(all).size).toBe(all.length);
   });
-  it('is the same on every machine', () => expect(take(3, uniform(42, 'golden'))).toMatchInlineSnapshot(`
+  it('is the same on every machine', () =>
+    expect(take(3, uniform(42, 'golden'))).toMatchInlineSnapshot(`
     [
       0.2763904936186553,
       0.2806566708067858,

@@ -54,15 +54,14 @@ export class Gradients {
       product.dispose();
       return;
     }
-    const rows =
-      a.shape.length === 2
-        ? [
-            cell.tensor.size / cell.tensor.shape[cell.tensor.shape.length - 1],
-            cell.tensor.shape[cell.tensor.shape.length - 1],
-          ]
-        : cell.tensor.shape;
-    const accumulate = this.#backend.reshape(cell.tensor, rows);
+    const accumulate = a.shape.length === 2 ? asRows(this.#backend, cell.tensor) : cell.tensor;
     this.#backend.matmul(a, b, { ...options, accumulate });
-    accumulate.dispose();
+    if (accumulate !== cell.tensor) accumulate.dispose();
   }
+}
+
+/** A view of x [..., C] as [rows, C]. */
+export function asRows(backend: Backend, x: Tensor): Tensor {
+  const width = x.shape[x.shape.length - 1];
+  return backend.reshape(x, [x.size / width, width]);
 }

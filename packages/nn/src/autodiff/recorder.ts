@@ -15,7 +15,7 @@ import {
   type Tensor,
   ValueError,
 } from '@lazy-attention/core';
-import type { Gradients } from './gradients.ts';
+import { asRows, type Gradients } from './gradients.ts';
 
 /** What the backward sweep does for one op: turns the gradient of its output into contributions to its inputs. */
 export interface Step {
@@ -157,13 +157,13 @@ export class Recorder implements Ops {
     return this.#record(y, present(heldA, heldB), (dy, into, exclusive) => {
       // A b of two axes serves all leading entries of a, which then count as rows.
       const folded = bShape.length === 2 && aShape.length > 2;
-      const dy2 = folded ? this.#asRows(dy) : dy;
+      const dy2 = folded ? asRows(this.#backend, dy) : dy;
       if (heldB !== undefined) {
         if (transposeA) into.addProduct(na, heldB, dy2, { transposeA: transposeB, transposeB: true }, aShape);
         else into.addProduct(na, dy2, heldB, { transposeB: !transposeB }, aShape);
       }
       if (heldA !== undefined) {
-        const a2 = folded ? this.#asRows(heldA) : heldA;
+        const a2 = folded ? asRows(this.#backend, heldA) : heldA;
         if (transposeB) into.addProduct(nb, dy2, a2, { transposeA: true, transposeB: transposeA }, bShape);
         else into.addProduct(nb, a2, dy2, { transposeA: !transposeA }, bShape);
         if (folded) a2.dispose();
@@ -181,11 +181,6 @@ export class Recorder implements Ops {
     this.#backend.matmul(a, b, { ...options, accumulate: copy });
     this.#refused.set(accumulate, 'was given to matmul as accumulate; use the tensor that matmul returned');
     return copy;
-  }
-
-  #asRows(x: Tensor): Tensor {
-    const width = x.shape[x.shape.length - 1];
-    return this.#backend.reshape(x, [x.size / width, width]);
   }
 
   rmsNorm(x: Tensor, weight: Tensor, options: RmsNormOptions = {}): Tensor {

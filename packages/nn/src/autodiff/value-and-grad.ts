@@ -11,7 +11,7 @@ import {
 } from '@lazy-attention/core';
 import type { Params } from '../params.ts';
 import { Gradients } from './gradients.ts';
-import { Recorder } from './recorder.ts';
+import { Recorder, type Step } from './recorder.ts';
 
 /** Both belong to the caller. `grads` has the names, shapes and types of the parameters. */
 export interface ValueAndGrad<P extends Params> {
@@ -41,6 +41,7 @@ export function valueAndGrad<P extends Params, A extends readonly unknown[]>(
       for (let step = recorder.steps.pop(); step !== undefined; step = recorder.steps.pop()) {
         const dy = gradients.take(step.output);
         if (dy !== undefined) {
+          checkHeld(step);
           step.backward(dy.tensor, gradients, dy.exclusive);
           dy.tensor.dispose();
         }
@@ -104,6 +105,14 @@ function checkResult(backend: Backend, result: unknown): asserts result is Tenso
   if (result.shape.length !== 0) {
     throw new ShapeError(
       `valueAndGrad: the result of fn has shape ${formatShape(result.shape)}; expected a scalar, []; reduce it with ops.sum`,
+    );
+  }
+}
+
+function checkHeld({ held }: Step): void {
+  if (held.some((item) => item.disposed)) {
+    throw new DisposedError(
+      'valueAndGrad: backend.scope inside fn has freed what the backward pass needs; dispose tensors one by one instead',
     );
   }
 }

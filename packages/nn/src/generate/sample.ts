@@ -47,11 +47,12 @@ function keptWeights(
   weight: (logit: number) => number,
 ): Float64Array {
   const { topK = logits.length, topP = 1 } = options;
-  const weights = Float64Array.from(logits, weight);
+  const weights = new Float64Array(logits.length);
+  for (let id = 0; id < weights.length; id++) weights[id] = weight(logits[id]);
   if (topK >= logits.length && topP === 1) return weights;
 
   // Sorting numbers is far faster than sorting ids by them, and the last number kept tells which ids are.
-  const sorted = Float64Array.from(logits).sort().reverse().subarray(0, topK);
+  const sorted = new Float64Array(logits).sort().reverse().subarray(0, topK);
   const count = topP === 1 ? sorted.length : nucleus(sorted.map(weight), topP);
   const threshold = sorted[count - 1];
   let ties = count - sorted.indexOf(threshold);

@@ -15,6 +15,7 @@ import { type Params, param } from '../params.ts';
 import { alibiBias } from './alibi.ts';
 import { appendToCache, type KvCache } from './cache.ts';
 import { linear, linearInto } from './linear.ts';
+import { scoped } from './scoped.ts';
 
 /** What attention worked with, valid during the call that shows it. */
 export interface ObservedAttention {
@@ -78,7 +79,7 @@ export function lazyAttentionLayer(options: AttentionOptionsInput & { readonly i
     shapes,
     init: (backend, seed, initOptions = {}) => initialize(backend, shapes, initStd, seed, initOptions),
     forward(ops, params, x, forwardOptions = {}) {
-      const y = attend(ops, config, params, x, forwardOptions);
+      const y = scoped(ops, forwardOptions.observe, () => attend(ops, config, params, x, forwardOptions));
       if (forwardOptions.cache !== undefined) forwardOptions.cache.length += x.shape[1];
       return y;
     },

@@ -12,6 +12,7 @@ import { attend, type ObservedAttention } from '../layers/attention.ts';
 import type { KvCache } from '../layers/cache.ts';
 import { linear, norm } from '../layers/linear.ts';
 import { mlpInto } from '../layers/mlp.ts';
+import { scoped } from '../layers/scoped.ts';
 import { type Params, param } from '../params.ts';
 import { type LazyTransformerConfig, type LazyTransformerOptions, resolveConfig } from './config.ts';
 import { type InitOptions, initialize } from './init.ts';
@@ -66,7 +67,7 @@ export function lazyTransformer(options: LazyTransformerOptions): LazyTransforme
   const config = resolveConfig(options);
   const shapes = modelShapes(config);
   const run = (ops: Ops, params: Params, tokens: Tensor, forwardOptions: ForwardOptions = {}) =>
-    forward(ops, config, params, tokens, forwardOptions);
+    scoped(ops, forwardOptions.observe, () => forward(ops, config, params, tokens, forwardOptions));
   return {
     config,
     shapes,
