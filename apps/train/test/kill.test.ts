@@ -2,7 +2,7 @@ import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { expect, it } from 'vitest';
 import { readMetrics } from '../src/index.ts';
-import { run, start, TINY, temporary } from './helpers.ts';
+import { RHYTHM, run, start, TINY, temporary } from './helpers.ts';
 
 const STEPS = '160';
 const KILLS = 20;
@@ -22,7 +22,7 @@ it('survives kill -9 at 20 random moments', async () => {
   let kills = 0;
   // Not seeded: every run of this test looks at other moments.
   while (kills < KILLS) {
-    const resume = ['--resume', '--backend', 'reference', '--checkpoint-every', '1', '--eval-every', '0'];
+    const resume = ['--resume', ...RHYTHM, '--checkpoint-every', '1', '--eval-every', '0'];
     const { child, done } = start(['train', ...(begun ? resume : options), '--out', killed, '--json']);
     const running = new Promise<void>((resolve) => child.stdout?.once('data', () => resolve()));
     await Promise.race([running, done]);
@@ -36,7 +36,7 @@ it('survives kill -9 at 20 random moments', async () => {
     }
     kills++;
   }
-  const last = await run('train', '--resume', '--backend', 'reference', '--eval-every', '0', '--out', killed);
+  const last = await run('train', '--resume', ...RHYTHM, '--eval-every', '0', '--out', killed);
   expect(last.code, last.stderr).toBe(0);
   expect(losses(killed)).toEqual(losses(whole));
   expect(kills).toBe(KILLS);

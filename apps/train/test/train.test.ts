@@ -2,7 +2,7 @@ import { existsSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
 import { readMetrics } from '../src/index.ts';
-import { lines, run, start, TINY, temporary } from './helpers.ts';
+import { lines, RHYTHM, run, start, TINY, temporary } from './helpers.ts';
 
 const losses = (folder: string) =>
   readMetrics(join(folder, 'metrics.jsonl')).metrics.flatMap((metric) =>
@@ -85,7 +85,7 @@ describe('lazy-attention train', () => {
     expect(first.code).toBe(130);
     expect(first.stderr).toContain('--resume');
     expect(losses(stopped).length).toBeLessThan(30);
-    const second = await run('train', '--resume', '--out', stopped, '--backend', 'reference');
+    const second = await run('train', '--resume', '--out', stopped, ...RHYTHM);
     expect(second.code).toBe(0);
     expect(losses(stopped)).toEqual(losses(whole));
     expect(readFileSync(join(stopped, 'sample.txt'), 'utf8')).toBe(readFileSync(join(whole, 'sample.txt'), 'utf8'));
@@ -106,7 +106,7 @@ describe('lazy-attention train', () => {
       out,
     );
     expect(code).toBe(1);
-    expect(stderr).toMatch(/TRAINING_DIVERGED.*at step \d+/);
+    expect(stderr).toMatch(/TRAINING_DIVERGED.*step \d+/);
     expect(existsSync(join(out, 'checkpoints'))).toBe(true);
     const evaluated = await run('eval', out, '--windows', '2', '--backend', 'reference', '--json');
     expect(evaluated.code).toBe(0);

@@ -60,11 +60,16 @@ export function readMetrics(path: string): MetricsFile {
   return { metrics, warning: `${path} ends in the middle of a line; that line was left out` };
 }
 
-/** Forgets what came after `step`, the last checkpoint, so that a resumed run does not record a step twice. */
-export function truncateMetrics(path: string, step: number): void {
+/**
+ * Forgets what came after `step`, the last checkpoint, so that a resumed run does not record a step twice; with
+ * `evaluatesAgain` also the evaluation of that very step.
+ */
+export function truncateMetrics(path: string, step: number, evaluatesAgain = false): void {
   if (!existsSync(path)) return;
   const { metrics } = readMetrics(path);
-  const kept = metrics.filter((metric) => metric.step <= step);
+  const kept = metrics.filter(
+    (metric) => metric.step < step || (metric.step === step && !(evaluatesAgain && metric.type === 'eval')),
+  );
   writeWhole(path, kept.map((metric) => `${JSON.stringify(metric)}\n`).join(''));
 }
 

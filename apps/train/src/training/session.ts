@@ -1,5 +1,5 @@
 import type { Backend, Tensor } from '@lazy-attention/core';
-import { createSampler, type Dataset, type Sampler, type SamplerState } from '@lazy-attention/data';
+import { createSampler, type Dataset, type Sampler, type SamplerState, validationBatches } from '@lazy-attention/data';
 import {
   type AdamW,
   adamW,
@@ -9,7 +9,6 @@ import {
   type LazyTransformer,
   lazyTransformer,
   type Params,
-  type Schedule,
   valueAndGrad,
 } from '@lazy-attention/nn';
 import { latestCheckpoint, loadCheckpoint, saveCheckpoint } from '@lazy-attention/nn/node';
@@ -25,7 +24,7 @@ export interface Session {
   readonly params: Params;
   readonly optimizer: AdamW;
   readonly sampler: Sampler;
-  readonly schedule: Schedule;
+  readonly schedule: (step: number) => number;
   readonly lossAndGrads: (params: Params, batch: ReturnType<typeof batchTensors>) => { value: Tensor; grads: Params };
   /** Steps done. */
   step: number;
@@ -72,7 +71,7 @@ export async function resumeSession(
     throw new RunError('RUN_NO_CHECKPOINT', `train: the last checkpoint of ${folder.path} has no optimiser state`);
   }
   const optimizer = adamW(backend, loaded.params, { ...adamOptions(record), state: loaded.optimizer });
-  const state = loaded.state as SavedState;
+  const state = savedState(loaded.state, folder);
   return {
     session: assemble(backend, record, dataset, model, loaded.params, optimizer, state.sampler, loaded.step),
     seconds: state.seconds,
@@ -85,6 +84,18 @@ export async function lastCheckpoint(folder: RunFolder): Promise<string> {
     throw new RunError('RUN_NO_CHECKPOINT', `run: ${folder.path} has no checkpoint yet; train it first, or delete it`);
   }
   return path;
+}
+
+/** The sampler checks its own part. */
+function savedState(state: unknown, folder: RunFolder): SavedState {
+  const { sampler, seconds } = (state ?? {}) as Partial<SavedState>;
+  if (sampler === undefined || typeof seconds !== 'number') {
+    throw new RunError(
+      'RUN_NO_CHECKPOINT',
+      `train: the last checkpoint of ${folder.path} has no state of this program's; only 'lazy-attention train' writes one that can be resumed`,
+    );
+  }
+  return { sampler, seconds };
 }
 
 function adamOptions(record: RunRecord) {
@@ -144,10 +155,7 @@ export async function settleStep(pending: PendingStep): Promise<StepResult> {
     const gradNorm = Math.sqrt(squared);
     if (!Number.isFinite(loss) || !Number.isFinite(gradNorm)) {
       const what = Number.isFinite(loss) ? `gradient norm is ${gradNorm}` : `loss is ${loss}`;
-      throw new TrainingError(
-        `train: the ${what} at step ${pending.step}; stopped, and the last checkpoint is from before; try a lower --lr`,
-        pending.step,
-      );
+      throw diverged(`${what} at step ${pending.step}`, pending.step);
     }
     return { step: pending.step, learningRate: pending.learningRate, loss, gradNorm };
   } finally {
@@ -156,9 +164,31 @@ export async function settleStep(pending: PendingStep): Promise<StepResult> {
   }
 }
 
+/**
+ * The loss that a step reports is from before its update, so it says nothing of the weights that a checkpoint holds:
+ * these are tried on one window before an older checkpoint may give way.
+ * @throws TrainingError when the loss is not finite
+ */
+export async function checkUsable(session: Session, dataset: Dataset): Promise<void> {
+  const { backend, model, params, step } = session;
+  const [window] = validationBatches(dataset.train, { context: model.config.context, batch: 1, maxWindows: 1 });
+  const batch = batchTensors(backend, window);
+  const tensor = backend.scope(() => model.loss(backend, params, batch));
+  const [loss] = await tensor.data();
+  for (const used of [tensor, ...Object.values(batch)]) used?.dispose();
+  if (!Number.isFinite(loss)) throw diverged(`loss is ${loss} with the weights after step ${step}`, step);
+}
+
+function diverged(what: string, step: number): TrainingError {
+  return new TrainingError(
+    `train: the ${what}; stopped, and the last checkpoint is from before; try a lower --lr`,
+    step,
+  );
+}
+
 export async function saveSession(session: Session, folder: RunFolder, seconds: number, keep: number): Promise<void> {
   const { model, params, optimizer, step, sampler } = session;
-  const state: SavedState = { sampler: sampler.state(), seconds };
+  const state = { sampler: { ...sampler.state() }, seconds };
   await saveCheckpoint(folder.checkpoints, { model, params, optimizer, step, state, keep });
 }
 

@@ -5,6 +5,7 @@ import { appendMetric, type EvalMetric, type TrainMetric, truncateMetrics } from
 import type { RunRecord } from '../run/record.ts';
 import { type Evaluation, evaluate } from './evaluate.ts';
 import {
+  checkUsable,
   disposeSession,
   launchStep,
   newSession,
@@ -62,7 +63,8 @@ export async function train(
   const clock = stopwatch(before);
   const stepSeconds = smoothed(0.1);
 
-  if (options.resume) truncateMetrics(folder.metrics, session.step);
+  // The last evaluation follows the last checkpoint, so a finished run that is resumed makes it again.
+  if (options.resume) truncateMetrics(folder.metrics, session.step, session.step === steps);
   else await saveSession(session, folder, 0, rhythm.keep);
   listener.onStart?.({ step: session.step, steps, tokensPerStep });
 
@@ -98,6 +100,7 @@ export async function train(
     let savedAt = session.step;
     const save = () =>
       pause(async () => {
+        await checkUsable(session, dataset);
         await saveSession(session, folder, clock.seconds(), rhythm.keep);
         savedAt = session.step;
       });
@@ -106,12 +109,14 @@ export async function train(
       // One step ahead: the device computes this one while the host reads the last one's loss.
       await settle();
       pending = launched;
-      if (isDue(session.step, rhythm.checkpointEvery)) await save();
-      if (isDue(session.step, rhythm.evalEvery) && session.step < steps) {
+      if (session.step === steps) break;
+      // Evaluated before saved: a kill between the two repeats the evaluation and cannot lose it.
+      if (isDue(session.step, rhythm.evalEvery)) {
         await pause(async () => {
           await assess(rhythm.evalWindows);
         });
       }
+      if (isDue(session.step, rhythm.checkpointEvery)) await save();
     }
     await settle();
     if (savedAt < session.step) await save();

@@ -1,0 +1,214 @@
+import { cpSync, existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { beforeAll, describe, expect, it } from 'vitest';
+import { lines, run, start, TINY, temporary } from './helpers.ts';
+
+const PAIR = ['--attention', 'softmax,lazy'];
+
+function losses(folder: string): [number, number][] {
+  return lines(readFileSync(join(folder, 'metrics.jsonl'), 'utf8'))
+    .map((line) => JSON.parse(line))
+    .filter((metric) => metric.type === 'train')
+    .map(({ step, loss }) => [step, loss]);
+}
+
+const json = (path: string) => JSON.parse(readFileSync(path, 'utf8'));
+
+describe('lazy-attention compare', () => {
+  it('trains all kinds with the same seeds, data and budget, and writes one report', async () => {
+    const out = join(temporary(), 'all');
+    const { code, stdout } = await run('compare', ...TINY, '--seeds', '2', '--out', out);
+    expect(code).toBe(0);
+    expect(stdout).toMatch(/\[10 of 10\] Elastic only, seed 1; about \d/);
+    expect(stdout).toMatch(/Lazy +\d\.\d{4} ± \d\.\d{4}/);
+    expect(stdout).toContain('Validation loss at most 0.01 nats above softmax');
+
+    const { runs, command } = json(join(out, 'report.json'));
+    expect(command).toContain('compare --preset pico');
+    expect(runs).toHaveLength(10);
+    const records = runs.map(({ kind, seed }: { kind: string; seed: number }) =>
+      json(join(out, `${kind}-seed${seed}`, 'run.json')),
+    );
+    for (const record of records) {
+      expect(record.data).toEqual(records[0].data);
+      expect({ ...record.training, seed: 0 }).toEqual(records[0].training);
+      expect({ ...record.model, attention: '' }).toEqual({ ...records[0].model, attention: '' });
+    }
+    const page = readFileSync(join(out, 'report.html'), 'utf8');
+    for (const arm of ['Softmax', 'ALiBi', 'Lazy', 'Bias only', 'Elastic only'])
+      expect(page).toContain(`</span>${arm}`);
+    expect(page).toContain('id="pico-context-16-maps"');
+    expect(readFileSync(join(out, 'picture.svg'), 'utf8')).toContain('<svg');
+  });
+
+  it('Ctrl-C saves and exits with 130; --resume finishes, with the losses of a comparison that never stopped', async () => {
+    const root = temporary();
+    const [whole, stopped] = [join(root, 'whole'), join(root, 'stopped')];
+    const args = ['compare', ...TINY, ...PAIR, '--steps', '12'];
+    await run(...args, '--out', whole);
+    const { child, done } = start([...args, '--out', stopped, '--json']);
+    let killed = false;
+    child.stdout?.on('data', (chunk) => {
+      if (killed || !/"attention":"lazy".*"step":4,/.test(String(chunk))) return;
+      killed = true;
+      child.kill('SIGINT');
+    });
+    const first = await done;
+    expect(first.code).toBe(130);
+    expect(first.stderr).toContain(`compare --resume --out ${stopped}`);
+    expect(existsSync(join(stopped, 'softmax-seed0', 'summary.json'))).toBe(true);
+    expect(existsSync(join(stopped, 'lazy-seed0', 'summary.json'))).toBe(false);
+
+    const report = join(root, 'early.html');
+    const early = await run('report', stopped, '--out', report, '--backend', 'reference');
+    expect(early.code).toBe(0);
+    expect(early.stdout).toMatch(/note: .*lazy-seed0 stopped at step \d+ of 12/);
+
+    const second = await run('compare', '--resume', '--out', stopped, '--backend', 'reference', '--sample-tokens', '8');
+    expect(second.code).toBe(0);
+    for (const name of ['softmax-seed0', 'lazy-seed0']) {
+      expect(losses(join(stopped, name))).toEqual(losses(join(whole, name)));
+    }
+  });
+
+  it('begins a run anew that was killed before its first checkpoint, and says what has not begun', async () => {
+    const out = join(temporary(), 'cut');
+    const done = await run('compare', ...TINY, ...PAIR, '--out', out);
+    expect(done.code).toBe(0);
+    const lazy = join(out, 'lazy-seed0');
+    const before = losses(lazy);
+    for (const name of ['checkpoints', 'metrics.jsonl', 'summary.json']) rmSync(join(lazy, name), { recursive: true });
+    mkdirSync(join(lazy, 'checkpoints'));
+    const resumed = await run('compare', '--resume', '--out', out, '--backend', 'reference');
+    expect(resumed.code).toBe(0);
+    expect(losses(lazy)).toEqual(before);
+
+    rmSync(lazy, { recursive: true });
+    const report = await run('report', out, '--out', join(out, 'early.html'), '--backend', 'reference');
+    expect(report.stdout).toMatch(/note: .* is not complete: 1 of 2 runs have not begun/);
+  });
+
+  it.each([
+    ['--resume without folder', ['--resume'], 2, /--out FOLDER/],
+    ['--resume of nothing', ['--resume', '--out', '/nowhere/at/all'], 1, /RUN_MISSING/],
+    ['a kind twice', ['--attention', 'lazy,lazy'], 2, /names a kind twice/],
+    ['an unknown kind', ['--attention', 'lazy,hasty'], 2, /'hasty' is none of/],
+    ['an option of train that a comparison sets', ['--seed', '1'], 2, /unknown option '--seed'/],
+  ])('refuses %s', async (_, args, code, says) => {
+    const outcome = await run('compare', ...TINY, ...args);
+    expect(outcome.stderr).toMatch(says);
+    expect(outcome.code).toBe(code);
+  });
+
+  it('refuses another folder’s contents, changed options and a damaged plan', async () => {
+    const root = temporary();
+    const out = join(root, 'cmp');
+    mkdirSync(out);
+    writeFileSync(join(out, 'thesis.txt'), 'precious');
+    const taken = await run('compare', ...TINY, '--out', out);
+    expect(taken).toMatchObject({ code: 1, stderr: expect.stringMatching(/RUN_EXISTS.*not empty/) });
+    rmSync(join(out, 'thesis.txt'));
+    expect((await run('compare', ...TINY, ...PAIR, '--steps', '2', '--out', out)).code).toBe(0);
+
+    const again = await run('compare', ...TINY, ...PAIR, '--out', out);
+    expect(again).toMatchObject({ code: 1, stderr: expect.stringMatching(/RUN_EXISTS.*--resume/) });
+    const changed = await run('compare', '--resume', '--out', out, '--steps', '5');
+    expect(changed).toMatchObject({ code: 2, stderr: expect.stringMatching(/--steps is 5, but .* 2/) });
+    const seeds = await run('compare', '--resume', '--out', out, '--seeds', '3');
+    expect(seeds).toMatchObject({ code: 2, stderr: expect.stringMatching(/--seeds is 3/) });
+    writeFileSync(join(out, 'compare.json'), '{"version": 1');
+    const damaged = await run('compare', '--resume', '--out', out);
+    expect(damaged).toMatchObject({ code: 1, stderr: expect.stringMatching(/RUN_RECORD.*cannot be read/) });
+    writeFileSync(join(out, 'compare.json'), '{"version": 99}');
+    const newer = await run('compare', '--resume', '--out', out);
+    expect(newer).toMatchObject({ code: 1, stderr: expect.stringMatching(/RUN_VERSION.*99/) });
+  });
+});
+
+describe('lazy-attention report', () => {
+  let home: string;
+  const at = (name: string) => join(home, name);
+  const report = (...args: string[]) => run('report', ...args, '--out', at('out.html'), '--backend', 'reference');
+
+  beforeAll(async () => {
+    home = temporary();
+    writeFileSync(at('other.txt'), 'The quick brown fox jumps over the lazy dog. '.repeat(40));
+    writeFileSync(
+      at('texts.jsonl'),
+      `${JSON.stringify({ text: 'a document of its own, with words. '.repeat(9) })}\n`.repeat(9),
+    );
+    for (const [name, ...args] of [['lazy'], ['softmax', '--attention', 'softmax'], ['slow', '--lr', '0.0001']]) {
+      await run('train', ...TINY, ...args, '--out', at(name));
+    }
+    await run('train', at('other.txt'), ...TINY, '--out', at('other'));
+    await run('train', at('texts.jsonl'), ...TINY, '--out', at('tokens'));
+  });
+
+  it('sets any runs side by side; other settings make another scenario', async () => {
+    const { code, stdout } = await report(at('lazy'), at('softmax'), at('slow'));
+    expect(code).toBe(0);
+    expect(stdout).toContain('pico, context 16, learning rate 0.003');
+    expect(stdout).toContain('pico, context 16, learning rate 0.0001');
+    expect(readFileSync(at('out.html'), 'utf8')).toMatch(/<svg|<script/);
+  });
+
+  it('runs that differ in nothing are kept apart by name', async () => {
+    cpSync(at('lazy'), at('copy'), { recursive: true });
+    const { stdout } = await report(at('lazy'), at('copy'));
+    expect(stdout).toContain(`Lazy (${at('lazy')})`);
+    expect(stdout).toContain(`Lazy (${at('copy')})`);
+  });
+
+  it('refuses runs on other data or with another tokeniser, and names the difference', async () => {
+    const data = await report(at('lazy'), at('other'));
+    expect(data).toMatchObject({
+      code: 1,
+      stderr: expect.stringMatching(/RUN_DIFFERS.*the data is moby-dick .*other\.txt/),
+    });
+    const tokeniser = await report(at('lazy'), at('tokens'));
+    expect(tokeniser).toMatchObject({
+      code: 1,
+      stderr: expect.stringMatching(/RUN_DIFFERS.*the tokeniser is .* in the first and/),
+    });
+  });
+
+  it('a run without checkpoints is shown without its attention', async () => {
+    cpSync(at('lazy'), at('bare'), { recursive: true });
+    rmSync(join(at('bare'), 'checkpoints'), { recursive: true });
+    const { code, stdout } = await report(at('bare'));
+    expect(code).toBe(0);
+    expect(stdout).toMatch(/note: .*bare has no checkpoint: its attention could not be measured/);
+    expect(readFileSync(at('out.html'), 'utf8')).toContain('only the losses are shown');
+  });
+
+  it('a metrics file that ends in the middle of a line is read up to there; a damaged one is refused', async () => {
+    cpSync(at('lazy'), at('cut'), { recursive: true });
+    const path = join(at('cut'), 'metrics.jsonl');
+    const text = readFileSync(path, 'utf8');
+    writeFileSync(path, text.slice(0, -30));
+    const cut = await report(at('cut'));
+    expect(cut.code).toBe(0);
+    expect(cut.stdout).toMatch(/note: .*metrics.jsonl ends in the middle of a line; that line was left out/);
+    expect(cut.stdout).toMatch(/note: .*cut was stopped before its last evaluation/);
+    writeFileSync(path, text.replace('"loss"', '"lo'));
+    expect(await report(at('cut'))).toMatchObject({ code: 1, stderr: expect.stringMatching(/RUN_METRICS.*line 1/) });
+  });
+
+  it('refuses what is no run, the same run twice, and a place where it cannot write', async () => {
+    expect(await report(at('nowhere'))).toMatchObject({ code: 1, stderr: expect.stringContaining('RUN_MISSING') });
+    expect(await report(home)).toMatchObject({ code: 1, stderr: expect.stringMatching(/no run\.json/) });
+    expect(await report(at('lazy'), `${at('lazy')}/`)).toMatchObject({
+      code: 2,
+      stderr: expect.stringMatching(/named twice/),
+    });
+    const unwritable = await run(
+      'report',
+      at('lazy'),
+      '--backend',
+      'reference',
+      '--out',
+      join(at('other.txt'), 'x.html'),
+    );
+    expect(unwritable).toMatchObject({ code: 1, stderr: expect.stringContaining('RUN_WRITE') });
+  });
+});
