@@ -55,9 +55,14 @@ export async function serveLive(folder: RunFolder, command: string): Promise<Liv
     }
   });
   const address = await listen(server);
-  const send = (event: 'update' | 'end') => {
-    for (const stream of streams) stream.write(`event: ${event}\ndata: ${event}\n\n`);
+  const update = () => {
+    for (const stream of streams) stream.write('event: update\ndata: update\n\n');
   };
+  /** Resolves when all streams have been told and their ends are on the way. */
+  const end = () =>
+    Promise.all(
+      [...streams].map((stream) => new Promise<void>((told) => stream.end('event: end\ndata: end\n\n', told))),
+    );
   const close = () => {
     server.close();
     server.closeAllConnections();
@@ -66,7 +71,7 @@ export async function serveLive(folder: RunFolder, command: string): Promise<Liv
   const tell = () => {
     if (performance.now() - toldAt < RHYTHM) return;
     toldAt = performance.now();
-    send('update');
+    update();
   };
   return {
     address,
@@ -79,10 +84,11 @@ export async function serveLive(folder: RunFolder, command: string): Promise<Liv
         setTimeout(resolve, streams.size === 0 ? 0 : FAREWELL).unref();
       });
       final = page;
-      send('update');
+      update();
       if (streams.size > 0) await fetched;
-      send('end');
-      close();
+      await end();
+      server.close();
+      server.closeIdleConnections();
     },
     close,
   };

@@ -3,8 +3,8 @@ import { groupRuns } from './aggregate.ts';
 import type { ReportData, ReportRun } from './data.ts';
 import { escapeHtml } from './html.ts';
 
-const CELL = 7;
-const GAP = 36;
+const SIZE = 420;
+const GAP = 40;
 const TOP = 74;
 const BOTTOM = 74;
 const LEVELS = 10;
@@ -21,10 +21,9 @@ export function renderPicture(data: ReportData): string {
       return run === undefined ? [] : [{ name, kind, run }];
     })
     .filter(({ kind }, _, all) => all.length <= 2 || kind === 'softmax' || kind === 'lazy');
-  const size = Math.max(1, ...shown.map(({ run }) => run.attention?.maps[0].weights.length ?? 1)) * CELL;
-  const width = Math.max(1, shown.length) * (size + GAP) + GAP;
-  const height = TOP + size + BOTTOM;
-  const panels = shown.map(({ name, run }, n) => panel(name, run, GAP + n * (size + GAP), size));
+  const width = Math.max(1, shown.length) * (SIZE + GAP) + GAP;
+  const height = TOP + SIZE + BOTTOM;
+  const panels = shown.map(({ name, run }, n) => panel(name, run, GAP + n * (SIZE + GAP)));
   return `<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 ${width} ${height}" role="img" aria-label="${escapeHtml(label(shown))}">
 <style>${STYLE}</style>
 <rect class="back" width="${width}" height="${height}" rx="14"/>
@@ -33,7 +32,7 @@ ${panels.join('\n')}
 `;
 }
 
-function panel(name: string, run: ReportRun, x: number, size: number): string {
+function panel(name: string, run: ReportRun, x: number): string {
   const map = worstHead(run);
   const overall = run.attention?.overall;
   if (overall === undefined) return '';
@@ -41,9 +40,9 @@ function panel(name: string, run: ReportRun, x: number, size: number): string {
   return `<g transform="translate(${x} 0)">
 <text class="title" y="34">${escapeHtml(name)}</text>
 <text class="soft" y="56">layer ${map.layer}, head ${map.head}: the head that looks most at the first token</text>
-<g transform="translate(0 ${TOP}) scale(${CELL})">${cells(map)}</g>
-<text class="figures" y="${TOP + size + 28}">${percent(overall.sparsity)} of all weights are exactly 0</text>
-<text class="soft" y="${TOP + size + 52}">first-token weight ${overall.firstTokenWeight.toFixed(3)} · sinks ${percent(overall.sinkRate['0.3'] ?? 0)}${run.final === null ? '' : ` · loss ${run.final.loss.toFixed(3)}`}</text>
+<g transform="translate(0 ${TOP}) scale(${(SIZE / map.weights.length).toFixed(4)})">${cells(map)}</g>
+<text class="figures" y="${TOP + SIZE + 28}">${percent(overall.sparsity)} of all weights are exactly 0</text>
+<text class="soft" y="${TOP + SIZE + 52}">first-token weight ${overall.firstTokenWeight.toFixed(3)} · sinks ${percent(overall.sinkRate['0.3'] ?? 0)}${run.final === null ? '' : ` · loss ${run.final.loss.toFixed(3)}`}</text>
 </g>`;
 }
 
