@@ -38,10 +38,13 @@ async function firstFailure(kernels: ReferenceKernels, cases: readonly Case[]): 
   return null;
 }
 
-/** Tests of the op and direction that the kernel is for, then all others. */
+/** Tests of the op and direction that the kernel is for, then those of its op and of memory, then all others. */
 function nearestFirst(kernel: string): Case[] {
-  const near = (test: Case) => (test.name.startsWith(`${kernel} `) ? 0 : kernel.startsWith(test.op) ? 1 : 2);
-  return ALL.toSorted((a, b) => near(a) - near(b));
+  const distance = ({ name, op }: Case) => {
+    if (name.startsWith(`${kernel} `)) return 0;
+    return kernel.startsWith(op) || op === 'memory' ? 1 : 2;
+  };
+  return ALL.toSorted((a, b) => distance(a) - distance(b));
 }
 
 test('every kernel has a mutation', () => {
