@@ -1,0 +1,54 @@
+import type { Case } from './cases.ts';
+import type { Peer, Runner } from './peer.ts';
+
+export interface Measurement {
+  readonly peer: string;
+  /** Every run, in milliseconds, in order. */
+  readonly milliseconds: readonly number[];
+  readonly median: number;
+}
+
+export interface Failure {
+  readonly peer: string;
+  readonly error: string;
+}
+
+export function median(values: readonly number[]): number {
+  const sorted = [...values].sort((a, b) => a - b);
+  const middle = sorted.length >> 1;
+  return sorted.length % 2 === 1 ? sorted[middle] : (sorted[middle - 1] + sorted[middle]) / 2;
+}
+
+/**
+ * Runs one case on all peers in turn, `repeats` times round, after `warmups` rounds that do not count. So whatever else the
+ * machine does hits all of them alike, and their ratios mean something where their absolute times do not.
+ */
+export async function measure(
+  task: Case,
+  peers: readonly Peer[],
+  { repeats = 9, warmups = 2, seconds = 30 } = {},
+): Promise<{ measurements: Measurement[]; failures: Failure[] }> {
+  const runners: { peer: string; runner: Runner; times: number[] }[] = [];
+  const failures: Failure[] = [];
+  for (const peer of peers) {
+    try {
+      const runner = await peer.prepare(task);
+      if (runner !== null) runners.push({ peer: peer.name, runner, times: [] });
+    } catch (error) {
+      failures.push({ peer: peer.name, error: error instanceof Error ? error.message : String(error) });
+    }
+  }
+  const end = performance.now() + seconds * 1000;
+  for (let round = 0; round < warmups + repeats; round++) {
+    for (const { runner, times } of runners) {
+      const time = await runner.run();
+      if (round >= warmups) times.push(time);
+    }
+    if (round >= warmups + 2 && performance.now() > end) break;
+  }
+  for (const { runner } of runners) await runner.dispose();
+  return {
+    measurements: runners.map(({ peer, times }) => ({ peer, milliseconds: times, median: median(times) })),
+    failures,
+  };
+}

@@ -1,0 +1,141 @@
+import { type Backend, createBackend, type Tensor } from '@lazy-attention/core';
+import { adamW, batchTensors, disposeParams, generate, lazyTransformer, valueAndGrad } from '@lazy-attention/nn';
+import type { AttentionCase, Case, DecodeCase, MatmulCase, TrainCase } from '../cases.ts';
+import type { Peer, Runner } from '../peer.ts';
+
+/** This project on one of its backends. */
+export function lazyPeer(name: string): Peer {
+  let backend: Backend;
+  return {
+    name: `lazy-attention ${name}`,
+    async open() {
+      try {
+        backend = await createBackend(name);
+        return { about: backend.device };
+      } catch (error) {
+        return { absent: error instanceof Error ? error.message : String(error) };
+      }
+    },
+    async prepare(task: Case) {
+      // The other backends have benchmarks of their own; here they are peers where one is asked for.
+      switch (task.kind) {
+        case 'matmul':
+          return matmulRunner(backend, task);
+        case 'attention':
+          return attentionRunner(backend, task);
+        case 'train':
+          return trainRunner(backend, task);
+        case 'decode':
+          return decodeRunner(backend, task);
+      }
+    },
+    close: async () => backend?.dispose(),
+  };
+}
+
+function random(backend: Backend, shape: readonly number[]): Tensor {
+  const size = shape.reduce((a, b) => a * b, 1);
+  return backend.tensor(
+    Float32Array.from({ length: size }, () => Math.random() * 2 - 1),
+    shape,
+  );
+}
+
+/** Launches `work` and waits until the device has done it. */
+function timed(backend: Backend, work: () => Tensor, inputs: readonly Tensor[]): Runner {
+  const one = backend.tensor(new Float32Array(1), [1]);
+  return {
+    async run() {
+      const start = performance.now();
+      const result = work();
+      // Work is done in order, so waiting for something small that was asked for later is waiting for all of it.
+      await one.data();
+      const time = performance.now() - start;
+      result.dispose();
+      return time;
+    },
+    async dispose() {
+      for (const tensor of [one, ...inputs]) tensor.dispose();
+    },
+  };
+}
+
+function matmulRunner(backend: Backend, { m, n, k, transposeA, transposeB }: MatmulCase): Runner {
+  const a = random(backend, transposeA ? [k, m] : [m, k]);
+  const b = random(backend, transposeB ? [n, k] : [k, n]);
+  return timed(backend, () => backend.matmul(a, b, { transposeA, transposeB }), [a, b]);
+}
+
+function attentionRunner(backend: Backend, task: AttentionCase): Runner {
+  const { batch, heads, length, headDim, window, backward } = task;
+  const shape = [batch, length, heads, headDim];
+  const [q, k, v, dOutput] = [0, 1, 2, 3].map(() => random(backend, shape));
+  const bias = backend.zeros([heads, window]);
+  const tau = backend.full([heads], -1);
+  const work = (): Tensor => {
+    const { output, saved } = backend.attention(q, k, v, { bias, tau, save: backward });
+    if (backward) {
+      const grads = backend.attentionGrad(dOutput, saved);
+      for (const grad of Object.values(grads)) grad?.dispose();
+    }
+    saved.dispose();
+    return output;
+  };
+  return timed(backend, work, [q, k, v, dOutput, bias, tau]);
+}
+
+const STEPS = 3;
+
+function trainRunner(backend: Backend, { model: options, batch }: TrainCase): Runner {
+  const model = lazyTransformer(options);
+  const { context: length, vocabSize } = model.config;
+  const params = model.init(backend, 1);
+  const optimizer = adamW(backend, params);
+  const lossAndGrads = valueAndGrad(backend, model.loss);
+  const tokens = Int32Array.from({ length: batch * length }, () => Math.floor(Math.random() * vocabSize));
+  const host = { tokens, targets: tokens, starts: null, batch, length };
+  const step = (): Tensor => {
+    const data = batchTensors(backend, host);
+    const { value, grads } = lossAndGrads(params, data);
+    optimizer.step(grads, 1e-4).gradNormSquared.dispose();
+    disposeParams(grads);
+    for (const tensor of Object.values(data)) tensor?.dispose();
+    return value;
+  };
+  return {
+    async run() {
+      const start = performance.now();
+      for (let i = 0; i < STEPS; i++) {
+        const loss = step();
+        if (i === STEPS - 1) await loss.data();
+        loss.dispose();
+      }
+      return (performance.now() - start) / STEPS;
+    },
+    async dispose() {
+      disposeParams(params);
+      optimizer.dispose();
+    },
+  };
+}
+
+function decodeRunner(backend: Backend, { model: options, prompt, tokens }: DecodeCase): Runner {
+  const model = lazyTransformer(options);
+  const params = model.init(backend, 1);
+  const ids = Int32Array.from({ length: prompt }, (_, i) => (i * 31) % model.config.vocabSize);
+  return {
+    async run() {
+      let start = 0;
+      let count = 0;
+      // The first token comes out of the whole prompt; the others are one row each.
+      for await (const _ of generate(backend, model, params, [ids], { maxNewTokens: tokens + 1, temperature: 0 })) {
+        if (count === 0) start = performance.now();
+        count++;
+      }
+      return (performance.now() - start) / (count - 1);
+    },
+    async dispose() {
+      disposeParams(params);
+    },
+  };
+}
