@@ -1,5 +1,6 @@
 import { fork } from 'node:child_process';
-import { cp, mkdtemp, open, readdir, readFile, rm, stat, truncate, writeFile } from 'node:fs/promises';
+import promises, { cp, mkdtemp, open, readdir, readFile, rm, stat, truncate, writeFile } from 'node:fs/promises';
+import { syncBuiltinESMExports } from 'node:module';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
@@ -73,6 +74,37 @@ async function save(step = 0, extra: object = {}): Promise<string> {
   optimizer.dispose();
   disposeParams(params);
   return path;
+}
+
+/** From the `last`-th file operation on every one fails, clearing up too, as if the process had died there. */
+async function dieAfter(last: number): Promise<{ restore: () => void; died: () => boolean }> {
+  const handle = await open(join(folder, 'probe'), 'w');
+  await handle.close();
+  await rm(join(folder, 'probe'));
+  let count = 0;
+  const spy = <T extends object>(target: T, name: keyof T) => {
+    const original = target[name] as (...args: unknown[]) => Promise<unknown>;
+    target[name] = function (this: unknown, ...args: unknown[]) {
+      if (count++ >= last)
+        return Promise.reject(Object.assign(new Error('died'), { code: 'EIO', syscall: String(name) }));
+      return original.apply(this, args);
+    } as T[keyof T];
+    return () => {
+      target[name] = original as T[keyof T];
+    };
+  };
+  const undo = [
+    ...(['open', 'mkdir', 'rename', 'rm', 'readdir'] as const).map((name) => spy(promises, name)),
+    ...(['writeFile', 'sync'] as const).map((name) => spy(Object.getPrototypeOf(handle) as typeof handle, name)),
+  ];
+  syncBuiltinESMExports();
+  return {
+    restore() {
+      for (const fn of undo) fn();
+      syncBuiltinESMExports();
+    },
+    died: () => count > last,
+  };
 }
 
 /** Rejects with this code, names this file, and leaves nothing alive on the backend. */
@@ -154,12 +186,35 @@ describe('the folder', () => {
     expect(await readdir(folder)).toEqual(['step-00000001', 'step-00000003']);
   });
 
+  it('holds a whole checkpoint whichever file operation is the last', async () => {
+    let step = 1;
+    await save(step);
+    for (let last = 0; ; last++) {
+      const { restore, died } = await dieAfter(last);
+      await save(++step).catch(() => {});
+      restore();
+      const found = await listCheckpoints(folder);
+      expect(found.length).toBeGreaterThan(0);
+      for (const path of found) {
+        const { params, optimizer, step: loaded } = await loadCheckpoint(backend, path);
+        expect([step - 1, step]).toContain(loaded);
+        for (const tensors of [params, optimizer?.m, optimizer?.v]) disposeParams(tensors ?? {});
+      }
+      if (!died()) {
+        expect(last).toBeGreaterThan(20);
+        break;
+      }
+      await rm(folder, { recursive: true });
+      await save(step);
+    }
+  });
+
   it('holds a whole checkpoint whenever a process is killed', { timeout: 60_000 }, async () => {
     let newest = -1;
-    for (let round = 0; round < 6; round++) {
+    for (let round = 0; round < 3; round++) {
       const saver = fork(fileURLToPath(new URL('saver.mjs', import.meta.url)), [folder, String(newest + 1)]);
       await new Promise((resolve) => saver.once('message', resolve)); // one is saved; the next is being
-      await new Promise((resolve) => setTimeout(resolve, 17 * round));
+      await new Promise((resolve) => setTimeout(resolve, 30 * round));
       const gone = new Promise((resolve) => saver.once('exit', resolve));
       saver.kill('SIGKILL');
       await gone;
@@ -187,7 +242,14 @@ describe('a checkpoint that is not what was saved', () => {
     const { size } = await stat(join(path, file));
     for (const share of [0.99, 0.5, 0.01, 0]) {
       await truncate(join(path, file), Math.floor(size * share));
-      await expectRefusal(() => loadCheckpoint(backend, path), 'CHECKPOINT_CORRUPT', new RegExp(`${file}: `));
+      const message = file.endsWith('safetensors')
+        ? `has \\d+ bytes; ${size} were written; it is truncated`
+        : 'damaged';
+      await expectRefusal(
+        () => loadCheckpoint(backend, path),
+        'CHECKPOINT_CORRUPT',
+        new RegExp(`${file}: .*${message}`),
+      );
     }
   });
 
