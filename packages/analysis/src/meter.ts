@@ -78,7 +78,10 @@ export function createAttentionMeter(backend: Backend, options: MeterOptions = {
   let sequences = 0;
   let tokens = 0;
 
-  const keep = (x: Tensor) => backend.reshape(x, x.shape); // a view: the model may dispose its own
+  /** A view: the model may dispose its own. */
+  const keep = (x: Tensor) => backend.reshape(x, x.shape);
+  /** A copy, for the residual stream, which a model may add to in place (`matmul` with `accumulate`). */
+  const copy = (x: Tensor) => backend.scale(x, 1);
   const keepOptional = (x: Tensor | undefined) => (x === undefined ? undefined : keep(x));
 
   const dispose = () => {
@@ -175,7 +178,7 @@ export function createAttentionMeter(backend: Backend, options: MeterOptions = {
     },
     onHidden(index, x, layer) {
       if (settings.hidden === null || x.shape.length > 3) return; // four axes: a norm over heads, not the residual stream
-      residuals.push({ index, layer, x: keep(x) });
+      residuals.push({ index, layer, x: copy(x) });
     },
     async flush() {
       try {

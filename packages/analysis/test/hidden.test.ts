@@ -111,6 +111,26 @@ test('cosine similarity and kurtosis equal the pair by pair ones; documents are 
   for (const tensor of [x, weight, packed]) tensor.dispose();
 });
 
+test('what a model adds to the residual stream in place later is not seen at an earlier depth', async () => {
+  const backend = backendOf();
+  const residual = backend.tensor(noise(12, 4), [1, 3, 4]);
+  const largest = Math.max(...noise(12, 4).map(Math.abs));
+  const weight = backend.full([4], 1);
+  const q = backend.zeros([1, 3, 1, 4]);
+  const square = backend.full([4, 4], 100);
+  const meter = createAttentionMeter(backend);
+  const ops = observe(backend, meter);
+  const norm = ops.rmsNorm(residual, weight);
+  const { output, saved } = ops.attention(q, q, q, { save: false });
+  ops.matmul(norm, square, { accumulate: residual });
+  const later = ops.rmsNorm(residual, weight);
+  await meter.flush();
+  const { hidden } = meter.summary();
+  expect(hidden[0].largestActivation).toBeCloseTo(largest, 6);
+  expect(hidden[1].largestActivation).toBeGreaterThan(10);
+  for (const x of [residual, weight, q, square, norm, output, saved, later]) x.dispose();
+});
+
 function cosine(x: Float32Array, width: number, a: number, b: number): number {
   const row = (n: number) => x.subarray(n * width, (n + 1) * width);
   const dot = row(a).reduce((sum, value, c) => sum + value * row(b)[c], 0);

@@ -30,6 +30,7 @@ test('a LazyTransformer is observed layer by layer and computes the same', async
       [3, 2],
       [4, 2],
     ]);
+    expect(new Set(hidden.map(({ kurtosis }) => kurtosis)).size).toBe(5);
     expect(maps).toHaveLength(4);
     expect(sequences).toBe(2);
     if (attention === 'lazy') {

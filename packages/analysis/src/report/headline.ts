@@ -105,7 +105,7 @@ export function keyFigures({ arms }: Scenario): { value: string; label: string; 
   const show = (figure: Spread | null, format: (x: number) => string) => (figure === null ? '–' : format(figure.mean));
   const beside = (figure: (of: Overall) => number, format: (x: number) => string) =>
     softmax === undefined ? '' : `softmax ${show(attentionFigure(softmax, figure), format)}`;
-  const weight = (x: number) => x.toFixed(3);
+  const weight = (x: number) => x.toFixed(x < 0.01 ? 4 : 3);
   return [
     {
       value: show(
