@@ -62,8 +62,7 @@ describe('README code', () => {
       env,
       encoding: 'utf8',
     });
-    expect(result.stderr).toBe('');
-    expect(result.status).toBe(0);
+    expect(result.status, result.stderr).toBe(0);
   });
 });
 
