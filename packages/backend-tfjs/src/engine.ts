@@ -14,6 +14,8 @@ export interface Engine {
   /** For people. */
   readonly device: string;
   readonly products: ProductStyle;
+  /** Its scatter adds atomically, in an order that changes from run to run. */
+  readonly atomicScatter: boolean;
 }
 
 interface EngineKind {
@@ -72,7 +74,9 @@ export async function openEngine(name: EngineName): Promise<Engine> {
     }
     checkSingleCore(name);
     await tryOut(name);
-    return { name, tfjsName: kind.tfjsName, device: describeEngine(name, kind), products: kind.products };
+    const atomicScatter = name === 'webgpu' || name === 'tfjs-node-gpu';
+    const { tfjsName, products } = kind;
+    return { name, tfjsName, device: describeEngine(name, kind), products, atomicScatter };
   } finally {
     if (before !== undefined) await tf.setBackend(before);
   }

@@ -63,8 +63,16 @@ export function createKernels(engine: Engine): Kernels<Cell> {
       checkSize(shape);
       return run(() => tf.fill([...shape], value, tfjsType(dtype)));
     },
-    // The cpu engine hands out its own array.
-    read: async (x) => (await x.buffer.tensor.data()).slice() as TensorData,
+    read: async (x) => {
+      // A reference of its own, since engines look the tensor up again when its values arrive.
+      const tensor = tf.keep(inside(() => tf.reshape(x.buffer.tensor, x.buffer.tensor.shape)));
+      try {
+        // The cpu engine hands out its own array.
+        return (await tensor.data()).slice() as TensorData;
+      } finally {
+        tensor.dispose();
+      }
+    },
     free: (cell) => {
       live.delete(cell);
       cell.tensor.dispose();
@@ -152,7 +160,7 @@ export function createKernels(engine: Engine): Kernels<Cell> {
     },
 
     embedding: (weight, ids) => run(() => layerOps.embedding(matrix(weight), view(ids))),
-    embeddingGrad: (dy, ids, vocabulary) => run(() => layerOps.embeddingGrad(view(dy), view(ids), vocabulary)),
+    embeddingGrad: (dy, ids, vocabulary) => run(() => layerOps.embeddingGrad(engine, view(dy), view(ids), vocabulary)),
 
     crossEntropy: (logits, targets, options) => {
       const { loss, lse } = inside(() => layerOps.crossEntropy(matrix(logits), vector(targets), options));

@@ -1,6 +1,7 @@
 import type { CrossEntropyProblem, Rotation } from '@lazy-attention/core';
 import * as tf from '@tensorflow/tfjs-core';
 import { sumAll } from './arithmetic.ts';
+import type { Engine } from './engine.ts';
 import { type ProductStyle, sumRows } from './multiply.ts';
 
 /** 1 / sqrt(mean(x^2) + epsilon) of each row of x [rows, width]: [rows, 1]. */
@@ -72,11 +73,33 @@ export function embedding(weight: tf.Tensor2D, ids: tf.Tensor): tf.Tensor {
   return tf.gather(weight, tf.reshape(ids, [ids.size]));
 }
 
-/** ScatterND sums duplicates in the order of the ids; wasm has no UnsortedSegmentSum. */
-export function embeddingGrad(dy: tf.Tensor, ids: tf.Tensor, vocabulary: number): tf.Tensor {
+/** Rows of dy summed by id, in the order of the ids. */
+export function embeddingGrad(
+  { atomicScatter }: Pick<Engine, 'atomicScatter'>,
+  dy: tf.Tensor,
+  ids: tf.Tensor,
+  vocabulary: number,
+): tf.Tensor {
   const width = dy.shape[dy.shape.length - 1];
-  const indices = tf.reshape(ids, [ids.size, 1]);
-  return tf.scatterND(indices, tf.reshape(dy, [ids.size, width]), [vocabulary, width]);
+  const rows = tf.reshape<tf.Rank.R2>(dy, [ids.size, width]);
+  if (atomicScatter) return sumByProduct(rows, ids, vocabulary);
+  // ScatterND sums duplicates; wasm has no UnsortedSegmentSum.
+  return tf.scatterND(tf.reshape(ids, [ids.size, 1]), rows, [vocabulary, width]);
+}
+
+/** Elements of one selection matrix of `sumByProduct`. */
+const SELECTION_SIZE = 2 ** 22;
+
+/** The same as a product with 0/1 matrices, a part of the vocabulary at a time: more work, in a fixed order. */
+function sumByProduct(rows: tf.Tensor2D, ids: tf.Tensor, vocabulary: number): tf.Tensor {
+  const count = Math.max(1, Math.floor(SELECTION_SIZE / ids.size));
+  const column = tf.cast(tf.reshape(ids, [1, ids.size]), 'float32');
+  const parts: tf.Tensor2D[] = [];
+  for (let from = 0; from < vocabulary; from += count) {
+    const part = tf.reshape(tf.range(from, Math.min(vocabulary, from + count)), [-1, 1]);
+    parts.push(tf.matMul(tf.cast(tf.equal(part, column), 'float32') as tf.Tensor2D, rows));
+  }
+  return tf.concat(parts, 0);
 }
 
 /** 1 for rows that count, 0 for ignored ones; and targets that are safe to index with. */

@@ -107,6 +107,25 @@ for (const provider of ['cpu', 'webgpu'] as const) {
   });
 }
 
+it('runs in onnxruntime-web too', async () => {
+  const web = await import('onnxruntime-web');
+  web.env.wasm.numThreads = 1;
+  const [batch, length] = [2, 9];
+  const { tokens, starts } = inputs(batch, length);
+  const { numLayers, numKvHeads, headDim } = lazyTransformer(CONFIGS.lazy).config;
+  const past = Array.from({ length: numLayers }, (_, layer) => ['key', 'value'].map((part) => [layer, part])).flat();
+  const empty = () => new web.Tensor('float32', new Float32Array(0), [batch, numKvHeads, 0, headDim]);
+  const session = await web.InferenceSession.create(await readFile(home.path('lazy.onnx')));
+  const { logits } = await session.run({
+    tokens: new web.Tensor('int32', tokens, [batch, length]),
+    starts: new web.Tensor('int32', starts, [batch, length]),
+    ...Object.fromEntries(past.map(([layer, part]) => [`past_key_values.${layer}.${part}`, empty()])),
+  });
+  const expected = await expectedLogits('lazy', tokens, starts, batch);
+  expect(largestDifference(logits.data as Float32Array, expected)).toBeLessThan(TOLERANCE);
+  await session.release();
+});
+
 /** Which provider ran each node, from the runtime's profile. */
 async function placements(prefix: string): Promise<{ node: string; on: string }[]> {
   const folder = dirname(prefix);

@@ -1,0 +1,78 @@
+import { existsSync } from 'node:fs';
+import { mkdtemp, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { dirname, join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { type Browser, chromium, type Page } from 'playwright-core';
+import { createServer, type ViteDevServer } from 'vite';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import type { Outcome } from './browser/page.ts';
+
+/**
+ * The engines that only browsers have, on a software GPU: that takes minutes, so a sample of the suite is run unless
+ * LAZY_ATTENTION_BROWSER_CONFORMANCE is set.
+ */
+const whole = process.env.LAZY_ATTENTION_BROWSER_CONFORMANCE !== undefined;
+const executablePath = process.env.LAZY_ATTENTION_CHROMIUM ?? '/usr/bin/chromium';
+const missing = existsSync(executablePath) ? null : `no ${executablePath}; LAZY_ATTENTION_CHROMIUM names another`;
+
+describe.skipIf(missing !== null)(missing === null ? 'in Chromium' : `in Chromium: skipped, ${missing}`, () => {
+  let server: ViteDevServer;
+  let browser: Browser;
+  let page: Page;
+  let cacheDir = '';
+
+  beforeAll(async () => {
+    cacheDir = await mkdtemp(join(tmpdir(), 'tfjs-browser-'));
+    server = await createServer({
+      root: dirname(dirname(fileURLToPath(import.meta.url))),
+      configFile: false,
+      logLevel: 'error',
+      cacheDir,
+      server: { hmr: false, fs: { strict: false } },
+      optimizeDeps: { entries: ['test/browser/page.ts'] },
+      plugins: [{ name: 'page', configureServer: ({ middlewares }) => void middlewares.use('/page', servePage) }],
+    });
+    await server.listen(0);
+    browser = await chromium.launch({
+      executablePath,
+      args: ['--no-sandbox', '--enable-unsafe-webgpu', '--use-webgpu-adapter=swiftshader', '--use-angle=swiftshader'],
+    });
+    page = await browser.newPage();
+    const address = server.httpServer?.address();
+    const port = typeof address === 'object' ? address?.port : undefined;
+    await page.goto(`http://localhost:${port}/page`);
+    await page.waitForFunction(() => 'conformance' in globalThis, null, { timeout: 60_000 });
+  }, 120_000);
+
+  afterAll(async () => {
+    await browser?.close();
+    await server?.close();
+    await rm(cacheDir, { recursive: true, force: true });
+  });
+
+  it.each([
+    ['webgpu', whole ? 1 : 7],
+    ['webgl', whole ? 1 : 23],
+  ] as const)('%s conforms', { timeout: 900_000 }, async (engine, stride) => {
+    const outcome = await page.evaluate(
+      ([name, step]) => (globalThis as unknown as Conformance).conformance(name, step),
+      [engine, stride] as const,
+    );
+    expect(outcome.device).toContain(`engine ${engine}`);
+    expect(outcome.failed).toEqual([]);
+    expect(outcome.run).toBeGreaterThan(15);
+  });
+});
+
+interface Conformance {
+  conformance(engine: string, stride: number): Promise<Outcome>;
+}
+
+function servePage(
+  _request: unknown,
+  response: { setHeader(name: string, value: string): void; end(text: string): void },
+) {
+  response.setHeader('content-type', 'text/html');
+  response.end('<!doctype html><script type="module" src="/test/browser/page.ts"></script>');
+}
