@@ -3,13 +3,13 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { pathToFileURL } from 'node:url';
 import { type Browser, chromium, type Page } from 'playwright-core';
-import { afterAll, beforeAll } from 'vitest';
+import { afterAll, beforeAll, describe } from 'vitest';
 
 /** Debian's place for Chromium; LAZY_ATTENTION_CHROMIUM names another. */
 const CHROMIUM = process.env.LAZY_ATTENTION_CHROMIUM ?? '/usr/bin/chromium';
 
 /** Why there can be no browser test here, or null. */
-export const noBrowser = existsSync(CHROMIUM) ? null : `no Chromium at ${CHROMIUM}; set LAZY_ATTENTION_CHROMIUM`;
+const noBrowser = existsSync(CHROMIUM) ? null : `no Chromium at ${CHROMIUM}; set LAZY_ATTENTION_CHROMIUM`;
 
 export interface OpenedPage {
   readonly page: Page;
@@ -17,11 +17,16 @@ export interface OpenedPage {
   readonly complaints: string[];
 }
 
+export interface View {
+  readonly width: number;
+  readonly height: number;
+  readonly dark?: boolean;
+  /** Open this instead of a file with the content. */
+  readonly address?: string;
+}
+
 /** One browser for the tests of a file. */
-export function useBrowser(): (
-  content: string,
-  view: { width: number; height: number; dark?: boolean },
-) => Promise<OpenedPage> {
+export function useBrowser(): (content: string, view: View) => Promise<OpenedPage> {
   let browser: Browser;
   let folder: string;
   beforeAll(async () => {
@@ -34,10 +39,10 @@ export function useBrowser(): (
     await browser.close();
     rmSync(folder, { recursive: true, force: true });
   });
-  return async (content, { width, height, dark = false }) => {
+  return async (content, { width, height, dark = false, address: served }) => {
     const file = join(folder, 'report.html');
     writeFileSync(file, content);
-    const address = pathToFileURL(file).href;
+    const address = served ?? pathToFileURL(file).href;
     const page = await browser.newPage({ viewport: { width, height }, colorScheme: dark ? 'dark' : 'light' });
     const complaints: string[] = [];
     page.on('console', (message) => {
@@ -45,10 +50,38 @@ export function useBrowser(): (
     });
     page.on('pageerror', (error) => complaints.push(`uncaught: ${error.message}`));
     page.on('request', (request) => {
-      if (request.url() !== address && !/^(data|blob):/.test(request.url()))
+      if (!request.url().startsWith(address) && !/^(data|blob):/.test(request.url()))
         complaints.push(`request: ${request.url()}`);
     });
     await page.goto(address);
     return { page, complaints };
   };
+}
+
+/** Tests that need Chromium; without it they are skipped, with the reason in their name. */
+export function inBrowser(name: string, tests: () => void): void {
+  describe.skipIf(noBrowser !== null)(`${name} in Chromium${noBrowser === null ? '' : ` (${noBrowser})`}`, tests);
+}
+
+/** Scrolls through the page, so that charts that wait to be seen are drawn. */
+export async function walk(page: Page): Promise<void> {
+  const height = await page.evaluate(() => document.documentElement.scrollHeight);
+  for (let y = 0; y < height; y += 700) {
+    await page.evaluate((to) => scrollTo(0, to), y);
+    await page.waitForTimeout(25);
+  }
+  await page.waitForTimeout(100);
+}
+
+/** Charts whose canvas holds one colour only. */
+export function blankCanvases(page: Page): Promise<(string | undefined)[]> {
+  return page.$$eval('[data-chart] canvas', (canvases) =>
+    (canvases as HTMLCanvasElement[])
+      .filter((canvas) => {
+        const { data } = canvas.getContext('2d')?.getImageData(0, 0, canvas.width, canvas.height) ?? { data: [] };
+        for (let i = 4; i < data.length; i++) if (data[i] !== data[i % 4]) return false;
+        return true;
+      })
+      .map((canvas) => canvas.closest<HTMLElement>('[data-chart]')?.dataset.chart),
+  );
 }

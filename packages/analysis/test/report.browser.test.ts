@@ -1,9 +1,8 @@
 import { readFileSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import { renderReport } from '@lazy-attention/analysis/report';
-import type { Page } from 'playwright-core';
-import { beforeAll, describe, expect, test } from 'vitest';
-import { noBrowser, useBrowser } from './browser.ts';
+import { beforeAll, expect, test } from 'vitest';
+import { blankCanvases, inBrowser, useBrowser, walk } from './browser.ts';
 import { fixtureReport } from './fixture.ts';
 import { useBackend } from './helpers.ts';
 
@@ -16,109 +15,81 @@ beforeAll(async () => {
   report = renderReport(await fixtureReport(backendOf(), [0, 1]));
 });
 
-describe.skipIf(noBrowser !== null)(
-  `the report in Chromium${noBrowser === null ? '' : ` (skipped: ${noBrowser})`}`,
-  () => {
-    for (const width of [360, 1440]) {
-      for (const dark of [false, true]) {
-        test(`${width} pixels, ${dark ? 'dark' : 'light'}: every chart is painted, nothing overflows, axe finds nothing`, async () => {
-          const { page, complaints } = await open(report, { width, height: 900, dark });
-          await walk(page);
-          const charts = await page.$$eval('[data-chart]', (elements) =>
-            elements
-              .filter((element) => (element as HTMLElement).offsetWidth > 0)
-              .map((element) => ({
-                id: (element as HTMLElement).dataset.chart,
-                painted: element.querySelector('canvas') !== null,
-              })),
-          );
-          expect(charts.length).toBeGreaterThan(25);
-          expect(charts.filter(({ painted }) => !painted)).toEqual([]);
-          expect(await blankCanvases(page)).toEqual([]);
-          expect(await page.evaluate(() => document.documentElement.scrollWidth - innerWidth)).toBeLessThanOrEqual(0);
-          await page.evaluate(axe);
-          const violations = await page.evaluate(async () => {
-            const { violations } = await (
-              globalThis as unknown as {
-                axe: { run(): Promise<{ violations: { id: string; nodes: { html: string }[] }[] }> };
-              }
-            ).axe.run();
-            return violations.map(
-              ({ id, nodes }) => `${id}: ${nodes.map(({ html }) => html.slice(0, 120)).join(' | ')}`,
-            );
-          });
-          expect(violations).toEqual([]);
-          expect(complaints).toEqual([]);
-          await page.close();
-        });
-      }
-    }
-
-    test('by keyboard: skip link, theme, choice of head, table, download', async () => {
-      const { page, complaints } = await open(report, { width: 1000, height: 900 });
-      await page.keyboard.press('Tab');
-      expect(await page.evaluate(() => document.activeElement?.textContent)).toBe('Skip to the figures');
-
-      await page.focus('#theme');
-      await page.keyboard.press('Enter');
-      expect(await page.getAttribute('html', 'data-theme')).toBe('dark');
-
-      const select = page.locator('select[data-group]');
-      const shown = () =>
-        page.$$eval('section[id$="-maps"] figure:not([hidden]) .chart', (of) =>
-          of.map((x) => (x as HTMLElement).dataset.chart),
+inBrowser('the report', () => {
+  for (const width of [360, 1440]) {
+    for (const dark of [false, true]) {
+      test(`${width} pixels, ${dark ? 'dark' : 'light'}: every chart is painted, nothing overflows, axe finds nothing`, async () => {
+        const { page, complaints } = await open(report, { width, height: 900, dark });
+        await walk(page);
+        const charts = await page.$$eval('[data-chart]', (elements) =>
+          elements
+            .filter((element) => (element as HTMLElement).offsetWidth > 0)
+            .map((element) => ({
+              id: (element as HTMLElement).dataset.chart,
+              painted: element.querySelector('canvas') !== null,
+            })),
         );
-      const before = await shown();
-      await select.focus();
-      await page.keyboard.press('ArrowDown');
-      const after = await shown();
-      expect(before).toHaveLength(5);
-      expect(after).toHaveLength(5);
-      expect(after).not.toEqual(before);
-
-      const details = page.locator('details').first();
-      await details.locator('summary').focus();
-      await page.keyboard.press('Enter');
-      expect(await details.getAttribute('open')).not.toBeNull();
-
-      for (const button of [
-        page.locator('[data-csv]').first(),
-        page.locator('section[id$="-maps"] figure:not([hidden]) [data-csv]').first(),
-      ]) {
-        await button.focus();
-        const [file] = await Promise.all([page.waitForEvent('download'), page.keyboard.press('Enter')]);
-        expect(file.suggestedFilename()).toMatch(/^[a-z0-9-]+\.csv$/);
-        const rows = readFileSync(await file.path(), 'utf8')
-          .trim()
-          .split('\n');
-        expect(rows.length).toBeGreaterThan(5);
-        expect(new Set(rows.map((row) => row.split(',').length)).size).toBe(1);
-      }
-      expect(complaints).toEqual([]);
-      await page.close();
-    });
-  },
-);
-
-/** Scrolls through the page, so that charts that wait to be seen are drawn. */
-async function walk(page: Page): Promise<void> {
-  const height = await page.evaluate(() => document.documentElement.scrollHeight);
-  for (let y = 0; y < height; y += 700) {
-    await page.evaluate((to) => scrollTo(0, to), y);
-    await page.waitForTimeout(25);
+        expect(charts.length).toBeGreaterThan(25);
+        expect(charts.filter(({ painted }) => !painted)).toEqual([]);
+        expect(await blankCanvases(page)).toEqual([]);
+        expect(await page.evaluate(() => document.documentElement.scrollWidth - innerWidth)).toBeLessThanOrEqual(0);
+        await page.evaluate(axe);
+        const violations = await page.evaluate(async () => {
+          const { violations } = await (
+            globalThis as unknown as {
+              axe: { run(): Promise<{ violations: { id: string; nodes: { html: string }[] }[] }> };
+            }
+          ).axe.run();
+          return violations.map(({ id, nodes }) => `${id}: ${nodes.map(({ html }) => html.slice(0, 120)).join(' | ')}`);
+        });
+        expect(violations).toEqual([]);
+        expect(complaints).toEqual([]);
+        await page.close();
+      });
+    }
   }
-  await page.waitForTimeout(100);
-}
 
-/** Charts whose canvas holds one colour only. */
-function blankCanvases(page: Page): Promise<(string | undefined)[]> {
-  return page.$$eval('[data-chart] canvas', (canvases) =>
-    (canvases as HTMLCanvasElement[])
-      .filter((canvas) => {
-        const { data } = canvas.getContext('2d')?.getImageData(0, 0, canvas.width, canvas.height) ?? { data: [] };
-        for (let i = 4; i < data.length; i++) if (data[i] !== data[i % 4]) return false;
-        return true;
-      })
-      .map((canvas) => canvas.closest<HTMLElement>('[data-chart]')?.dataset.chart),
-  );
-}
+  test('by keyboard: skip link, theme, choice of head, table, download', async () => {
+    const { page, complaints } = await open(report, { width: 1000, height: 900 });
+    await page.keyboard.press('Tab');
+    expect(await page.evaluate(() => document.activeElement?.textContent)).toBe('Skip to the figures');
+
+    await page.focus('#theme');
+    await page.keyboard.press('Enter');
+    expect(await page.getAttribute('html', 'data-theme')).toBe('dark');
+
+    const select = page.locator('select[data-group]');
+    const shown = () =>
+      page.$$eval('section[id$="-maps"] figure:not([hidden]) .chart', (of) =>
+        of.map((x) => (x as HTMLElement).dataset.chart),
+      );
+    const before = await shown();
+    await select.focus();
+    await page.keyboard.press('ArrowDown');
+    const after = await shown();
+    expect(before).toHaveLength(5);
+    expect(after).toHaveLength(5);
+    expect(after).not.toEqual(before);
+
+    const details = page.locator('details').first();
+    await details.locator('summary').focus();
+    await page.keyboard.press('Enter');
+    expect(await details.getAttribute('open')).not.toBeNull();
+
+    for (const button of [
+      page.locator('[data-csv]').first(),
+      page.locator('section[id$="-maps"] figure:not([hidden]) [data-csv]').first(),
+    ]) {
+      await button.focus();
+      const [file] = await Promise.all([page.waitForEvent('download'), page.keyboard.press('Enter')]);
+      expect(file.suggestedFilename()).toMatch(/^[a-z0-9-]+\.csv$/);
+      const rows = readFileSync(await file.path(), 'utf8')
+        .trim()
+        .split('\n');
+      expect(rows.length).toBeGreaterThan(5);
+      expect(new Set(rows.map((row) => row.split(',').length)).size).toBe(1);
+    }
+    expect(complaints).toEqual([]);
+    await page.close();
+  });
+});
