@@ -12,6 +12,8 @@ prepare();
 const tested = workspaces().filter(({ manifest }) => manifest.scripts?.test !== undefined);
 for (const { folder } of tested) rmSync(join(root, folder, 'test-results'), { recursive: true, force: true });
 
+// A busy machine is no reason to fail: what takes seconds alone may take a minute beside others.
+const PATIENCE = ['--testTimeout=180000', '--hookTimeout=180000'];
 const reporters = ['--reporter=default', '--reporter=json', `--outputFile.json=${REPORT}`];
 const code = turbo([
   'run',
@@ -21,6 +23,7 @@ const code = turbo([
   '--output-logs=new-only',
   ...process.argv.slice(2),
   '--',
+  ...PATIENCE,
   ...reporters,
 ]);
 

@@ -112,3 +112,25 @@ describe('lazy-attention train', () => {
     expect(evaluated.code).toBe(0);
   });
 });
+
+describe('lazy-attention export', () => {
+  it('writes an ONNX file that generates what the backend generates', async () => {
+    const root = temporary();
+    const [out, file] = [join(root, 'run'), join(root, 'model.onnx')];
+    await run('train', ...TINY, '--out', out);
+    expect((await run('export', '--checkpoint', out, '--out', file)).code).toBe(0);
+    const again = await run('export', '--checkpoint', out, '--out', file);
+    expect([again.code, again.stderr]).toEqual([1, expect.stringContaining('is there already')]);
+
+    const greedy = ['generate', out, '--prompt', 'Call me', '--tokens', '12', '--temperature', '0', '--json'];
+    const onnx = await run(...greedy, '--runtime', 'onnx', '--provider', 'cpu');
+    const native = await run(...greedy, '--backend', 'reference');
+    expect(onnx.stderr).toBe('');
+    expect(JSON.parse(onnx.stdout)).toEqual(JSON.parse(native.stdout));
+  });
+
+  it('refuses options that do not go together', async () => {
+    const mixed = await run('generate', 'x', '--prompt', 'y', '--runtime', 'onnx', '--backend', 'cpu');
+    expect([mixed.code, mixed.stderr]).toEqual([2, expect.stringContaining('--provider')]);
+  });
+});

@@ -56,7 +56,8 @@ describe('README code', () => {
     const link = join(bin, 'lazy-attention');
     rmSync(link, { force: true });
     symlinkSync(join(root, 'apps/train/dist/bin.js'), link);
-    const env = { ...process.env, PATH: `${bin}:${process.env.PATH}` };
+    // BASH_ENV would run somebody's start-up file first.
+    const env = { ...process.env, BASH_ENV: '', PATH: `${bin}:${process.env.PATH}` };
     const result = spawnSync('bash', ['-euc', code.replaceAll('npx lazy-attention', 'node bin/lazy-attention')], {
       cwd: folder,
       env,

@@ -9,10 +9,10 @@ const RULES = [
   [/^@lazy-attention\/core$/, /^$/, /^$/],
   [
     /^@lazy-attention\/backend-/,
-    /^@lazy-attention\/(core$|backend-(cpu|cuda)-)/,
-    /^@lazy-attention\/(backend-reference|conformance|nn|native)$/,
+    /^@lazy-attention\/(core$|native$|backend-(cpu|cuda)-)/,
+    /^@lazy-attention\/(backend-reference|conformance|nn)$/,
   ],
-  [/^@lazy-attention\/native$/, /^$/, /^$/],
+  [/^@lazy-attention\/native$/, /^@lazy-attention\/core$/, /^$/],
   [/^@lazy-attention\/data$/, /^@lazy-attention\/core$/, /^$/],
   [/^@lazy-attention\/nn$/, /^@lazy-attention\/core$/, /^@lazy-attention\/backend-reference$/],
   [/^@lazy-attention\/analysis$/, /^@lazy-attention\/(core|nn)$/, /^@lazy-attention\/backend-/],

@@ -1,6 +1,6 @@
 /**
- * Adds vitest's JSON reports up over packages. A package without a report, and a test file that could not even be
- * loaded, count as one failure each: silence is never green.
+ * Adds vitest's JSON reports up over packages. A package without a report or without a single test, a test file that could
+ * not even be loaded, and an error outside all tests count as one failure each: silence is never green.
  */
 export function addUp(reports) {
   const lines = [];
@@ -12,8 +12,12 @@ export function addUp(reports) {
       continue;
     }
     const broken = report.testResults.filter((file) => file.status === 'failed' && file.assertionResults.length === 0);
-    const failed = report.numFailedTests + broken.length;
     const skipped = report.numPendingTests + report.numTodoTests;
+    let failed = report.numFailedTests + broken.length;
+    if (failed === 0 && (report.success === false || report.numTotalTests === 0)) {
+      lines.push(`${name}: ${report.numTotalTests === 0 ? 'has no tests' : 'an error outside its tests'}`);
+      failed++;
+    }
     lines.push(`${name}: ${report.numPassedTests} passed, ${failed} failed, ${skipped} skipped`);
     for (const file of broken) lines.push(`  could not load ${file.name}`);
     for (const file of report.testResults) {

@@ -27,6 +27,7 @@ describe('package boundaries', () => {
   it.each([
     ['backend-cpu', 'dependencies', '@lazy-attention/core'],
     ['backend-cpu', 'optionalDependencies', '@lazy-attention/backend-cpu-linux-x64'],
+    ['backend-cpu', 'dependencies', '@lazy-attention/native'],
     ['backend-cpu', 'devDependencies', '@lazy-attention/conformance'],
     ['nn', 'devDependencies', '@lazy-attention/backend-reference'],
     ['nn', 'dependencies', 'anything-else'],
@@ -50,6 +51,8 @@ describe('summary', () => {
     numFailedTests: failed,
     numPendingTests: pending,
     numTodoTests: 0,
+    numTotalTests: passed + failed + pending,
+    success: failed === 0 && testResults.every(({ status }) => status === 'passed'),
     testResults,
   });
 
@@ -65,5 +68,7 @@ describe('summary', () => {
   it('counts a missing report and a file that does not load as failures', () => {
     expect(addUp([{ name: 'a', report: null }])).toMatchObject({ passed: 0, failed: 1 });
     expect(addUp([{ name: 'a', report: report(0, 0, 0, file('failed')) }])).toMatchObject({ failed: 1 });
+    expect(addUp([{ name: 'a', report: report(0, 0, 0) }])).toMatchObject({ failed: 1 });
+    expect(addUp([{ name: 'a', report: { ...report(1, 0, 0), success: false } }])).toMatchObject({ failed: 1 });
   });
 });

@@ -3,6 +3,7 @@ import { Command, Option } from 'commander';
 import { backendsCommand } from '../commands/backends.ts';
 import { type CompareOptions, compareCommand } from '../commands/compare.ts';
 import { type EvaluateCommandOptions, evaluateCommand } from '../commands/evaluate.ts';
+import { type ExportCommandOptions, exportCommand } from '../commands/export.ts';
 import { type GenerateCommandOptions, generateCommand } from '../commands/generate.ts';
 import { type ReportOptions, reportCommand } from '../commands/report.ts';
 import { type TrainOptions, trainCommand } from '../commands/train.ts';
@@ -22,6 +23,7 @@ export function createProgram(version: string, done: (exitCode: number) => void)
   addEvaluate(program, done);
   addCompare(program, done);
   addReport(program, done);
+  addExport(program, done);
   addBackends(program, done);
   return program;
 }
@@ -130,10 +132,31 @@ function addGenerate(program: Command, done: (code: number) => void): void {
     .option('--top-k <n>', 'only the n likeliest', integerFrom(1))
     .option('--top-p <x>', 'only the likeliest that make up this probability', numberIn(0, 1))
     .option('--seed <n>', 'another seed, another text', integerFrom(0), 0)
-    .addOption(backendOption())
+    .addOption(backendOption().default(undefined, 'auto'))
+    .addOption(
+      new Option('--runtime <name>', 'native: a backend; onnx: onnxruntime')
+        .choices(['native', 'onnx'])
+        .default('native'),
+    )
+    .addOption(new Option('--provider <name>', 'of --runtime onnx (default: cpu)').choices(['cpu', 'webgpu', 'cuda']))
     .addOption(json())
     .action(async (run: string, options: GenerateCommandOptions) => {
       await generateCommand(run, options);
+      done(0);
+    });
+}
+
+function addExport(program: Command, done: (code: number) => void): void {
+  program
+    .command('export')
+    .description('write a trained model, or one attention layer of it, as an ONNX file')
+    .requiredOption('--checkpoint <folder>', 'a checkpoint, or a run (its last one)')
+    .requiredOption('--out <file>', 'where the .onnx file goes')
+    .option('--attention-layer <n>', 'only the attention of this layer, counted from 0', integerFrom(0))
+    .option('--max-length <n>', 'most tokens of a sequence (default: 4 * context)', integerFrom(1))
+    .option('--opset <n>', '17 to 20 (default: 17)', integerFrom(17))
+    .action(async (options: ExportCommandOptions) => {
+      await exportCommand(options);
       done(0);
     });
 }

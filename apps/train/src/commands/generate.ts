@@ -1,7 +1,12 @@
 import { createBackend } from '@lazy-attention/core';
-import { openRun } from '../run/folder.ts';
+import { tokenizerFromJSON } from '@lazy-attention/data';
+import type { OnnxProvider } from '@lazy-attention/onnx';
+import { UsageError } from '../errors.ts';
+import { openRun, type RunFolder } from '../run/folder.ts';
 import { loadTrained } from '../run/load.ts';
-import { continueText } from '../training/sample.ts';
+import type { RunRecord } from '../run/record.ts';
+import { continueText, onBackend } from '../training/sample.ts';
+import { onnxFileOf } from './export.ts';
 
 export interface GenerateCommandOptions {
   prompt: string;
@@ -10,31 +15,68 @@ export interface GenerateCommandOptions {
   topK?: number;
   topP?: number;
   seed: number;
-  backend: string;
+  backend?: string;
+  runtime: 'native' | 'onnx';
+  provider?: OnnxProvider;
   json?: boolean;
 }
 
 /** `lazy-attention generate RUN`: the prompt and its continuation on standard output, as it comes. */
 export async function generateCommand(run: string, options: GenerateCommandOptions): Promise<void> {
+  if (options.runtime === 'onnx' && options.backend !== undefined) {
+    throw new UsageError('generate: --backend does not go with --runtime onnx; choose a --provider');
+  }
+  if (options.runtime !== 'onnx' && options.provider !== undefined) {
+    throw new UsageError('generate: --provider goes with --runtime onnx; without it choose a --backend');
+  }
   const { folder, record } = openRun(run);
-  const backend = await createBackend(options.backend);
+  await (options.runtime === 'onnx' ? generateOnOnnx : generateOnBackend)(folder, record, options);
+}
+
+async function generateOnBackend(folder: RunFolder, record: RunRecord, options: GenerateCommandOptions): Promise<void> {
+  const backend = await createBackend(options.backend ?? 'auto');
   try {
     const { model, params, tokenizer } = await loadTrained(backend, folder, record);
-    const pieces = continueText(backend, model, params, tokenizer, options.prompt, {
-      maxNewTokens: options.tokens,
-      temperature: options.temperature,
-      seed: options.seed,
-      ...(options.topK === undefined ? {} : { topK: options.topK }),
-      ...(options.topP === undefined ? {} : { topP: options.topP }),
-    });
-    let text = '';
-    if (!options.json) process.stdout.write(options.prompt);
-    for await (const piece of pieces) {
-      text += piece;
-      if (!options.json) process.stdout.write(piece);
-    }
-    process.stdout.write(options.json ? `${JSON.stringify({ prompt: options.prompt, text })}\n` : '\n');
+    await print(continueText(onBackend(backend, model, params), tokenizer, options.prompt, sampling(options)), options);
   } finally {
     await backend.dispose();
   }
+}
+
+async function generateOnOnnx(folder: RunFolder, record: RunRecord, options: GenerateCommandOptions): Promise<void> {
+  // Loaded only when asked for: the runtime is a large optional peer.
+  const { OnnxModel } = await import('@lazy-attention/onnx');
+  const model = await OnnxModel.create({ file: await onnxFileOf(folder), provider: options.provider ?? 'cpu' });
+  try {
+    const tokenizer = tokenizerFromJSON(record.data.tokenizer);
+    const pieces = continueText(
+      (prompts, how) => model.generate(prompts, how),
+      tokenizer,
+      options.prompt,
+      sampling(options),
+    );
+    await print(pieces, options);
+  } finally {
+    await model.dispose();
+  }
+}
+
+function sampling(options: GenerateCommandOptions) {
+  return {
+    maxNewTokens: options.tokens,
+    temperature: options.temperature,
+    seed: options.seed,
+    ...(options.topK === undefined ? {} : { topK: options.topK }),
+    ...(options.topP === undefined ? {} : { topP: options.topP }),
+  };
+}
+
+async function print(pieces: AsyncIterable<string>, options: GenerateCommandOptions): Promise<void> {
+  let text = '';
+  if (!options.json) process.stdout.write(options.prompt);
+  for await (const piece of pieces) {
+    text += piece;
+    if (!options.json) process.stdout.write(piece);
+  }
+  process.stdout.write(options.json ? `${JSON.stringify({ prompt: options.prompt, text })}\n` : '\n');
 }

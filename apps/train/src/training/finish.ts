@@ -2,7 +2,7 @@ import { writeFileSync } from 'node:fs';
 import type { Dataset } from '@lazy-attention/data';
 import { writeError, writeWhole } from '../run/files.ts';
 import type { RunFolder } from '../run/folder.ts';
-import { collect, continueText } from './sample.ts';
+import { collect, continueText, onBackend } from './sample.ts';
 import type { TrainOutcome } from './train.ts';
 
 export interface Finished {
@@ -21,7 +21,7 @@ export async function finishRun(
   options: { readonly prompt?: string | undefined; readonly sampleTokens: number },
 ): Promise<Finished> {
   const prompt = options.prompt ?? defaultPrompt(dataset);
-  const pieces = continueText(session.backend, session.model, session.params, dataset.tokenizer, prompt, {
+  const pieces = continueText(onBackend(session.backend, session.model, session.params), dataset.tokenizer, prompt, {
     maxNewTokens: options.sampleTokens,
     temperature: 0.8,
     topK: 40,
