@@ -1,0 +1,73 @@
+import { OutOfMemoryError } from '@lazy-attention/core';
+import type { NativeKernels } from '@lazy-attention/native';
+import { expect, test } from 'vitest';
+import { provider } from '../src/index.ts';
+import { cpu } from './helpers.ts';
+
+test('a memory limit gives an OutOfMemoryError with the bytes asked for, free and held, and the backend goes on', async () => {
+  const backend = await cpu({ memoryLimit: 1 << 20 });
+  const a = backend.zeros([1024]);
+  const error = await caught(() => backend.zeros([1 << 20]));
+  expect(error).toBeInstanceOf(OutOfMemoryError);
+  expect((error as OutOfMemoryError).requestedBytes).toBe(4 << 20);
+  expect((error as Error).message).toMatch(
+    /memoryLimit of 1048576 bytes.*asked for 4194304 bytes; \d+ free, 4096 held/,
+  );
+  expect(await backend.add(a, a).data()).toEqual(new Float32Array(1024));
+  await backend.dispose();
+});
+
+test('cached memory is given back before a limit is reported as reached', async () => {
+  const backend = await cpu({ memoryLimit: 1 << 20 });
+  for (const size of [100_000, 120_000, 140_000, 170_000]) backend.zeros([size]).dispose();
+  const last = backend.zeros([200_000]);
+  expect((await last.data()).length).toBe(200_000);
+  await backend.dispose();
+});
+
+test('memory that the system does not have is an OutOfMemoryError, and the backend goes on', async () => {
+  const kernels = await provider.create({});
+  for (const size of [2 ** 38, 2 ** 60]) {
+    const error = await caught(() => kernels.full([size], 0, 'f32'));
+    expect(error).toBeInstanceOf(OutOfMemoryError);
+    expect((error as OutOfMemoryError).requestedBytes).toBe(4 * size);
+    expect((error as Error).message).toMatch(/^full: .*asked for \d+ bytes; \d+ free, \d+ held/);
+  }
+  const buffer = kernels.full([2], 3, 'f32');
+  expect(await kernels.read({ buffer, shape: [2], dtype: 'f32' })).toEqual(new Float32Array([3, 3]));
+  await kernels.dispose();
+});
+
+test('100,000 op calls with disposal leave memory as it was', async () => {
+  const kernels = (await provider.create({ threads: 1 })) as unknown as NativeKernels;
+  const x = kernels.upload(new Float32Array(64).fill(1), [64], 'f32');
+  const tensor = (buffer: typeof x) => ({ buffer, shape: [64], dtype: 'f32' as const });
+  const before = { resident: 0, system: 0 };
+  for (let i = 0; i < 100_000; i++) {
+    const sum = kernels.add(tensor(x), tensor(x));
+    const product = kernels.mul(tensor(sum), tensor(x));
+    kernels.free(sum);
+    kernels.free(product);
+    if (i === 20_000) {
+      await kernels.synchronize();
+      before.resident = process.memoryUsage().rss;
+      before.system = kernels.nativeMemory().systemAllocations;
+    }
+  }
+  await kernels.synchronize();
+  const { inUse, systemAllocations } = kernels.nativeMemory();
+  expect(inUse).toBe(256);
+  expect(systemAllocations).toBe(before.system);
+  // Handles are collected in time: what is left of 160,000 of them would be over 100 MB.
+  expect(process.memoryUsage().rss - before.resident).toBeLessThan(60e6);
+  await kernels.dispose();
+}, 60_000);
+
+async function caught(fn: () => unknown): Promise<unknown> {
+  try {
+    await fn();
+  } catch (error) {
+    return error;
+  }
+  return null;
+}

@@ -1,0 +1,139 @@
+import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { createRequire } from 'node:module';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { BackendUnavailableError, createBackend, ValueError } from '@lazy-attention/core';
+import {
+  type AddonPlace,
+  addonPlace,
+  currentTarget,
+  locateAddon,
+  probeAddon,
+  targetName,
+} from '@lazy-attention/native';
+import { afterAll, beforeEach, describe, expect, test, vi } from 'vitest';
+import { provider } from '../src/index.ts';
+
+const directory = join(import.meta.dirname, '..');
+const place = addonPlace({ name: 'cpu', directory, file: 'lazy_cpu.node' });
+const binary = locateAddon(place).path as string;
+
+test('probe says what it found', async () => {
+  const probe = await provider.probe();
+  expect(probe).toMatchObject({ available: true, reason: expect.stringMatching(/^native kernels for /) });
+  expect(probe.device).toMatch(/, \d+ threads?, (AVX-512|AVX2|NEON|portable)$/);
+});
+
+test('createBackend finds it by name', async () => {
+  const backend = await createBackend('cpu', { threads: 1, isa: 'portable' });
+  expect(backend.device).toMatch(/, 1 thread, portable$/);
+  await backend.dispose();
+});
+
+test.each([
+  [{ thread: 2 }, "unknown option 'thread'; expected threads, isa, memoryLimit"],
+  [{ threads: 0 }, 'threads is 0; expected an integer from 1 to 1024'],
+  [{ threads: 1.5 }, 'threads is 1.5;'],
+  [{ threads: 'many' }, 'threads is many;'],
+  [{ isa: 'sse9' }, 'isa is sse9; expected auto, avx512, avx2, neon, portable'],
+  [{ memoryLimit: -1 }, 'memoryLimit is -1; expected a positive number of bytes'],
+])('option %j is refused', async (options, message) => {
+  const error = await provider.create(options).catch((e: unknown) => e);
+  expect(error).toBeInstanceOf(ValueError);
+  expect((error as Error).message).toContain(message);
+});
+
+test('an instruction set that this machine lacks is a BackendUnavailableError that names the others', async () => {
+  const foreign = process.arch === 'arm64' ? 'avx2' : 'neon';
+  const error = await provider.create({ isa: foreign }).catch((e: unknown) => e);
+  expect(error).toBeInstanceOf(BackendUnavailableError);
+  expect((error as Error).message).toMatch(
+    /instruction set '\w+' is not one that this processor and build run \(.*portable\)/,
+  );
+});
+
+test('environment variables stand in for options that are left out, and are checked too', async () => {
+  vi.stubEnv('LAZY_ATTENTION_THREADS', '3');
+  vi.stubEnv('LAZY_ATTENTION_ISA', 'portable');
+  const kernels = await provider.create({});
+  expect(kernels.device).toMatch(/, 3 threads, portable$/);
+  await kernels.dispose();
+  vi.stubEnv('LAZY_ATTENTION_THREADS', 'x');
+  await expect(provider.create({})).rejects.toThrow('threads is x;');
+  vi.unstubAllEnvs();
+});
+
+describe('binaries that do not fit', () => {
+  const folder = mkdtempSync(join(tmpdir(), 'lazy-cpu-'));
+  const target = currentTarget();
+  let count = 0;
+  let elsewhere: AddonPlace;
+  beforeEach(() => {
+    elsewhere = { ...place, directory: join(folder, String(count++)) };
+  });
+  afterAll(() => rmSync(folder, { recursive: true }));
+
+  /** The probe's answer to these bytes in place of the binary. */
+  async function probeOf(bytes: Uint8Array, from = elsewhere) {
+    const build = join(from.directory, 'build', targetName(target));
+    mkdirSync(build, { recursive: true });
+    writeFileSync(join(build, from.file), bytes);
+    return (await probeAddon(from)).result;
+  }
+
+  test('none at all: where it was looked for, and the command', async () => {
+    const { result } = await probeAddon({ ...elsewhere, packageName: '@lazy-attention/nowhere' });
+    expect(result.available).toBe(false);
+    expect(result.reason).toContain(`there is no binary for ${targetName(target)}`);
+    expect(result.reason).toContain(`'@lazy-attention/nowhere-${targetName(target)}'`);
+    expect(result.fix).toContain('npm run build:native');
+  });
+
+  test('another version', async () => {
+    const { result } = await probeAddon({ ...place, version: '9.9.9' });
+    expect(result).toMatchObject({ available: false });
+    expect(result.reason).toMatch(
+      /has version \d+\.\d+\.\d+; the JavaScript of @lazy-attention\/backend-cpu has 9\.9\.9/,
+    );
+  });
+
+  test.runIf(process.platform === 'linux')('another architecture', async () => {
+    const bytes = readFileSync(binary);
+    bytes.writeUInt16LE(target.arch === 'arm64' ? 62 : 183, 18);
+    const { reason } = await probeOf(bytes);
+    expect(reason).toContain(
+      `is for architecture ${target.arch === 'arm64' ? 'x64' : 'arm64'}; this Node is ${target.arch}`,
+    );
+  });
+
+  test.runIf(process.platform === 'linux' && target.libc === 'glibc')('another C library', async () => {
+    // A name that a musl build would need, behind the end: the header alone decides, nothing is loaded.
+    const { reason } = await probeOf(Buffer.concat([readFileSync(binary), Buffer.from('libc.musl-x86_64.so.1')]));
+    expect(reason).toContain('is for C library musl; this system has glibc');
+  });
+
+  test('another platform', async () => {
+    const mach = Buffer.alloc(128);
+    mach.writeUInt32LE(0xfeedfacf, 0);
+    mach.writeUInt32LE(0x0100000c, 4);
+    expect((await probeOf(mach)).reason).toContain(`is for platform darwin; this is ${process.platform}`);
+  });
+
+  test('no library', async () => {
+    expect((await probeOf(Buffer.from('not a library'))).reason).toContain('is not a shared library');
+  });
+
+  test("damaged: the loader's own words, and the process goes on", async () => {
+    const { available, reason } = await probeOf(readFileSync(binary).subarray(0, 20_000));
+    expect(available).toBe(false);
+    expect(reason).toMatch(/cannot be loaded: |crashed with /);
+  });
+});
+
+test('the environment can name a binary, which has to exist', async () => {
+  vi.stubEnv('LAZY_ATTENTION_CPU_ADDON', '/nowhere/lazy_cpu.node');
+  const located = locateAddon(place);
+  expect(located).toMatchObject({ path: null, reason: '/nowhere/lazy_cpu.node does not exist' });
+  vi.unstubAllEnvs();
+  expect(createRequire(import.meta.url)(binary).version).toBe(place.version);
+});
