@@ -1,0 +1,143 @@
+#include "device/cuda_device.h"
+
+#include <cstdlib>
+#include <new>
+#include <stdexcept>
+#include <utility>
+
+#include "device/probe.h"
+
+namespace gpu {
+
+namespace {
+// Below this the driver copies pageable memory aside by itself before cudaMemcpyAsync returns ("API synchronization
+// behavior" of the CUDA runtime), which is faster than pinning.
+constexpr std::size_t pageableBytes = 64 * 1024;
+constexpr std::size_t pinnedKept = std::size_t{256} << 20;
+
+std::size_t pinnedBucket(std::size_t bytes) {
+  std::size_t bucket = pageableBytes;
+  while (bucket < bytes) bucket *= 2;
+  return bucket;
+}
+
+double number(const Options& options, const char* name, double otherwise) {
+  const auto found = options.find(name);
+  return found == options.end() ? otherwise : std::get<double>(found->second);
+}
+std::string text(const Options& options, const char* name, const char* otherwise) {
+  const auto found = options.find(name);
+  return found == options.end() ? otherwise : std::get<std::string>(found->second);
+}
+}  // namespace
+
+CudaDevice::CudaDevice(const Options& options) : index_(static_cast<int>(number(options, "device", 0))) {
+  const Probe found = probeDevice(index_);
+  if (!found.available) throw Unavailable(found.reason, found.fix);
+  name_ = found.device;
+  check(cudaSetDevice(index_), "cudaSetDevice");
+  const std::string wanted = text(options, "cublas", "auto");
+  products_ = "own matrix products";
+  if (wanted != "off") {
+    std::string why;
+    blas_ = loadBlas(why);
+    if (blas_) {
+      products_ = "cuBLASLt " + blas_->version();
+    } else if (wanted == "required") {
+      throw Unavailable("option cublas is 'required', and cuBLASLt cannot be loaded: " + why,
+                        "install NVIDIA's cuBLAS for CUDA 12 or 13, or name the library in LAZY_ATTENTION_CUBLASLT");
+    }
+  }
+  check(cudaStreamCreateWithFlags(&stream_, cudaStreamNonBlocking), "cudaStreamCreate");
+}
+
+CudaDevice::~CudaDevice() {
+  // Errors are of no use any more: the device may be lost.
+  cudaSetDevice(index_);
+  for (const auto& [bytes, memory] : pinned_) cudaFreeHost(memory);
+  blas_.reset();
+  cudaStreamDestroy(stream_);
+}
+
+std::string CudaDevice::describe() const { return name_ + ", " + products_; }
+
+void* CudaDevice::allocate(std::size_t bytes) {
+  check(cudaSetDevice(index_), "cudaSetDevice");
+  void* memory = nullptr;
+  const cudaError_t error = cudaMalloc(&memory, bytes);
+  if (error == cudaErrorMemoryAllocation) {
+    cudaGetLastError();  // not sticky: the next launch must not see it
+    throw OutOfMemory("device memory could not be had", bytes);
+  }
+  check(error, "cudaMalloc");
+  return memory;
+}
+
+void CudaDevice::release(void* memory, std::size_t) noexcept { cudaFree(memory); }
+
+std::size_t CudaDevice::freeBytes() const {
+  std::size_t free = 0, total = 0;
+  return cudaMemGetInfo(&free, &total) == cudaSuccess ? free : 0;
+}
+
+std::size_t CudaDevice::alignment() const {
+#ifdef LAZY_EMULATED
+  return 16;  // so that the end of an allocation lies against its guard page
+#else
+  return 256;
+#endif
+}
+
+void* CudaDevice::allocateHost(std::size_t bytes) {
+  if (bytes <= pageableBytes) {
+    void* memory = std::malloc(bytes);
+    if (memory == nullptr) throw std::bad_alloc();
+    return memory;
+  }
+  const std::size_t bucket = pinnedBucket(bytes);
+  {
+    const std::lock_guard<std::mutex> lock(pinnedMutex_);
+    if (const auto found = pinned_.find(bucket); found != pinned_.end()) {
+      void* memory = found->second;
+      pinned_.erase(found);
+      pinnedBytes_ -= bucket;
+      return memory;
+    }
+  }
+  void* memory = nullptr;
+  check(cudaMallocHost(&memory, bucket), "cudaMallocHost");
+  return memory;
+}
+
+void CudaDevice::releaseHost(void* memory, std::size_t bytes) noexcept {
+  if (bytes <= pageableBytes) return std::free(memory);
+  const std::size_t bucket = pinnedBucket(bytes);
+  const std::lock_guard<std::mutex> lock(pinnedMutex_);
+  if (pinnedBytes_ + bucket > pinnedKept) {
+    cudaFreeHost(memory);
+    return;
+  }
+  pinned_.emplace(bucket, memory);
+  pinnedBytes_ += bucket;
+}
+
+void CudaDevice::attach() { check(cudaSetDevice(index_), "cudaSetDevice"); }
+
+void CudaDevice::upload(void* to, const void* from, std::size_t bytes) {
+  check(cudaMemcpyAsync(to, from, bytes, cudaMemcpyHostToDevice, stream_), "upload");
+  if (bytes > pageableBytes) check(cudaStreamSynchronize(stream_), "upload");
+}
+
+void CudaDevice::download(void* to, const void* from, std::size_t bytes) {
+  check(cudaMemcpyAsync(to, from, bytes, cudaMemcpyDeviceToHost, stream_), "download");
+  finish();
+}
+
+void CudaDevice::finish() { check(cudaStreamSynchronize(stream_), "synchronize"); }
+
+void CudaDevice::run(const Matmul& op, void*) {
+  if (blas_ && op.out.size != 0 && blas_->run(op, stream_)) return;
+  gpu::run(op, stream_);
+}
+
+}  // namespace gpu

@@ -1,0 +1,128 @@
+// gpu/target.h on NVIDIA hardware, compute capability 8.0 and later.
+#pragma once
+
+#include <cuda_bf16.h>
+#include <cuda_fp16.h>
+#include <cuda_runtime.h>
+
+#include <cstdint>
+
+#include "device/check.h"
+
+namespace gpu {
+
+using bf16 = __nv_bfloat16;
+using f16 = __half;
+
+__device__ __forceinline__ float toFloat(float x) { return x; }
+__device__ __forceinline__ float toFloat(bf16 x) { return __bfloat162float(x); }
+__device__ __forceinline__ float toFloat(f16 x) { return __half2float(x); }
+template <class T>
+__device__ __forceinline__ T fromFloat(float x);
+template <>
+__device__ __forceinline__ float fromFloat<float>(float x) { return x; }
+template <>
+__device__ __forceinline__ bf16 fromFloat<bf16>(float x) { return __float2bfloat16_rn(x); }
+template <>
+__device__ __forceinline__ f16 fromFloat<f16>(float x) { return __float2half_rn(x); }
+
+// ---- shared memory ----
+template <class T>
+using Shared = T*;
+template <class T>
+__device__ __forceinline__ T* sharedMemory(unsigned byteOffset = 0) {
+  extern __shared__ __align__(128) unsigned char lazySharedMemory[];
+  return reinterpret_cast<T*>(lazySharedMemory + byteOffset);
+}
+template <class To, class From>
+__device__ __forceinline__ To* sharedCast(From* p) { return reinterpret_cast<To*>(p); }
+
+__device__ __forceinline__ std::uint32_t sharedAddress(const void* p) {
+  return static_cast<std::uint32_t>(__cvta_generic_to_shared(p));
+}
+// 16 bytes that arrive by the matching wait; zeros, and no read of `from`, unless valid.
+template <class T>
+__device__ __forceinline__ void copyAsync16(T* to, const T* from, bool valid) {
+  asm volatile("cp.async.cg.shared.global [%0], [%1], 16, %2;" ::"r"(sharedAddress(to)), "l"(from), "r"(valid ? 16 : 0)
+               : "memory");
+}
+__device__ __forceinline__ void copyAsyncCommit() { asm volatile("cp.async.commit_group;" ::: "memory"); }
+template <int groupsLeft>
+__device__ __forceinline__ void copyAsyncWait() { asm volatile("cp.async.wait_group %0;" ::"n"(groupsLeft) : "memory"); }
+
+// ---- warps ----
+template <class T>
+__device__ __forceinline__ T shuffleXor(T value, int mask) { return __shfl_xor_sync(0xffffffffu, value, mask); }
+template <class T>
+__device__ __forceinline__ T shuffle(T value, int source) { return __shfl_sync(0xffffffffu, value, source); }
+__device__ __forceinline__ bool warpAny(bool predicate) { return __any_sync(0xffffffffu, predicate); }
+
+// ---- tensor cores ----
+template <class T>
+__device__ __forceinline__ void loadMatrix4(std::uint32_t (&r)[4], const T* row) {
+  asm volatile("ldmatrix.sync.aligned.m8n8.x4.shared.b16 {%0,%1,%2,%3}, [%4];"
+               : "=r"(r[0]), "=r"(r[1]), "=r"(r[2]), "=r"(r[3])
+               : "r"(sharedAddress(row))
+               : "memory");
+}
+template <class T>
+__device__ __forceinline__ void loadMatrix4Transposed(std::uint32_t (&r)[4], const T* row) {
+  asm volatile("ldmatrix.sync.aligned.m8n8.x4.trans.shared.b16 {%0,%1,%2,%3}, [%4];"
+               : "=r"(r[0]), "=r"(r[1]), "=r"(r[2]), "=r"(r[3])
+               : "r"(sharedAddress(row))
+               : "memory");
+}
+template <class T>
+__device__ __forceinline__ void multiplyAdd(float (&c)[4], const std::uint32_t (&a)[4], std::uint32_t b0,
+                                            std::uint32_t b1);
+template <>
+__device__ __forceinline__ void multiplyAdd<bf16>(float (&c)[4], const std::uint32_t (&a)[4], std::uint32_t b0,
+                                                  std::uint32_t b1) {
+  asm("mma.sync.aligned.m16n8k16.row.col.f32.bf16.bf16.f32 {%0,%1,%2,%3}, {%4,%5,%6,%7}, {%8,%9}, {%0,%1,%2,%3};"
+      : "+f"(c[0]), "+f"(c[1]), "+f"(c[2]), "+f"(c[3])
+      : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b0), "r"(b1));
+}
+template <>
+__device__ __forceinline__ void multiplyAdd<f16>(float (&c)[4], const std::uint32_t (&a)[4], std::uint32_t b0,
+                                                 std::uint32_t b1) {
+  asm("mma.sync.aligned.m16n8k16.row.col.f32.f16.f16.f32 {%0,%1,%2,%3}, {%4,%5,%6,%7}, {%8,%9}, {%0,%1,%2,%3};"
+      : "+f"(c[0]), "+f"(c[1]), "+f"(c[2]), "+f"(c[3])
+      : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b0), "r"(b1));
+}
+
+// ---- arithmetic ----
+__device__ __forceinline__ float exp2Fast(float x) {
+  float y;
+  asm("ex2.approx.ftz.f32 %0, %1;" : "=f"(y) : "f"(x));
+  return y;
+}
+__device__ __forceinline__ float log2Fast(float x) { return __log2f(x); }
+// Two numbers in one register, `low` in the lower half.
+template <class T>
+__device__ __forceinline__ std::uint32_t pack(float low, float high);
+template <>
+__device__ __forceinline__ std::uint32_t pack<bf16>(float low, float high) {
+  std::uint32_t r;
+  asm("cvt.rn.bf16x2.f32 %0, %1, %2;" : "=r"(r) : "f"(high), "f"(low));
+  return r;
+}
+template <>
+__device__ __forceinline__ std::uint32_t pack<f16>(float low, float high) {
+  std::uint32_t r;
+  asm("cvt.rn.f16x2.f32 %0, %1, %2;" : "=r"(r) : "f"(high), "f"(low));
+  return r;
+}
+
+template <class... P, class... A>
+void launch(const char* name, void (*kernel)(P...), dim3 grid, dim3 block, std::size_t sharedBytes, cudaStream_t stream,
+            A... arguments) {
+  if (sharedBytes > 48 * 1024) {
+    check(cudaFuncSetAttribute(reinterpret_cast<const void*>(kernel), cudaFuncAttributeMaxDynamicSharedMemorySize,
+                               static_cast<int>(sharedBytes)),
+          name);
+  }
+  kernel<<<grid, block, sharedBytes, stream>>>(P(arguments)...);
+  check(cudaGetLastError(), name);
+}
+
+}  // namespace gpu

@@ -1,0 +1,66 @@
+// What kernels are written against. The same sources compile for NVIDIA GPUs (cuda_target.h) and for the host
+// (emulation/target.h); everything a kernel does beyond plain C++ arithmetic goes through these names:
+//
+//   threadIdx blockIdx gridDim blockDim __syncthreads __syncwarp   as in CUDA
+//   bf16 f16 toFloat fromFloat<T> pack<T>       element types; pack puts two into a register
+//   Shared<T> sharedMemory<T>(offset) sharedCast   dynamic shared memory; kernels use no static one
+//   copyAsync16 copyAsyncCommit copyAsyncWait<n>   cp.async of 16 bytes, zero filled where invalid
+//   shuffleXor shuffle warpAny                   whole warps only
+//   loadMatrix4(Transposed) multiplyAdd<T>       ldmatrix.x4 and mma.m16n8k16 with f32 accumulators
+//   exp2Fast log2Fast                            the approximate instructions; the f32 paths use expf and logf
+//   launch(name, kernel, grid, block, sharedBytes, stream, arguments...)
+#pragma once
+
+#ifdef LAZY_EMULATED
+#include "device/check.h"
+#include "emulation/target.h"
+#else
+#include "gpu/cuda_target.h"
+#endif
+
+namespace gpu {
+
+// Largest finite stand-in for minus infinity that survives subtraction: exp of it is 0, and it never makes a NaN.
+inline constexpr float lowest = -1e30f;
+inline constexpr float log2e = 1.4426950408889634f;
+inline constexpr float ln2 = 0.6931471805599453f;
+
+template <class A, class B>
+__host__ __device__ constexpr auto ceilDiv(A a, B b) { return (a + b - 1) / b; }
+
+__device__ __forceinline__ float warpSum(float x) {
+#pragma unroll
+  for (int mask = 16; mask > 0; mask /= 2) x += shuffleXor(x, mask);
+  return x;
+}
+__device__ __forceinline__ float warpMax(float x) {
+#pragma unroll
+  for (int mask = 16; mask > 0; mask /= 2) x = fmaxf(x, shuffleXor(x, mask));
+  return x;
+}
+
+// Sum over the block, the same on every thread and run. `scratch` holds a float per warp and may be reused after.
+template <int threads>
+__device__ __forceinline__ float blockSum(float x, Shared<float> scratch) {
+  x = warpSum(x);
+  if (threadIdx.x % 32 == 0) scratch[threadIdx.x / 32] = x;
+  __syncthreads();
+  float total = 0;
+#pragma unroll
+  for (int w = 0; w < threads / 32; ++w) total += scratch[w];
+  __syncthreads();
+  return total;
+}
+template <int threads>
+__device__ __forceinline__ float blockMax(float x, Shared<float> scratch) {
+  x = warpMax(x);
+  if (threadIdx.x % 32 == 0) scratch[threadIdx.x / 32] = x;
+  __syncthreads();
+  float most = scratch[0];
+#pragma unroll
+  for (int w = 1; w < threads / 32; ++w) most = fmaxf(most, scratch[w]);
+  __syncthreads();
+  return most;
+}
+
+}  // namespace gpu

@@ -1,0 +1,313 @@
+// Forward attention on tensor cores: two passes over the keys (SPEC.md "Exact algorithms"). The ReLU needs the final lse,
+// so pass 1 streams the keys for lse alone, and pass 2 recomputes the scores, 16 keys at a time, turns them into weights
+// (and, for training, the 0/1 matrix m) in registers, and multiplies them with the values.
+//
+// A warp owns whole rows, so lse stays within a quad of lanes. Scores are kept in base 2: exp2 is the instruction.
+#include "kernels/attention.h"
+#include "kernels/tiles.h"
+
+namespace gpu {
+
+namespace {
+
+// Columns: padded head size. Values: columns of v that a block works on; beyond 128 the output is split over blocks,
+// which repeat the scores, since the accumulators of o and u for 256 columns do not fit the registers.
+template <int columns_, int values_, int rowTiles_, int warps_, int keyTile_>
+struct ForwardShape {
+  static constexpr int columns = columns_, values = values_, rowTiles = rowTiles_, warps = warps_, keyTile = keyTile_;
+  static constexpr int rows = 16 * rowTiles * warps, threads = 32 * warps;
+  static constexpr std::size_t queryBytes = static_cast<std::size_t>(rows) * columns * 2,
+                               keyBytes = static_cast<std::size_t>(keyTile) * columns * 2,
+                               valueBytes = static_cast<std::size_t>(keyTile) * values * 2;
+  static constexpr std::size_t sharedBytes = queryBytes + 2 * (keyBytes + valueBytes);
+};
+using Forward64 = ForwardShape<64, 64, 2, 4, 64>;
+using Forward128 = ForwardShape<128, 128, 1, 8, 64>;
+using Forward256 = ForwardShape<256, 128, 1, 4, 32>;
+
+// Bits of a pair of 0/1 in T.
+template <class T>
+__device__ __forceinline__ std::uint32_t onePair(bool low, bool high);
+template <>
+__device__ __forceinline__ std::uint32_t onePair<bf16>(bool low, bool high) {
+  return (low ? 0x3f80u : 0u) | (high ? 0x3f800000u : 0u);
+}
+template <>
+__device__ __forceinline__ std::uint32_t onePair<f16>(bool low, bool high) {
+  return (low ? 0x3c00u : 0u) | (high ? 0x3c000000u : 0u);
+}
+
+template <class T, class Shape, bool training>
+__global__ void __launch_bounds__(Shape::threads)
+    forwardKernel(const __grid_constant__ AttentionProblem<T> p, int valueBlocks) {
+  constexpr int columns = Shape::columns, values = Shape::values, rowTiles = Shape::rowTiles, keyTile = Shape::keyTile;
+  constexpr int valueTiles = values / 8;
+  // The longest rows start first.
+  const int first = static_cast<int>(gridDim.x - 1 - blockIdx.x) * Shape::rows;
+  const int h = static_cast<int>(blockIdx.y), kvHead = h / (p.heads / p.kvHeads);
+  const int b = static_cast<int>(blockIdx.z) / valueBlocks;
+  const int firstValue = static_cast<int>(blockIdx.z) % valueBlocks * values;
+  const int lane = static_cast<int>(threadIdx.x) % 32;
+  const int warpRow = first + static_cast<int>(threadIdx.x) / 32 * 16 * rowTiles;
+  const int rows = p.length - first < Shape::rows ? p.length - first : Shape::rows;
+
+  const Tile<T, columns> queryTile{sharedMemory<T>(0)};
+  const auto keyStage = [](int stage) {
+    return Tile<T, columns>{sharedMemory<T>(Shape::queryBytes + (stage & 1) * Shape::keyBytes)};
+  };
+  const auto valueStage = [](int stage) {
+    return Tile<T, values>{sharedMemory<T>(Shape::queryBytes + 2 * Shape::keyBytes + (stage & 1) * Shape::valueBytes)};
+  };
+
+  const int firstTile = p.start(b, first) / keyTile, lastTile = p.position(first + rows - 1) / keyTile;
+  const auto fetchKeys = [&](int t) {
+    keyStage(t).template copyFrom<keyTile, Shape::threads>(p.k + p.keyAt(b, t * keyTile, kvHead), p.keyStride(),
+                                                           p.keys - t * keyTile, p.headDim);
+  };
+  const auto fetchValues = [&](int t) {
+    valueStage(t).template copyFrom<keyTile, Shape::threads>(p.v + p.keyAt(b, t * keyTile, kvHead) + firstValue,
+                                                             p.keyStride(), p.keys - t * keyTile,
+                                                             p.headDim - firstValue);
+  };
+  queryTile.template copyFrom<Shape::rows, Shape::threads>(p.q + p.queryAt(b, first, h), p.queryStride(), rows,
+                                                           p.headDim);
+  fetchKeys(firstTile);
+  copyAsyncCommit();
+
+  // This lane's rows: lane / 4 and + 8 of each row tile. A row that does not exist attends nothing.
+  int start[rowTiles][2], last[rowTiles][2];
+  float offset[rowTiles][2];
+#pragma unroll
+  for (int i = 0; i < rowTiles; ++i) {
+#pragma unroll
+    for (int half = 0; half < 2; ++half) {
+      const int r = warpRow + 16 * i + 8 * half + lane / 4;
+      const bool exists = r < p.length;
+      start[i][half] = exists ? p.start(b, r) : 0;
+      last[i][half] = exists ? p.position(r) : -1;
+      offset[i][half] = exists ? p.offset(b, h, r) : 0.0f;
+    }
+  }
+  // What the warp as a whole attends: tiles outside are skipped, tiles inside need no masks.
+  const bool warpWorks = warpRow < p.length;
+  const int warpEnd = warpRow + 16 * rowTiles - 1 < p.length ? warpRow + 16 * rowTiles - 1 : p.length - 1;
+  const int firstPosition = p.position(warpRow), lastPosition = p.position(warpEnd);
+  const int firstStart = warpWorks ? p.start(b, warpRow) : 0, lastStart = warpWorks ? p.start(b, warpEnd) : 0;
+  const auto attends = [&](int t) {
+    return warpWorks && t * keyTile <= lastPosition && t * keyTile + keyTile > firstStart;
+  };
+  // All rows attend all keys of the tile, and all are at least the bias window apart.
+  const auto plain = [&](int t) {
+    return warpEnd - warpRow == 16 * rowTiles - 1 && t * keyTile >= lastStart &&
+           t * keyTile + keyTile - 1 <= firstPosition && firstPosition - (t * keyTile + keyTile - 1) >= p.window;
+  };
+
+  const float scale = p.scale * log2e;
+  // 16 scores per row for keys key.. (tile row `row`), masked and with bias unless the tile is plain.
+  const auto scores = [&](float (&s)[rowTiles][2][4], const Tile<T, columns>& keys, int row, int key, bool plainTile) {
+#pragma unroll
+    for (int i = 0; i < rowTiles; ++i) clear(s[i]);
+#pragma unroll
+    for (int d = 0; d < columns; d += 16) {
+      std::uint32_t bKeys[4];
+      keys.loadB(bKeys, row, d);
+#pragma unroll
+      for (int i = 0; i < rowTiles; ++i) {
+        std::uint32_t a[4];
+        queryTile.loadA(a, warpRow - first + 16 * i, d);
+        multiplyAdd<T>(s[i][0], a, bKeys[0], bKeys[1]);
+        multiplyAdd<T>(s[i][1], a, bKeys[2], bKeys[3]);
+      }
+    }
+#pragma unroll
+    for (int i = 0; i < rowTiles; ++i) {
+#pragma unroll
+      for (int n = 0; n < 2; ++n) {
+#pragma unroll
+        for (int e = 0; e < 4; ++e) {
+          float x = s[i][n][e] * scale;
+          if (!plainTile) {
+            const int at = key + 8 * n + 2 * (lane % 4) + e % 2;
+            const bool attended = at >= start[i][e / 2] && at <= last[i][e / 2];
+            x = attended ? x + p.biasAt(h, last[i][e / 2] - at) * log2e : lowest;
+          }
+          s[i][n][e] = x;
+        }
+      }
+    }
+  };
+
+  // Pass 1: each lane keeps maximum and sum of its own columns; the quad of a row meets once, at the end.
+  float most[rowTiles][2], lse[rowTiles][2];
+#pragma unroll
+  for (int i = 0; i < rowTiles; ++i) {
+#pragma unroll
+    for (int half = 0; half < 2; ++half) {
+      most[i][half] = lowest;
+      lse[i][half] = 0;
+    }
+  }
+  for (int t = firstTile; t <= lastTile; ++t) {
+    copyAsyncWait<0>();
+    __syncthreads();  // tile t is there for all, and nobody reads the other stage any more
+    if (t < lastTile) {
+      fetchKeys(t + 1);
+      copyAsyncCommit();
+    }
+    if (!attends(t)) continue;
+    const bool plainTile = plain(t);
+#pragma unroll 1
+    for (int row = 0; row < keyTile; row += 32) {
+      float s[2][rowTiles][2][4];
+      scores(s[0], keyStage(t), row, t * keyTile + row, plainTile);
+      scores(s[1], keyStage(t), row + 16, t * keyTile + row + 16, plainTile);
+#pragma unroll
+      for (int i = 0; i < rowTiles; ++i) {
+#pragma unroll
+        for (int half = 0; half < 2; ++half) {
+          float next = most[i][half];
+#pragma unroll
+          for (int e = 0; e < 8; ++e) next = fmaxf(next, s[e / 4][i][e / 2 % 2][2 * half + e % 2]);
+          float total = lse[i][half] * exp2Fast(most[i][half] - next);
+#pragma unroll
+          for (int e = 0; e < 8; ++e) total += exp2Fast(s[e / 4][i][e / 2 % 2][2 * half + e % 2] - next);
+          most[i][half] = next;
+          lse[i][half] = total;
+        }
+      }
+    }
+  }
+#pragma unroll
+  for (int i = 0; i < rowTiles; ++i) {
+#pragma unroll
+    for (int half = 0; half < 2; ++half) {
+      float top = fmaxf(most[i][half], shuffleXor(most[i][half], 1));
+      top = fmaxf(top, shuffleXor(top, 2));
+      float total = lse[i][half] * exp2Fast(most[i][half] - top);
+      total += shuffleXor(total, 1);
+      total += shuffleXor(total, 2);
+      lse[i][half] = top + log2Fast(total);
+    }
+  }
+
+  // Pass 2: o = sum w v; in training a = sum m p v and u = sum m v, which give o = a + (tau / n) u.
+  __syncthreads();
+  fetchKeys(firstTile);
+  fetchValues(firstTile);
+  copyAsyncCommit();
+  float o[rowTiles][valueTiles][4], u[training ? rowTiles : 1][training ? valueTiles : 1][4];
+#pragma unroll
+  for (int i = 0; i < rowTiles; ++i) clear(o[i]);
+  if constexpr (training) {
+#pragma unroll
+    for (int i = 0; i < rowTiles; ++i) clear(u[i]);
+  }
+  for (int t = firstTile; t <= lastTile; ++t) {
+    copyAsyncWait<0>();
+    __syncthreads();
+    if (t < lastTile) {
+      fetchKeys(t + 1);
+      fetchValues(t + 1);
+      copyAsyncCommit();
+    }
+    if (!attends(t)) continue;
+    const bool plainTile = plain(t);
+#pragma unroll 1
+    for (int row = 0; row < keyTile; row += 16) {
+      float s[rowTiles][2][4];
+      scores(s, keyStage(t), row, t * keyTile + row, plainTile);
+      std::uint32_t w[rowTiles][4], m[training ? rowTiles : 1][4];
+      bool any = false;
+#pragma unroll
+      for (int i = 0; i < rowTiles; ++i) {
+#pragma unroll
+        for (int n = 0; n < 2; ++n) {
+          bool active[4];
+#pragma unroll
+          for (int e = 0; e < 4; ++e) {
+            // w = max(p + tau / n, 0); a key that is not attended weighs 0 even when tau is positive. In training, p
+            // alone is multiplied, since tau / n times u then adds the rest without rounding it to T.
+            const float exponential = exp2Fast(s[i][n][e] - lse[i][e / 2]), weight = exponential + offset[i][e / 2];
+            active[e] = weight > 0 && (plainTile || s[i][n][e] > lowest);
+            s[i][n][e] = active[e] ? (training ? exponential : weight) : 0.0f;
+            any = any || active[e];
+          }
+          if constexpr (training) {
+            m[i][2 * n] = onePair<T>(active[0], active[1]);
+            m[i][2 * n + 1] = onePair<T>(active[2], active[3]);
+          }
+        }
+        packA<T>(w[i], s[i]);
+      }
+      // Where no weight of the warp is positive, nothing is added: one vote saves the products.
+      if (!warpAny(any)) continue;
+#pragma unroll
+      for (int n = 0; n < valueTiles / 2; ++n) {
+        std::uint32_t bValues[4];
+        valueStage(t).loadBTransposed(bValues, row, 16 * n);
+#pragma unroll
+        for (int i = 0; i < rowTiles; ++i) {
+          multiplyAdd<T>(o[i][2 * n], w[i], bValues[0], bValues[1]);
+          multiplyAdd<T>(o[i][2 * n + 1], w[i], bValues[2], bValues[3]);
+          if constexpr (training) {
+            multiplyAdd<T>(u[i][2 * n], m[i], bValues[0], bValues[1]);
+            multiplyAdd<T>(u[i][2 * n + 1], m[i], bValues[2], bValues[3]);
+          }
+        }
+      }
+    }
+  }
+
+  const std::int64_t at = p.queryAt(b, first, h) + firstValue;
+#pragma unroll
+  for (int i = 0; i < rowTiles; ++i) {
+    const int row = warpRow - first + 16 * i;
+    if constexpr (training) {
+      storeRows(p.a + at, p.queryStride(), row, rows, p.headDim - firstValue, o[i], 1.0f);
+      storeRows(p.u + at, p.queryStride(), row, rows, p.headDim - firstValue, u[i], 1.0f);
+#pragma unroll
+      for (int n = 0; n < valueTiles; ++n) {
+#pragma unroll
+        for (int e = 0; e < 4; ++e) o[i][n][e] += offset[i][e / 2] * u[i][n][e];
+      }
+    }
+    storeRows(p.out + at, p.queryStride(), row, rows, p.headDim - firstValue, o[i], 1.0f);
+  }
+  if (p.lse != nullptr && firstValue == 0 && lane % 4 == 0) {
+#pragma unroll
+    for (int i = 0; i < rowTiles; ++i) {
+#pragma unroll
+      for (int half = 0; half < 2; ++half) {
+        const int r = warpRow + 16 * i + 8 * half + lane / 4;
+        if (r < p.length) p.lse[p.rowAt(b, h, r)] = lse[i][half];
+      }
+    }
+  }
+}
+
+template <class T, class Shape>
+void launchForward(const AttentionProblem<T>& p, cudaStream_t stream) {
+  const int valueBlocks = ceilDiv(p.headDim, Shape::values);
+  const dim3 grid{static_cast<unsigned>(ceilDiv(p.length, Shape::rows)), static_cast<unsigned>(p.heads),
+                  static_cast<unsigned>(p.batch * valueBlocks)};
+  const dim3 block{Shape::threads};
+  if (p.u != nullptr) {
+    launch("attention", forwardKernel<T, Shape, true>, grid, block, Shape::sharedBytes, stream, p, valueBlocks);
+  } else {
+    launch("attention", forwardKernel<T, Shape, false>, grid, block, Shape::sharedBytes, stream, p, valueBlocks);
+  }
+}
+
+}  // namespace
+
+template <class T>
+void tensorForward(const AttentionProblem<T>& p, cudaStream_t stream) {
+  if (p.headDim <= 64) return launchForward<T, Forward64>(p, stream);
+  if (p.headDim <= 128) return launchForward<T, Forward128>(p, stream);
+  launchForward<T, Forward256>(p, stream);
+}
+
+template void tensorForward(const AttentionProblem<bf16>&, cudaStream_t);
+template void tensorForward(const AttentionProblem<f16>&, cudaStream_t);
+
+}  // namespace gpu

@@ -1,0 +1,81 @@
+// Every op as a host function that launches its kernels on a stream. Structs are the native layer's (ops.h).
+#pragma once
+
+#include <cstddef>
+
+#include "gpu/target.h"
+#include "lazy_native/errors.h"
+#include "lazy_native/ops.h"
+
+namespace gpu {
+
+using namespace lazy_native;  // NOLINT: the ops are this namespace's vocabulary
+
+void run(const Fill& op, cudaStream_t stream);
+void run(const Cast& op, cudaStream_t stream);
+void run(const CopyRows& op, cudaStream_t stream);
+void run(const Binary& op, cudaStream_t stream);
+void run(const Scale& op, cudaStream_t stream);
+void run(const Broadcast& op, cudaStream_t stream);
+void run(const Swiglu& op, cudaStream_t stream);
+void run(const SwigluGrad& op, cudaStream_t stream);
+void run(const AdamW& op, cudaStream_t stream);
+void run(const Rope& op, cudaStream_t stream);
+void run(const Embedding& op, cudaStream_t stream);
+void run(const EmbeddingGrad& op, cudaStream_t stream);
+void run(const RmsNorm& op, cudaStream_t stream);
+void run(const ElasticSoftmax& op, cudaStream_t stream);
+void run(const AttentionWeights& op, cudaStream_t stream);
+void run(const CrossEntropyGrad& op, cudaStream_t stream);
+
+// Ops with scratch: its size in bytes, and the op.
+std::size_t workspace(const Sum& op);
+void run(const Sum& op, void* workspace, cudaStream_t stream);
+std::size_t workspace(const SumSquares& op);
+void run(const SumSquares& op, void* workspace, cudaStream_t stream);
+std::size_t workspace(const RmsNormGrad& op);
+void run(const RmsNormGrad& op, void* workspace, cudaStream_t stream);
+std::size_t workspace(const ElasticSoftmaxGrad& op);
+void run(const ElasticSoftmaxGrad& op, void* workspace, cudaStream_t stream);
+std::size_t workspace(const CrossEntropy& op);
+void run(const CrossEntropy& op, void* workspace, cudaStream_t stream);
+std::size_t workspace(const Attention& op);
+void run(const Attention& op, void* workspace, cudaStream_t stream);
+std::size_t workspace(const AttentionGrad& op);
+void run(const AttentionGrad& op, void* workspace, cudaStream_t stream);
+
+// What attention keeps for its gradient: lse [B, H, L] f32 in up to two parts, then u (SPEC.md "Backward") and
+// a = sum m p v, like q, where tau is given.
+std::size_t savedBytes(const AttentionInputs& in);
+
+// The backend's own matrix product, used where cuBLASLt is absent.
+void run(const Matmul& op, cudaStream_t stream);
+
+// out[i] (f32) = sum over `count` of partial[c * size + i], c ascending. The last step of every split sum.
+void sumPartials(const float* partial, float* out, std::int64_t count, std::int64_t size, cudaStream_t stream);
+
+// out[h] = sum over b and r of rows[b, h, r].
+void sumHeads(const float* rows, float* out, std::int64_t batch, std::int64_t heads, std::int64_t length,
+              cudaStream_t stream);
+
+// Calls f with a value of the C++ type of a floating element type.
+template <class F>
+void withFloatType(DType dtype, F f) {
+  switch (dtype) {
+    case DType::f32: return f(float{});
+    case DType::bf16: return f(bf16{});
+    case DType::f16: return f(f16{});
+    case DType::i32: throw Unsupported("internal: floating op on i32");
+  }
+}
+
+template <class T>
+T* pointer(const Tensor& t) { return static_cast<T*>(t.data); }
+
+inline unsigned gridSize(std::int64_t items, std::int64_t perBlock) {
+  const std::int64_t blocks = ceilDiv(items, perBlock);
+  if (blocks > 0x7fffffff) throw Unsupported("tensors of more than 2^31 blocks");
+  return static_cast<unsigned>(blocks);
+}
+
+}  // namespace gpu

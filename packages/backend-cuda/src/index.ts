@@ -1,0 +1,74 @@
+import { dirname } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { type BackendProvider, ValueError } from '@lazy-attention/core';
+import { currentTarget, nativeProvider, targetName } from '@lazy-attention/native';
+
+const directory = dirname(dirname(fileURLToPath(import.meta.url)));
+
+type Options = Readonly<Record<string, unknown>>;
+
+const hardware = nativeProvider({
+  name: 'cuda',
+  directory,
+  file: 'lazy_cuda.node',
+  options: ['device', 'cublas'],
+  resolveOptions: (options) => ({ device: deviceIndex(chosenDevice(options)), cublas: cublas(options.cublas) }),
+});
+
+/** The same kernels on the host. Its binary lies beside the other's, for one package may hold both. */
+const emulated = nativeProvider({
+  name: 'cuda_emulated',
+  directory,
+  file: `../${targetName(currentTarget())}-emulated/lazy_cuda_emulated.node`,
+  options: [],
+  resolveOptions: () => ({}),
+});
+
+/**
+ * The CUDA backend, as `createBackend('cuda', options)` finds it. NVIDIA GPUs from compute capability 8.0.
+ *
+ * Options:
+ * - `device` (LAZY_ATTENTION_CUDA_DEVICE): index of the GPU, default 0; or 'emulated': the GPU's kernels run on the host,
+ *   thread by thread, with every access to shared memory checked. For tests: about a million times slower.
+ * - `cublas` (LAZY_ATTENTION_CUBLAS): 'auto' (cuBLASLt for matrix products where the library is found, else kernels of
+ *   our own), 'off' or 'required'.
+ * - `memoryLimit`: bytes that tensors and scratch may take; more is an `OutOfMemoryError`.
+ */
+export const provider: BackendProvider = {
+  name: 'cuda',
+  probe: () => (chosenDevice({}) === 'emulated' ? emulated.probe() : hardware.probe()),
+  create: (options) => {
+    if (chosenDevice(options) !== 'emulated') return hardware.create(options);
+    const { device: _device, ...rest } = options;
+    return emulated.create(rest);
+  },
+};
+
+function fromEnvironment(name: string): string | undefined {
+  const value = process.env[name];
+  return value === '' ? undefined : value;
+}
+
+function chosenDevice(options: Options): unknown {
+  return options.device ?? fromEnvironment('LAZY_ATTENTION_CUDA_DEVICE') ?? 0;
+}
+
+function deviceIndex(value: unknown): number {
+  const index = typeof value === 'string' ? Number(value) : value;
+  if (typeof index !== 'number' || !Number.isInteger(index) || index < 0) {
+    throw new ValueError(
+      `cuda: device is ${String(value)}; expected the index of a GPU, 0 or more, or 'emulated' (option device, LAZY_ATTENTION_CUDA_DEVICE)`,
+    );
+  }
+  return index;
+}
+
+function cublas(value: unknown): string {
+  const wanted = value ?? fromEnvironment('LAZY_ATTENTION_CUBLAS') ?? 'auto';
+  if (typeof wanted !== 'string' || !['auto', 'off', 'required'].includes(wanted)) {
+    throw new ValueError(
+      `cuda: cublas is ${String(wanted)}; expected auto, off or required (option cublas, LAZY_ATTENTION_CUBLAS)`,
+    );
+  }
+  return wanted;
+}
