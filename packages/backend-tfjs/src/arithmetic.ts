@@ -2,6 +2,7 @@ import type { AdamWProblem, AdamWUpdate, MatmulProblem, SliceView } from '@lazy-
 import * as tf from '@tensorflow/tfjs-core';
 import type { Cell } from './cell.ts';
 import { multiplyTransposed, type ProductStyle } from './multiply.ts';
+import { slice as takeBlock } from './slice.ts';
 
 /** Row length of the first stage of a long sum. */
 const SUM_WIDTH = 1024;
@@ -21,7 +22,7 @@ export function sumSquares(tensors: readonly tf.Tensor[]): tf.Scalar {
 }
 
 export function slice(x: tf.Tensor, { outer, length, inner, start, count }: SliceView): tf.Tensor {
-  return tf.slice(tf.reshape(x, [outer, length, inner]), [0, start, 0], [outer, count, inner]);
+  return takeBlock(tf.reshape(x, [outer, length, inner]), [0, start, 0], [outer, count, inner]);
 }
 
 /** `target` with `source` in the place of the view's entries, as [outer, length, inner]. */

@@ -2,6 +2,7 @@ import type { AttentionSizes } from '@lazy-attention/core';
 import * as tf from '@tensorflow/tfjs-core';
 import { elasticWeights, softmaxGradient } from './elastic.ts';
 import { multiply, type ProductStyle, transposed } from './multiply.ts';
+import { slice } from './slice.ts';
 import { type Bands, MASKED, makeBands, sliceBand, sumDiagonals } from './toeplitz.ts';
 
 /** SPEC.md's inputs as tfjs tensors; shapes as in core's AttentionInputs. */
@@ -202,7 +203,7 @@ function blockScores(style: ProductStyle, problem: Problem, block: Block) {
   const position = tf.reshape(tf.range(block.start, block.start + block.rows), [1, 1, block.rows, 1]);
   let count: tf.Tensor = tf.add(position, 1);
   if (starts !== null) {
-    const first = tf.slice(starts, [block.batch, 0, block.row, 0], [block.entries, 1, block.rows, 1]);
+    const first = slice(starts, [block.batch, 0, block.row, 0], [block.entries, 1, block.rows, 1]);
     // 1 where the key lies before the row's first; comparisons and selects are slow on wasm, step is not.
     const before = tf.step(tf.sub(first, tf.range(0, block.keys)));
     scores = tf.add(scores, tf.mul(before, MASKED));
@@ -237,7 +238,7 @@ function rowsPerBlock({ heads, queryLength, keyLength }: AttentionSizes): number
 /** [B, S, Hkv, D] of a cache with room for more. */
 function keysInUse(x: tf.Tensor4D, { keyLength, keyCapacity }: AttentionSizes): tf.Tensor4D {
   if (keyLength === keyCapacity) return x;
-  return tf.slice(x, [0, 0, 0, 0], [x.shape[0], keyLength, x.shape[2], x.shape[3]]);
+  return slice(x, [0, 0, 0, 0], [x.shape[0], keyLength, x.shape[2], x.shape[3]]);
 }
 
 /** [B, L, H, D] to [B, H, L, D]. */
@@ -248,7 +249,7 @@ function headsFirst(x: tf.Tensor4D): tf.Tensor4D {
 const headsLast = headsFirst;
 
 function sliceRows(x: tf.Tensor4D, block: Block): tf.Tensor4D {
-  return tf.slice(x, [block.batch, 0, block.row, 0], [block.entries, x.shape[1], block.rows, x.shape[3]]);
+  return slice(x, [block.batch, 0, block.row, 0], [block.entries, x.shape[1], block.rows, x.shape[3]]);
 }
 
 /** [b, H, rows, n] as one matrix per key/value head: query heads that share one are stacked, so no key is repeated. */
@@ -264,21 +265,13 @@ function ungroup(x: tf.Tensor3D, { heads }: AttentionSizes, { entries, rows }: B
 /** The block's keys of [B, Hkv, S, D] as [b * Hkv, keys, D]. */
 function flatKeys(x: tf.Tensor4D, { batch, entries, keys }: Block): tf.Tensor3D {
   const [, kvHeads, , headDim] = x.shape;
-  return tf.reshape(tf.slice(x, [batch, 0, 0, 0], [entries, kvHeads, keys, headDim]), [
-    entries * kvHeads,
-    keys,
-    headDim,
-  ]);
+  return tf.reshape(slice(x, [batch, 0, 0, 0], [entries, kvHeads, keys, headDim]), [entries * kvHeads, keys, headDim]);
 }
 
 /** The block's keys of [B, Hkv, D, S] as [b * Hkv, D, keys]. */
 function flatChannels(x: tf.Tensor4D, { batch, entries, keys }: Block): tf.Tensor3D {
   const [, kvHeads, headDim] = x.shape;
-  return tf.reshape(tf.slice(x, [batch, 0, 0, 0], [entries, kvHeads, headDim, keys]), [
-    entries * kvHeads,
-    headDim,
-    keys,
-  ]);
+  return tf.reshape(slice(x, [batch, 0, 0, 0], [entries, kvHeads, headDim, keys]), [entries * kvHeads, headDim, keys]);
 }
 
 /** `part` [.., keys] widened with zeros to `length` and added to `total`. */

@@ -3,6 +3,7 @@ import * as tf from '@tensorflow/tfjs-core';
 import { sumAll } from './arithmetic.ts';
 import type { Engine } from './engine.ts';
 import { type ProductStyle, sumRows } from './multiply.ts';
+import { slice } from './slice.ts';
 
 /** 1 / sqrt(mean(x^2) + epsilon) of each row of x [rows, width]: [rows, 1]. */
 function inverseRms(x: tf.Tensor2D, epsilon: number): tf.Tensor {
@@ -54,7 +55,7 @@ export function rotationTables(length: number, headDim: number, { base, offset, 
 export function rotate(x: tf.Tensor4D, [cosines, sines]: readonly tf.Tensor4D[]): tf.Tensor4D {
   const [batch, length, heads, headDim] = x.shape;
   const half = headDim / 2;
-  const part = (from: number) => tf.slice(x, [0, 0, 0, from], [batch, length, heads, half]);
+  const part = (from: number) => slice(x, [0, 0, 0, from], [batch, length, heads, half]);
   return tf.add(tf.mul(x, cosines), tf.mul(tf.concat([part(half), part(0)], 3), sines));
 }
 

@@ -1,4 +1,5 @@
 import * as tf from '@tensorflow/tfjs-core';
+import { slice } from './slice.ts';
 
 /**
  * How an engine wants its products. `batched` multiplies stacks of matrices well. `plain` is wasm: only an untransposed
@@ -68,7 +69,7 @@ export function sumRows(style: ProductStyle, x: tf.Tensor3D): tf.Tensor2D {
 
 function matrixOf(x: tf.Tensor3D, g: number): tf.Tensor2D {
   const [groups, m, n] = x.shape;
-  return tf.reshape(groups === 1 ? x : tf.slice(x, [g, 0, 0], [1, m, n]), [m, n]);
+  return tf.reshape(groups === 1 ? x : slice(x, [g, 0, 0], [1, m, n]), [m, n]);
 }
 
 /** Elements that a transpose has to move. */

@@ -1,5 +1,6 @@
 import * as tf from '@tensorflow/tfjs-core';
 import { type ProductStyle, sumRows } from './multiply.ts';
+import { slice } from './slice.ts';
 
 /**
  * Added to the score of a key that is not attended. Finite, so that no engine meets inf - inf; far below any score, so
@@ -32,14 +33,14 @@ export function makeBands(bias: tf.Tensor2D | null, lastStart: number, chunk: nu
 
 /** Rows start..start + rows - 1 of the band against keys 0..start + rows - 1. */
 export function sliceBand(band: tf.Tensor3D, bands: Bands, start: number, rows: number): tf.Tensor3D {
-  return tf.slice(band, [0, 0, bands.lastStart - start], [band.shape[0], rows, start + rows]);
+  return slice(band, [0, 0, bands.lastStart - start], [band.shape[0], rows, start + rows]);
 }
 
 /** bias [H, W] as [H, columns] for distances columns - 1 down to 0; distances >= W add 0 (SPEC.md "Shapes"). */
 function byFallingDistance(bias: tf.Tensor2D, columns: number): tf.Tensor2D {
   const [heads, window] = bias.shape;
   const used = Math.min(window, columns);
-  const falling = tf.reverse(tf.slice(bias, [0, 0], [heads, used]), 1);
+  const falling = tf.reverse(slice(bias, [0, 0], [heads, used]), 1);
   return tf.concat([tf.zeros<tf.Rank.R2>([heads, columns - used]), falling].slice(used === columns ? 1 : 0), 1);
 }
 
@@ -51,8 +52,8 @@ function skew(line: tf.Tensor2D, rows: number): tf.Tensor3D {
   const [heads, n] = line.shape;
   // A broadcast sum, because wasm's Tile takes 50 times as long.
   const copies = tf.add<tf.Tensor3D>(tf.zeros([1, rows, 1]), tf.reshape(line, [heads, 1, n]));
-  const strided = tf.slice(tf.reshape(copies, [heads, rows * n]), [0, rows - 1], [heads, rows * (n - 1)]);
-  return tf.slice(tf.reshape<tf.Rank.R3>(strided, [heads, rows, n - 1]), [0, 0, 0], [heads, rows, n - rows]);
+  const strided = slice(tf.reshape(copies, [heads, rows * n]), [0, rows - 1], [heads, rows * (n - 1)]);
+  return slice(tf.reshape<tf.Rank.R3>(strided, [heads, rows, n - 1]), [0, 0, 0], [heads, rows, n - rows]);
 }
 
 /**
@@ -64,7 +65,7 @@ export function sumDiagonals(style: ProductStyle, ds: tf.Tensor4D, start: number
   // Keys that are W or more away from every row are left out first.
   const firstKey = Math.max(0, start - window + 1);
   const width = keys - firstKey;
-  const near = firstKey === 0 ? ds : tf.slice(ds, [0, 0, 0, firstKey], [batch, heads, rows, width]);
+  const near = firstKey === 0 ? ds : slice(ds, [0, 0, 0, firstKey], [batch, heads, rows, width]);
   // Rows - 1 columns of padding and a stride one longer than the row move row r left by r: diagonals become columns.
   const stride = width + rows - 1;
   const padded = tf.pad(tf.reshape(near, [batch * heads, rows, width]), [
@@ -81,7 +82,7 @@ export function sumDiagonals(style: ProductStyle, ds: tf.Tensor4D, start: number
   // Column y is at distance start - firstKey + rows - 1 - y.
   const farthest = Math.min(window, start + rows) - 1;
   const zeroDistance = start - firstKey + rows - 1;
-  const kept = tf.slice(perHead, [0, zeroDistance - farthest], [heads, farthest + 1]);
+  const kept = slice(perHead, [0, zeroDistance - farthest], [heads, farthest + 1]);
   return tf.pad(kept, [
     [0, 0],
     [window - 1 - farthest, 0],
