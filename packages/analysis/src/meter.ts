@@ -63,7 +63,7 @@ const DEFAULTS = {
   positions: 4,
   tiles: [16, 32, 64, 128],
   chunkBytes: 2 ** 24,
-  hidden: { sequences: 8, tokens: 256 },
+  hidden: { sequences: 4, tokens: 256 },
   maps: null,
 } as const satisfies MeterOptions;
 

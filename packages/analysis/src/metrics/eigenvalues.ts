@@ -1,5 +1,5 @@
 /**
- * Eigenvalues of a symmetric matrix [n, n] (row-major, overwritten), ascending: Householder reduction to tridiagonal
+ * Eigenvalues of a symmetric matrix [n, n] (row-major; its lower triangle is read and overwritten), ascending: Householder reduction to tridiagonal
  * form, then the QL algorithm with implicit Wilkinson shifts (Golub and Van Loan, Matrix Computations, 8.3).
  */
 export function symmetricEigenvalues(a: Float64Array, n: number): Float64Array {
@@ -28,18 +28,26 @@ function tridiagonalise(a: Float64Array, n: number): { diagonal: Float64Array; o
     let vv = 0;
     for (let i = k + 1; i < n; i++) vv += v[i] * v[i];
     const beta = 2 / vv;
-    let vp = 0;
+    // p = beta A v, from the lower triangle alone: each entry below the diagonal stands for two.
     for (let i = k + 1; i < n; i++) {
       let sum = 0;
-      for (let j = k + 1; j < n; j++) sum += a[i * n + j] * v[j];
-      p[i] = beta * sum;
+      for (let j = k + 1; j < i; j++) {
+        const value = a[i * n + j];
+        sum += value * v[j];
+        p[j] += value * v[i];
+      }
+      p[i] = sum + a[i * n + i] * v[i];
+    }
+    let vp = 0;
+    for (let i = k + 1; i < n; i++) {
+      p[i] *= beta;
       vp += v[i] * p[i];
     }
     // A - v w' - w v' with w = p - (beta v'p / 2) v is the reflected block.
     const half = (beta * vp) / 2;
     for (let i = k + 1; i < n; i++) p[i] -= half * v[i];
     for (let i = k + 1; i < n; i++) {
-      for (let j = k + 1; j < n; j++) a[i * n + j] -= v[i] * p[j] + p[i] * v[j];
+      for (let j = k + 1; j <= i; j++) a[i * n + j] -= v[i] * p[j] + p[i] * v[j];
     }
     a[(k + 1) * n + k] = alpha;
   }

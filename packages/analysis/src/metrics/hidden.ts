@@ -105,6 +105,7 @@ export function effectiveRank(rows: readonly Float64Array[]): number {
   return total === 0 ? 0 : Math.exp(entropy);
 }
 
+/** Lower triangles of the products of all pairs of rows, and of columns. */
 function gramOfRows(rows: readonly Float64Array[]): Float64Array {
   const n = rows.length;
   const gram = new Float64Array(n * n);
@@ -113,7 +114,6 @@ function gramOfRows(rows: readonly Float64Array[]): Float64Array {
       let sum = 0;
       for (let c = 0; c < rows[i].length; c++) sum += rows[i][c] * rows[j][c];
       gram[i * n + j] = sum;
-      gram[j * n + i] = sum;
     }
   }
   return gram;
@@ -125,7 +125,7 @@ function gramOfColumns(rows: readonly Float64Array[]): Float64Array {
   for (const row of rows) {
     for (let i = 0; i < width; i++) {
       const value = row[i];
-      for (let j = 0; j < width; j++) gram[i * width + j] += value * row[j];
+      for (let j = 0; j <= i; j++) gram[i * width + j] += value * row[j];
     }
   }
   return gram;

@@ -139,7 +139,7 @@ function groupSection(group: ChartGroup): Html {
 <h3 id="${group.id}-title">${group.title}</h3>
 <p class="reading">${group.reading}</p>
 ${choice(group)}
-<div class="charts ${group.columns}">${join(group.charts.map((chart) => figure(chart, chosen.has(chart.id))))}</div>
+<div class="charts ${group.columns}">${join(group.charts.map((chart) => figure(chart, chosen.has(chart.id), group.title)))}</div>
 </section>`;
 }
 
@@ -152,10 +152,10 @@ function choice({ id, choice }: ChartGroup): Html {
 <select id="${id}-choice" data-group="${id}">${join(options)}</select></p>`;
 }
 
-function figure(chart: Chart, shown: boolean): Html {
+function figure(chart: Chart, shown: boolean, group: string): Html {
   const style = chart.height === 'auto' ? 'aspect-ratio: 1' : `height: ${chart.height ?? '19rem'}`;
   return html`<figure id="figure-${chart.id}"${shown ? html`` : html` hidden`}>
-<figcaption><h4>${chart.title}</h4><button type="button" data-csv="${chart.id}" aria-label="Download the data of ${chart.title} as CSV">CSV</button></figcaption>
+<figcaption><h4>${chart.title}</h4><button type="button" data-csv="${chart.id}" aria-label="Download as CSV: ${group}, ${chart.title}">CSV</button></figcaption>
 <div class="chart" data-chart="${chart.id}" role="img" aria-label="${chart.label}" style="${style}"></div>
 ${dataTable(chart)}
 </figure>`;
