@@ -1,0 +1,153 @@
+// The command queue, the caching allocator above it and the thread pool, without Node, for ThreadSanitizer
+// (npm run test:tsan). A program that ends with 0 has passed.
+#include <atomic>
+#include <cstdio>
+#include <cstdlib>
+#include <memory>
+#include <stdexcept>
+#include <vector>
+
+#include "../../../native/cpp/pool.h"
+#include "../../../native/cpp/queue.h"
+#include "../../cpp/thread_pool.h"
+
+using namespace lazy_native;
+
+namespace {
+
+void check(bool condition, const char* what) {
+  if (condition) return;
+  std::fprintf(stderr, "failed: %s\n", what);
+  std::exit(1);
+}
+
+// Runs nothing; counts the memory that it has handed out.
+class FakeDevice final : public Device {
+ public:
+  std::string describe() const override { return "fake"; }
+  std::vector<DType> dtypes() const override { return {DType::f32}; }
+  void* allocate(std::size_t bytes) override {
+    if (bytes > (std::size_t{1} << 30)) throw OutOfMemory("too large", bytes);
+    live += bytes;
+    return ::operator new(bytes);
+  }
+  void release(void* memory, std::size_t bytes) noexcept override {
+    live -= bytes;
+    ::operator delete(memory);
+  }
+  std::size_t freeBytes() const override { return 0; }
+  std::size_t savedBytes(const AttentionInputs&) const override { return 0; }
+  void upload(void*, const void*, std::size_t) override {}
+  void download(void*, const void*, std::size_t) override {}
+  void run(const Fill&) override {}
+  void run(const Cast&) override {}
+  void run(const CopyRows&) override {}
+  void run(const Binary&) override {}
+  void run(const Scale&) override {}
+  void run(const Sum&, void*) override {}
+  void run(const Broadcast&) override {}
+  void run(const SumSquares&, void*) override {}
+  void run(const Matmul&, void*) override {}
+  void run(const RmsNorm&) override {}
+  void run(const RmsNormGrad&, void*) override {}
+  void run(const Rope&, void*) override {}
+  void run(const Attention&, void*) override {}
+  void run(const AttentionGrad&, void*) override {}
+  void run(const AttentionWeights&, void*) override {}
+  void run(const ElasticSoftmax&) override {}
+  void run(const ElasticSoftmaxGrad&, void*) override {}
+  void run(const Swiglu&) override {}
+  void run(const SwigluGrad&) override {}
+  void run(const Embedding&) override {}
+  void run(const EmbeddingGrad&, void*) override {}
+  void run(const CrossEntropy&, void*) override {}
+  void run(const CrossEntropyGrad&, void*) override {}
+  void run(const AdamW&) override {}
+
+  std::atomic<std::size_t> live{0};
+};
+
+void queueKeepsOrderAndErrors() {
+  std::vector<int> order;  // touched by the queue thread alone until drain
+  bool started = false;
+  Queue queue([&] { started = true; }, 16);  // shallow, so that push has to wait
+  for (int i = 0; i < 20000; ++i) queue.push([&order, i] { order.push_back(i); });
+  queue.drain();
+  check(started, "onStart runs");
+  check(order.size() == 20000, "every task runs");
+  for (int i = 0; i < 20000; ++i) check(order[static_cast<std::size_t>(i)] == i, "tasks run in order");
+  queue.push([] { throw std::runtime_error("first"); });
+  queue.push([] { throw std::runtime_error("second"); });
+  queue.drain();
+  try {
+    std::rethrow_exception(queue.takeError());
+  } catch (const std::runtime_error& error) {
+    check(std::string(error.what()) == "first", "the first error is kept");
+  }
+  check(!queue.takeError(), "an error is reported once");
+}
+
+void queueStopsWithWorkQueued() {
+  for (int round = 0; round < 200; ++round) {
+    std::atomic<int> ran{0};
+    const auto owned = std::make_shared<int>(1);
+    {
+      Queue queue([] {});
+      for (int i = 0; i < 100; ++i) queue.push([&ran, owned] { ++ran; });
+      if (round % 2 == 0) queue.stop();
+    }
+    check(ran <= 100, "no task runs twice");
+    check(owned.use_count() == 1, "dropped tasks let go of what they hold");
+  }
+}
+
+void poolReusesAndReleases() {
+  FakeDevice device;
+  {
+    Queue queue([] {});
+    Pool pool(device, std::size_t{64} << 20,
+              {[&](std::function<void()> then) { queue.push(std::move(then)); }, [&] { queue.drain(); }});
+    for (int step = 0; step < 2000; ++step) {
+      std::vector<void*> blocks;
+      for (std::size_t i = 0; i < 20; ++i) {
+        void* block = pool.allocate(1000 * (i + 1) + static_cast<std::size_t>(step % 3) * 5000);
+        // Work that writes to the block, queued; the block is freed before it runs.
+        queue.push([block] { static_cast<volatile char*>(block)[0] = 1; });
+        blocks.push_back(block);
+      }
+      for (void* block : blocks) pool.free(block);
+    }
+    check(pool.statistics().inUse == 0, "all is given back");
+    check(pool.statistics().systemAllocations < 200, "blocks are reused");
+    bool refused = false;
+    try {
+      pool.allocate(std::size_t{65} << 20);
+    } catch (const OutOfMemory& error) {
+      refused = error.requestedBytes == std::size_t{65} << 20;
+    }
+    check(refused, "the limit holds");
+    pool.free(pool.allocate(std::size_t{63} << 20));  // needs what is cached to go
+    queue.stop();
+  }
+  check(device.live == 0, "nothing leaks");
+}
+
+void threadsShareLoops() {
+  for (const int threads : {1, 2, 4}) {
+    lazy_cpu::ThreadPool pool(threads);
+    std::vector<int> counts(1000);
+    for (int round = 0; round < 3000; ++round)
+      pool.run(round % 1000, [&](std::int64_t item, int) { counts[static_cast<std::size_t>(item)] += 1; });
+    for (int item = 0; item < 1000; ++item) check(counts[static_cast<std::size_t>(item)] == 3 * (999 - item), "every item runs once");
+  }
+}
+
+}  // namespace
+
+int main() {
+  queueKeepsOrderAndErrors();
+  queueStopsWithWorkQueued();
+  poolReusesAndReleases();
+  threadsShareLoops();
+  std::puts("passed");
+}
