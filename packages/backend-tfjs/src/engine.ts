@@ -111,6 +111,9 @@ async function register(name: EngineName, kind: EngineKind): Promise<void> {
   if (!isNode()) {
     throw unavailable(`engine '${name}' is not registered with tfjs`, `import '${kind.package}' in the page first`);
   }
+  if (!IN_NODE.includes(name)) {
+    throw unavailable(`engine '${name}' runs in browsers; in Node there are ${IN_NODE.join(', ')}`);
+  }
   if (kind.tfjsName === 'tensorflow') bridgeRemovedUtilities();
   const installed = await importEngine(kind.package).catch((error: unknown) => {
     throw unavailable(

@@ -44,10 +44,18 @@ describe('choosing an engine', () => {
 
 describe('what it refuses', () => {
   it('an engine that is not installed, with the command that installs it', async () => {
-    const error = await provider.create({ engine: 'webgl' }).catch((e) => e);
+    const error = await provider.create({ engine: 'tfjs-node-gpu' }).catch((e) => e);
     expect(error).toBeInstanceOf(BackendUnavailableError);
-    expect(error.message).toMatch(/engine 'webgl' needs the package '@tensorflow\/tfjs-backend-webgl', which is not/);
-    expect(error.fix).toBe('npm install @tensorflow/tfjs-backend-webgl@4');
+    expect(error.message).toMatch(
+      /engine 'tfjs-node-gpu' needs the package '@tensorflow\/tfjs-node-gpu', which is not/,
+    );
+    expect(error.fix).toBe('npm install @tensorflow/tfjs-node-gpu@4');
+  });
+
+  it('an engine of browsers in Node', async () => {
+    await expect(provider.create({ engine: 'webgl' })).rejects.toThrow(
+      /engine 'webgl' runs in browsers; in Node there are tfjs-node-gpu, tfjs-node, wasm, cpu/,
+    );
   });
 
   it('an unknown engine or option', async () => {

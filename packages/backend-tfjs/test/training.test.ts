@@ -47,14 +47,12 @@ it('follows the losses of the reference for 50 steps of pico', { timeout: 120_00
   const expected = await train(oracle, preset('pico'), 50);
   await oracle.dispose();
   expect(expected[49]).toBeLessThan(expected[0] - 1);
-  for (const engine of ['wasm', 'cpu']) {
-    const backend = new Backend(await provider.create({ engine }));
-    const losses = await train(backend, preset('pico'), 50);
-    for (const [i, loss] of losses.entries()) {
-      expect(Math.abs(loss / expected[i] - 1), `${engine}, step ${i + 1}: ${loss}, ${expected[i]}`).toBeLessThan(1e-3);
-    }
-    await backend.dispose();
+  const backend = new Backend(await provider.create({ engine: 'wasm' }));
+  const losses = await train(backend, preset('pico'), 50);
+  for (const [i, loss] of losses.entries()) {
+    expect(Math.abs(loss / expected[i] - 1), `step ${i + 1}: ${loss}, ${expected[i]}`).toBeLessThan(1e-3);
   }
+  await backend.dispose();
 });
 
 it('holds the same tensors after 1,000 training steps as after two', { timeout: 120_000 }, async () => {
