@@ -59,6 +59,49 @@ export function headlineTable({ arms, name }: Scenario): Html {
     </table></div>`;
 }
 
+/** Lazy beside softmax in every scenario: the trend with length and size. */
+export function trendTable(scenarios: readonly Scenario[]): Html {
+  const rows = scenarios.map(({ name, arms }) => {
+    const lazy = arms.find(({ kind }) => kind === 'lazy');
+    const softmax = arms.find(({ kind }) => kind === 'softmax');
+    const of = (arm: Arm | undefined, figure: (overall: Overall) => number) =>
+      arm === undefined ? null : attentionFigure(arm, figure);
+    const difference = lazy === undefined || softmax === undefined ? null : pairedDifference(lazy, softmax, loss);
+    return html`<tr><th scope="row">${name}</th>
+      ${cell(softmax === undefined ? null : spread(softmax.runs, loss), (x) => x.toFixed(4))}
+      ${cell(lazy === undefined ? null : spread(lazy.runs, loss), (x) => x.toFixed(4))}
+      ${cell(difference, signed)}
+      ${cell(
+        of(lazy, ({ sparsity }) => sparsity),
+        percent,
+      )}
+      ${cell(
+        of(softmax, ({ firstTokenWeight }) => firstTokenWeight),
+        (x) => x.toFixed(4),
+      )}
+      ${cell(
+        of(lazy, ({ firstTokenWeight }) => firstTokenWeight),
+        (x) => x.toFixed(4),
+      )}
+      ${cell(
+        of(softmax, ({ sinkRate }) => sinkRate['0.3']),
+        percent,
+      )}
+      ${cell(
+        of(lazy, ({ sinkRate }) => sinkRate['0.3']),
+        percent,
+      )}
+    </tr>`;
+  });
+  return html`<div class="scroll" tabindex="0" role="region" aria-label="Lazy beside softmax in every scenario, scrollable">
+    <table class="headline"><caption>Lazy beside softmax in every scenario. Losses of different scenarios are no fair comparison</caption>
+      <thead><tr><th scope="col">Scenario</th><th scope="col">Loss, softmax</th><th scope="col">Loss, lazy</th>
+        <th scope="col">Difference <small>same seeds</small></th><th scope="col">Weights exactly 0, lazy</th>
+        <th scope="col">First-token weight, softmax</th><th scope="col">First-token weight, lazy</th>
+        <th scope="col">Sink rate, softmax</th><th scope="col">Sink rate, lazy</th></tr></thead>
+      <tbody>${join(rows)}</tbody></table></div>`;
+}
+
 export interface Verdict {
   readonly claim: string;
   readonly found: string;

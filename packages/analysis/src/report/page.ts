@@ -8,7 +8,7 @@ import { learnedParameters } from './charts/learned.ts';
 import { collapse, focus, sinks } from './charts/lines.ts';
 import { attentionMaps } from './charts/maps.ts';
 import { PAPER, type ReportData, type ReportRun } from './data.ts';
-import { headlineTable, keyFigures, verdicts } from './headline.ts';
+import { headlineTable, keyFigures, trendTable, verdicts } from './headline.ts';
 import { type Html, html, join, jsonScript, script } from './html.ts';
 import { STYLE } from './style.ts';
 
@@ -43,6 +43,7 @@ export function renderReport(data: ReportData): string {
 <main id="content">
 ${notes(data.notes)}
 ${navigation(parts)}
+${scenarios.length > 1 ? html`<h2>Trend</h2>${trendTable(scenarios)}` : html``}
 ${join(parts.map(({ section }) => section))}
 ${provenance(data)}
 ${jsonScript('charts', Object.fromEntries(charts.map((chart) => [chart.id, chartData(chart)])))}
@@ -89,7 +90,7 @@ ${tiles(scenario)}
 ${verdictList(scenario)}
 ${headlineTable(scenario)}
 ${measured ? html`` : html`<p class="note">${unmeasured}</p>`}
-${join(groups.map(groupSection))}
+${join(groups.map((group) => groupSection(group, scenario.name)))}
 ${samples(scenario)}
 </section>`;
   return { scenario, id, groups, section };
@@ -132,15 +133,15 @@ function verdictList(scenario: Scenario): Html {
   )}</ul>`;
 }
 
-function groupSection(group: ChartGroup): Html {
+function groupSection(group: ChartGroup, scenario: string): Html {
   if (group.charts.length === 0) return html``;
   const chosen = new Set(group.choice?.options[0]?.charts ?? group.charts.map(({ id }) => id));
-  return html`<section class="group" id="${group.id}" aria-labelledby="${group.id}-title">
-<h3 id="${group.id}-title">${group.title}</h3>
+  return html`<div class="group" id="${group.id}">
+<h3>${group.title}</h3>
 <p class="reading">${group.reading}</p>
 ${choice(group)}
-<div class="charts ${group.columns}">${join(group.charts.map((chart) => figure(chart, chosen.has(chart.id), group.title)))}</div>
-</section>`;
+<div class="charts ${group.columns}">${join(group.charts.map((chart) => figure(chart, chosen.has(chart.id), `${scenario}, ${group.title}`)))}</div>
+</div>`;
 }
 
 function choice({ id, choice }: ChartGroup): Html {
@@ -152,21 +153,21 @@ function choice({ id, choice }: ChartGroup): Html {
 <select id="${id}-choice" data-group="${id}">${join(options)}</select></p>`;
 }
 
-function figure(chart: Chart, shown: boolean, group: string): Html {
+function figure(chart: Chart, shown: boolean, within: string): Html {
   const style = chart.height === 'auto' ? 'aspect-ratio: 1' : `height: ${chart.height ?? '19rem'}`;
   return html`<figure id="figure-${chart.id}"${shown ? html`` : html` hidden`}>
-<figcaption><h4>${chart.title}</h4><button type="button" data-csv="${chart.id}" aria-label="Download as CSV: ${group}, ${chart.title}">CSV</button></figcaption>
+<figcaption><h4>${chart.title}</h4><button type="button" data-csv="${chart.id}" aria-label="Download as CSV: ${within}, ${chart.title}">CSV</button></figcaption>
 <div class="chart" data-chart="${chart.id}" role="img" aria-label="${chart.label}" style="${style}"></div>
-${dataTable(chart)}
+${dataTable(chart, within)}
 </figure>`;
 }
 
-function dataTable({ title, table }: Chart): Html {
+function dataTable({ title, table }: Chart, within: string): Html {
   if (table.rows.length === 0 || table.rows.length > TABLE_ROWS) return html``;
   const head = join(table.columns.map((column) => html`<th scope="col">${column}</th>`));
   const rows = table.rows.map((row) => html`<tr>${join(row.map((value) => html`<td>${value ?? '–'}</td>`))}</tr>`);
   return html`<details><summary>Figures<span class="sr"> of ${title} as a table</span></summary>
-<div class="scroll" tabindex="0" role="region" aria-label="Figures of ${title}"><table><thead><tr>${head}</tr></thead><tbody>${join(rows)}</tbody></table></div></details>`;
+<div class="scroll" tabindex="0" role="region" aria-label="Figures of ${within}, ${title}"><table><thead><tr>${head}</tr></thead><tbody>${join(rows)}</tbody></table></div></details>`;
 }
 
 function samples({ arms, name }: Scenario): Html {
@@ -178,8 +179,8 @@ function samples({ arms, name }: Scenario): Html {
   });
   if (written.length === 0) return html``;
   const id = `${slug(name)}-samples`;
-  return html`<section class="group" id="${id}" aria-labelledby="${id}-title"><h3 id="${id}-title">Text that the models wrote</h3>
-<div class="charts half">${join(written)}</div></section>`;
+  return html`<div class="group" id="${id}"><h3>Text that the models wrote</h3>
+<div class="charts half">${join(written)}</div></div>`;
 }
 
 function provenance(data: ReportData): Html {
