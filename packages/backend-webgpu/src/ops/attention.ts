@@ -4,12 +4,12 @@ import type { Capabilities, Runtime } from '../device/runtime.ts';
 import { attentionBiasSum, attentionDelta, attentionGradKey, attentionGradQuery } from '../wgsl/attention-backward.ts';
 import { DECODE_KEYS, DECODE_SPLIT, decodeOutput, decodeScores } from '../wgsl/attention-decode.ts';
 import { attentionForward, attentionStats } from '../wgsl/attention-forward.ts';
-import { type AttentionTile, type AttentionVariant, QUERIES } from '../wgsl/attention-tile.ts';
+import { type AttentionTile, type AttentionVariant, headClassOf, QUERIES } from '../wgsl/attention-tile.ts';
 import { headSum, splitSum } from '../wgsl/reduce.ts';
 import { denseScores, elasticSoftmax, elasticSoftmaxGrad } from '../wgsl/rows.ts';
-import { allocate, allocateStatistics, linearGrid, scalarOf, withScratch } from './shared.ts';
+import { allocate, allocateStatistics, type GpuTensor, linearGrid, scalarOf, withScratch } from './shared.ts';
 
-/** Row maxima and 1 / sums [B, H, L, 2], and with tau the sums u of SPEC.md "Backward", [B, L, H, D] in f32. */
+/** What pass 1 leaves per row, [B, H, L, 4], and with tau the sums u of SPEC.md "Backward", [B, L, H, D] in f32. */
 export interface SavedAttention extends SavedState {
   readonly stats: DeviceBuffer;
   readonly activeSum: DeviceBuffer | null;
@@ -21,54 +21,52 @@ type AttentionKernels = Pick<
 >;
 
 /**
- * GPUs hold 8x4 scores per invocation, which leaves registers for 8x4 outputs and keeps several groups resident. The
- * software rasterisers pay for every read of workgroup memory, so there 8x8. With the least workgroup memory (16 KiB) the
- * tile is half as wide.
+ * An invocation holds 8x4 scores, which leaves registers for 8x4 outputs and keeps several groups resident. With the
+ * least workgroup memory (16 KiB) the tile is half as wide.
  */
 export function chooseAttentionTile(capabilities: Capabilities): AttentionTile {
-  if (capabilities.sharedBytes < 24576) return { keys: 32, threadKeys: 4 };
-  return { keys: 64, threadKeys: capabilities.software ? 8 : 4 };
+  if (capabilities.sharedBytes < 25600) return { keys: 32, threadKeys: 4, compact: capabilities.software };
+  return { keys: 64, threadKeys: 4, compact: capabilities.software };
 }
 
 export function attentionKernels(rt: Runtime): AttentionKernels {
   const tile = chooseAttentionTile(rt.capabilities);
 
-  const variantOf = (inputs: AttentionInputs<DeviceBuffer>): AttentionVariant => ({
-    headDim: inputs.sizes.headDim,
-    dtype: scalarOf(inputs.q.dtype),
-    bias: inputs.bias !== null,
-    tau: inputs.tau !== null,
-    starts: inputs.starts !== null,
+  const variantOf = ({ sizes, q }: AttentionInputs<DeviceBuffer>): AttentionVariant => ({
+    headClass: headClassOf(sizes.headDim),
+    dtype: scalarOf(q.dtype),
     tile,
   });
-  const nameOf = ({ headDim, dtype, bias, tau, starts }: AttentionVariant): string =>
-    `${headDim}/${dtype}${bias ? '/bias' : ''}${tau ? '/tau' : ''}${starts ? '/starts' : ''}`;
+  const nameOf = ({ headClass, dtype }: AttentionVariant): string => `${headClass}/${dtype}`;
 
-  const paramsOf = (sizes: AttentionSizes, scale: number): number[] => [
+  const paramsOf = ({ sizes, scale, bias, tau, starts }: AttentionInputs<DeviceBuffer>): number[] => [
     sizes.queryLength,
     sizes.keyLength,
     sizes.keyCapacity,
     sizes.heads,
     sizes.kvHeads,
-    sizes.window,
+    sizes.headDim,
+    bias === null ? 0 : sizes.window,
+    tau === null ? 0 : 1,
+    starts === null ? 0 : 1,
     scale,
     sizes.batch * sizes.queryLength * sizes.heads,
-    biasWidth(sizes),
+    bias === null ? 0 : biasWidth(sizes),
   ];
 
-  const present = (...optional: readonly ({ readonly buffer: DeviceBuffer } | null)[]): DeviceBuffer[] =>
-    optional.flatMap((tensor) => (tensor === null ? [] : [tensor.buffer]));
+  /** An absent input is bound all the same, and not read. */
+  const given = (tensor: GpuTensor | null): DeviceBuffer =>
+    tensor?.buffer ?? rt.constant('absent', () => new Float32Array(4));
 
   const forward = (inputs: AttentionInputs<DeviceBuffer>, output: DeviceBuffer, saved: SavedAttention): void => {
-    const { sizes, scale, q, k, v, bias, tau, starts } = inputs;
+    const { sizes, q, k, v, bias, tau, starts } = inputs;
     const variant = variantOf(inputs);
-    const params = paramsOf(sizes, scale);
+    const params = paramsOf(inputs);
     const grid = [Math.ceil(sizes.queryLength / QUERIES), sizes.heads, sizes.batch] as const;
-    const first = { ...variant, tau: false };
     rt.run(
-      `attention/stats/${nameOf(first)}`,
-      () => attentionStats(first),
-      [q.buffer, k.buffer, saved.stats, ...present(bias, starts)],
+      `attention/stats/${nameOf(variant)}`,
+      () => attentionStats(variant),
+      [q.buffer, k.buffer, given(bias), given(tau), given(starts), saved.stats],
       params,
       grid,
     );
@@ -76,42 +74,32 @@ export function attentionKernels(rt: Runtime): AttentionKernels {
     rt.run(
       `attention/forward/${nameOf(variant)}${active === null ? '' : '/active'}`,
       () => attentionForward(variant, active !== null),
-      [
-        q.buffer,
-        k.buffer,
-        v.buffer,
-        saved.stats,
-        output,
-        ...(active === null ? [] : [active]),
-        ...present(bias, tau, starts),
-      ],
+      [q.buffer, k.buffer, v.buffer, saved.stats, given(bias), output, ...(active === null ? [] : [active])],
       params,
       grid,
     );
   };
 
   const decode = (inputs: AttentionInputs<DeviceBuffer>, output: DeviceBuffer): void => {
-    const { sizes, scale, q, k, v, bias, tau, starts } = inputs;
+    const { sizes, q, k, v, bias, tau, starts } = inputs;
     const variant = variantOf(inputs);
-    const params = paramsOf(sizes, scale);
+    const params = paramsOf(inputs);
     const rows = sizes.batch * sizes.heads;
     const parts = Math.ceil(sizes.keyLength / DECODE_KEYS);
     const splits = Math.ceil(sizes.keyLength / DECODE_SPLIT);
     const floats = [rows * sizes.keyLength, rows * parts * 2, rows * splits * sizes.headDim];
     withScratch(rt, floats, (scores, partStats, outputs) => {
-      const first = { ...variant, tau: false };
       rt.run(
-        `attention/decodeScores/${nameOf(first)}`,
-        () => decodeScores(first),
-        [q.buffer, k.buffer, scores, partStats, ...present(bias, starts)],
+        `attention/decodeScores/${nameOf(variant)}`,
+        () => decodeScores(variant),
+        [q.buffer, k.buffer, scores, partStats, given(bias), given(starts)],
         params,
         [parts, sizes.heads, sizes.batch],
       );
-      const second = { ...variant, bias: false };
       rt.run(
-        `attention/decodeOutput/${nameOf(second)}`,
-        () => decodeOutput(second),
-        [v.buffer, scores, partStats, outputs, ...present(tau, starts)],
+        `attention/decodeOutput/${nameOf(variant)}`,
+        () => decodeOutput(variant),
+        [v.buffer, scores, partStats, outputs, given(tau), given(starts)],
         params,
         [splits, sizes.heads, sizes.batch],
       );
@@ -135,7 +123,7 @@ export function attentionKernels(rt: Runtime): AttentionKernels {
         decode(inputs, output);
         return { output, saved: null };
       }
-      const stats = rt.acquire(rows * 8);
+      const stats = rt.acquire(rows * 16);
       const activeSum = save && inputs.tau !== null ? rt.acquire(rows * sizes.headDim * 4) : null;
       const saved = { bytes: stats.size + (activeSum?.size ?? 0), stats, activeSum };
       forward(inputs, output, saved);
@@ -150,12 +138,10 @@ export function attentionKernels(rt: Runtime): AttentionKernels {
     },
 
     attentionGrad(dOutput, inputs, output, saved) {
-      const { sizes, scale, q, k, v, bias, tau, starts } = inputs;
-      const { batch, heads, kvHeads, queryLength, keyLength, window, headDim } = sizes;
+      const { sizes, q, k, v, bias, tau } = inputs;
+      const { batch, heads, kvHeads, queryLength, keyLength, window } = sizes;
       const variant = variantOf(inputs);
-      // What tau and starts contribute reaches these kernels through the per-row values.
-      const inner = { ...variant, tau: false, starts: false };
-      const params = paramsOf(sizes, scale);
+      const params = paramsOf(inputs);
       const rowCount = batch * heads * queryLength;
       const queryTiles = Math.ceil(queryLength / QUERIES);
       const width = biasWidth(sizes);
@@ -165,33 +151,26 @@ export function attentionKernels(rt: Runtime): AttentionKernels {
       const dv = allocate(rt, v.shape, v.dtype);
       const dbias = bias === null ? null : rt.acquire(heads * window * 4);
       const dtau = tau === null ? null : rt.acquire(heads * 4);
+      const biasParts = bias === null ? 1 : batch * heads * queryTiles * width;
 
-      withScratch(rt, [rowCount * 8], (rows) => {
-        withScratch(rt, dtau === null ? [] : [rowCount], (tauTerms) => {
-          const byTau =
-            tau === null || saved.activeSum === null || tauTerms === undefined
-              ? []
-              : [saved.activeSum, tau.buffer, tauTerms];
-          const delta = { headDim, dtype: variant.dtype, tau: variant.tau, starts: variant.starts };
-          rt.run(
-            `attention/delta/${nameOf({ ...variant, bias: false })}`,
-            () => attentionDelta(delta),
-            [output.buffer, dOutput.buffer, saved.stats, rows, ...byTau, ...present(starts)],
-            params,
-            linearGrid(Math.ceil(rowCount / 64)),
-          );
-          if (dtau !== null) rt.run('headSum', headSum, [tauTerms, dtau], [batch, heads, queryLength], [heads]);
-        });
-        const operands = [q.buffer, k.buffer, v.buffer, dOutput.buffer, rows];
-        withScratch(rt, dbias === null ? [] : [batch * heads * queryTiles * width], (partial) => {
-          rt.run(
-            `attention/gradQuery/${nameOf(inner)}`,
-            () => attentionGradQuery(inner),
-            [...operands, dq, ...(bias === null ? [] : [bias.buffer, partial])],
-            params,
-            [queryTiles, heads, batch],
-          );
-          if (dbias === null) return;
+      withScratch(rt, [rowCount * 8, rowCount, biasParts], (rows, tauTerms, partial) => {
+        rt.run(
+          `attention/delta/${variant.dtype}`,
+          () => attentionDelta(variant.dtype),
+          [output.buffer, dOutput.buffer, saved.stats, saved.activeSum ?? given(null), rows, tauTerms],
+          params,
+          linearGrid(Math.ceil(rowCount / 64)),
+        );
+        if (dtau !== null) rt.run('headSum', headSum, [tauTerms, dtau], [batch, heads, queryLength], [heads]);
+        const operands = [q.buffer, k.buffer, v.buffer, dOutput.buffer, rows, given(bias)];
+        rt.run(
+          `attention/gradQuery/${nameOf(variant)}`,
+          () => attentionGradQuery(variant),
+          [...operands, dq, partial],
+          params,
+          [queryTiles, heads, batch],
+        );
+        if (dbias !== null) {
           rt.run(
             'attention/biasSum',
             attentionBiasSum,
@@ -199,14 +178,12 @@ export function attentionKernels(rt: Runtime): AttentionKernels {
             [heads, window, width, batch, queryTiles],
             linearGrid(Math.ceil((heads * window) / 64)),
           );
-        });
-        rt.run(
-          `attention/gradKey/${nameOf(inner)}`,
-          () => attentionGradKey(inner),
-          [...operands, dk, dv, ...present(bias)],
-          params,
-          [Math.ceil(keyLength / tile.keys), kvHeads, batch],
-        );
+        }
+        rt.run(`attention/gradKey/${nameOf(variant)}`, () => attentionGradKey(variant), [...operands, dk, dv], params, [
+          Math.ceil(keyLength / tile.keys),
+          kvHeads,
+          batch,
+        ]);
       });
       return { dq, dk, dv, dbias, dtau };
     },
@@ -218,18 +195,18 @@ export function attentionKernels(rt: Runtime): AttentionKernels {
       const weights = allocateStatistics(rt, [pairs], q.dtype);
       withScratch(rt, [pairs], (scores) => {
         rt.run(
-          `attentionWeights/${type}${bias === null ? '' : '/bias'}`,
-          () => denseScores(type, bias !== null),
-          [q.buffer, k.buffer, scores, ...present(bias)],
-          [pairs, queryLength, keyLength, keyCapacity, heads, kvHeads, headDim, window, scale],
+          `attentionWeights/${type}`,
+          () => denseScores(type),
+          [q.buffer, k.buffer, scores, given(bias)],
+          [pairs, queryLength, keyLength, keyCapacity, heads, kvHeads, headDim, bias === null ? 0 : window, scale],
           linearGrid(Math.ceil(pairs / 64)),
         );
         const rows = pairs / keyLength;
         rt.run(
-          `elasticSoftmax/f32${flags(tau, starts)}`,
-          () => elasticSoftmax('f32', tau !== null, starts !== null),
-          [scores, weights, ...present(tau, starts)],
-          [rows, keyLength, queryLength, heads],
+          'elasticSoftmax/f32',
+          () => elasticSoftmax('f32'),
+          [scores, weights, given(tau), given(starts)],
+          [rows, keyLength, queryLength, heads, tau === null ? 0 : 1, starts === null ? 0 : 1],
           linearGrid(rows),
         );
       });
@@ -242,10 +219,10 @@ export function attentionKernels(rt: Runtime): AttentionKernels {
       const out = allocate(rt, scores.shape, scores.dtype);
       const rows = batch * heads * queryLength;
       rt.run(
-        `elasticSoftmax/${type}${flags(tau, starts)}`,
-        () => elasticSoftmax(type, tau !== null, starts !== null),
-        [scores.buffer, out, ...present(tau, starts)],
-        [rows, keyLength, queryLength, heads],
+        `elasticSoftmax/${type}`,
+        () => elasticSoftmax(type),
+        [scores.buffer, out, given(tau), given(starts)],
+        [rows, keyLength, queryLength, heads, tau === null ? 0 : 1, starts === null ? 0 : 1],
         linearGrid(rows),
       );
       return out;
@@ -257,18 +234,12 @@ export function attentionKernels(rt: Runtime): AttentionKernels {
       const dscores = allocate(rt, scores.shape, scores.dtype);
       const rows = batch * heads * queryLength;
       const dtau = tau === null ? null : rt.acquire(heads * 4);
-      withScratch(rt, dtau === null ? [] : [rows], (tauTerms) => {
+      withScratch(rt, [rows], (tauTerms) => {
         rt.run(
-          `elasticSoftmaxGrad/${type}${flags(tau, starts)}`,
-          () => elasticSoftmaxGrad(type, tau !== null, starts !== null),
-          [
-            dWeights.buffer,
-            scores.buffer,
-            dscores,
-            ...(tau === null ? [] : [tau.buffer, tauTerms]),
-            ...present(starts),
-          ],
-          [rows, keyLength, queryLength, heads],
+          `elasticSoftmaxGrad/${type}`,
+          () => elasticSoftmaxGrad(type),
+          [dWeights.buffer, scores.buffer, dscores, tauTerms, given(tau), given(starts)],
+          [rows, keyLength, queryLength, heads, tau === null ? 0 : 1, starts === null ? 0 : 1],
           linearGrid(rows),
         );
         if (dtau !== null) rt.run('headSum', headSum, [tauTerms, dtau], [batch, heads, queryLength], [heads]);
@@ -280,6 +251,3 @@ export function attentionKernels(rt: Runtime): AttentionKernels {
 
 /** Distances of the bias that pairs can have. */
 const biasWidth = ({ window, keyLength }: AttentionSizes): number => Math.min(window, keyLength);
-
-const flags = (tau: object | null, starts: object | null): string =>
-  `${tau === null ? '' : '/tau'}${starts === null ? '' : '/starts'}`;

@@ -1,131 +1,85 @@
+import { quadStatistics } from './attention-forward.ts';
 import {
   ATTENTION_PARAMS,
   type AttentionVariant,
   accumulateOutputs,
-  attended,
   attentionThreads,
-  biasReader,
+  blockOf,
   blockOfInvocation,
   declareOutputs,
-  exchangeByKey,
-  exchangeByQuery,
-  headBases,
-  KEY_ROWS,
-  LOCATE,
+  HEAD_BASES,
+  KEY_PLACE,
   outputMapping,
   outputPlace,
-  overKeys,
+  overBlock,
+  overQuadsByKey,
+  QUAD_OF_QUERIES,
   QUERIES,
   QUERY_PLACE,
-  QUERY_ROWS,
   scoreProduct,
-  scoresFromProducts,
+  storeBlock,
   storeOutputs,
   tileDeclarations,
-  VALUE_ROWS,
   vec4Of,
 } from './attention-tile.ts';
 import { type KernelSource, read, write } from './module.ts';
 import { range, unroll } from './text.ts';
 
-const OUTPUT_GRAD_ROWS = { ...QUERY_ROWS, name: 'dOutput' };
+const Q_ROWS = { ...QUERY_PLACE, name: 'q' };
+const K_ROWS = { ...KEY_PLACE, name: 'k' };
+const V_ROWS = { ...KEY_PLACE, name: 'v' };
+const OUTPUT_GRAD_ROWS = { ...QUERY_PLACE, name: 'dOutput' };
 
 /**
- * Per query row what the gradient kernels need, in one buffer (they would bind more than 8 otherwise), as two vec4:
- * (row maximum, 1 / sum, delta, tau / n) and (first key, 0, 0, 0). Also the row's term of dtau, dO . u / n.
- * With u: delta = dO . (o - (tau / n) u); without tau, delta = dO . o. SPEC.md "Backward". Grid: rows of [B, L, H].
+ * The gradient kernels' values per query row, [B, H, L] as two vec4: what pass 1 left, and (delta, 0, 0, 0). Also the
+ * row's term of dtau, dO . u / n. With u: delta = dO . (o - (tau / n) u); without tau, delta = dO . o. SPEC.md
+ * "Backward". Grid: rows of [B, L, H].
  */
-export function attentionDelta(variant: Omit<AttentionVariant, 'tile' | 'bias'>): KernelSource {
-  const { headDim, dtype } = variant;
+export function attentionDelta(dtype: 'f32' | 'f16'): KernelSource {
   return {
     buffers: [
       read('output', vec4Of(dtype)),
       read('dOutput', vec4Of(dtype)),
-      read('stats', 'vec2<f32>'),
+      read('stats', 'vec4<f32>'),
+      read('activeSum', 'vec4<f32>'),
       write('rows', 'vec4<f32>'),
-      ...(variant.tau ? [read('activeSum', 'vec4<f32>'), read('tau', 'f32'), write('tauTerms', 'f32')] : []),
-      ...(variant.starts ? [read('starts', 'i32')] : []),
+      write('tauTerms', 'f32'),
     ],
     params: ATTENTION_PARAMS,
     workgroupSize: 64,
     body: `
 let id = (group.y * groups.x + group.x) * 64u + lane;
+if (id >= params.rows) { return; }
 let h = id % params.heads;
 let r = (id / params.heads) % params.queryLength;
 let b = id / (params.heads * params.queryLength);
-if (id >= params.rows) { return; }
-let start = ${variant.starts ? 'u32(starts[b * params.queryLength + r])' : '0u'};
-let position = r + params.keyLength - params.queryLength;
-${variant.tau ? 'let offset = tau[h] / f32(position - start + 1u);' : 'let offset = 0.0;'}
+let at = (b * params.heads + h) * params.queryLength + r;
+let vectors = params.headDim / 4u;
+let stat = stats[at];
 var withOutput = 0.0;
 var withActive = 0.0;
-for (var d = 0u; d < ${headDim / 4}u; d++) {
-let gradient = vec4<f32>(dOutput[id * ${headDim / 4}u + d]);
-withOutput += dot(gradient, vec4<f32>(output[id * ${headDim / 4}u + d]));
-${variant.tau ? `withActive += dot(gradient, activeSum[id * ${headDim / 4}u + d]);` : ''}
+for (var d = 0u; d < vectors; d++) {
+let gradient = vec4<f32>(dOutput[id * vectors + d]);
+withOutput += dot(gradient, vec4<f32>(output[id * vectors + d]));
+if (params.hasTau != 0u) { withActive += dot(gradient, activeSum[id * vectors + d]); }
 }
-let at = (b * params.heads + h) * params.queryLength + r;
-rows[2u * at] = vec4<f32>(stats[at], withOutput - offset * withActive, offset);
-rows[2u * at + 1u] = vec4<f32>(f32(start), 0.0, 0.0, 0.0);
-${variant.tau ? 'tauTerms[at] = withActive / f32(position - start + 1u);' : ''}`,
+rows[2u * at] = stat;
+rows[2u * at + 1u] = vec4<f32>(withOutput - stat.z * withActive, 0.0, 0.0, 0.0);
+tauTerms[at] = withActive / f32(r + params.keyLength - params.queryLength - u32(stat.w) + 1u);`,
   };
 }
 
-/** `row`, `position`, `start`, `stat` (maximum, 1 / sum, delta, tau / n) of the 8 queries of the block. */
-const rowsOfBlock = unroll(
-  8,
-  (i) => `let row${i} = rowStart + ty * 8u + ${i}u;
-let position${i} = row${i} + qOffset;
-let at${i} = 2u * (statsBase + min(row${i}, params.queryLength - 1u));
-let stat${i} = rows[at${i}];
-let start${i} = u32(rows[at${i} + 1u].x);`,
-);
-
-/** Scores become p, 0 where not attended. */
-const probabilities = (variant: AttentionVariant): string =>
-  unroll(8, (i) =>
-    range(variant.tile.threadKeys / 4)
-      .map((j) => `s${i}_${j} = select(vec4<f32>(), exp(s${i}_${j} - stat${i}.x) * stat${i}.y, ${attended(i, j)});`)
-      .join('\n'),
-  );
-
-/** ds = p (m g - delta), m = [p + tau / n > 0]; `s` holds p and `g` dO . v. Where p is 0, so is ds. */
-const scoreGradients = (variant: AttentionVariant): string =>
-  unroll(8, (i) =>
-    range(variant.tile.threadKeys / 4)
-      .map(
-        (j) =>
-          `s${i}_${j} = s${i}_${j} * (select(vec4<f32>(), g${i}_${j}, s${i}_${j} + stat${i}.w > vec4<f32>()) - stat${i}.z);`,
-      )
-      .join('\n'),
-  );
-
 /**
  * dq = scale * ds . k, and the tile's part of dbias: partial sums [B, H, query tiles, width] that each workgroup owns.
- * An entry of dbias is always summed by the same invocation, in the order of the key tiles.
+ * An entry of dbias is always summed by the same invocation, in the order of the key tiles. Grid as in the forward pass.
  */
 export function attentionGradQuery(variant: AttentionVariant): KernelSource {
-  const { keys } = variant.tile;
-  const threads = attentionThreads(variant.tile);
-  const mapping = outputMapping(QUERIES, variant.headDim, threads);
+  const { tile } = variant;
+  const { keys } = tile;
+  const threads = attentionThreads(tile);
+  const mapping = outputMapping(QUERIES, variant.headClass, threads);
   const element = vec4Of(variant.dtype);
-  const diagonals = `
-if (rowStart + qOffset < params.window + keyStart + ${keys - 1}u) {
-let base = i32(rowStart + qOffset) - i32(keyStart);
-let first = max(base - ${keys - 1}, 0);
-let limit = min(base + ${QUERIES}, i32(params.width));
-for (var d = first + (i32(lane) - first % ${threads} + ${threads}) % ${threads}; d < limit; d += ${threads}) {
-let shift = d - base;
-let lowKey = max(-shift, 0);
-let highKey = min(${QUERIES - 1} - shift, ${keys - 1});
-var sum = 0.0;
-for (var c = lowKey; c <= highKey; c++) {
-let at = u32(c * ${QUERIES} + c + shift);
-sum += weights[at / 4u][at % 4u];
-}
-dbias[biasBase + u32(d)] += sum;
-}
-}`;
+  const block = blockOf(tile, 'byKey');
   return {
     buffers: [
       read('q', element),
@@ -133,58 +87,89 @@ dbias[biasBase + u32(d)] += sum;
       read('v', element),
       read('dOutput', element),
       read('rows', 'vec4<f32>'),
+      read('bias', 'f32'),
       write('dq', element),
-      ...(variant.bias ? [read('bias', 'f32'), write('dbias', 'f32')] : []),
+      write('dbias', 'f32'),
     ],
     params: ATTENTION_PARAMS,
     workgroupSize: threads,
-    declarations: `${tileDeclarations(variant, ['q', 'k', 'v', 'dOutput'], true)}\n${biasReader(variant)}`,
+    declarations: `
+${tileDeclarations(variant, ['q', 'k', 'v', 'dOutput'])}
+var<workgroup> tileOffsets: array<vec4<f32>, ${QUERIES / 4}>;
+var<workgroup> tileDeltas: array<vec4<f32>, ${QUERIES / 4}>;`,
     body: `
 let rowTile = groups.x - 1u - group.x;
 let rowStart = rowTile * ${QUERIES}u;
 let h = group.y;
 let b = group.z;
-${LOCATE}
-${headBases(variant.headDim)}
-${blockOfInvocation(variant.tile)}
-${rowsOfBlock}
-${
-  variant.bias
-    ? `let biasBase = ((b * params.heads + h) * groups.x + rowTile) * params.width;
-for (var d = lane; d < params.width; d += ${threads}u) { dbias[biasBase + d] = 0.0; }`
-    : ''
+${HEAD_BASES}
+${blockOfInvocation(tile)}
+${QUAD_OF_QUERIES}
+${quadStatistics((row) => `rows[2u * ${row}]`)}
+if (lane < ${QUERIES / 4}u) {
+tileOffsets[lane] = offsets;
+tileDeltas[lane] = vec4<f32>(${range(4)
+      .map((i) => `rows[2u * (statsBase + quadRows[${i}]) + 1u].x`)
+      .join(', ')});
 }
+workgroupBarrier();
+${unroll(block.vectors, (v) => `let offset${v} = tileOffsets[ty * ${block.vectors}u + ${v}u];\nlet delta${v} = tileDeltas[ty * ${block.vectors}u + ${v}u];`)}
+let biasBase = ((b * params.heads + h) * groups.x + rowTile) * params.width;
+for (var d = lane; d < params.width; d += ${threads}u) { dbias[biasBase + d] = 0.0; }
 ${outputPlace(mapping)}
 ${declareOutputs(mapping, 'o')}
-let firstKey = u32(rows[2u * (statsBase + rowStart) + 1u].x) / ${keys}u * ${keys}u;
 let lastKey = min(rowStart + ${QUERIES - 1}u, params.queryLength - 1u) + qOffset;
-${overKeys(
-  variant,
-  `
-${scoreProduct(variant, 's', QUERY_ROWS, KEY_ROWS)}
-${scoresFromProducts(variant, 's')}
-${probabilities(variant)}
-${scoreProduct(variant, 'g', OUTPUT_GRAD_ROWS, VALUE_ROWS)}
-${scoreGradients(variant)}
-${exchangeByKey(variant, 's')}
-${accumulateOutputs(variant, mapping, { depth: keys, lines: QUERIES }, 'o', KEY_ROWS, null)}
-${variant.bias ? diagonals : ''}`,
+for (var keyStart = u32(rows[2u * (statsBase + rowStart)].w) / ${keys}u * ${keys}u; keyStart <= lastKey; keyStart += ${keys}u) {
+{
+${scoreProduct(variant, 'byKey', Q_ROWS, K_ROWS)}
+${storeBlock(tile, 'byKey')}
+}
+workgroupBarrier();
+${overQuadsByKey(tile, 'weights[at] = select(vec4<f32>(), exp(s - tops) * inverses, attended);')}
+${scoreProduct(variant, 'byKey', OUTPUT_GRAD_ROWS, V_ROWS)}
+// ds = p (m g - delta), m = [p + tau / n > 0]; 0 where p is.
+${overBlock(
+  block,
+  (line, v) => `{
+let p = weights[${block.at(line, v)}];
+weights[${block.at(line, v)}] = p * (select(vec4<f32>(), r${line}_${v}, p + offset${v} > vec4<f32>()) - delta${v});
+}`,
 )}
-${storeOutputs(variant, mapping, 'o', 'dq', QUERY_PLACE, 'params.scale')}`,
+${accumulateOutputs(variant, mapping, { depth: keys, lines: QUERIES }, 'o', K_ROWS, null)}
+${diagonals(keys, threads)}
+}
+${storeOutputs(variant.dtype, mapping, 'o', 'dq', QUERY_PLACE, 'params.scale')}`,
   };
 }
+
+/** Adds the diagonals of the tile of ds to the partial sums of dbias, where they are inside of the window. */
+const diagonals = (keys: number, threads: number): string => `
+let base = i32(rowStart + qOffset) - i32(keyStart);
+let limit = min(base + ${QUERIES}, i32(params.width));
+let first = max(base - ${keys - 1}, 0);
+for (var d = first + (i32(lane) - first % ${threads} + ${threads}) % ${threads}; d < limit; d += ${threads}) {
+let shift = d - base;
+let highKey = min(${QUERIES - 1} - shift, ${keys - 1});
+var sum = 0.0;
+for (var c = max(-shift, 0); c <= highKey; c++) {
+let place = u32(c * ${QUERIES} + c + shift);
+sum += weights[place / 4u][place % 4u];
+}
+dbias[biasBase + u32(d)] += sum;
+}`;
 
 /**
  * dk = scale * sum over queries of ds . q and dv = sum of w . dO, over all query heads of the key's group in order.
  * Grid: x = key tiles, y = kv heads, z = batch.
  */
 export function attentionGradKey(variant: AttentionVariant): KernelSource {
-  const { keys, threadKeys } = variant.tile;
-  const threads = attentionThreads(variant.tile);
-  const mapping = outputMapping(keys, variant.headDim, threads);
+  const { tile } = variant;
+  const { keys } = tile;
+  const threads = attentionThreads(tile);
+  const mapping = outputMapping(keys, variant.headClass, threads);
   const element = vec4Of(variant.dtype);
+  const block = blockOf(tile, 'byQuery');
   const extent = { depth: QUERIES, lines: keys };
-  const place = { base: 'kBase', start: 'keyStart', rows: 'params.keyLength', stride: 'kStride' };
   return {
     buffers: [
       read('q', element),
@@ -192,50 +177,86 @@ export function attentionGradKey(variant: AttentionVariant): KernelSource {
       read('v', element),
       read('dOutput', element),
       read('rows', 'vec4<f32>'),
+      read('bias', 'f32'),
       write('dk', element),
       write('dv', element),
-      ...(variant.bias ? [read('bias', 'f32')] : []),
     ],
     params: ATTENTION_PARAMS,
     workgroupSize: threads,
-    declarations: `${tileDeclarations(variant, ['q', 'k', 'v', 'dOutput'], true)}\n${biasReader(variant)}`,
+    declarations: `
+${tileDeclarations(variant, ['q', 'k', 'v', 'dOutput'])}
+var<workgroup> tileOffsets: array<f32, ${QUERIES}>;
+var<workgroup> tileDeltas: array<f32, ${QUERIES}>;`,
     body: `
 let keyStart = group.x * ${keys}u;
 let b = group.z;
-${blockOfInvocation(variant.tile)}
-let keyPosition = keyStart + tx * ${threadKeys}u;
+${blockOfInvocation(tile)}
+let quad = lane % ${keys / 4}u;
+let quadKeys = keyStart + 4u * quad + vec4<u32>(0u, 1u, 2u, 3u);
 let lastKey = min(keyStart + ${keys - 1}u, params.keyLength - 1u);
 ${outputPlace(mapping)}
 ${declareOutputs(mapping, 'ok')}
 ${declareOutputs(mapping, 'ov')}
 let groupSize = params.heads / params.kvHeads;
 for (var h = group.y * groupSize; h < (group.y + 1u) * groupSize; h++) {
-${LOCATE}
-${headBases(variant.headDim)}
+${HEAD_BASES}
 let firstRow = select(keyStart - qOffset, 0u, keyStart < qOffset) / ${QUERIES}u * ${QUERIES}u;
 for (var rowStart = firstRow; rowStart < params.queryLength; rowStart += ${QUERIES}u) {
 // Starts do not decrease, so no later row attends this tile either.
-if (u32(rows[2u * (statsBase + rowStart) + 1u].x) > lastKey) { break; }
-${rowsOfBlock}
-let queryPosition = position0;
-${scoreProduct(variant, 's', QUERY_ROWS, KEY_ROWS)}
-${scoresFromProducts(variant, 's')}
-${probabilities(variant)}
-${exchangeByQuery(
-  variant,
-  (i, j) => `select(vec4<f32>(), max(s${i}_${j} + stat${i}.w, vec4<f32>()), ${attended(i, j)})`,
+if (u32(rows[2u * (statsBase + rowStart)].w) > lastKey) { break; }
+{
+${scoreProduct(variant, 'byQuery', Q_ROWS, K_ROWS)}
+${storeBlock(tile, 'byQuery')}
+}
+workgroupBarrier();
+// p, and -1 for pairs that are not attended: with tau > 0 an attended pair may have p = 0 and weigh something.
+for (var t = lane / ${keys / 4}u; t < ${QUERIES}u; t += ${(threads * 4) / keys}u) {
+let row = min(rowStart + t, params.queryLength - 1u);
+let stat = rows[2u * (statsBase + row)];
+let position = row + qOffset;
+let at = t * ${keys / 4}u + quad;
+let distances = position - quadKeys;
+let s = weights[at] * params.scale + vec4<f32>(${range(4)
+      .map((i) => `biasAt(h, distances[${i}])`)
+      .join(', ')});
+let attended = (quadKeys <= vec4<u32>(position)) & (quadKeys >= vec4<u32>(u32(stat.w)));
+let exists = rowStart + t < params.queryLength;
+weights[at] = select(vec4<f32>(-1.0), exp(s - stat.x) * stat.y, attended & vec4<bool>(exists));
+if (quad == 0u) {
+tileOffsets[t] = stat.z;
+tileDeltas[t] = rows[2u * (statsBase + row) + 1u].x;
+}
+}
+${scoreProduct(variant, 'byQuery', OUTPUT_GRAD_ROWS, V_ROWS)}
+// The tile becomes w = max(p + tau / n, 0); the registers keep ds = p (m g - delta), m = [p + tau / n > 0].
+${unroll(
+  block.lines,
+  (line) => `{
+let offset = tileOffsets[ty * ${block.lines}u + ${line}u];
+let delta = tileDeltas[ty * ${block.lines}u + ${line}u];
+${unroll(
+  block.vectors,
+  (v) => `{
+let p = weights[${block.at(line, v)}];
+let shifted = p + offset;
+weights[${block.at(line, v)}] = select(vec4<f32>(), max(shifted, vec4<f32>()), p >= vec4<f32>());
+r${line}_${v} = max(p, vec4<f32>()) * (select(vec4<f32>(), r${line}_${v}, shifted > vec4<f32>()) - delta);
+}`,
 )}
+}`,
+)}
+{
 ${accumulateOutputs(variant, mapping, extent, 'ov', OUTPUT_GRAD_ROWS, null)}
-${scoreProduct(variant, 'g', OUTPUT_GRAD_ROWS, VALUE_ROWS)}
-${scoreGradients(variant)}
-${exchangeByQuery(variant, (i, j) => `s${i}_${j}`)}
-${accumulateOutputs(variant, mapping, extent, 'ok', QUERY_ROWS, null)}
+}
+workgroupBarrier();
+${storeBlock(tile, 'byQuery')}
+${accumulateOutputs(variant, mapping, extent, 'ok', Q_ROWS, null)}
 }
 }
-let kBase = (b * params.keyCapacity * params.kvHeads + group.y) * ${variant.headDim}u;
-let kStride = params.kvHeads * ${variant.headDim}u;
-${storeOutputs(variant, mapping, 'ok', 'dk', place, 'params.scale')}
-${storeOutputs(variant, mapping, 'ov', 'dv', place, null)}`,
+let kBase = (b * params.keyCapacity * params.kvHeads + group.y) * params.headDim;
+let kStride = params.kvHeads * params.headDim;
+${storeOutputs(variant.dtype, mapping, 'ok', 'dk', KEY_PLACE, 'params.scale')}
+${storeOutputs(variant.dtype, mapping, 'ov', 'dv', KEY_PLACE, null)}`,
   };
 }
 

@@ -11,47 +11,49 @@ export const DECODE_SPLIT = 256;
 export type DecodeVariant = Omit<AttentionVariant, 'tile'>;
 
 /** A single query per sequence. Grid: x = parts of the keys, y = heads, z = batch. */
-const LOCATE = (headDim: number, starts: boolean): string => `
+const LOCATE = `
+let vectors = params.headDim / 4u;
 let h = group.y;
 let b = group.z;
 let kvHead = h / (params.heads / params.kvHeads);
-let start = ${starts ? 'u32(starts[b])' : '0u'};
+var start = 0u;
+if (params.hasStarts != 0u) { start = u32(starts[b]); }
 let row = b * params.heads + h;
-let kBase = (b * params.keyCapacity * params.kvHeads + kvHead) * ${headDim / 4}u;
-let kStride = params.kvHeads * ${headDim / 4}u;`;
+let kBase = (b * params.keyCapacity * params.kvHeads + kvHead) * vectors;
+let kStride = params.kvHeads * vectors;`;
 
 /**
  * Scores of one query against 64 keys per workgroup, and their maximum and sum of exponentials. With one query the
  * whole row of scores is small enough to keep (SPEC.md "Exact algorithms"), so keys are read once.
  */
 export function decodeScores(variant: DecodeVariant): KernelSource {
-  const { headDim } = variant;
   return {
     buffers: [
       read('q', vec4Of(variant.dtype)),
       read('k', vec4Of(variant.dtype)),
       write('scores', 'f32'),
       write('parts', 'vec2<f32>'),
-      ...(variant.bias ? [read('bias', 'f32')] : []),
-      ...(variant.starts ? [read('starts', 'i32')] : []),
+      read('bias', 'f32'),
+      read('starts', 'i32'),
     ],
     params: ATTENTION_PARAMS,
     workgroupSize: THREADS,
     declarations: `
-var<workgroup> query: array<vec4<f32>, ${headDim / 4}>;
+var<workgroup> query: array<vec4<f32>, ${variant.headClass / 4}>;
 ${sumReduction(THREADS)}${maxReduction(THREADS)}`,
     body: `
-${LOCATE(headDim, variant.starts)}
-for (var d = lane; d < ${headDim / 4}u; d += ${THREADS}u) { query[d] = vec4<f32>(q[row * ${headDim / 4}u + d]) * params.scale; }
+${LOCATE}
+for (var d = lane; d < vectors; d += ${THREADS}u) { query[d] = vec4<f32>(q[row * vectors + d]) * params.scale; }
 workgroupBarrier();
 let j = group.x * ${DECODE_KEYS}u + lane;
 let inside = j < params.keyLength && j >= start;
 var score = -3.0e38;
 if (inside) {
 var products = vec4<f32>();
-for (var d = 0u; d < ${headDim / 4}u; d++) { products = fma(query[d], vec4<f32>(k[kBase + j * kStride + d]), products); }
+for (var d = 0u; d < vectors; d++) { products = fma(query[d], vec4<f32>(k[kBase + j * kStride + d]), products); }
 score = dot(products, vec4<f32>(1.0));
-${variant.bias ? 'let distance = params.keyLength - 1u - j;\nif (distance < params.window) { score += bias[h * params.window + distance]; }' : ''}
+let distance = params.keyLength - 1u - j;
+if (distance < params.window) { score += bias[h * params.window + distance]; }
 }
 if (j < params.keyLength) { scores[row * params.keyLength + j] = score; }
 let top = largest(score, lane);
@@ -65,8 +67,7 @@ if (lane == 0u) { parts[row * groups.x + group.x] = vec2<f32>(top, sum); }`,
  * weight is zero are not read.
  */
 export function decodeOutput(variant: DecodeVariant): KernelSource {
-  const { headDim } = variant;
-  const vectors = headDim / 4;
+  const vectors = variant.headClass / 4;
   // Invocations = key groups x columns of vec4.
   let columns = 1;
   while (columns < vectors && columns < THREADS) columns *= 2;
@@ -77,8 +78,8 @@ export function decodeOutput(variant: DecodeVariant): KernelSource {
       read('scores', 'f32'),
       read('parts', 'vec2<f32>'),
       write('outputs', 'vec4<f32>'),
-      ...(variant.tau ? [read('tau', 'f32')] : []),
-      ...(variant.starts ? [read('starts', 'i32')] : []),
+      read('tau', 'f32'),
+      read('starts', 'i32'),
     ],
     params: ATTENTION_PARAMS,
     workgroupSize: THREADS,
@@ -87,7 +88,7 @@ var<workgroup> weights: array<f32, ${DECODE_SPLIT}>;
 var<workgroup> sums: array<vec4<f32>, ${THREADS}>;
 ${sumReduction(THREADS)}${maxReduction(THREADS)}`,
     body: `
-${LOCATE(headDim, variant.starts)}
+${LOCATE}
 let partCount = (params.keyLength + ${DECODE_KEYS - 1}u) / ${DECODE_KEYS}u;
 var mine = -3.0e38;
 for (var c = lane; c < partCount; c += ${THREADS}u) { mine = max(mine, parts[row * partCount + c].x); }
@@ -98,7 +99,8 @@ let one = parts[row * partCount + c];
 part += one.y * exp(one.x - top);
 }
 let inverse = 1.0 / total(part, lane);
-let offset = ${variant.tau ? 'tau[h] / f32(params.keyLength - start)' : '0.0'};
+var offset = 0.0;
+if (params.hasTau != 0u) { offset = tau[h] / f32(params.keyLength - start); }
 let first = group.x * ${DECODE_SPLIT}u;
 let count = min(${DECODE_SPLIT}u, params.keyLength - first);
 for (var t = lane; t < count; t += ${THREADS}u) {
@@ -110,7 +112,7 @@ workgroupBarrier();
 let column = lane % ${columns}u;
 let keyGroup = lane / ${columns}u;
 var sum = vec4<f32>();
-if (column < ${vectors}u) {
+if (column < vectors) {
 for (var t = keyGroup; t < count; t += ${keyGroups}u) {
 let weight = weights[t];
 if (weight != 0.0) { sum = fma(vec4<f32>(weight), vec4<f32>(v[kBase + (first + t) * kStride + column]), sum); }
@@ -118,9 +120,9 @@ if (weight != 0.0) { sum = fma(vec4<f32>(weight), vec4<f32>(v[kBase + (first + t
 }
 sums[lane] = sum;
 workgroupBarrier();
-if (keyGroup == 0u && column < ${vectors}u) {
+if (keyGroup == 0u && column < vectors) {
 for (var g = 1u; g < ${keyGroups}u; g++) { sum += sums[g * ${columns}u + column]; }
-outputs[(row * groups.x + group.x) * ${vectors}u + column] = sum;
+outputs[(row * groups.x + group.x) * vectors + column] = sum;
 }`,
   };
 }

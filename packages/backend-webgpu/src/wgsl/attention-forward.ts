@@ -2,156 +2,154 @@ import {
   ATTENTION_PARAMS,
   type AttentionVariant,
   accumulateOutputs,
-  attended,
   attentionThreads,
-  biasReader,
   blockOfInvocation,
   declareOutputs,
-  exchangeByKey,
-  headBases,
-  KEY_ROWS,
-  LOCATE,
-  optionalBuffers,
+  HEAD_BASES,
+  KEY_PLACE,
   outputMapping,
   outputPlace,
-  overKeys,
+  overQuadsByKey,
+  putStaged,
+  QUAD_OF_QUERIES,
   QUERIES,
   QUERY_PLACE,
-  QUERY_ROWS,
-  queryRows,
   scoreProduct,
-  scoresFromProducts,
-  startOf,
+  staged,
+  storeBlock,
   storeOutputs,
   tileDeclarations,
-  VALUE_ROWS,
   vec4Of,
 } from './attention-tile.ts';
 import { type KernelSource, read, write } from './module.ts';
-import { range, unroll } from './text.ts';
+import { unroll } from './text.ts';
 
 /** Below every score; WGSL does not promise infinities. */
-const LOWEST = '-3.0e38';
+const LOWEST = 'vec4<f32>(-3.0e38)';
+
+const Q_ROWS = { ...QUERY_PLACE, name: 'q' };
+const K_ROWS = { ...KEY_PLACE, name: 'k' };
+const V_ROWS = { ...KEY_PLACE, name: 'v' };
 
 /** Grid of the kernels over query tiles: x = tiles, the longest rows first; y = heads; z = batch. */
 const queryTile = (variant: AttentionVariant): string => `
 let rowStart = (groups.x - 1u - group.x) * ${QUERIES}u;
 let h = group.y;
 let b = group.z;
-${LOCATE}
-${headBases(variant.headDim)}
+${HEAD_BASES}
 ${blockOfInvocation(variant.tile)}
-${queryRows(variant)}
-let firstKey = ${startOf(variant, 'rowStart')} / ${variant.tile.keys}u * ${variant.tile.keys}u;
+${QUAD_OF_QUERIES}
 let lastKey = min(rowStart + ${QUERIES - 1}u, params.queryLength - 1u) + qOffset;`;
 
 /**
- * Pass 1: the row maximum of s and 1 / sum exp(s - maximum), which together are lse of SPEC.md "Forward" without the
- * rounding of their sum. Each invocation keeps its own running pair per query; they meet once, at the end.
+ * Pass 1. Leaves for each query row, [B, H, L] as vec4: the row maximum of s, 1 / sum exp(s - maximum), tau / n and the
+ * first key that it attends. The first two together are lse of SPEC.md "Forward" without the rounding of their sum;
+ * indices are exact in f32 below 2^24, more than any binding holds keys. Each invocation keeps a running pair for its
+ * queries over its share of the keys; they meet once, at the end.
  */
 export function attentionStats(variant: AttentionVariant): KernelSource {
-  const vectors = range(variant.tile.threadKeys / 4);
-  const columns = variant.tile.keys / variant.tile.threadKeys;
-  const max4 = (v: string): string => `max(max(${v}.x, ${v}.y), max(${v}.z, ${v}.w))`;
+  const threads = attentionThreads(variant.tile);
+  const shares = (threads * 4) / QUERIES;
   return {
     buffers: [
       read('q', vec4Of(variant.dtype)),
       read('k', vec4Of(variant.dtype)),
-      write('stats', 'vec2<f32>'),
-      ...optionalBuffers({ ...variant, tau: false }),
+      read('bias', 'f32'),
+      read('tau', 'f32'),
+      read('starts', 'i32'),
+      write('stats', 'vec4<f32>'),
     ],
     params: ATTENTION_PARAMS,
-    workgroupSize: attentionThreads(variant.tile),
+    workgroupSize: threads,
     declarations: `
-${tileDeclarations(variant, ['q', 'k'], false)}
-var<workgroup> partial: array<vec2<f32>, ${QUERIES * columns}>;
-${biasReader(variant)}`,
+${tileDeclarations(variant, ['q', 'k'])}
+fn startOf(b: u32, row: u32) -> u32 {
+  if (params.hasStarts == 0u) { return 0u; }
+  return u32(starts[b * params.queryLength + row]);
+}`,
     body: `
 ${queryTile(variant)}
-${unroll(8, (i) => `var top${i} = ${LOWEST}; var sum${i} = 0.0;`)}
-${overKeys(
-  variant,
-  `
-${scoreProduct(variant, 's', QUERY_ROWS, KEY_ROWS)}
-${scoresFromProducts(variant, 's')}
-${unroll(
-  8,
-  (i) => `{
-${vectors.map((j) => `let in${j} = ${attended(i, j)};\ns${i}_${j} = select(vec4<f32>(${LOWEST}), s${i}_${j}, in${j});`).join('\n')}
-let top = max(top${i}, ${vectors.map((j) => max4(`s${i}_${j}`)).reduce((x, y) => `max(${x}, ${y})`)});
-${vectors.map((j) => `let e${j} = select(vec4<f32>(), exp(s${i}_${j} - top), in${j});`).join('\n')}
-sum${i} = sum${i} * exp(top${i} - top) + dot(${vectors.map((j) => `e${j}`).join(' + ')}, vec4<f32>(1.0));
-top${i} = top;
-}`,
-)}`,
-)}
-${unroll(8, (i) => `partial[(ty * 8u + ${i}u) * ${columns}u + tx] = vec2<f32>(top${i}, sum${i});`)}
-workgroupBarrier();
-for (var r = lane; r < ${QUERIES}u; r += ${attentionThreads(variant.tile)}u) {
+let firstKeys = vec4<u32>(${['x', 'y', 'z', 'w'].map((e) => `startOf(b, quadRows.${e})`).join(', ')});
 var top = ${LOWEST};
-for (var c = 0u; c < ${columns}u; c++) { top = max(top, partial[r * ${columns}u + c].x); }
-var sum = 0.0;
-for (var c = 0u; c < ${columns}u; c++) {
-let one = partial[r * ${columns}u + c];
-sum += one.y * exp(one.x - top);
+var sum = vec4<f32>();
+for (var keyStart = startOf(b, rowStart) / ${variant.tile.keys}u * ${variant.tile.keys}u; keyStart <= lastKey; keyStart += ${variant.tile.keys}u) {
+${scoreProduct(variant, 'byKey', Q_ROWS, K_ROWS)}
+${storeBlock(variant.tile, 'byKey')}
+workgroupBarrier();
+${overQuadsByKey(
+  variant.tile,
+  `let next = max(top, select(${LOWEST}, s, attended));
+sum = sum * exp(top - next) + select(vec4<f32>(), exp(s - next), attended);
+top = next;`,
+)}
 }
-if (rowStart + r < params.queryLength) { stats[statsBase + rowStart + r] = vec2<f32>(top, 1.0 / sum); }
+workgroupBarrier();
+weights[lane] = top;
+${putStaged(variant.tile, 'lane', 'sum')}
+workgroupBarrier();
+if (lane < ${QUERIES / 4}u) {
+var wholeTop = top;
+${unroll(shares - 1, (i) => `wholeTop = max(wholeTop, weights[lane + ${(QUERIES / 4) * (i + 1)}u]);`)}
+var whole = sum * exp(top - wholeTop);
+${unroll(shares - 1, (i) => `whole += ${staged(variant.tile, `lane + ${(QUERIES / 4) * (i + 1)}u`)} * exp(weights[lane + ${(QUERIES / 4) * (i + 1)}u] - wholeTop);`)}
+let inverse = 1.0 / whole;
+var offset = vec4<f32>();
+if (params.hasTau != 0u) { offset = tau[h] / vec4<f32>(positions - firstKeys + 1u); }
+for (var i = 0u; i < 4u; i++) {
+let row = rowStart + 4u * quad + i;
+if (row < params.queryLength) { stats[statsBase + row] = vec4<f32>(wholeTop[i], inverse[i], offset[i], f32(firstKeys[i])); }
+}
 }`,
   };
 }
 
-/** p of four keys from scores and the row's statistics, 0 where not attended. */
-const probability = (i: number, j: number): string =>
-  `select(vec4<f32>(), exp(s${i}_${j} - stat${i}.x) * stat${i}.y, ${attended(i, j)})`;
-
-/** w = max(p + tau / n, 0), 0 where not attended (also for tau > 0). `p` is a vec4 expression. */
-const elastic = (variant: AttentionVariant, i: number, j: number, p: string): string =>
-  variant.tau ? `select(vec4<f32>(), max(${p} + offset${i}, vec4<f32>()), ${attended(i, j)})` : p;
-
-/** `stat${i}` (maximum, 1 / sum) and `offset${i}` (tau / n) for each query of the block. */
-const rowStatistics = (variant: AttentionVariant): string =>
-  unroll(8, (i) => {
-    const offset = variant.tau ? `let offset${i} = tau[h] / f32(i32(position${i}) - i32(start${i}) + 1);` : '';
-    return `let stat${i} = stats[statsBase + min(row${i}, params.queryLength - 1u)];\n${offset}`;
-  });
+/** What pass 1 left for the quad of queries, by kind: `tops`, `inverses`, `offsets`, `firstKeys`. */
+export const quadStatistics = (read: (row: string) => string): string => `
+${unroll(4, (i) => `let stat${i} = ${read(`(statsBase + quadRows[${i}])`)};`)}
+let tops = vec4<f32>(stat0.x, stat1.x, stat2.x, stat3.x);
+let inverses = vec4<f32>(stat0.y, stat1.y, stat2.y, stat3.y);
+let offsets = vec4<f32>(stat0.z, stat1.z, stat2.z, stat3.z);
+// A row that does not exist attends nothing: sums over queries have to leave it out.
+let firstKeys = select(vec4<u32>(0xffffffffu), vec4<u32>(vec4<f32>(stat0.w, stat1.w, stat2.w, stat3.w)), tileRows == quadRows);`;
 
 /** Pass 2: o = w . v and, for training, u = [w > 0] . v (SPEC.md "Backward"). */
 export function attentionForward(variant: AttentionVariant, withActive: boolean): KernelSource {
   const threads = attentionThreads(variant.tile);
-  const mapping = outputMapping(QUERIES, variant.headDim, threads);
+  const mapping = outputMapping(QUERIES, variant.headClass, threads);
   const element = vec4Of(variant.dtype);
-  const vectors = range(variant.tile.threadKeys / 4);
+  const { keys } = variant.tile;
   return {
     buffers: [
       read('q', element),
       read('k', element),
       read('v', element),
-      read('stats', 'vec2<f32>'),
+      read('stats', 'vec4<f32>'),
+      read('bias', 'f32'),
       write('output', element),
       // u is summed in f32 and decides delta by cancellation, so it is kept in f32 whatever the operands' type.
       ...(withActive ? [write('activeSum', 'vec4<f32>')] : []),
-      ...optionalBuffers(variant),
     ],
     params: ATTENTION_PARAMS,
     workgroupSize: threads,
-    declarations: `${tileDeclarations(variant, ['q', 'k', 'v'], true)}\n${biasReader(variant)}`,
+    declarations: tileDeclarations(variant, ['q', 'k', 'v']),
     body: `
 ${queryTile(variant)}
+${quadStatistics((row) => `stats[${row}]`)}
 ${outputPlace(mapping)}
-${rowStatistics(variant)}
 ${declareOutputs(mapping, 'o')}
 ${withActive ? declareOutputs(mapping, 'u') : ''}
-${overKeys(
-  variant,
-  `
-${scoreProduct(variant, 's', QUERY_ROWS, KEY_ROWS)}
-${scoresFromProducts(variant, 's')}
-${unroll(8, (i) => vectors.map((j) => `s${i}_${j} = ${elastic(variant, i, j, probability(i, j))};`).join(' '))}
-${exchangeByKey(variant, 's')}
-${accumulateOutputs(variant, mapping, { depth: variant.tile.keys, lines: QUERIES }, 'o', VALUE_ROWS, withActive ? 'u' : null)}
-`,
+for (var keyStart = u32(stats[statsBase + rowStart].w) / ${keys}u * ${keys}u; keyStart <= lastKey; keyStart += ${keys}u) {
+${scoreProduct(variant, 'byKey', Q_ROWS, K_ROWS)}
+${storeBlock(variant.tile, 'byKey')}
+workgroupBarrier();
+// w = max(p + tau / n, 0); keys that are not attended weigh 0, also when tau > 0.
+${overQuadsByKey(
+  variant.tile,
+  'weights[at] = select(vec4<f32>(), max(exp(s - tops) * inverses + offsets, vec4<f32>()), attended);',
 )}
-${storeOutputs(variant, mapping, 'o', 'output', QUERY_PLACE, null)}
-${withActive ? storeOutputs({ ...variant, dtype: 'f32' }, mapping, 'u', 'activeSum', QUERY_PLACE, null) : ''}`,
+${accumulateOutputs(variant, mapping, { depth: keys, lines: QUERIES }, 'o', V_ROWS, withActive ? 'u' : null)}
+}
+${storeOutputs(variant.dtype, mapping, 'o', 'output', QUERY_PLACE, null)}
+${withActive ? storeOutputs('f32', mapping, 'u', 'activeSum', QUERY_PLACE, null) : ''}`,
   };
 }

@@ -1,45 +1,60 @@
-import { type KernelSource, read, type StorageBinding } from './module.ts';
+import type { KernelSource } from './module.ts';
 import { distribute, range, unroll } from './text.ts';
 
 /** What decides the text of the tiled attention kernels. */
 export interface AttentionVariant {
-  readonly headDim: number;
+  /** Upper bound of the head size; the size itself is a parameter, so that few kernels serve all. */
+  readonly headClass: HeadClass;
   readonly dtype: 'f32' | 'f16';
-  readonly bias: boolean;
-  readonly tau: boolean;
-  readonly starts: boolean;
   readonly tile: AttentionTile;
 }
 
+export type HeadClass = 16 | 32 | 64 | 128 | 256;
+
+/** The smallest class that holds the head size (at most 256). */
+export function headClassOf(headDim: number): HeadClass {
+  return ([16, 32, 64, 128] as const).find((size) => headDim <= size) ?? 256;
+}
+
 /**
- * A workgroup works on a tile of `queries` x `keys` scores; an invocation holds 8 queries x `threadKeys` keys of it in
- * registers. `queries` is 64.
+ * A workgroup works on a tile of 64 queries x `keys` scores; an invocation computes 8 queries x `threadKeys` keys of it
+ * in registers.
  */
 export interface AttentionTile {
-  readonly keys: number;
+  readonly keys: 32 | 64;
   readonly threadKeys: 4 | 8;
+  /**
+   * Short text for slow compilers: copies into workgroup memory are loops of single elements instead of unrolled
+   * transpositions of 4x4 blocks. llvmpipe's compile time grows with the square of the number of memory accesses.
+   */
+  readonly compact: boolean;
 }
 
 export const QUERIES = 64;
-const THREAD_QUERIES = 8;
+export const THREAD_QUERIES = 8;
 /** Slices of the head size that pass through workgroup memory at a time, for a product of scores. */
 const DEPTH = 16;
+/** vec4s of workgroup memory for slices of operands. */
+const STAGE = (DEPTH * (QUERIES + 64)) / 4;
 
 export function attentionThreads(tile: AttentionTile): number {
   return (QUERIES / THREAD_QUERIES) * (tile.keys / tile.threadKeys);
 }
 
-/** vec4s of workgroup memory for slices of operands. */
-const STAGE = (DEPTH * (QUERIES + 64)) / 4;
-
-/** Parameters that all tiled kernels share; see AttentionSizes for the letters. */
+/**
+ * Parameters that all attention kernels share; see AttentionSizes for the letters. Absent inputs are expressed here and
+ * not in the text: without bias `window` is 0, without tau or starts their flag is.
+ */
 export const ATTENTION_PARAMS: KernelSource['params'] = [
   ['queryLength', 'u32'],
   ['keyLength', 'u32'],
   ['keyCapacity', 'u32'],
   ['heads', 'u32'],
   ['kvHeads', 'u32'],
+  ['headDim', 'u32'],
   ['window', 'u32'],
+  ['hasTau', 'u32'],
+  ['hasStarts', 'u32'],
   ['scale', 'f32'],
   // Rows of [B, L, H]; entries of a partial sum of dbias.
   ['rows', 'u32'],
@@ -49,89 +64,50 @@ export const ATTENTION_PARAMS: KernelSource['params'] = [
 export const vec4Of = (dtype: 'f32' | 'f16'): 'vec4<f32>' | 'vec4<f16>' =>
   dtype === 'f16' ? 'vec4<f16>' : 'vec4<f32>';
 
-/** The optional inputs in the order in which the ops bind them. */
-export function optionalBuffers(variant: AttentionVariant): StorageBinding[] {
-  return [
-    ...(variant.bias ? [read('bias', 'f32')] : []),
-    ...(variant.tau ? [read('tau', 'f32')] : []),
-    ...(variant.starts ? [read('starts', 'i32')] : []),
-  ];
-}
-
-/** Reads of rows [., heads, D] as f32: `x(base, row, rows, stride, d)`, zeros past the last row and past D. */
-function rowReader(name: string, headDim: number): string {
-  return `
+/** Reads of rows [., heads, D] as f32, zeros past the last row and past D. */
+const rowReader = (name: string): string => `
 fn ${name}At(base: u32, row: u32, rows: u32, stride: u32, d: u32) -> vec4<f32> {
-  if (row >= rows || d >= ${headDim}u) { return vec4<f32>(); }
+  if (row >= rows || d >= params.headDim) { return vec4<f32>(); }
   return vec4<f32>(${name}[(base + row * stride + d) / 4u]);
 }`;
-}
 
-/** Module-scope code of the tiled kernels that read the row arrays `names` and exchange tiles of weights. */
-export function tileDeclarations(variant: AttentionVariant, names: readonly string[], exchange: boolean): string {
+/** Entry of the bias at a relative distance (as i32, so that keys to come are out of range), 0 outside of the window. */
+const BIAS_READER = `
+fn biasAt(h: u32, distance: u32) -> f32 {
+  if (distance >= params.window) { return 0.0; }
+  return bias[h * params.window + distance];
+}`;
+
+/**
+ * Module-scope code of the tiled kernels that read the row arrays `names`. `weights` is the tile: scores, then p, w or
+ * ds. What each step of a kernel leaves there is said at that step.
+ */
+export function tileDeclarations(variant: AttentionVariant, names: readonly string[]): string {
   return `
-var<workgroup> stage: array<vec4<f32>, ${STAGE}>;
-${exchange ? `var<workgroup> weights: array<vec4<f32>, ${(QUERIES * variant.tile.keys) / 4}>;` : ''}
-${names.map((name) => rowReader(name, variant.headDim)).join('\n')}`;
+var<workgroup> stage: ${variant.tile.compact ? `array<f32, ${4 * STAGE}>` : `array<vec4<f32>, ${STAGE}>`};
+var<workgroup> weights: array<vec4<f32>, ${(QUERIES * variant.tile.keys) / 4}>;
+${names.map(rowReader).join('\n')}
+${BIAS_READER}`;
 }
 
-/** Where the workgroup is: batch entry, head, kv head, and the element offsets of their rows. Expects `b` and `h`. */
-export const LOCATE = `
+/** Element offsets of the rows of batch entry `b` and query head `h`. */
+export const HEAD_BASES = `
 let kvHead = h / (params.heads / params.kvHeads);
 let qOffset = params.keyLength - params.queryLength;
-`;
-export const headBases = (headDim: number): string => `
-let qBase = (b * params.queryLength * params.heads + h) * ${headDim}u;
-let kBase = (b * params.keyCapacity * params.kvHeads + kvHead) * ${headDim}u;
-let qStride = params.heads * ${headDim}u;
-let kStride = params.kvHeads * ${headDim}u;
-let statsBase = (b * params.heads + h) * params.queryLength;
-`;
+let qBase = (b * params.queryLength * params.heads + h) * params.headDim;
+let kBase = (b * params.keyCapacity * params.kvHeads + kvHead) * params.headDim;
+let qStride = params.heads * params.headDim;
+let kStride = params.kvHeads * params.headDim;
+let statsBase = (b * params.heads + h) * params.queryLength;`;
 
-/** Which of the tile's 8 x threadKeys blocks the invocation holds: queries from `ty * 8`, keys from `tx * threadKeys`. */
+/** Which block of the tile the invocation computes: queries from `ty * 8`, keys from `tx * threadKeys`. */
 export function blockOfInvocation(tile: AttentionTile): string {
   const columns = tile.keys / tile.threadKeys;
   return `let ty = lane / ${columns}u;\nlet tx = lane % ${columns}u;`;
 }
 
-/**
- * Declares `${result}${i}_${j}` (vec4 over four keys j, for query i of the invocation's block) and sums into them the
- * products of `rows` (queries, an array of rows like q) and `columns` (keys, an array of rows like k) over the head size.
- */
-export function scoreProduct(variant: AttentionVariant, result: string, rows: RowArray, columns: RowArray): string {
-  const { tile, headDim } = variant;
-  const threads = attentionThreads(tile);
-  const vectors = range(tile.threadKeys / 4);
-  const columnsAt = (DEPTH * QUERIES) / 4;
-  const stageBlocks = (array: RowArray, extent: number, at: number): string =>
-    distribute(
-      (extent * DEPTH) / 16,
-      threads,
-      `let outer = (item / ${DEPTH / 4}u) * 4u;
-let inner = (item % ${DEPTH / 4}u) * 4u;
-${unroll(4, (i) => `let v${i} = ${array.name}At(${array.base}, ${array.start} + outer + ${i}u, ${array.rows}, ${array.stride}, d0 + inner);`)}
-${unroll(4, (i) => `stage[${at}u + ((inner + ${i}u) * ${extent}u + outer) / 4u] = vec4<f32>(v0[${i}], v1[${i}], v2[${i}], v3[${i}]);`)}`,
-    );
-  return `
-${unroll(THREAD_QUERIES, (i) => vectors.map((j) => `var ${result}${i}_${j} = vec4<f32>();`).join(' '))}
-for (var d0 = 0u; d0 < ${headDim}u; d0 += ${DEPTH}u) {
-workgroupBarrier();
-${stageBlocks(rows, QUERIES, 0)}
-${stageBlocks(columns, tile.keys, columnsAt)}
-workgroupBarrier();
-for (var kk = 0u; kk < ${DEPTH}u; kk++) {
-${unroll(2, (i) => `let x${i} = stage[kk * ${QUERIES / 4}u + ty * 2u + ${i}u];`)}
-${vectors.map((j) => `let y${j} = stage[${columnsAt}u + kk * ${tile.keys / 4}u + tx * ${vectors.length}u + ${j}u];`).join('\n')}
-${unroll(THREAD_QUERIES, (i) =>
-  vectors.map((j) => `${result}${i}_${j} = fma(vec4<f32>(x${i >> 2}[${i & 3}]), y${j}, ${result}${i}_${j});`).join(' '),
-)}
-}
-}`;
-}
-
-/** An array of rows [., heads, D] and the part of it that a tile covers, as WGSL expressions. */
-export interface RowArray {
-  readonly name: string;
+/** Where rows [., heads, D] of a tile lie, as WGSL expressions. */
+export interface RowPlace {
   readonly base: string;
   /** First row of the tile. */
   readonly start: string;
@@ -140,8 +116,9 @@ export interface RowArray {
   readonly stride: string;
 }
 
-/** Where the outputs of a kernel go: rows [., heads, D] from `start`, as WGSL expressions. */
-export type RowPlace = Omit<RowArray, 'name'>;
+export interface RowArray extends RowPlace {
+  readonly name: string;
+}
 
 export const QUERY_PLACE: RowPlace = {
   base: 'qBase',
@@ -149,79 +126,134 @@ export const QUERY_PLACE: RowPlace = {
   rows: 'params.queryLength',
   stride: 'qStride',
 };
-export const QUERY_ROWS: RowArray = { ...QUERY_PLACE, name: 'q' };
-export const KEY_ROWS: RowArray = {
-  name: 'k',
-  base: 'kBase',
-  start: 'keyStart',
-  rows: 'params.keyLength',
-  stride: 'kStride',
-};
-export const VALUE_ROWS: RowArray = { ...KEY_ROWS, name: 'v' };
+export const KEY_PLACE: RowPlace = { base: 'kBase', start: 'keyStart', rows: 'params.keyLength', stride: 'kStride' };
 
 /**
- * Turns the sums of `scoreProduct` into scores: s = scale * sum + bias[h, i - j]. Neighbouring scores share distances,
- * so the block needs 8 + threadKeys - 1 entries of the bias and not one per score. Expects `queryPosition` (absolute
- * position of the invocation's first query) and `keyPosition` (its first key).
+ * How the tile lies in `weights`: 'byKey' as [key, query], for sums over keys; 'byQuery' as [query, key], for sums over
+ * queries. The last index runs along the vec4s.
  */
-export function scoresFromProducts(variant: AttentionVariant, result: string): string {
-  const { threadKeys } = variant.tile;
-  const vectors = range(threadKeys / 4);
-  const low = threadKeys - 1;
-  const name = (distance: number): string => (distance < 0 ? `biasM${-distance}` : `bias${distance}`);
-  const distances = range(THREAD_QUERIES + threadKeys - 1).map((d) => d - low);
-  const biasEntries = variant.bias
-    ? distances.map((d) => `let ${name(d)} = biasAt(h, i32(queryPosition) - i32(keyPosition) + ${d});`).join('\n')
-    : '';
-  const biasVector = (i: number, j: number): string =>
-    variant.bias
-      ? ` + vec4<f32>(${range(4)
-          .map((e) => name(i - (4 * j + e)))
-          .join(', ')})`
-      : '';
+export type Order = 'byKey' | 'byQuery';
+
+/** The invocation's block in an order: `lines` x `vectors` vec4s, and where each lies in `weights`. */
+export function blockOf(tile: AttentionTile, order: Order): Block {
+  const byKey = order === 'byKey';
+  return {
+    lines: byKey ? tile.threadKeys : THREAD_QUERIES,
+    vectors: (byKey ? THREAD_QUERIES : tile.threadKeys) / 4,
+    at: (line, vector) =>
+      byKey
+        ? `(tx * ${tile.threadKeys}u + ${line}u) * ${QUERIES / 4}u + ty * ${THREAD_QUERIES / 4}u + ${vector}u`
+        : `(ty * ${THREAD_QUERIES}u + ${line}u) * ${tile.keys / 4}u + tx * ${tile.threadKeys / 4}u + ${vector}u`,
+  };
+}
+
+export interface Block {
+  readonly lines: number;
+  readonly vectors: number;
+  at(line: number, vector: number): string;
+}
+
+/** Code for every vec4 of a block. */
+export const overBlock = (block: Block, code: (line: number, vector: number) => string): string =>
+  unroll(block.lines, (line) => unroll(block.vectors, (vector) => code(line, vector)));
+
+/**
+ * Declares `r${line}_${vector}` for the invocation's block and sums into them the products of rows of `queries` and
+ * `keys` (arrays like q and k) over the head size. The tile of scores goes through workgroup memory in slices.
+ */
+export function scoreProduct(variant: AttentionVariant, order: Order, queries: RowArray, keys: RowArray): string {
+  const { tile } = variant;
+  const threads = attentionThreads(tile);
+  const block = blockOf(tile, order);
+  const keysAt = (DEPTH * QUERIES) / 4;
+  const place = (array: RowArray): string => `${array.name}At(${array.base}, ${array.start}`;
+  const copyElements = (array: RowArray, extent: number, at: number): string =>
+    distribute(
+      (extent * DEPTH) / 4,
+      threads,
+      `let outer = item / ${DEPTH / 4}u;
+let inner = (item % ${DEPTH / 4}u) * 4u;
+let v = ${place(array)} + outer, ${array.rows}, ${array.stride}, d0 + inner);
+${unroll(4, (i) => `stage[${4 * at}u + (inner + ${i}u) * ${extent}u + outer] = v[${i}];`)}`,
+      false,
+    );
+  const copyBlocks = (array: RowArray, extent: number, at: number): string =>
+    distribute(
+      (extent * DEPTH) / 16,
+      threads,
+      `let outer = (item / ${DEPTH / 4}u) * 4u;
+let inner = (item % ${DEPTH / 4}u) * 4u;
+${unroll(4, (i) => `let v${i} = ${place(array)} + outer + ${i}u, ${array.rows}, ${array.stride}, d0 + inner);`)}
+${unroll(4, (i) => `stage[${at}u + ((inner + ${i}u) * ${extent}u + outer) / 4u] = vec4<f32>(v0[${i}], v1[${i}], v2[${i}], v3[${i}]);`)}`,
+      true,
+    );
+  const copy = tile.compact ? copyElements : copyBlocks;
+  const [lineOperand, vectorOperand] = order === 'byKey' ? ['y', 'x'] : ['x', 'y'];
   return `
-${biasEntries}
-${unroll(THREAD_QUERIES, (i) =>
-  vectors.map((j) => `${result}${i}_${j} = ${result}${i}_${j} * params.scale${biasVector(i, j)};`).join(' '),
-)}`;
+${overBlock(block, (line, vector) => `var r${line}_${vector} = vec4<f32>();`)}
+for (var d0 = 0u; d0 < params.headDim; d0 += ${DEPTH}u) {
+workgroupBarrier();
+${copy(queries, QUERIES, 0)}
+${copy(keys, tile.keys, keysAt)}
+workgroupBarrier();
+for (var kk = 0u; kk < ${DEPTH}u; kk++) {
+${unroll(THREAD_QUERIES / 4, (i) => `let x${i} = ${staged(tile, `kk * ${QUERIES / 4}u + ty * ${THREAD_QUERIES / 4}u + ${i}u`)};`)}
+${unroll(tile.threadKeys / 4, (j) => `let y${j} = ${staged(tile, `${keysAt}u + kk * ${tile.keys / 4}u + tx * ${tile.threadKeys / 4}u + ${j}u`)};`)}
+${overBlock(
+  block,
+  (line, vector) =>
+    `r${line}_${vector} = fma(vec4<f32>(${lineOperand}${line >> 2}[${line & 3}]), ${vectorOperand}${vector}, r${line}_${vector});`,
+)}
+}
+}`;
 }
 
-export const biasReader = (variant: AttentionVariant): string =>
-  variant.bias
-    ? `
-fn biasAt(h: u32, distance: i32) -> f32 {
-  if (distance < 0 || distance >= i32(params.window)) { return 0.0; }
-  return bias[h * params.window + u32(distance)];
-}`
-    : '';
+/** Four neighbours in `stage`; `index` counts vec4s. */
+export const staged = (tile: AttentionTile, index: string): string =>
+  tile.compact
+    ? `vec4<f32>(${range(4)
+        .map((e) => `stage[4u * (${index}) + ${e}u]`)
+        .join(', ')})`
+    : `stage[${index}]`;
 
-/** First key that query row `row` attends. */
-export const startOf = (variant: AttentionVariant, row: string): string =>
-  variant.starts ? `u32(starts[b * params.queryLength + min(${row}, params.queryLength - 1u)])` : '0u';
+export const putStaged = (tile: AttentionTile, index: string, value: string): string =>
+  tile.compact ? unroll(4, (e) => `stage[4u * (${index}) + ${e}u] = ${value}[${e}];`) : `stage[${index}] = ${value};`;
+
+/** Puts the block's results of `scoreProduct` into `weights`. */
+export const storeBlock = (tile: AttentionTile, order: Order): string => {
+  const block = blockOf(tile, order);
+  return overBlock(block, (line, vector) => `weights[${block.at(line, vector)}] = r${line}_${vector};`);
+};
 
 /**
- * Code for each of the 8 queries of the block: `each(i)` sees `row${i}` (row of q), `position${i}` (absolute) and
- * `start${i}`. Declared once, before the loop over keys.
+ * The four queries whose scores this invocation turns into weights, in order 'byKey': always the same ones, so what
+ * belongs to them stays in registers. Declares `quad`, `positions` (absolute); rows that do not exist get the position
+ * of the last. `firstKeys` has to be declared by the caller.
  */
-export function queryRows(variant: AttentionVariant): string {
-  return unroll(
-    THREAD_QUERIES,
-    (i) => `let row${i} = rowStart + ty * 8u + ${i}u;
-let position${i} = row${i} + qOffset;
-let start${i} = ${startOf(variant, `row${i}`)};`,
-  );
-}
+export const QUAD_OF_QUERIES = `
+let quad = lane % ${QUERIES / 4}u;
+let tileRows = rowStart + 4u * quad + vec4<u32>(0u, 1u, 2u, 3u);
+let quadRows = min(tileRows, vec4<u32>(params.queryLength - 1u));
+let positions = quadRows + qOffset;`;
 
-/** The mask of four keys from `keyPosition + 4 j`: attended by query i, which exists. */
-export const attended = (i: number, j: number): string =>
-  `(keyPosition + vec4<u32>(${range(4)
-    .map((e) => `${4 * j + e}u`)
-    .join(', ')}) <= vec4<u32>(select(0u, position${i}, row${i} < params.queryLength))) & ` +
-  `(keyPosition + vec4<u32>(${range(4)
-    .map((e) => `${4 * j + e}u`)
-    .join(', ')}) >= vec4<u32>(select(${'0xffffffffu'}, start${i}, row${i} < params.queryLength)))`;
+/**
+ * Loop over this invocation's share of the tile in order 'byKey'. `code` sees `at` (index in `weights`), `s` (scale *
+ * product + bias, of one key and four queries) and `attended`.
+ */
+export const overQuadsByKey = (tile: AttentionTile, code: string): string => `
+for (var t = lane / ${QUERIES / 4}u; t < ${tile.keys}u; t += ${(attentionThreads(tile) * 4) / QUERIES}u) {
+let at = t * ${QUERIES / 4}u + quad;
+let key = keyStart + t;
+// Distances to keys that are to come wrap around to large numbers, which are outside of any window.
+let distances = positions - key;
+let s = weights[at] * params.scale + vec4<f32>(${range(4)
+  .map((i) => `biasAt(h, distances[${i}])`)
+  .join(', ')});
+let attended = (vec4<u32>(key) <= positions) & (vec4<u32>(key) >= firstKeys);
+${code}
+}`;
 
-/** How the invocations share a product of weights [`lines`, .] with rows [., D]: `lines` outputs by D columns. */
+/** How the invocations share a product of weights [depth, `lines`] with rows [depth, D]. */
 export interface OutputMapping {
   readonly columnGroups: number;
   /** Output lines per invocation, 4 or 8. */
@@ -230,8 +262,8 @@ export interface OutputMapping {
   readonly columns: number;
 }
 
-export function outputMapping(lines: number, headDim: number, threads: number): OutputMapping {
-  const vectors = headDim / 4;
+export function outputMapping(lines: number, headClass: HeadClass, threads: number): OutputMapping {
+  const vectors = headClass / 4;
   // At most 8 lines each, at least 4; more column groups than columns would idle.
   let columnGroups = (threads * 8) / lines;
   while (columnGroups / 2 >= vectors && (lines * columnGroups) / 2 / threads >= 4) columnGroups /= 2;
@@ -243,15 +275,11 @@ export function outputPlace(mapping: OutputMapping): string {
 }
 
 export const declareOutputs = (mapping: OutputMapping, result: string): string =>
-  unroll(mapping.lines, (i) =>
-    range(mapping.columns)
-      .map((c) => `var ${result}${i}_${c} = vec4<f32>();`)
-      .join(' '),
-  );
+  unroll(mapping.lines, (i) => unroll(mapping.columns, (c) => `var ${result}${i}_${c} = vec4<f32>();`));
 
 /**
- * result += weights . rows, where `weights` lies in workgroup memory as [depth, lines] (`depth` terms are summed) and
- * the rows pass through `stage` a slice at a time. With `count`, also count += [weights > 0] . rows.
+ * result += weights . rows, where `weights` is [depth, lines] and the rows pass through `stage` a slice at a time. With
+ * `count`, also count += [weights > 0] . rows.
  */
 export function accumulateOutputs(
   variant: AttentionVariant,
@@ -261,93 +289,47 @@ export function accumulateOutputs(
   rows: RowArray,
   count: string | null,
 ): string {
-  const threads = attentionThreads(variant.tile);
   const stride = mapping.columns * mapping.columnGroups;
   let slice = Math.min(extent.depth, 32);
   while (slice * stride > STAGE) slice /= 2;
-  const columns = range(mapping.columns);
+  const term = (target: string, factor: string, i: number, c: number): string =>
+    `${target}${i}_${c} = fma(vec4<f32>(${factor}${i >> 2}[${i & 3}]), r${c}, ${target}${i}_${c});`;
   return `
 for (var t0 = 0u; t0 < ${extent.depth}u; t0 += ${slice}u) {
 workgroupBarrier();
 ${distribute(
   slice * stride,
-  threads,
-  `stage[item] = ${rows.name}At(${rows.base}, ${rows.start} + t0 + item / ${stride}u, ${rows.rows}, ${rows.stride}, (item % ${stride}u) * 4u);`,
+  attentionThreads(variant.tile),
+  `let v = ${rows.name}At(${rows.base}, ${rows.start} + t0 + item / ${stride}u, ${rows.rows}, ${rows.stride}, (item % ${stride}u) * 4u);
+${putStaged(variant.tile, 'item', 'v')}`,
+  !variant.tile.compact,
 )}
 workgroupBarrier();
 for (var t = 0u; t < ${slice}u; t++) {
 ${unroll(mapping.lines / 4, (i) => `let w${i} = weights[((t0 + t) * ${extent.lines}u + line) / 4u + ${i}u];`)}
 ${count === null ? '' : unroll(mapping.lines / 4, (i) => `let m${i} = select(vec4<f32>(), vec4<f32>(1.0), w${i} > vec4<f32>());`)}
-${columns.map((c) => `let r${c} = stage[t * ${stride}u + column + ${c * mapping.columnGroups}u];`).join('\n')}
-${unroll(mapping.lines, (i) =>
-  columns
-    .map(
-      (c) =>
-        `${result}${i}_${c} = fma(vec4<f32>(w${i >> 2}[${i & 3}]), r${c}, ${result}${i}_${c});` +
-        (count === null ? '' : ` ${count}${i}_${c} = fma(vec4<f32>(m${i >> 2}[${i & 3}]), r${c}, ${count}${i}_${c});`),
-    )
-    .join(' '),
-)}
+${unroll(mapping.columns, (c) => `let r${c} = ${staged(variant.tile, `t * ${stride}u + column + ${c * mapping.columnGroups}u`)};`)}
+${unroll(mapping.lines, (i) => unroll(mapping.columns, (c) => term(result, 'w', i, c)))}
+${count === null ? '' : unroll(mapping.lines, (i) => unroll(mapping.columns, (c) => term(count, 'm', i, c)))}
 }
 }`;
 }
 
 /** Writes the outputs of `accumulateOutputs`, multiplied by `factor`, to rows [., heads, D] of `target`. */
 export function storeOutputs(
-  variant: AttentionVariant,
+  dtype: 'f32' | 'f16',
   mapping: OutputMapping,
   result: string,
   target: string,
   place: RowPlace,
   factor: string | null,
 ): string {
-  const element = vec4Of(variant.dtype);
-  const last = variant.headDim / 4 - 1;
   return unroll(mapping.lines, (i) => {
-    const stores = range(mapping.columns)
-      .map((c) => {
-        const value = factor === null ? `${result}${i}_${c}` : `${factor} * ${result}${i}_${c}`;
-        const at = `column + ${c * mapping.columnGroups}u`;
-        const store = `${target}[(${place.base} + (${place.start} + line + ${i}u) * ${place.stride}) / 4u + ${at}] = ${element}(${value});`;
-        return (c + 1) * mapping.columnGroups - 1 > last ? `if (${at} <= ${last}u) { ${store} }` : store;
-      })
-      .join('\n');
+    const stores = unroll(mapping.columns, (c) => {
+      const value = factor === null ? `${result}${i}_${c}` : `${factor} * ${result}${i}_${c}`;
+      const at = `column + ${c * mapping.columnGroups}u`;
+      return `if (4u * (${at}) < params.headDim) { ${target}[(${place.base} + (${place.start} + line + ${i}u) * ${place.stride}) / 4u + ${at}] = ${vec4Of(dtype)}(${value}); }`;
+    });
     return `if (${place.start} + line + ${i}u < ${place.rows}) {\n${stores}\n}`;
   });
 }
-
-/** Loop over the tiles of keys that the query tile attends. `code` sees `keyStart`, `keyPosition` and `queryPosition`. */
-export const overKeys = (variant: AttentionVariant, code: string): string => `
-for (var keyStart = firstKey; keyStart <= lastKey; keyStart += ${variant.tile.keys}u) {
-let keyPosition = keyStart + tx * ${variant.tile.threadKeys}u;
-let queryPosition = position0;
-${code}
-}`;
-
-/** Writes the block's values `${name}${i}_${j}` to workgroup memory as [key, query]. */
-export const exchangeByKey = (variant: AttentionVariant, name: string): string =>
-  range(variant.tile.threadKeys)
-    .map((key) => {
-      const [j, e] = [key >> 2, key & 3];
-      const at = `((tx * ${variant.tile.threadKeys}u + ${key}u) * ${QUERIES}u + ty * 8u) / 4u`;
-      return range(2)
-        .map(
-          (half) =>
-            `weights[${at} + ${half}u] = vec4<f32>(${range(4)
-              .map((i) => `${name}${4 * half + i}_${j}[${e}]`)
-              .join(', ')});`,
-        )
-        .join('\n');
-    })
-    .join('\n');
-
-/** Writes the block's values to workgroup memory as [query, key]. */
-export const exchangeByQuery = (variant: AttentionVariant, value: (i: number, j: number) => string): string =>
-  unroll(THREAD_QUERIES, (i) =>
-    range(variant.tile.threadKeys / 4)
-      .map(
-        (j) =>
-          `weights[((ty * 8u + ${i}u) * ${variant.tile.keys}u + tx * ${variant.tile.threadKeys}u) / 4u + ${j}u] = ${value(i, j)};`,
-      )
-      .join('\n'),
-  );

@@ -64,7 +64,7 @@ ${range(4)
       `${shared}[((inner + ${i}u) * ${extent}u + outer) / 4u] = ${load(`k0 + inner + ${i}u`, `${outerStart} + outer`)};`,
   )
   .join('\n')}`;
-  return distribute(blocks, threads, body);
+  return distribute(blocks, threads, body, blocks <= 2 * threads);
 }
 
 /** Reads four neighbours along the contiguous direction as f32, zeros outside of the matrix. */

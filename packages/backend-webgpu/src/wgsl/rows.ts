@@ -142,37 +142,36 @@ dlogits[base + j] = ${type}(factor * (p - select(0.0, 1.0, i32(j) == wanted)));`
 }
 
 /** Bounds of the keys that a row of [B, H, L, S] attends, SPEC.md "Shapes": `start` to `end` (exclusive). */
-const attendedKeys = (starts: boolean): string => `
+const ATTENDED_KEYS = `
 let r = row % params.queryLength;
 let h = (row / params.queryLength) % params.heads;
 let b = row / (params.queryLength * params.heads);
-let start = ${starts ? 'u32(starts[b * params.queryLength + r])' : '0u'};
-let end = r + params.width - params.queryLength + 1u;`;
+var start = 0u;
+if (params.hasStarts != 0u) { start = u32(starts[b * params.queryLength + r]); }
+let end = r + params.width - params.queryLength + 1u;
+var offset = 0.0;
+if (params.hasTau != 0u) { offset = tau[h] / f32(end - start); }`;
 
 const ELASTIC_PARAMS: KernelSource['params'] = [
   ['rows', 'u32'],
   ['width', 'u32'],
   ['queryLength', 'u32'],
   ['heads', 'u32'],
+  ['hasTau', 'u32'],
+  ['hasStarts', 'u32'],
 ];
 
 /** SPEC.md "Forward" for given scores: w = max(p + tau / n, 0), 0 where not attended. */
-export function elasticSoftmax(type: 'f32' | 'f16', tau: boolean, starts: boolean): KernelSource {
+export function elasticSoftmax(type: 'f32' | 'f16'): KernelSource {
   return {
-    buffers: [
-      read('scores', type),
-      write('weights', type),
-      ...(tau ? [read('tau', 'f32')] : []),
-      ...(starts ? [read('starts', 'i32')] : []),
-    ],
+    buffers: [read('scores', type), write('weights', type), read('tau', 'f32'), read('starts', 'i32')],
     params: ELASTIC_PARAMS,
     workgroupSize: ROW_THREADS,
     declarations: sumReduction(ROW_THREADS) + maxReduction(ROW_THREADS),
     body: `${ROW}
-${attendedKeys(starts)}
+${ATTENDED_KEYS}
 ${softmaxOfRow('f32(scores[base + j])', 'start', 'end')}
 let inverse = 1.0 / sum;
-let offset = ${tau ? 'tau[h] / f32(end - start)' : '0.0'};
 ${overRow(`var w = 0.0;
 if (j >= start && j < end) { w = max(exp(f32(scores[base + j]) - top) * inverse + offset, 0.0); }
 weights[base + j] = ${type}(w);`)}`,
@@ -180,23 +179,23 @@ weights[base + j] = ${type}(w);`)}`,
 }
 
 /** SPEC.md "Backward" for given scores: ds = p (m g - delta), and the row's term of dtau. */
-export function elasticSoftmaxGrad(type: 'f32' | 'f16', tau: boolean, starts: boolean): KernelSource {
+export function elasticSoftmaxGrad(type: 'f32' | 'f16'): KernelSource {
   return {
     buffers: [
       read('dWeights', type),
       read('scores', type),
       write('dscores', type),
-      ...(tau ? [read('tau', 'f32'), write('tauTerms', 'f32')] : []),
-      ...(starts ? [read('starts', 'i32')] : []),
+      write('tauTerms', 'f32'),
+      read('tau', 'f32'),
+      read('starts', 'i32'),
     ],
     params: ELASTIC_PARAMS,
     workgroupSize: ROW_THREADS,
     declarations: sumReduction(ROW_THREADS) + maxReduction(ROW_THREADS),
     body: `${ROW}
-${attendedKeys(starts)}
+${ATTENDED_KEYS}
 ${softmaxOfRow('f32(scores[base + j])', 'start', 'end')}
 let inverse = 1.0 / sum;
-let offset = ${tau ? 'tau[h] / f32(end - start)' : '0.0'};
 var pulls = 0.0;
 var gains = 0.0;
 for (var j = start + lane; j < end; j += ${ROW_THREADS}u) {
@@ -213,14 +212,14 @@ let p = exp(f32(scores[base + j]) - top) * inverse;
 ds = p * (select(0.0, f32(dWeights[base + j]), p + offset > 0.0) - delta);
 }
 dscores[base + j] = ${type}(ds);`)}
-${tau ? 'if (lane == 0u) { tauTerms[row] = gain / f32(end - start); }' : ''}`,
+if (lane == 0u) { tauTerms[row] = gain / f32(end - start); }`,
   };
 }
 
 /** s = scale * q . k + bias as [B, H, L, S], one invocation per pair: for looking at weights, not for speed. */
-export function denseScores(type: 'f32' | 'f16', bias: boolean): KernelSource {
+export function denseScores(type: 'f32' | 'f16'): KernelSource {
   return {
-    buffers: [read('q', type), read('k', type), write('scores', 'f32'), ...(bias ? [read('bias', 'f32')] : [])],
+    buffers: [read('q', type), read('k', type), write('scores', 'f32'), read('bias', 'f32')],
     params: [
       ['pairs', 'u32'],
       ['queryLength', 'u32'],
@@ -248,7 +247,7 @@ let qRow = ((b * params.queryLength + r) * params.heads + h) * params.headDim;
 let kRow = ((b * params.keyCapacity + j) * params.kvHeads + kvHead) * params.headDim;
 for (var d = 0u; d < params.headDim; d++) { score += f32(q[qRow + d]) * f32(k[kRow + d]); }
 score *= params.scale;
-${bias ? 'if (position - j < params.window) { score += bias[h * params.window + position - j]; }' : ''}
+if (position - j < params.window) { score += bias[h * params.window + position - j]; }
 }
 scores[id] = score;`,
   };

@@ -4,8 +4,12 @@ export const range = (n: number): number[] => Array.from({ length: n }, (_, i) =
 /** One line per number below `n`. */
 export const unroll = (n: number, line: (i: number) => string): string => range(n).map(line).join('\n');
 
-/** Code that `threads` invocations run so that `item` takes every value below `count`. */
-export function distribute(count: number, threads: number, code: string): string {
+/**
+ * Code that `threads` invocations run so that `item` takes every value below `count`. Unrolled, loads overlap; as a loop
+ * the text is short, for drivers whose compilers are slow.
+ */
+export function distribute(count: number, threads: number, code: string, unrolled: boolean): string {
+  if (count > threads && !unrolled) return `for (var item = lane; item < ${count}u; item += ${threads}u) {\n${code}\n}`;
   return unroll(Math.ceil(count / threads), (round) => {
     const item = `let item = lane + ${round * threads}u;`;
     const partial = (round + 1) * threads > count;
