@@ -4,7 +4,7 @@
 #include <climits>
 #include <type_traits>
 
-#include "kernels/kernels.h"
+#include "kernels/common.h"
 
 namespace gpu {
 
@@ -21,8 +21,8 @@ struct AttentionProblem {
   // lse_i, [B, H, L], absent for inference. The tensor-core kernels keep it in base 2; the exact ones in two parts, the
   // maximum here and the logarithm of the sum in `logTotal`.
   float *lse, *logTotal;
-  // u_i = sum m v and a_i = sum m p v, [B, L, H, D], absent without tau: o = a + (tau / n) u and delta = dO . a. Kept apart
-  // from o, because o - (tau / n) u would bring o's rounding into delta, which stands beside g in a difference.
+  // u_i = sum m v and a_i = sum m p v, [B, L, H, D], absent without tau: o = a + (tau / n) u and delta = dO . a. a is
+  // kept beside o, because o - (tau / n) u would bring o's rounding into delta, which stands beside g in a difference.
   T *u, *a;
   // backward
   const T* dout;

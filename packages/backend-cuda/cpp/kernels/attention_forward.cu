@@ -190,7 +190,17 @@ __global__ void __launch_bounds__(Shape::threads)
     }
   }
 
-  // Pass 2: o = sum w v; in training a = sum m p v and u = sum m v, which give o = a + (tau / n) u.
+  // Pass 2: o = sum w v; in training also u = sum m v and a = sum m p v = o - (tau / n) u. There, w is rounded to T in
+  // units of 1 + tau / n, the weight that p = 1 has: a row with one dominant key then has a = v exactly, and in the
+  // gradient g - delta vanishes as it should.
+  float unit[training ? rowTiles : 1][2];
+  if constexpr (training) {
+#pragma unroll
+    for (int i = 0; i < rowTiles; ++i) {
+#pragma unroll
+      for (int half = 0; half < 2; ++half) unit[i][half] = offset[i][half] > -1 ? 1 / (1 + offset[i][half]) : 1.0f;
+    }
+  }
   __syncthreads();
   fetchKeys(firstTile);
   fetchValues(firstTile);
@@ -225,11 +235,10 @@ __global__ void __launch_bounds__(Shape::threads)
           bool active[4];
 #pragma unroll
           for (int e = 0; e < 4; ++e) {
-            // w = max(p + tau / n, 0); a key that is not attended weighs 0 even when tau is positive. In training, p
-            // alone is multiplied, since tau / n times u then adds the rest without rounding it to T.
-            const float exponential = exp2Fast(s[i][n][e] - lse[i][e / 2]), weight = exponential + offset[i][e / 2];
+            // w = max(p + tau / n, 0); a key that is not attended weighs 0 even when tau is positive.
+            const float weight = exp2Fast(s[i][n][e] - lse[i][e / 2]) + offset[i][e / 2];
             active[e] = weight > 0 && (plainTile || s[i][n][e] > lowest);
-            s[i][n][e] = active[e] ? (training ? exponential : weight) : 0.0f;
+            s[i][n][e] = active[e] ? (training ? weight * unit[i][e / 2] : weight) : 0.0f;
             any = any || active[e];
           }
           if constexpr (training) {
@@ -263,15 +272,22 @@ __global__ void __launch_bounds__(Shape::threads)
   for (int i = 0; i < rowTiles; ++i) {
     const int row = warpRow - first + 16 * i;
     if constexpr (training) {
-      storeRows(p.a + at, p.queryStride(), row, rows, p.headDim - firstValue, o[i], 1.0f);
+#pragma unroll
+      for (int n = 0; n < valueTiles; ++n) {
+#pragma unroll
+        for (int e = 0; e < 4; ++e) o[i][n][e] /= unit[i][e / 2];
+      }
+    }
+    storeRows(p.out + at, p.queryStride(), row, rows, p.headDim - firstValue, o[i], 1.0f);
+    if constexpr (training) {
       storeRows(p.u + at, p.queryStride(), row, rows, p.headDim - firstValue, u[i], 1.0f);
 #pragma unroll
       for (int n = 0; n < valueTiles; ++n) {
 #pragma unroll
-        for (int e = 0; e < 4; ++e) o[i][n][e] += offset[i][e / 2] * u[i][n][e];
+        for (int e = 0; e < 4; ++e) o[i][n][e] -= offset[i][e / 2] * u[i][n][e];
       }
+      storeRows(p.a + at, p.queryStride(), row, rows, p.headDim - firstValue, o[i], 1.0f);
     }
-    storeRows(p.out + at, p.queryStride(), row, rows, p.headDim - firstValue, o[i], 1.0f);
   }
   if (p.lse != nullptr && firstValue == 0 && lane % 4 == 0) {
 #pragma unroll

@@ -1,5 +1,5 @@
 // Elastic-Softmax over dense scores, and attention weights for looking at: a block per row, any length.
-#include "kernels/kernels.h"
+#include "kernels/common.h"
 
 namespace gpu {
 

@@ -1,6 +1,6 @@
 // Ops whose every output element depends on the same element of each input. Bound by memory: 8 elements per thread, in
 // accesses of 16 bytes.
-#include "kernels/kernels.h"
+#include "kernels/common.h"
 
 namespace gpu {
 

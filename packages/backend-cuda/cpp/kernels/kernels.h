@@ -3,7 +3,7 @@
 
 #include <cstddef>
 
-#include "gpu/target.h"
+#include "device/check.h"
 #include "lazy_native/errors.h"
 #include "lazy_native/ops.h"
 
@@ -57,25 +57,5 @@ void sumPartials(const float* partial, float* out, std::int64_t count, std::int6
 // out[h] = sum over b and r of rows[b, h, r].
 void sumHeads(const float* rows, float* out, std::int64_t batch, std::int64_t heads, std::int64_t length,
               cudaStream_t stream);
-
-// Calls f with a value of the C++ type of a floating element type.
-template <class F>
-void withFloatType(DType dtype, F f) {
-  switch (dtype) {
-    case DType::f32: return f(float{});
-    case DType::bf16: return f(bf16{});
-    case DType::f16: return f(f16{});
-    case DType::i32: throw Unsupported("internal: floating op on i32");
-  }
-}
-
-template <class T>
-T* pointer(const Tensor& t) { return static_cast<T*>(t.data); }
-
-inline unsigned gridSize(std::int64_t items, std::int64_t perBlock) {
-  const std::int64_t blocks = ceilDiv(items, perBlock);
-  if (blocks > 0x7fffffff) throw Unsupported("tensors of more than 2^31 blocks");
-  return static_cast<unsigned>(blocks);
-}
 
 }  // namespace gpu

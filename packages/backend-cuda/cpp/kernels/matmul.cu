@@ -1,6 +1,6 @@
 // Matrix products, where cuBLASLt is absent: tensor cores for bf16 and f16, f32 arithmetic for f32. Any sizes and any
 // transposition; f32 accumulation; partial sums never leave a block, so results repeat.
-#include "kernels/kernels.h"
+#include "kernels/common.h"
 #include "kernels/tiles.h"
 
 namespace gpu {

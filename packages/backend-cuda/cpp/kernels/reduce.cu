@@ -2,7 +2,7 @@
 // added up in a fixed order, so that a sum repeats bit for bit.
 #include <algorithm>
 
-#include "kernels/kernels.h"
+#include "kernels/common.h"
 
 namespace gpu {
 

@@ -1,0 +1,29 @@
+// What the kernels' source files share. Sources of the host include kernels.h alone.
+#pragma once
+
+#include "gpu/target.h"
+#include "kernels/kernels.h"
+
+namespace gpu {
+
+// Calls f with a value of the C++ type of a floating element type.
+template <class F>
+void withFloatType(DType dtype, F f) {
+  switch (dtype) {
+    case DType::f32: return f(float{});
+    case DType::bf16: return f(bf16{});
+    case DType::f16: return f(f16{});
+    case DType::i32: throw Unsupported("internal: floating op on i32");
+  }
+}
+
+template <class T>
+T* pointer(const Tensor& t) { return static_cast<T*>(t.data); }
+
+inline unsigned gridSize(std::int64_t items, std::int64_t perBlock) {
+  const std::int64_t blocks = ceilDiv(items, perBlock);
+  if (blocks > 0x7fffffff) throw Unsupported("tensors of more than 2^31 blocks");
+  return static_cast<unsigned>(blocks);
+}
+
+}  // namespace gpu
