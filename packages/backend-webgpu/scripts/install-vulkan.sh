@@ -36,9 +36,10 @@ if [ "${VERSION_CODENAME:-}" = bookworm ]; then
     # The mirror that this machine uses already, so that a private mirror keeps working.
     mirror=$(sed -n -e 's/^URIs: *//p' -e 's/^deb \(\[[^]]*\] *\)\{0,1\}\([^ ]*\) .*/\2/p' \
       /etc/apt/sources.list.d/debian.sources /etc/apt/sources.list 2>/dev/null | grep -v security | head -n 1)
+    [ -n "$mirror" ] || give_up 'apt has no Debian mirror; add bookworm-backports to its sources'
     cat > /etc/apt/sources.list.d/bookworm-backports.sources <<SOURCES
 Types: deb
-URIs: ${mirror:-http://deb.debian.org/debian}
+URIs: $mirror
 Suites: bookworm-backports
 Components: main
 Signed-By: /usr/share/keyrings/debian-archive-keyring.gpg

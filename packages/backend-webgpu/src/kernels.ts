@@ -13,6 +13,8 @@ export interface WebGPUKernels extends Kernels<DeviceBuffer, SavedAttention> {
   stats(): WebGPUStats;
   /** Submits what is encoded without waiting for it; `read` and `synchronize` do so by themselves. */
   flush(): void;
+  /** Destroys the device under the backend, as a driver reset would: for tests of recovery. */
+  loseDevice(): void;
 }
 
 export function createKernels(rt: Runtime, device: string): WebGPUKernels {
@@ -32,6 +34,7 @@ export function createKernels(rt: Runtime, device: string): WebGPUKernels {
     dispose: async () => rt.dispose(),
     stats: () => rt.stats(),
     flush: () => rt.flush(),
+    loseDevice: () => rt.loseDevice(),
   };
 }
 

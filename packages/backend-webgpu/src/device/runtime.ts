@@ -136,6 +136,10 @@ export class Runtime {
     await this.#faults.settle();
   }
 
+  loseDevice(): void {
+    this.#device.destroy();
+  }
+
   dispose(): void {
     this.#faults.expectLoss();
     this.#device.destroy();

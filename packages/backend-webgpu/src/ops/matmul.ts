@@ -10,7 +10,7 @@ export const LARGE_TILE: GemmTile = { tileM: 128, tileN: 128, depth: 16, threadM
 /** For products that the large tile would cut into too few pieces to fill a GPU. */
 export const MEDIUM_TILE: GemmTile = { tileM: 64, tileN: 64, depth: 16, threadM: 8, threadN: 8 };
 /** For a handful of rows, as in decoding: reads b once and wastes little on absent rows. */
-export const FLAT_TILE: GemmTile = { tileM: 8, tileN: 128, depth: 32, threadM: 8, threadN: 4 };
+export const FLAT_TILE: GemmTile = { tileM: 8, tileN: 128, depth: 16, threadM: 8, threadN: 4 };
 
 /** Workgroups below which a product is split along k. */
 const FEW_GROUPS = 32;

@@ -35,7 +35,7 @@ export const THREAD_QUERIES = 8;
 /** Slices of the head size that pass through workgroup memory at a time, for a product of scores. */
 const DEPTH = 16;
 /** vec4s of workgroup memory for slices of operands. */
-const STAGE = (DEPTH * (QUERIES + 64)) / 4;
+const stageSize = (tile: AttentionTile): number => (DEPTH * (QUERIES + tile.keys)) / 4;
 
 export function attentionThreads(tile: AttentionTile): number {
   return (QUERIES / THREAD_QUERIES) * (tile.keys / tile.threadKeys);
@@ -84,7 +84,7 @@ fn biasAt(h: u32, distance: u32) -> f32 {
  */
 export function tileDeclarations(variant: AttentionVariant, names: readonly string[]): string {
   return `
-var<workgroup> stage: ${variant.tile.compact ? `array<f32, ${4 * STAGE}>` : `array<vec4<f32>, ${STAGE}>`};
+var<workgroup> stage: ${variant.tile.compact ? `array<f32, ${4 * stageSize(variant.tile)}>` : `array<vec4<f32>, ${stageSize(variant.tile)}>`};
 var<workgroup> weights: array<vec4<f32>, ${(QUERIES * variant.tile.keys) / 4}>;
 ${names.map(rowReader).join('\n')}
 ${BIAS_READER}`;
@@ -291,7 +291,7 @@ export function accumulateOutputs(
 ): string {
   const stride = mapping.columns * mapping.columnGroups;
   let slice = Math.min(extent.depth, 32);
-  while (slice * stride > STAGE) slice /= 2;
+  while (slice * stride > stageSize(variant.tile)) slice /= 2;
   const term = (target: string, factor: string, i: number, c: number): string =>
     `${target}${i}_${c} = fma(vec4<f32>(${factor}${i >> 2}[${i & 3}]), r${c}, ${target}${i}_${c});`;
   return `

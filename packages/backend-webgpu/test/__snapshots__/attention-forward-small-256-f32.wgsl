@@ -1,0 +1,392 @@
+struct Params {
+  queryLength: u32,
+  keyLength: u32,
+  keyCapacity: u32,
+  heads: u32,
+  kvHeads: u32,
+  headDim: u32,
+  window: u32,
+  hasTau: u32,
+  hasStarts: u32,
+  scale: f32,
+  rows: u32,
+  width: u32,
+}
+@group(0) @binding(0) var<uniform> params: Params;
+@group(0) @binding(1) var<storage, read> q: array<vec4<f32>>;
+@group(0) @binding(2) var<storage, read> k: array<vec4<f32>>;
+@group(0) @binding(3) var<storage, read> v: array<vec4<f32>>;
+@group(0) @binding(4) var<storage, read> stats: array<vec4<f32>>;
+@group(0) @binding(5) var<storage, read> bias: array<f32>;
+@group(0) @binding(6) var<storage, read_write> output: array<vec4<f32>>;
+var<workgroup> stage: array<vec4<f32>, 384>;
+var<workgroup> weights: array<vec4<f32>, 512>;
+fn qAt(base: u32, row: u32, rows: u32, stride: u32, d: u32) -> vec4<f32> {
+  if (row >= rows || d >= params.headDim) { return vec4<f32>(); }
+  return vec4<f32>(q[(base + row * stride + d) / 4u]);
+}
+fn kAt(base: u32, row: u32, rows: u32, stride: u32, d: u32) -> vec4<f32> {
+  if (row >= rows || d >= params.headDim) { return vec4<f32>(); }
+  return vec4<f32>(k[(base + row * stride + d) / 4u]);
+}
+fn vAt(base: u32, row: u32, rows: u32, stride: u32, d: u32) -> vec4<f32> {
+  if (row >= rows || d >= params.headDim) { return vec4<f32>(); }
+  return vec4<f32>(v[(base + row * stride + d) / 4u]);
+}
+fn biasAt(h: u32, distance: u32) -> f32 {
+  if (distance >= params.window) { return 0.0; }
+  return bias[h * params.window + distance];
+}
+@compute @workgroup_size(64)
+fn main(
+  @builtin(workgroup_id) group: vec3<u32>,
+  @builtin(num_workgroups) groups: vec3<u32>,
+  @builtin(local_invocation_index) lane: u32,
+) {
+  let rowStart = (groups.x - 1u - group.x) * 64u;
+  let h = group.y;
+  let b = group.z;
+  let kvHead = h / (params.heads / params.kvHeads);
+  let qOffset = params.keyLength - params.queryLength;
+  let qBase = (b * params.queryLength * params.heads + h) * params.headDim;
+  let kBase = (b * params.keyCapacity * params.kvHeads + kvHead) * params.headDim;
+  let qStride = params.heads * params.headDim;
+  let kStride = params.kvHeads * params.headDim;
+  let statsBase = (b * params.heads + h) * params.queryLength;
+  let ty = lane / 8u;
+  let tx = lane % 8u;
+  let quad = lane % 16u;
+  let tileRows = rowStart + 4u * quad + vec4<u32>(0u, 1u, 2u, 3u);
+  let quadRows = min(tileRows, vec4<u32>(params.queryLength - 1u));
+  let positions = quadRows + qOffset;
+  let lastKey = min(rowStart + 63u, params.queryLength - 1u) + qOffset;
+  let stat0 = stats[(statsBase + quadRows[0])];
+  let stat1 = stats[(statsBase + quadRows[1])];
+  let stat2 = stats[(statsBase + quadRows[2])];
+  let stat3 = stats[(statsBase + quadRows[3])];
+  let tops = vec4<f32>(stat0.x, stat1.x, stat2.x, stat3.x);
+  let inverses = vec4<f32>(stat0.y, stat1.y, stat2.y, stat3.y);
+  let offsets = vec4<f32>(stat0.z, stat1.z, stat2.z, stat3.z);
+  // A row that does not exist attends nothing: sums over queries have to leave it out.
+  let firstKeys = select(vec4<u32>(0xffffffffu), vec4<u32>(vec4<f32>(stat0.w, stat1.w, stat2.w, stat3.w)), tileRows == quadRows);
+  let line = (lane / 8u) * 8u;
+  let column = lane % 8u;
+  var o0_0 = vec4<f32>();
+  var o0_1 = vec4<f32>();
+  var o0_2 = vec4<f32>();
+  var o0_3 = vec4<f32>();
+  var o0_4 = vec4<f32>();
+  var o0_5 = vec4<f32>();
+  var o0_6 = vec4<f32>();
+  var o0_7 = vec4<f32>();
+  var o1_0 = vec4<f32>();
+  var o1_1 = vec4<f32>();
+  var o1_2 = vec4<f32>();
+  var o1_3 = vec4<f32>();
+  var o1_4 = vec4<f32>();
+  var o1_5 = vec4<f32>();
+  var o1_6 = vec4<f32>();
+  var o1_7 = vec4<f32>();
+  var o2_0 = vec4<f32>();
+  var o2_1 = vec4<f32>();
+  var o2_2 = vec4<f32>();
+  var o2_3 = vec4<f32>();
+  var o2_4 = vec4<f32>();
+  var o2_5 = vec4<f32>();
+  var o2_6 = vec4<f32>();
+  var o2_7 = vec4<f32>();
+  var o3_0 = vec4<f32>();
+  var o3_1 = vec4<f32>();
+  var o3_2 = vec4<f32>();
+  var o3_3 = vec4<f32>();
+  var o3_4 = vec4<f32>();
+  var o3_5 = vec4<f32>();
+  var o3_6 = vec4<f32>();
+  var o3_7 = vec4<f32>();
+  var o4_0 = vec4<f32>();
+  var o4_1 = vec4<f32>();
+  var o4_2 = vec4<f32>();
+  var o4_3 = vec4<f32>();
+  var o4_4 = vec4<f32>();
+  var o4_5 = vec4<f32>();
+  var o4_6 = vec4<f32>();
+  var o4_7 = vec4<f32>();
+  var o5_0 = vec4<f32>();
+  var o5_1 = vec4<f32>();
+  var o5_2 = vec4<f32>();
+  var o5_3 = vec4<f32>();
+  var o5_4 = vec4<f32>();
+  var o5_5 = vec4<f32>();
+  var o5_6 = vec4<f32>();
+  var o5_7 = vec4<f32>();
+  var o6_0 = vec4<f32>();
+  var o6_1 = vec4<f32>();
+  var o6_2 = vec4<f32>();
+  var o6_3 = vec4<f32>();
+  var o6_4 = vec4<f32>();
+  var o6_5 = vec4<f32>();
+  var o6_6 = vec4<f32>();
+  var o6_7 = vec4<f32>();
+  var o7_0 = vec4<f32>();
+  var o7_1 = vec4<f32>();
+  var o7_2 = vec4<f32>();
+  var o7_3 = vec4<f32>();
+  var o7_4 = vec4<f32>();
+  var o7_5 = vec4<f32>();
+  var o7_6 = vec4<f32>();
+  var o7_7 = vec4<f32>();
+  for (var keyStart = u32(stats[statsBase + rowStart].w) / 32u * 32u; keyStart <= lastKey; keyStart += 32u) {
+    var r0_0 = vec4<f32>();
+    var r0_1 = vec4<f32>();
+    var r1_0 = vec4<f32>();
+    var r1_1 = vec4<f32>();
+    var r2_0 = vec4<f32>();
+    var r2_1 = vec4<f32>();
+    var r3_0 = vec4<f32>();
+    var r3_1 = vec4<f32>();
+    for (var d0 = 0u; d0 < params.headDim; d0 += 16u) {
+      workgroupBarrier();
+      {
+        let item = lane + 0u;
+        let outer = (item / 4u) * 4u;
+        let inner = (item % 4u) * 4u;
+        let v0 = qAt(qBase, rowStart + outer + 0u, params.queryLength, qStride, d0 + inner);
+        let v1 = qAt(qBase, rowStart + outer + 1u, params.queryLength, qStride, d0 + inner);
+        let v2 = qAt(qBase, rowStart + outer + 2u, params.queryLength, qStride, d0 + inner);
+        let v3 = qAt(qBase, rowStart + outer + 3u, params.queryLength, qStride, d0 + inner);
+        stage[0u + ((inner + 0u) * 64u + outer) / 4u] = vec4<f32>(v0[0], v1[0], v2[0], v3[0]);
+        stage[0u + ((inner + 1u) * 64u + outer) / 4u] = vec4<f32>(v0[1], v1[1], v2[1], v3[1]);
+        stage[0u + ((inner + 2u) * 64u + outer) / 4u] = vec4<f32>(v0[2], v1[2], v2[2], v3[2]);
+        stage[0u + ((inner + 3u) * 64u + outer) / 4u] = vec4<f32>(v0[3], v1[3], v2[3], v3[3]);
+      }
+      {
+        let item = lane + 0u;
+        if (item < 32u) {
+          let outer = (item / 4u) * 4u;
+          let inner = (item % 4u) * 4u;
+          let v0 = kAt(kBase, keyStart + outer + 0u, params.keyLength, kStride, d0 + inner);
+          let v1 = kAt(kBase, keyStart + outer + 1u, params.keyLength, kStride, d0 + inner);
+          let v2 = kAt(kBase, keyStart + outer + 2u, params.keyLength, kStride, d0 + inner);
+          let v3 = kAt(kBase, keyStart + outer + 3u, params.keyLength, kStride, d0 + inner);
+          stage[256u + ((inner + 0u) * 32u + outer) / 4u] = vec4<f32>(v0[0], v1[0], v2[0], v3[0]);
+          stage[256u + ((inner + 1u) * 32u + outer) / 4u] = vec4<f32>(v0[1], v1[1], v2[1], v3[1]);
+          stage[256u + ((inner + 2u) * 32u + outer) / 4u] = vec4<f32>(v0[2], v1[2], v2[2], v3[2]);
+          stage[256u + ((inner + 3u) * 32u + outer) / 4u] = vec4<f32>(v0[3], v1[3], v2[3], v3[3]);
+        }
+      }
+      workgroupBarrier();
+      for (var kk = 0u; kk < 16u; kk++) {
+        let x0 = stage[kk * 16u + ty * 2u + 0u];
+        let x1 = stage[kk * 16u + ty * 2u + 1u];
+        let y0 = stage[256u + kk * 8u + tx * 1u + 0u];
+        r0_0 = fma(vec4<f32>(y0[0]), x0, r0_0);
+        r0_1 = fma(vec4<f32>(y0[0]), x1, r0_1);
+        r1_0 = fma(vec4<f32>(y0[1]), x0, r1_0);
+        r1_1 = fma(vec4<f32>(y0[1]), x1, r1_1);
+        r2_0 = fma(vec4<f32>(y0[2]), x0, r2_0);
+        r2_1 = fma(vec4<f32>(y0[2]), x1, r2_1);
+        r3_0 = fma(vec4<f32>(y0[3]), x0, r3_0);
+        r3_1 = fma(vec4<f32>(y0[3]), x1, r3_1);
+      }
+    }
+    weights[(tx * 4u + 0u) * 16u + ty * 2u + 0u] = r0_0;
+    weights[(tx * 4u + 0u) * 16u + ty * 2u + 1u] = r0_1;
+    weights[(tx * 4u + 1u) * 16u + ty * 2u + 0u] = r1_0;
+    weights[(tx * 4u + 1u) * 16u + ty * 2u + 1u] = r1_1;
+    weights[(tx * 4u + 2u) * 16u + ty * 2u + 0u] = r2_0;
+    weights[(tx * 4u + 2u) * 16u + ty * 2u + 1u] = r2_1;
+    weights[(tx * 4u + 3u) * 16u + ty * 2u + 0u] = r3_0;
+    weights[(tx * 4u + 3u) * 16u + ty * 2u + 1u] = r3_1;
+    workgroupBarrier();
+    // w = max(p + tau / n, 0); keys that are not attended weigh 0, also when tau > 0.
+    for (var t = lane / 16u; t < 32u; t += 4u) {
+      let at = t * 16u + quad;
+      let key = keyStart + t;
+      // Distances to keys that are to come wrap around to large numbers, which are outside of any window.
+      let distances = positions - key;
+      let s = weights[at] * params.scale + vec4<f32>(biasAt(h, distances[0]), biasAt(h, distances[1]), biasAt(h, distances[2]), biasAt(h, distances[3]));
+      let attended = (vec4<u32>(key) <= positions) & (vec4<u32>(key) >= firstKeys);
+      weights[at] = select(vec4<f32>(), max(exp(s - tops) * inverses + offsets, vec4<f32>()), attended);
+    }
+    for (var t0 = 0u; t0 < 32u; t0 += 4u) {
+      workgroupBarrier();
+      {
+        let item = lane + 0u;
+        let v = vAt(kBase, keyStart + t0 + item / 64u, params.keyLength, kStride, (item % 64u) * 4u);
+        stage[item] = v;
+      }
+      {
+        let item = lane + 64u;
+        let v = vAt(kBase, keyStart + t0 + item / 64u, params.keyLength, kStride, (item % 64u) * 4u);
+        stage[item] = v;
+      }
+      {
+        let item = lane + 128u;
+        let v = vAt(kBase, keyStart + t0 + item / 64u, params.keyLength, kStride, (item % 64u) * 4u);
+        stage[item] = v;
+      }
+      {
+        let item = lane + 192u;
+        let v = vAt(kBase, keyStart + t0 + item / 64u, params.keyLength, kStride, (item % 64u) * 4u);
+        stage[item] = v;
+      }
+      workgroupBarrier();
+      for (var t = 0u; t < 4u; t++) {
+        let w0 = weights[((t0 + t) * 64u + line) / 4u + 0u];
+        let w1 = weights[((t0 + t) * 64u + line) / 4u + 1u];
+        let r0 = stage[t * 64u + column + 0u];
+        let r1 = stage[t * 64u + column + 8u];
+        let r2 = stage[t * 64u + column + 16u];
+        let r3 = stage[t * 64u + column + 24u];
+        let r4 = stage[t * 64u + column + 32u];
+        let r5 = stage[t * 64u + column + 40u];
+        let r6 = stage[t * 64u + column + 48u];
+        let r7 = stage[t * 64u + column + 56u];
+        o0_0 = fma(vec4<f32>(w0[0]), r0, o0_0);
+        o0_1 = fma(vec4<f32>(w0[0]), r1, o0_1);
+        o0_2 = fma(vec4<f32>(w0[0]), r2, o0_2);
+        o0_3 = fma(vec4<f32>(w0[0]), r3, o0_3);
+        o0_4 = fma(vec4<f32>(w0[0]), r4, o0_4);
+        o0_5 = fma(vec4<f32>(w0[0]), r5, o0_5);
+        o0_6 = fma(vec4<f32>(w0[0]), r6, o0_6);
+        o0_7 = fma(vec4<f32>(w0[0]), r7, o0_7);
+        o1_0 = fma(vec4<f32>(w0[1]), r0, o1_0);
+        o1_1 = fma(vec4<f32>(w0[1]), r1, o1_1);
+        o1_2 = fma(vec4<f32>(w0[1]), r2, o1_2);
+        o1_3 = fma(vec4<f32>(w0[1]), r3, o1_3);
+        o1_4 = fma(vec4<f32>(w0[1]), r4, o1_4);
+        o1_5 = fma(vec4<f32>(w0[1]), r5, o1_5);
+        o1_6 = fma(vec4<f32>(w0[1]), r6, o1_6);
+        o1_7 = fma(vec4<f32>(w0[1]), r7, o1_7);
+        o2_0 = fma(vec4<f32>(w0[2]), r0, o2_0);
+        o2_1 = fma(vec4<f32>(w0[2]), r1, o2_1);
+        o2_2 = fma(vec4<f32>(w0[2]), r2, o2_2);
+        o2_3 = fma(vec4<f32>(w0[2]), r3, o2_3);
+        o2_4 = fma(vec4<f32>(w0[2]), r4, o2_4);
+        o2_5 = fma(vec4<f32>(w0[2]), r5, o2_5);
+        o2_6 = fma(vec4<f32>(w0[2]), r6, o2_6);
+        o2_7 = fma(vec4<f32>(w0[2]), r7, o2_7);
+        o3_0 = fma(vec4<f32>(w0[3]), r0, o3_0);
+        o3_1 = fma(vec4<f32>(w0[3]), r1, o3_1);
+        o3_2 = fma(vec4<f32>(w0[3]), r2, o3_2);
+        o3_3 = fma(vec4<f32>(w0[3]), r3, o3_3);
+        o3_4 = fma(vec4<f32>(w0[3]), r4, o3_4);
+        o3_5 = fma(vec4<f32>(w0[3]), r5, o3_5);
+        o3_6 = fma(vec4<f32>(w0[3]), r6, o3_6);
+        o3_7 = fma(vec4<f32>(w0[3]), r7, o3_7);
+        o4_0 = fma(vec4<f32>(w1[0]), r0, o4_0);
+        o4_1 = fma(vec4<f32>(w1[0]), r1, o4_1);
+        o4_2 = fma(vec4<f32>(w1[0]), r2, o4_2);
+        o4_3 = fma(vec4<f32>(w1[0]), r3, o4_3);
+        o4_4 = fma(vec4<f32>(w1[0]), r4, o4_4);
+        o4_5 = fma(vec4<f32>(w1[0]), r5, o4_5);
+        o4_6 = fma(vec4<f32>(w1[0]), r6, o4_6);
+        o4_7 = fma(vec4<f32>(w1[0]), r7, o4_7);
+        o5_0 = fma(vec4<f32>(w1[1]), r0, o5_0);
+        o5_1 = fma(vec4<f32>(w1[1]), r1, o5_1);
+        o5_2 = fma(vec4<f32>(w1[1]), r2, o5_2);
+        o5_3 = fma(vec4<f32>(w1[1]), r3, o5_3);
+        o5_4 = fma(vec4<f32>(w1[1]), r4, o5_4);
+        o5_5 = fma(vec4<f32>(w1[1]), r5, o5_5);
+        o5_6 = fma(vec4<f32>(w1[1]), r6, o5_6);
+        o5_7 = fma(vec4<f32>(w1[1]), r7, o5_7);
+        o6_0 = fma(vec4<f32>(w1[2]), r0, o6_0);
+        o6_1 = fma(vec4<f32>(w1[2]), r1, o6_1);
+        o6_2 = fma(vec4<f32>(w1[2]), r2, o6_2);
+        o6_3 = fma(vec4<f32>(w1[2]), r3, o6_3);
+        o6_4 = fma(vec4<f32>(w1[2]), r4, o6_4);
+        o6_5 = fma(vec4<f32>(w1[2]), r5, o6_5);
+        o6_6 = fma(vec4<f32>(w1[2]), r6, o6_6);
+        o6_7 = fma(vec4<f32>(w1[2]), r7, o6_7);
+        o7_0 = fma(vec4<f32>(w1[3]), r0, o7_0);
+        o7_1 = fma(vec4<f32>(w1[3]), r1, o7_1);
+        o7_2 = fma(vec4<f32>(w1[3]), r2, o7_2);
+        o7_3 = fma(vec4<f32>(w1[3]), r3, o7_3);
+        o7_4 = fma(vec4<f32>(w1[3]), r4, o7_4);
+        o7_5 = fma(vec4<f32>(w1[3]), r5, o7_5);
+        o7_6 = fma(vec4<f32>(w1[3]), r6, o7_6);
+        o7_7 = fma(vec4<f32>(w1[3]), r7, o7_7);
+      }
+    }
+  }
+  if (rowStart + line + 0u < params.queryLength) {
+    if (4u * (column + 0u) < params.headDim) { output[(qBase + (rowStart + line + 0u) * qStride) / 4u + column + 0u] = vec4<f32>(o0_0); }
+    if (4u * (column + 8u) < params.headDim) { output[(qBase + (rowStart + line + 0u) * qStride) / 4u + column + 8u] = vec4<f32>(o0_1); }
+    if (4u * (column + 16u) < params.headDim) { output[(qBase + (rowStart + line + 0u) * qStride) / 4u + column + 16u] = vec4<f32>(o0_2); }
+    if (4u * (column + 24u) < params.headDim) { output[(qBase + (rowStart + line + 0u) * qStride) / 4u + column + 24u] = vec4<f32>(o0_3); }
+    if (4u * (column + 32u) < params.headDim) { output[(qBase + (rowStart + line + 0u) * qStride) / 4u + column + 32u] = vec4<f32>(o0_4); }
+    if (4u * (column + 40u) < params.headDim) { output[(qBase + (rowStart + line + 0u) * qStride) / 4u + column + 40u] = vec4<f32>(o0_5); }
+    if (4u * (column + 48u) < params.headDim) { output[(qBase + (rowStart + line + 0u) * qStride) / 4u + column + 48u] = vec4<f32>(o0_6); }
+    if (4u * (column + 56u) < params.headDim) { output[(qBase + (rowStart + line + 0u) * qStride) / 4u + column + 56u] = vec4<f32>(o0_7); }
+  }
+  if (rowStart + line + 1u < params.queryLength) {
+    if (4u * (column + 0u) < params.headDim) { output[(qBase + (rowStart + line + 1u) * qStride) / 4u + column + 0u] = vec4<f32>(o1_0); }
+    if (4u * (column + 8u) < params.headDim) { output[(qBase + (rowStart + line + 1u) * qStride) / 4u + column + 8u] = vec4<f32>(o1_1); }
+    if (4u * (column + 16u) < params.headDim) { output[(qBase + (rowStart + line + 1u) * qStride) / 4u + column + 16u] = vec4<f32>(o1_2); }
+    if (4u * (column + 24u) < params.headDim) { output[(qBase + (rowStart + line + 1u) * qStride) / 4u + column + 24u] = vec4<f32>(o1_3); }
+    if (4u * (column + 32u) < params.headDim) { output[(qBase + (rowStart + line + 1u) * qStride) / 4u + column + 32u] = vec4<f32>(o1_4); }
+    if (4u * (column + 40u) < params.headDim) { output[(qBase + (rowStart + line + 1u) * qStride) / 4u + column + 40u] = vec4<f32>(o1_5); }
+    if (4u * (column + 48u) < params.headDim) { output[(qBase + (rowStart + line + 1u) * qStride) / 4u + column + 48u] = vec4<f32>(o1_6); }
+    if (4u * (column + 56u) < params.headDim) { output[(qBase + (rowStart + line + 1u) * qStride) / 4u + column + 56u] = vec4<f32>(o1_7); }
+  }
+  if (rowStart + line + 2u < params.queryLength) {
+    if (4u * (column + 0u) < params.headDim) { output[(qBase + (rowStart + line + 2u) * qStride) / 4u + column + 0u] = vec4<f32>(o2_0); }
+    if (4u * (column + 8u) < params.headDim) { output[(qBase + (rowStart + line + 2u) * qStride) / 4u + column + 8u] = vec4<f32>(o2_1); }
+    if (4u * (column + 16u) < params.headDim) { output[(qBase + (rowStart + line + 2u) * qStride) / 4u + column + 16u] = vec4<f32>(o2_2); }
+    if (4u * (column + 24u) < params.headDim) { output[(qBase + (rowStart + line + 2u) * qStride) / 4u + column + 24u] = vec4<f32>(o2_3); }
+    if (4u * (column + 32u) < params.headDim) { output[(qBase + (rowStart + line + 2u) * qStride) / 4u + column + 32u] = vec4<f32>(o2_4); }
+    if (4u * (column + 40u) < params.headDim) { output[(qBase + (rowStart + line + 2u) * qStride) / 4u + column + 40u] = vec4<f32>(o2_5); }
+    if (4u * (column + 48u) < params.headDim) { output[(qBase + (rowStart + line + 2u) * qStride) / 4u + column + 48u] = vec4<f32>(o2_6); }
+    if (4u * (column + 56u) < params.headDim) { output[(qBase + (rowStart + line + 2u) * qStride) / 4u + column + 56u] = vec4<f32>(o2_7); }
+  }
+  if (rowStart + line + 3u < params.queryLength) {
+    if (4u * (column + 0u) < params.headDim) { output[(qBase + (rowStart + line + 3u) * qStride) / 4u + column + 0u] = vec4<f32>(o3_0); }
+    if (4u * (column + 8u) < params.headDim) { output[(qBase + (rowStart + line + 3u) * qStride) / 4u + column + 8u] = vec4<f32>(o3_1); }
+    if (4u * (column + 16u) < params.headDim) { output[(qBase + (rowStart + line + 3u) * qStride) / 4u + column + 16u] = vec4<f32>(o3_2); }
+    if (4u * (column + 24u) < params.headDim) { output[(qBase + (rowStart + line + 3u) * qStride) / 4u + column + 24u] = vec4<f32>(o3_3); }
+    if (4u * (column + 32u) < params.headDim) { output[(qBase + (rowStart + line + 3u) * qStride) / 4u + column + 32u] = vec4<f32>(o3_4); }
+    if (4u * (column + 40u) < params.headDim) { output[(qBase + (rowStart + line + 3u) * qStride) / 4u + column + 40u] = vec4<f32>(o3_5); }
+    if (4u * (column + 48u) < params.headDim) { output[(qBase + (rowStart + line + 3u) * qStride) / 4u + column + 48u] = vec4<f32>(o3_6); }
+    if (4u * (column + 56u) < params.headDim) { output[(qBase + (rowStart + line + 3u) * qStride) / 4u + column + 56u] = vec4<f32>(o3_7); }
+  }
+  if (rowStart + line + 4u < params.queryLength) {
+    if (4u * (column + 0u) < params.headDim) { output[(qBase + (rowStart + line + 4u) * qStride) / 4u + column + 0u] = vec4<f32>(o4_0); }
+    if (4u * (column + 8u) < params.headDim) { output[(qBase + (rowStart + line + 4u) * qStride) / 4u + column + 8u] = vec4<f32>(o4_1); }
+    if (4u * (column + 16u) < params.headDim) { output[(qBase + (rowStart + line + 4u) * qStride) / 4u + column + 16u] = vec4<f32>(o4_2); }
+    if (4u * (column + 24u) < params.headDim) { output[(qBase + (rowStart + line + 4u) * qStride) / 4u + column + 24u] = vec4<f32>(o4_3); }
+    if (4u * (column + 32u) < params.headDim) { output[(qBase + (rowStart + line + 4u) * qStride) / 4u + column + 32u] = vec4<f32>(o4_4); }
+    if (4u * (column + 40u) < params.headDim) { output[(qBase + (rowStart + line + 4u) * qStride) / 4u + column + 40u] = vec4<f32>(o4_5); }
+    if (4u * (column + 48u) < params.headDim) { output[(qBase + (rowStart + line + 4u) * qStride) / 4u + column + 48u] = vec4<f32>(o4_6); }
+    if (4u * (column + 56u) < params.headDim) { output[(qBase + (rowStart + line + 4u) * qStride) / 4u + column + 56u] = vec4<f32>(o4_7); }
+  }
+  if (rowStart + line + 5u < params.queryLength) {
+    if (4u * (column + 0u) < params.headDim) { output[(qBase + (rowStart + line + 5u) * qStride) / 4u + column + 0u] = vec4<f32>(o5_0); }
+    if (4u * (column + 8u) < params.headDim) { output[(qBase + (rowStart + line + 5u) * qStride) / 4u + column + 8u] = vec4<f32>(o5_1); }
+    if (4u * (column + 16u) < params.headDim) { output[(qBase + (rowStart + line + 5u) * qStride) / 4u + column + 16u] = vec4<f32>(o5_2); }
+    if (4u * (column + 24u) < params.headDim) { output[(qBase + (rowStart + line + 5u) * qStride) / 4u + column + 24u] = vec4<f32>(o5_3); }
+    if (4u * (column + 32u) < params.headDim) { output[(qBase + (rowStart + line + 5u) * qStride) / 4u + column + 32u] = vec4<f32>(o5_4); }
+    if (4u * (column + 40u) < params.headDim) { output[(qBase + (rowStart + line + 5u) * qStride) / 4u + column + 40u] = vec4<f32>(o5_5); }
+    if (4u * (column + 48u) < params.headDim) { output[(qBase + (rowStart + line + 5u) * qStride) / 4u + column + 48u] = vec4<f32>(o5_6); }
+    if (4u * (column + 56u) < params.headDim) { output[(qBase + (rowStart + line + 5u) * qStride) / 4u + column + 56u] = vec4<f32>(o5_7); }
+  }
+  if (rowStart + line + 6u < params.queryLength) {
+    if (4u * (column + 0u) < params.headDim) { output[(qBase + (rowStart + line + 6u) * qStride) / 4u + column + 0u] = vec4<f32>(o6_0); }
+    if (4u * (column + 8u) < params.headDim) { output[(qBase + (rowStart + line + 6u) * qStride) / 4u + column + 8u] = vec4<f32>(o6_1); }
+    if (4u * (column + 16u) < params.headDim) { output[(qBase + (rowStart + line + 6u) * qStride) / 4u + column + 16u] = vec4<f32>(o6_2); }
+    if (4u * (column + 24u) < params.headDim) { output[(qBase + (rowStart + line + 6u) * qStride) / 4u + column + 24u] = vec4<f32>(o6_3); }
+    if (4u * (column + 32u) < params.headDim) { output[(qBase + (rowStart + line + 6u) * qStride) / 4u + column + 32u] = vec4<f32>(o6_4); }
+    if (4u * (column + 40u) < params.headDim) { output[(qBase + (rowStart + line + 6u) * qStride) / 4u + column + 40u] = vec4<f32>(o6_5); }
+    if (4u * (column + 48u) < params.headDim) { output[(qBase + (rowStart + line + 6u) * qStride) / 4u + column + 48u] = vec4<f32>(o6_6); }
+    if (4u * (column + 56u) < params.headDim) { output[(qBase + (rowStart + line + 6u) * qStride) / 4u + column + 56u] = vec4<f32>(o6_7); }
+  }
+  if (rowStart + line + 7u < params.queryLength) {
+    if (4u * (column + 0u) < params.headDim) { output[(qBase + (rowStart + line + 7u) * qStride) / 4u + column + 0u] = vec4<f32>(o7_0); }
+    if (4u * (column + 8u) < params.headDim) { output[(qBase + (rowStart + line + 7u) * qStride) / 4u + column + 8u] = vec4<f32>(o7_1); }
+    if (4u * (column + 16u) < params.headDim) { output[(qBase + (rowStart + line + 7u) * qStride) / 4u + column + 16u] = vec4<f32>(o7_2); }
+    if (4u * (column + 24u) < params.headDim) { output[(qBase + (rowStart + line + 7u) * qStride) / 4u + column + 24u] = vec4<f32>(o7_3); }
+    if (4u * (column + 32u) < params.headDim) { output[(qBase + (rowStart + line + 7u) * qStride) / 4u + column + 32u] = vec4<f32>(o7_4); }
+    if (4u * (column + 40u) < params.headDim) { output[(qBase + (rowStart + line + 7u) * qStride) / 4u + column + 40u] = vec4<f32>(o7_5); }
+    if (4u * (column + 48u) < params.headDim) { output[(qBase + (rowStart + line + 7u) * qStride) / 4u + column + 48u] = vec4<f32>(o7_6); }
+    if (4u * (column + 56u) < params.headDim) { output[(qBase + (rowStart + line + 7u) * qStride) / 4u + column + 56u] = vec4<f32>(o7_7); }
+  }
+}

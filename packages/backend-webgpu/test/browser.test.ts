@@ -1,0 +1,91 @@
+import { existsSync } from 'node:fs';
+import { mkdtemp, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { dirname, join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { type Browser, chromium, type Page } from 'playwright-core';
+import { createServer, type ViteDevServer } from 'vite';
+import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import type { Outcome } from './browser/page.ts';
+
+// SwiftShader takes minutes for the whole suite; LAZY_ATTENTION_BROWSER_CONFORMANCE asks for it, else a sample is run.
+const stride = process.env.LAZY_ATTENTION_BROWSER_CONFORMANCE === undefined ? 9 : 1;
+const executablePath = process.env.LAZY_ATTENTION_CHROMIUM ?? '/usr/bin/chromium';
+const root = dirname(dirname(fileURLToPath(import.meta.url)));
+
+function reasonToSkip(): string | null {
+  if (!existsSync(executablePath)) return `no ${executablePath}; LAZY_ATTENTION_CHROMIUM names another`;
+  if (!existsSync(join(root, 'dist/index.browser.js'))) return 'the package is not built';
+  return null;
+}
+const skipped = reasonToSkip();
+
+interface PageFunctions {
+  readonly page: {
+    conformance(stride: number): Promise<Outcome>;
+    training(steps: number): Promise<{ losses: number[]; expected: number[] }>;
+  };
+}
+
+describe.skipIf(skipped !== null)(`the built package in Chromium${skipped === null ? '' : `: ${skipped}`}`, () => {
+  let server: ViteDevServer;
+  let browser: Browser;
+  let page: Page;
+  let cacheDir = '';
+
+  beforeAll(async () => {
+    cacheDir = await mkdtemp(join(tmpdir(), 'webgpu-browser-'));
+    server = await createServer({
+      root,
+      configFile: false,
+      logLevel: 'error',
+      cacheDir,
+      server: { hmr: false, fs: { strict: false } },
+      optimizeDeps: { entries: ['test/browser/page.ts'] },
+      plugins: [
+        {
+          name: 'page',
+          configureServer({ middlewares }) {
+            middlewares.use('/page', (_request, response) => {
+              response.setHeader('content-type', 'text/html');
+              response.end('<!doctype html><script type="module" src="/test/browser/page.ts"></script>');
+            });
+          },
+        },
+      ],
+    });
+    await server.listen(0);
+    browser = await chromium.launch({
+      executablePath,
+      args: ['--no-sandbox', '--enable-unsafe-webgpu', '--use-webgpu-adapter=swiftshader'],
+    });
+    page = await browser.newPage();
+    const address = server.httpServer?.address();
+    const port = typeof address === 'object' ? address?.port : undefined;
+    await page.goto(`http://localhost:${port}/page`);
+    await page.waitForFunction(() => 'page' in globalThis, null, { timeout: 60_000 });
+  }, 120_000);
+
+  afterAll(async () => {
+    await browser?.close();
+    await server?.close();
+    await rm(cacheDir, { recursive: true, force: true });
+  });
+
+  test('conforms', { timeout: 600_000 }, async () => {
+    const outcome = await page.evaluate(
+      (step) => (globalThis as unknown as PageFunctions).page.conformance(step),
+      stride,
+    );
+    expect(outcome.failed).toEqual([]);
+    expect(outcome.run).toBeGreaterThan(9);
+    expect(outcome.device).toMatch(/swiftshader/i);
+  });
+
+  test('trains like the reference', { timeout: 300_000 }, async () => {
+    const { losses, expected } = await page.evaluate(() => (globalThis as unknown as PageFunctions).page.training(8));
+    for (const [i, loss] of losses.entries()) {
+      expect(Math.abs(loss / expected[i] - 1), `step ${i + 1}: ${loss}, ${expected[i]}`).toBeLessThan(1e-3);
+    }
+  });
+});

@@ -1,0 +1,177 @@
+import { execFile } from 'node:child_process';
+import { promisify } from 'node:util';
+import { provider as reference } from '@lazy-attention/backend-reference';
+import { Backend, DeviceLostError, UnsupportedError, ValueError } from '@lazy-attention/core';
+import { preset } from '@lazy-attention/nn';
+import { describe, expect, test } from 'vitest';
+import { bucketSize } from '../src/device/buffers.ts';
+import { BackendUnavailableError, open, unavailable } from './support.ts';
+import { train } from './train.ts';
+
+const run = promisify(execFile);
+
+/** Runs `code` in a fresh Node with the package's provider at hand, and parses what it prints. */
+async function inNode(code: string, env: Record<string, string>): Promise<Record<string, unknown>> {
+  const script = `import { provider } from ${JSON.stringify(new URL('../dist/index.js', import.meta.url).href)};\n${code}`;
+  const { stdout } = await run(process.execPath, ['--input-type=module', '-e', script], {
+    env: { ...process.env, ...env },
+    timeout: 60_000,
+  });
+  return JSON.parse(stdout);
+}
+
+test('sizes of pooled buffers waste at most a quarter and hold whole vec4s', () => {
+  for (const bytes of [1, 256, 257, 1000, 4096, 5000, 2 ** 20 + 1, 123_456_789]) {
+    const size = bucketSize(bytes);
+    expect(size).toBeGreaterThanOrEqual(bytes);
+    expect(size).toBeLessThanOrEqual(Math.max(256, bytes * 1.25 + 16));
+    expect(size % 16).toBe(0);
+    expect(bucketSize(size)).toBe(size);
+  }
+});
+
+describe('without a usable adapter', () => {
+  const script = 'console.log(JSON.stringify(await provider.probe()));';
+
+  test('an absent driver is named, with the fix', async () => {
+    const result = await inNode(script, { VK_DRIVER_FILES: '/nowhere/absent_icd.json' });
+    expect(result).toMatchObject({ available: false, device: '' });
+    expect(result.reason).toContain('/nowhere/absent_icd.json');
+    expect(result.fix).toContain('mesa-vulkan-drivers');
+  });
+
+  test('creating is a typed error', async () => {
+    const code = `await provider.create({}).catch((e) => console.log(JSON.stringify({ name: e.name, code: e.code, fix: e.fix })));`;
+    const result = await inNode(code, { VK_DRIVER_FILES: '/nowhere/absent_icd.json' });
+    expect(result).toMatchObject({ name: 'BackendUnavailableError', code: 'BACKEND_UNAVAILABLE' });
+  });
+});
+
+describe.skipIf(unavailable !== null)(`on a device${unavailable === null ? '' : `: ${unavailable}`}`, () => {
+  test('the adapter is chosen by kind or by name, and an unknown one is listed against', async () => {
+    const { backend } = await open();
+    const { device } = backend;
+    await backend.dispose();
+    const part = device.slice(0, 6);
+    const named = await open({ adapter: part });
+    expect(named.backend.device).toBe(device);
+    await named.backend.dispose();
+    const error = await open({ adapter: 'no such adapter' }).catch((reason) => reason);
+    expect(error).toBeInstanceOf(BackendUnavailableError);
+    expect(error.message).toContain("no adapter matches 'no such adapter'");
+    expect(error.message).toContain(part);
+    await expect(open({ adaptor: 'x' } as never)).rejects.toThrow(ValueError);
+    await expect(open({ adapter: 7 } as never)).rejects.toThrow(ValueError);
+  });
+
+  test('LAZY_ATTENTION_WEBGPU_ADAPTER picks, and the process ends by itself after dispose', async () => {
+    const code = `const result = await provider.probe(); console.log(JSON.stringify(result));`;
+    const result = await inNode(code, { LAZY_ATTENTION_WEBGPU_ADAPTER: 'no such adapter' });
+    expect(result.available).toBe(false);
+    expect(result.reason).toContain('no such adapter');
+  });
+
+  test('a tensor beyond one binding is refused with the limit', async () => {
+    const { backend, kernels } = await open();
+    const error = (() => {
+      try {
+        kernels.full([2 ** 31 - 4], 0, 'f32');
+        return null;
+      } catch (reason) {
+        return reason;
+      }
+    })();
+    expect(error).toBeInstanceOf(UnsupportedError);
+    expect(String(error)).toMatch(/full: a tensor of \d+ bytes .* maxStorageBufferBindingSize/);
+    expect(await backend.full([3], 2).data()).toEqual(new Float32Array([2, 2, 2]));
+    await backend.dispose();
+  });
+
+  test('a lost device is a typed error, and a new backend works', async () => {
+    const { backend, kernels } = await open();
+    const x = backend.full([4], 1);
+    await x.data();
+    kernels.loseDevice();
+    await expect(backend.add(x, x).data()).rejects.toThrow(DeviceLostError);
+    expect(() => backend.add(x, x)).toThrow(DeviceLostError);
+    x.dispose();
+    await backend.dispose();
+    const next = await open();
+    expect(await next.backend.full([2], 5).data()).toEqual(new Float32Array([5, 5]));
+    await next.backend.dispose();
+  });
+
+  test('uploads do not overtake work that is encoded but not submitted', async () => {
+    const { backend } = await open();
+    const first = backend.tensor(new Float32Array(64).fill(1), [64]);
+    const sum = backend.add(first, first);
+    first.dispose();
+    // Takes a buffer of the size that was just freed, which the queued addition still reads.
+    const second = backend.tensor(new Float32Array(64).fill(7), [64]);
+    expect((await sum.data())[5]).toBe(2);
+    expect((await second.data())[5]).toBe(7);
+    await backend.dispose();
+  });
+
+  test('memory of attention grows with L, not L x L: 8192 tokens within 128 MiB', async () => {
+    const { backend, kernels } = await open();
+    const shape = [1, 8192, 1, 64];
+    // Buffers are made when ops are called; running them here would take minutes on a software adapter.
+    const [q, k, v] = [backend.zeros(shape), backend.zeros(shape), backend.zeros(shape)];
+    const bias = backend.zeros([1, 512]);
+    const tau = backend.full([1], -1);
+    const { output, saved } = backend.attention(q, k, v, { bias, tau });
+    const grads = backend.attentionGrad(output, saved);
+    expect(grads.dq.shape).toEqual(shape);
+    expect(kernels.stats().peakBytes).toBeLessThan(128 * 2 ** 20);
+    await backend.dispose();
+  });
+
+  test('50 steps of pico follow the reference', { timeout: 300_000 }, async () => {
+    const oracle = new Backend(await reference.create({}));
+    const expected = await train(oracle, preset('pico'), 50);
+    await oracle.dispose();
+    const { backend } = await open();
+    const losses = await train(backend, preset('pico'), 50);
+    await backend.dispose();
+    expect(expected[49]).toBeLessThan(expected[0] - 1);
+    for (const [i, loss] of losses.entries()) {
+      expect(Math.abs(loss / expected[i] - 1), `step ${i + 1}: ${loss}, ${expected[i]}`).toBeLessThan(1e-3);
+    }
+  });
+
+  test('a long run holds its buffers, and a step is one or two submits', { timeout: 300_000 }, async () => {
+    const { backend, kernels } = await open();
+    const tiny = { vocabSize: 32, hiddenSize: 16, numLayers: 1, numHeads: 2, context: 16, intermediateSize: 32 };
+    const steps = Number(process.env.LAZY_ATTENTION_LONG_STEPS ?? 200);
+    const seen: ReturnType<typeof kernels.stats>[] = [];
+    await train(backend, tiny, steps, (step) => {
+      if (step >= 10) seen.push(kernels.stats());
+    });
+    const [first, last] = [seen[0], seen[seen.length - 1]];
+    expect(last.liveBytes + last.idleBytes).toBe(first.liveBytes + first.idleBytes);
+    expect(last.buffersCreated).toBe(first.buffersCreated);
+    expect((last.submits - first.submits) / (seen.length - 1)).toBeLessThanOrEqual(2);
+    await backend.dispose();
+  });
+
+  test('encoding an op takes under 20 microseconds', async () => {
+    const { backend, kernels } = await open();
+    const x = backend.full([1024], 1);
+    const buffer = { buffer: kernels.full([1024], 1, 'f32'), shape: [1024], dtype: 'f32' } as const;
+    const batch = (): number => {
+      const start = performance.now();
+      for (let i = 0; i < 1000; i++) kernels.free(kernels.add(buffer, buffer));
+      return ((performance.now() - start) / 1000) * 1000;
+    };
+    const times: number[] = [];
+    for (let i = 0; i < 8; i++) {
+      times.push(batch());
+      await kernels.synchronize();
+    }
+    // The least of several: the machine that runs tests does other things too.
+    expect(Math.min(...times)).toBeLessThan(20);
+    x.dispose();
+    await backend.dispose();
+  });
+});
