@@ -7,10 +7,19 @@ export function logSumExp(s: Float64Array, at: number, count: number): number {
   return max + Math.log(total);
 }
 
-/** p_j = exp(s_j - lse) over the first `count` entries, in place. SPEC.md "Forward". */
+/**
+ * p_j = exp(s_j - lse) over the first `count` entries, in place. SPEC.md "Forward". Divided by the sum instead of going
+ * through its logarithm, so that equal scores give exactly 1/n and tau = -1 takes them to exactly zero.
+ */
 export function softmaxRow(s: Float64Array, count: number): void {
-  const lse = logSumExp(s, 0, count);
-  for (let j = 0; j < count; j++) s[j] = Math.exp(s[j] - lse);
+  let max = Number.NEGATIVE_INFINITY;
+  for (let j = 0; j < count; j++) if (s[j] > max) max = s[j];
+  let total = 0;
+  for (let j = 0; j < count; j++) {
+    s[j] = Math.exp(s[j] - max);
+    total += s[j];
+  }
+  for (let j = 0; j < count; j++) s[j] /= total;
 }
 
 /** w_j = max(p_j + tau/n, 0): Elastic-Softmax. SPEC.md "Forward". NaN stays NaN. */
