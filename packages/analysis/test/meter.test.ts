@@ -1,8 +1,6 @@
 import type { AttentionOptions, Backend, Tensor } from '@lazy-attention/core';
 import { describe, expect, test } from 'vitest';
 import { type AttentionSummary, createAttentionMeter, type MeterOptions, observe } from '../src/index.ts';
-import { addRow, headTally } from '../src/metrics/head.ts';
-import { headMetrics } from '../src/metrics/summary.ts';
 import { noise, useBackend } from './helpers.ts';
 import { denseHeads, denseInactiveTiles, denseMetrics } from './oracle.ts';
 
