@@ -194,10 +194,11 @@ LAZY_INLINE void rowWeights(float* row, std::int64_t count, float inverse, float
   });
 }
 
-// Zeros around the attended keys, so that products over whole groups and panels see none but them.
+// Zeros around the attended keys, so that products over whole groups and panels see none but them. Vectors may run over the
+// group's end, into what nobody reads.
 LAZY_INLINE void clearAround(float* strip, const TileRows& t, std::int64_t r, std::int64_t groupRow) {
-  std::fill(strip + t.groupBegin(groupRow), strip + t.begin(r), 0.0f);
-  std::fill(strip + t.end(r), strip + t.groupEnd(groupRow), 0.0f);
+  for (std::int64_t j = t.groupBegin(groupRow); j < t.begin(r); ++j) strip[j] = 0.0f;
+  for (std::int64_t j = t.end(r); j < t.groupEnd(groupRow); j += lanes) store(strip + j, Vector{});
 }
 
 // Raw scores to w, row by row; `keep` gets (r, top, inverse sum).

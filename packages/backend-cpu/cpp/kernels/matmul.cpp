@@ -22,7 +22,7 @@ constexpr std::int64_t blockSteps = 256;                             // of k: on
 constexpr std::int64_t blockColumns = 8 * tileColumns;               // of n
 constexpr std::int64_t blockRows = 128 / tileRows * tileRows;        // of m: a copy of A is 136 KiB
 constexpr std::int64_t sharedLimit = std::int64_t{4} << 20;          // floats of B packed at once
-static_assert(blockSteps * blockColumns + blockRows * (blockSteps + lanes) <= std::int64_t{packFloats});
+static_assert(blockSteps * blockColumns + blockRows * (blockSteps + 16) <= std::int64_t{packFloats});
 
 struct View {  // element (i, j) at data[i * rows + j * columns]
   const float* data;
@@ -59,17 +59,20 @@ void panel(std::int64_t rows, std::int64_t columns, std::int64_t k, const View& 
 // across its rows, a line at a time, which no prefetcher follows.
 bool wantsCopy(const View& a) { return a.columns == 1 ? a.rows % 1024 == 0 : true; }
 
+// From one panel of a copied transposed A to the next: a line more than the panel, so that they do not share cache sets.
+constexpr std::int64_t panelStride(std::int64_t k) { return k * tileRows + 16; }
+
 // [rows, k] of A, in rows or, when A is transposed, in panels of tileRows.
 void copyA(const View& a, std::int64_t rows, std::int64_t k, float* to) {
   if (a.columns == 1) {
-    for (std::int64_t i = 0; i < rows; ++i) std::copy_n(a.data + i * a.rows, k, to + i * (blockSteps + lanes));
+    for (std::int64_t i = 0; i < rows; ++i) std::copy_n(a.data + i * a.rows, k, to + i * (blockSteps + 16));
     return;
   }
   const std::int64_t whole = rows / tileRows * tileRows;
   for (std::int64_t p = 0; p < k; ++p) {
     const float* from = a.data + p * a.columns;
     float* out = to + p * tileRows;
-    for (std::int64_t i = 0; i < whole; i += tileRows, out += k * tileRows) std::memcpy(out, from + i, tileRows * 4);
+    for (std::int64_t i = 0; i < whole; i += tileRows, out += panelStride(k)) std::memcpy(out, from + i, tileRows * 4);
     std::copy_n(from + whole, rows - whole, out);
   }
 }
@@ -106,10 +109,10 @@ void task(const Problem& x, std::int64_t rows, std::int64_t columns, std::int64_
           if (!copies) {
             panel(height, thin, steps, a, panelB, c, x.ldc, accumulate);
           } else if (a.columns == 1) {
-            panel(height, thin, steps, {packedA, blockSteps + lanes, 1}, panelB, c, x.ldc, accumulate);
+            panel(height, thin, steps, {packedA, blockSteps + 16, 1}, panelB, c, x.ldc, accumulate);
           } else {
             for (std::int64_t r = 0; r < height; r += tileRows)
-              panel(std::min<std::int64_t>(tileRows, height - r), thin, steps, {packedA + r * steps, 1, tileRows},
+              panel(std::min<std::int64_t>(tileRows, height - r), thin, steps, {packedA + r / tileRows * panelStride(steps), 1, tileRows},
                     panelB, c + r * x.ldc, x.ldc, accumulate);
           }
         }

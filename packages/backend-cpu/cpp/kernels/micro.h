@@ -30,11 +30,13 @@ static_assert(tileRows <= 8, "dispatch below lists the row counts");
 template <int MR, int NV>
 inline void micro(std::int64_t k, const float* a, std::int64_t rowStride, std::int64_t stepStride, const float* b,
                   std::int64_t ldb, float* c, std::int64_t ldc, bool accumulate) {
-  Vector sums[MR][NV];
+  Vector sums[MR][NV] = {};
+  // C is far away and needed last: its lines come while the sums are made.
 #pragma GCC unroll 16
-  for (int i = 0; i < MR; ++i)
-#pragma GCC unroll 4
-    for (int j = 0; j < NV; ++j) sums[i][j] = accumulate ? load(c + i * ldc + j * lanes) : Vector{};
+  for (int i = 0; i < MR; ++i) {
+    __builtin_prefetch(c + i * ldc, 1);
+    __builtin_prefetch(c + i * ldc + NV * lanes - 1, 1);
+  }
   for (std::int64_t p = 0; p < k; ++p) {
     Vector row[NV];
 #pragma GCC unroll 4
@@ -49,9 +51,13 @@ inline void micro(std::int64_t k, const float* a, std::int64_t rowStride, std::i
     b += ldb;
   }
 #pragma GCC unroll 16
-  for (int i = 0; i < MR; ++i)
+  for (int i = 0; i < MR; ++i) {
 #pragma GCC unroll 4
-    for (int j = 0; j < NV; ++j) store(c + i * ldc + j * lanes, sums[i][j]);
+    for (int j = 0; j < NV; ++j) {
+      float* out = c + i * ldc + j * lanes;
+      store(out, accumulate ? load(out) + sums[i][j] : sums[i][j]);
+    }
+  }
 }
 
 // The same for 1 to tileRows rows; whole tiles take the first branch.
