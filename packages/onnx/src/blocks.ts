@@ -240,8 +240,16 @@ function alibiSlopes(heads: number): number[] {
   return [...slopes, ...between];
 }
 
+/** In tiles that fit the cache, since columns of a large matrix do not. */
 function transposed(values: Float32Array, rows: number, columns: number): Float32Array {
+  const tile = 32;
   const result = new Float32Array(values.length);
-  for (let r = 0; r < rows; r++) for (let c = 0; c < columns; c++) result[c * rows + r] = values[r * columns + c];
+  for (let r0 = 0; r0 < rows; r0 += tile) {
+    for (let c0 = 0; c0 < columns; c0 += tile) {
+      for (let r = r0; r < Math.min(rows, r0 + tile); r++) {
+        for (let c = c0; c < Math.min(columns, c0 + tile); c++) result[c * rows + r] = values[r * columns + c];
+      }
+    }
+  }
   return result;
 }
