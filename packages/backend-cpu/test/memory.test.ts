@@ -38,6 +38,35 @@ test('memory that the system does not have is an OutOfMemoryError, and the backe
   await kernels.dispose();
 });
 
+test('attention over 16,384 tokens, forward and backward, needs little more than its inputs and outputs', async () => {
+  const kernels = (await provider.create({})) as unknown as NativeKernels;
+  const [length, dim] = [16_384, 64];
+  const tensor = (shape: number[], value: number) => ({
+    buffer: kernels.full(shape, value, 'f32'),
+    shape,
+    dtype: 'f32' as const,
+  });
+  const [q, k, v, dOutput] = [0, 1, 2, 3].map((i) => tensor([1, length, 1, dim], 0.01 * i));
+  const sizes = {
+    batch: 1,
+    queryLength: length,
+    keyLength: length,
+    keyCapacity: length,
+    heads: 1,
+    kvHeads: 1,
+    headDim: dim,
+    window: 512,
+  };
+  const inputs = { sizes, scale: 0.125, q, k, v, bias: tensor([1, 512], 0), tau: tensor([1], -1), starts: null };
+  const { output, saved } = kernels.attention(inputs, true);
+  if (saved === null) throw new Error('nothing saved');
+  kernels.attentionGrad(dOutput, inputs, { buffer: output, shape: q.shape, dtype: 'f32' }, saved);
+  await kernels.synchronize();
+  const tensors = 8 * length * dim * 4; // q, k, v, dOutput, output and three gradients
+  expect(kernels.nativeMemory().peak - tensors).toBeLessThan(100e6);
+  await kernels.dispose();
+}, 60_000);
+
 test('100,000 op calls with disposal leave memory as it was', async () => {
   const kernels = (await provider.create({ threads: 1 })) as unknown as NativeKernels;
   const x = kernels.upload(new Float32Array(64).fill(1), [64], 'f32');
