@@ -19,7 +19,7 @@ import { attentionGraph, type GraphOptions, modelGraph } from './model-graph.ts'
 export interface ExportOptions {
   /** The file to write. */
   readonly out: string;
-  /** Most tokens of a sequence, cache included. Default: 4 * context of a model, 4096 of an attention layer. */
+  /** Most tokens of a sequence, cache included. Default: 4 * context, at least 4096. */
   readonly maxLength?: number;
   /** Whether the file has the input `starts` (left padding, packed documents, sliding windows). Default true. */
   readonly starts?: boolean;
@@ -45,7 +45,7 @@ export async function exportModel(
   checkOptions('exportModel', options, [...KEYS, 'config', 'params']);
   const { config, shapes } = lazyTransformer(options.config);
   const read = reader('exportModel', options.params, shapes);
-  const graphOptions = graphOptionsOf('exportModel', options, 4 * config.context);
+  const graphOptions = graphOptionsOf('exportModel', options, defaultLength(config.context));
   return write(modelGraph(config, read, graphOptions), options, { kind: 'model', config, ...graphOptions });
 }
 
@@ -56,7 +56,7 @@ export async function exportAttention(
   checkOptions('exportAttention', options, [...KEYS, 'config', 'params']);
   const { config, shapes } = lazyAttentionLayer(options.config);
   const read = reader('exportAttention', options.params, shapes);
-  const graphOptions = graphOptionsOf('exportAttention', options, 4096);
+  const graphOptions = graphOptionsOf('exportAttention', options, defaultLength(0));
   return write(attentionGraph(config, read, graphOptions), options, { kind: 'attention', config, ...graphOptions });
 }
 
@@ -80,7 +80,7 @@ export async function exportOnnx(
     try {
       if (attentionLayer === undefined) return await exportModel({ ...rest, config, params });
       return await exportAttention({
-        maxLength: 4 * config.context,
+        maxLength: defaultLength(config.context),
         ...rest,
         config: attentionConfig(config),
         params: layerParams(params, config, attentionLayer),
@@ -91,6 +91,11 @@ export async function exportOnnx(
   } finally {
     if (given === undefined) await backend.dispose();
   }
+}
+
+/** Generation slides past the context; a row of the tables is small. */
+function defaultLength(context: number): number {
+  return Math.max(4 * context, 4096);
 }
 
 function attentionConfig(config: LazyTransformerConfig): AttentionOptionsInput {
@@ -107,8 +112,8 @@ function layerParams(params: Params, { numLayers }: LazyTransformerConfig, layer
   return Object.fromEntries(own.map(([name, tensor]) => [name.slice(prefix.length), tensor]));
 }
 
-function graphOptionsOf(op: string, options: ExportOptions, defaultLength: number): GraphOptions {
-  const { maxLength = defaultLength, starts = true, opset = 17, externalData = 'auto' } = options;
+function graphOptionsOf(op: string, options: ExportOptions, longest: number): GraphOptions {
+  const { maxLength = longest, starts = true, opset = 17, externalData = 'auto' } = options;
   if (!Number.isInteger(maxLength) || maxLength < 1 || maxLength > 2 ** 24) {
     throw new ValueError(`${op}: maxLength is ${maxLength}; expected an integer from 1 to ${2 ** 24}`);
   }
