@@ -1,6 +1,7 @@
 import type { Peer } from '../peer.ts';
 import { jaxPeer } from './jax.ts';
 import { lazyPeer } from './lazy.ts';
+import { streamPeer } from './stream.ts';
 import { tfjsPeer } from './tfjs.ts';
 import { torchPeer } from './torch.ts';
 
@@ -8,6 +9,7 @@ import { torchPeer } from './torch.ts';
 export function allPeers(backend: string): Peer[] {
   return [
     lazyPeer(backend),
+    streamPeer(),
     torchPeer('PyTorch softmax (SDPA)', 'softmax'),
     torchPeer('PyTorch lazy, naive formula', 'lazy'),
     lazyPeer('tfjs'),
