@@ -9,10 +9,11 @@ import { headSum, splitSum } from '../wgsl/reduce.ts';
 import { denseScores, elasticSoftmax, elasticSoftmaxGrad } from '../wgsl/rows.ts';
 import { allocate, allocateStatistics, type GpuTensor, linearGrid, scalarOf, withScratch } from './shared.ts';
 
-/** What pass 1 leaves per row, [B, H, L, 4], and with tau the sums u of SPEC.md "Backward", [B, L, H, D] in f32. */
+/** What pass 1 leaves per row [B, H, L, 4], and the sums r and u of pass 2, [B, L, H, D] in f32. */
 export interface SavedAttention extends SavedState {
   readonly stats: DeviceBuffer;
-  readonly activeSum: DeviceBuffer | null;
+  /** r and u; null where o itself is r (softmax in f32). */
+  readonly sums: { readonly plain: DeviceBuffer; readonly active: DeviceBuffer } | null;
 }
 
 type AttentionKernels = Pick<
@@ -70,11 +71,19 @@ export function attentionKernels(rt: Runtime): AttentionKernels {
       params,
       grid,
     );
-    const active = saved.activeSum;
+    const { sums } = saved;
     rt.run(
-      `attention/forward/${nameOf(variant)}${active === null ? '' : '/active'}`,
-      () => attentionForward(variant, active !== null),
-      [q.buffer, k.buffer, v.buffer, saved.stats, given(bias), output, ...(active === null ? [] : [active])],
+      `attention/forward/${nameOf(variant)}${sums === null ? '' : '/train'}`,
+      () => attentionForward(variant, sums !== null),
+      [
+        q.buffer,
+        k.buffer,
+        v.buffer,
+        saved.stats,
+        given(bias),
+        output,
+        ...(sums === null ? [] : [sums.plain, sums.active]),
+      ],
       params,
       grid,
     );
@@ -124,8 +133,10 @@ export function attentionKernels(rt: Runtime): AttentionKernels {
         return { output, saved: null };
       }
       const stats = rt.acquire(rows * 16);
-      const activeSum = save && inputs.tau !== null ? rt.acquire(rows * sizes.headDim * 4) : null;
-      const saved = { bytes: stats.size + (activeSum?.size ?? 0), stats, activeSum };
+      const bytes = rows * sizes.headDim * 4;
+      const split = save && (inputs.tau !== null || q.dtype !== 'f32');
+      const sums = split ? { plain: rt.acquire(bytes), active: rt.acquire(bytes) } : null;
+      const saved = { bytes: stats.size + (sums === null ? 0 : sums.plain.size + sums.active.size), stats, sums };
       forward(inputs, output, saved);
       if (save) return { output, saved };
       rt.release(stats);
@@ -134,7 +145,9 @@ export function attentionKernels(rt: Runtime): AttentionKernels {
 
     freeSaved(saved) {
       rt.release(saved.stats);
-      if (saved.activeSum !== null) rt.release(saved.activeSum);
+      if (saved.sums === null) return;
+      rt.release(saved.sums.plain);
+      rt.release(saved.sums.active);
     },
 
     attentionGrad(dOutput, inputs, output, saved) {
@@ -157,7 +170,14 @@ export function attentionKernels(rt: Runtime): AttentionKernels {
         rt.run(
           `attention/delta/${variant.dtype}`,
           () => attentionDelta(variant.dtype),
-          [output.buffer, dOutput.buffer, saved.stats, saved.activeSum ?? given(null), rows, tauTerms],
+          [
+            saved.sums?.plain ?? output.buffer,
+            dOutput.buffer,
+            saved.stats,
+            saved.sums?.active ?? given(null),
+            rows,
+            tauTerms,
+          ],
           params,
           linearGrid(Math.ceil(rowCount / 64)),
         );

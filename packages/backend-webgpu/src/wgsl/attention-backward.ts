@@ -32,13 +32,13 @@ const OUTPUT_GRAD_ROWS = { ...QUERY_PLACE, name: 'dOutput' };
 
 /**
  * The gradient kernels' values per query row, [B, H, L] as two vec4: what pass 1 left, and (delta, 0, 0, 0). Also the
- * row's term of dtau, dO . u / n. With u: delta = dO . (o - (tau / n) u); without tau, delta = dO . o. SPEC.md
- * "Backward". Grid: rows of [B, L, H].
+ * row's term of dtau, dO . u / n. SPEC.md "Backward" with o - (tau / n) u = sum m p v, which the forward pass kept:
+ * delta = dO . plainSum. Grid: rows of [B, L, H].
  */
 export function attentionDelta(dtype: 'f32' | 'f16'): KernelSource {
   return {
     buffers: [
-      read('output', vec4Of(dtype)),
+      read('plainSum', 'vec4<f32>'),
       read('dOutput', vec4Of(dtype)),
       read('stats', 'vec4<f32>'),
       read('activeSum', 'vec4<f32>'),
@@ -56,15 +56,17 @@ let b = id / (params.heads * params.queryLength);
 let at = (b * params.heads + h) * params.queryLength + r;
 let vectors = params.headDim / 4u;
 let stat = stats[at];
-var withOutput = 0.0;
+var delta = 0.0;
 var withActive = 0.0;
 for (var d = 0u; d < vectors; d++) {
 let gradient = vec4<f32>(dOutput[id * vectors + d]);
-withOutput += dot(gradient, vec4<f32>(output[id * vectors + d]));
+let value = plainSum[id * vectors + d];
 if (params.hasTau != 0u) { withActive += dot(gradient, activeSum[id * vectors + d]); }
+// In the order in which the tiled kernels sum dO . v, so that m g - delta is exactly 0 where one key has all of p.
+delta = fma(gradient.w, value.w, fma(gradient.z, value.z, fma(gradient.y, value.y, fma(gradient.x, value.x, delta))));
 }
 rows[2u * at] = stat;
-rows[2u * at + 1u] = vec4<f32>(withOutput - stat.z * withActive, 0.0, 0.0, 0.0);
+rows[2u * at + 1u] = vec4<f32>(delta, 0.0, 0.0, 0.0);
 tauTerms[at] = withActive / f32(r + params.keyLength - params.queryLength - u32(stat.w) + 1u);`,
   };
 }
@@ -138,7 +140,7 @@ weights[${block.at(line, v)}] = p * (select(vec4<f32>(), r${line}_${v}, p + offs
 ${accumulateOutputs(variant, mapping, { depth: keys, lines: QUERIES }, 'o', K_ROWS, null)}
 ${diagonals(keys, threads)}
 }
-${storeOutputs(variant.dtype, mapping, 'o', 'dq', QUERY_PLACE, 'params.scale')}`,
+${storeOutputs(variant.dtype, mapping, 'dq', QUERY_PLACE, (i, c) => `params.scale * o${i}_${c}`)}`,
   };
 }
 
@@ -255,8 +257,8 @@ ${accumulateOutputs(variant, mapping, extent, 'ok', Q_ROWS, null)}
 }
 let kBase = (b * params.keyCapacity * params.kvHeads + group.y) * params.headDim;
 let kStride = params.kvHeads * params.headDim;
-${storeOutputs(variant.dtype, mapping, 'ok', 'dk', KEY_PLACE, 'params.scale')}
-${storeOutputs(variant.dtype, mapping, 'ov', 'dv', KEY_PLACE, null)}`,
+${storeOutputs(variant.dtype, mapping, 'dk', KEY_PLACE, (i, c) => `params.scale * ok${i}_${c}`)}
+${storeOutputs(variant.dtype, mapping, 'dv', KEY_PLACE, (i, c) => `ov${i}_${c}`)}`,
   };
 }
 

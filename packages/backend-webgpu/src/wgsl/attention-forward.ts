@@ -7,6 +7,7 @@ import {
   declareOutputs,
   HEAD_BASES,
   KEY_PLACE,
+  type OutputMapping,
   outputMapping,
   outputPlace,
   overQuadsByKey,
@@ -112,8 +113,11 @@ let offsets = vec4<f32>(stat0.z, stat1.z, stat2.z, stat3.z);
 // A row that does not exist attends nothing: sums over queries have to leave it out.
 let firstKeys = select(vec4<u32>(0xffffffffu), vec4<u32>(vec4<f32>(stat0.w, stat1.w, stat2.w, stat3.w)), tileRows == quadRows);`;
 
-/** Pass 2: o = w . v and, for training, u = [w > 0] . v (SPEC.md "Backward"). */
-export function attentionForward(variant: AttentionVariant, withActive: boolean): KernelSource {
+/**
+ * Pass 2: o = w . v. For training it sums the two parts of o apart, r = (m p) . v and u = m . v with m = [w > 0], so that
+ * o = r + (tau / n) u: the gradient needs both, and to take r from a rounded o loses what cancels (SPEC.md "Backward").
+ */
+export function attentionForward(variant: AttentionVariant, train: boolean): KernelSource {
   const threads = attentionThreads(variant.tile);
   const mapping = outputMapping(QUERIES, variant.headClass, threads);
   const element = vec4Of(variant.dtype);
@@ -126,8 +130,7 @@ export function attentionForward(variant: AttentionVariant, withActive: boolean)
       read('stats', 'vec4<f32>'),
       read('bias', 'f32'),
       write('output', element),
-      // u is summed in f32 and decides delta by cancellation, so it is kept in f32 whatever the operands' type.
-      ...(withActive ? [write('activeSum', 'vec4<f32>')] : []),
+      ...(train ? [write('plainSum', 'vec4<f32>'), write('activeSum', 'vec4<f32>')] : []),
     ],
     params: ATTENTION_PARAMS,
     workgroupSize: threads,
@@ -137,19 +140,27 @@ ${queryTile(variant)}
 ${quadStatistics((row) => `stats[${row}]`)}
 ${outputPlace(mapping)}
 ${declareOutputs(mapping, 'o')}
-${withActive ? declareOutputs(mapping, 'u') : ''}
+${train ? declareOutputs(mapping, 'u') : ''}
 for (var keyStart = u32(stats[statsBase + rowStart].w) / ${keys}u * ${keys}u; keyStart <= lastKey; keyStart += ${keys}u) {
 ${scoreProduct(variant, 'byKey', Q_ROWS, K_ROWS)}
 ${storeBlock(variant.tile, 'byKey')}
 workgroupBarrier();
-// w = max(p + tau / n, 0); keys that are not attended weigh 0, also when tau > 0.
 ${overQuadsByKey(
   variant.tile,
-  'weights[at] = select(vec4<f32>(), max(exp(s - tops) * inverses + offsets, vec4<f32>()), attended);',
+  train
+    ? `let p = exp(s - tops) * inverses;
+weights[at] = select(vec4<f32>(-1.0), p, attended & (p + offsets > vec4<f32>()));`
+    : `// Keys that are not attended weigh 0, also when tau > 0.
+weights[at] = select(vec4<f32>(), max(exp(s - tops) * inverses + offsets, vec4<f32>()), attended);`,
 )}
-${accumulateOutputs(variant, mapping, { depth: keys, lines: QUERIES }, 'o', V_ROWS, withActive ? 'u' : null)}
+${accumulateOutputs(variant, mapping, { depth: keys, lines: QUERIES }, 'o', V_ROWS, train ? 'u' : null)}
 }
-${storeOutputs(variant.dtype, mapping, 'o', 'output', QUERY_PLACE, null)}
-${withActive ? storeOutputs('f32', mapping, 'u', 'activeSum', QUERY_PLACE, null) : ''}`,
+${train ? trainingOutputs(variant, mapping) : storeOutputs(variant.dtype, mapping, 'output', QUERY_PLACE, (i, c) => `o${i}_${c}`)}`,
   };
 }
+
+const trainingOutputs = (variant: AttentionVariant, mapping: OutputMapping): string => `
+${unroll(mapping.lines, (i) => `let lineOffset${i} = stats[statsBase + min(rowStart + line + ${i}u, params.queryLength - 1u)].z;`)}
+${storeOutputs('f32', mapping, 'plainSum', QUERY_PLACE, (i, c) => `o${i}_${c}`)}
+${storeOutputs('f32', mapping, 'activeSum', QUERY_PLACE, (i, c) => `u${i}_${c}`)}
+${storeOutputs(variant.dtype, mapping, 'output', QUERY_PLACE, (i, c) => `fma(vec4<f32>(lineOffset${i}), u${i}_${c}, o${i}_${c})`)}`;

@@ -279,7 +279,7 @@ export const declareOutputs = (mapping: OutputMapping, result: string): string =
 
 /**
  * result += weights . rows, where `weights` is [depth, lines] and the rows pass through `stage` a slice at a time. With
- * `count`, also count += [weights > 0] . rows.
+ * `count`, negative weights mark pairs that do not count: result += max(weights, 0) . rows, count += [weights >= 0] . rows.
  */
 export function accumulateOutputs(
   variant: AttentionVariant,
@@ -306,8 +306,13 @@ ${putStaged(variant.tile, 'item', 'v')}`,
 )}
 workgroupBarrier();
 for (var t = 0u; t < ${slice}u; t++) {
-${unroll(mapping.lines / 4, (i) => `let w${i} = weights[((t0 + t) * ${extent.lines}u + line) / 4u + ${i}u];`)}
-${count === null ? '' : unroll(mapping.lines / 4, (i) => `let m${i} = select(vec4<f32>(), vec4<f32>(1.0), w${i} > vec4<f32>());`)}
+${unroll(mapping.lines / 4, (i) => {
+  const weight = `weights[((t0 + t) * ${extent.lines}u + line) / 4u + ${i}u]`;
+  if (count === null) return `let w${i} = ${weight};`;
+  return `let marked${i} = ${weight};
+let w${i} = max(marked${i}, vec4<f32>());
+let m${i} = select(vec4<f32>(), vec4<f32>(1.0), marked${i} >= vec4<f32>());`;
+})}
 ${unroll(mapping.columns, (c) => `let r${c} = ${staged(variant.tile, `t * ${stride}u + column + ${c * mapping.columnGroups}u`)};`)}
 ${unroll(mapping.lines, (i) => unroll(mapping.columns, (c) => term(result, 'w', i, c)))}
 ${count === null ? '' : unroll(mapping.lines, (i) => unroll(mapping.columns, (c) => term(count, 'm', i, c)))}
@@ -315,20 +320,18 @@ ${count === null ? '' : unroll(mapping.lines, (i) => unroll(mapping.columns, (c)
 }`;
 }
 
-/** Writes the outputs of `accumulateOutputs`, multiplied by `factor`, to rows [., heads, D] of `target`. */
+/** Writes `value` (of output line i and column c) to rows [., heads, D] of `target`. */
 export function storeOutputs(
   dtype: 'f32' | 'f16',
   mapping: OutputMapping,
-  result: string,
   target: string,
   place: RowPlace,
-  factor: string | null,
+  value: (i: number, c: number) => string,
 ): string {
   return unroll(mapping.lines, (i) => {
     const stores = unroll(mapping.columns, (c) => {
-      const value = factor === null ? `${result}${i}_${c}` : `${factor} * ${result}${i}_${c}`;
       const at = `column + ${c * mapping.columnGroups}u`;
-      return `if (4u * (${at}) < params.headDim) { ${target}[(${place.base} + (${place.start} + line + ${i}u) * ${place.stride}) / 4u + ${at}] = ${vec4Of(dtype)}(${value}); }`;
+      return `if (4u * (${at}) < params.headDim) { ${target}[(${place.base} + (${place.start} + line + ${i}u) * ${place.stride}) / 4u + ${at}] = ${vec4Of(dtype)}(${value(i, c)}); }`;
     });
     return `if (${place.start} + line + ${i}u < ${place.rows}) {\n${stores}\n}`;
   });

@@ -13,7 +13,7 @@ struct Params {
   width: u32,
 }
 @group(0) @binding(0) var<uniform> params: Params;
-@group(0) @binding(1) var<storage, read> output: array<vec4<f32>>;
+@group(0) @binding(1) var<storage, read> plainSum: array<vec4<f32>>;
 @group(0) @binding(2) var<storage, read> dOutput: array<vec4<f32>>;
 @group(0) @binding(3) var<storage, read> stats: array<vec4<f32>>;
 @group(0) @binding(4) var<storage, read> activeSum: array<vec4<f32>>;
@@ -33,14 +33,16 @@ fn main(
   let at = (b * params.heads + h) * params.queryLength + r;
   let vectors = params.headDim / 4u;
   let stat = stats[at];
-  var withOutput = 0.0;
+  var delta = 0.0;
   var withActive = 0.0;
   for (var d = 0u; d < vectors; d++) {
     let gradient = vec4<f32>(dOutput[id * vectors + d]);
-    withOutput += dot(gradient, vec4<f32>(output[id * vectors + d]));
+    let value = plainSum[id * vectors + d];
     if (params.hasTau != 0u) { withActive += dot(gradient, activeSum[id * vectors + d]); }
+    // In the order in which the tiled kernels sum dO . v, so that m g - delta is exactly 0 where one key has all of p.
+    delta = fma(gradient.w, value.w, fma(gradient.z, value.z, fma(gradient.y, value.y, fma(gradient.x, value.x, delta))));
   }
   rows[2u * at] = stat;
-  rows[2u * at + 1u] = vec4<f32>(withOutput - stat.z * withActive, 0.0, 0.0, 0.0);
+  rows[2u * at + 1u] = vec4<f32>(delta, 0.0, 0.0, 0.0);
   tauTerms[at] = withActive / f32(r + params.keyLength - params.queryLength - u32(stat.w) + 1u);
 }

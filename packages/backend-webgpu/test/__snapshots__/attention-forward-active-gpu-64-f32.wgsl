@@ -19,7 +19,8 @@ struct Params {
 @group(0) @binding(4) var<storage, read> stats: array<vec4<f32>>;
 @group(0) @binding(5) var<storage, read> bias: array<f32>;
 @group(0) @binding(6) var<storage, read_write> output: array<vec4<f32>>;
-@group(0) @binding(7) var<storage, read_write> activeSum: array<vec4<f32>>;
+@group(0) @binding(7) var<storage, read_write> plainSum: array<vec4<f32>>;
+@group(0) @binding(8) var<storage, read_write> activeSum: array<vec4<f32>>;
 var<workgroup> stage: array<vec4<f32>, 512>;
 var<workgroup> weights: array<vec4<f32>, 1024>;
 fn qAt(base: u32, row: u32, rows: u32, stride: u32, d: u32) -> vec4<f32> {
@@ -153,7 +154,6 @@ fn main(
     weights[(tx * 4u + 3u) * 16u + ty * 2u + 0u] = r3_0;
     weights[(tx * 4u + 3u) * 16u + ty * 2u + 1u] = r3_1;
     workgroupBarrier();
-    // w = max(p + tau / n, 0); keys that are not attended weigh 0, also when tau > 0.
     for (var t = lane / 16u; t < 64u; t += 8u) {
       let at = t * 16u + quad;
       let key = keyStart + t;
@@ -161,7 +161,8 @@ fn main(
       let distances = positions - key;
       let s = weights[at] * params.scale + vec4<f32>(biasAt(h, distances[0]), biasAt(h, distances[1]), biasAt(h, distances[2]), biasAt(h, distances[3]));
       let attended = (vec4<u32>(key) <= positions) & (vec4<u32>(key) >= firstKeys);
-      weights[at] = select(vec4<f32>(), max(exp(s - tops) * inverses + offsets, vec4<f32>()), attended);
+      let p = exp(s - tops) * inverses;
+      weights[at] = select(vec4<f32>(-1.0), p, attended & (p + offsets > vec4<f32>()));
     }
     for (var t0 = 0u; t0 < 64u; t0 += 32u) {
       workgroupBarrier();
@@ -187,10 +188,12 @@ fn main(
       }
       workgroupBarrier();
       for (var t = 0u; t < 32u; t++) {
-        let w0 = weights[((t0 + t) * 64u + line) / 4u + 0u];
-        let w1 = weights[((t0 + t) * 64u + line) / 4u + 1u];
-        let m0 = select(vec4<f32>(), vec4<f32>(1.0), w0 > vec4<f32>());
-        let m1 = select(vec4<f32>(), vec4<f32>(1.0), w1 > vec4<f32>());
+        let marked0 = weights[((t0 + t) * 64u + line) / 4u + 0u];
+        let w0 = max(marked0, vec4<f32>());
+        let m0 = select(vec4<f32>(), vec4<f32>(1.0), marked0 >= vec4<f32>());
+        let marked1 = weights[((t0 + t) * 64u + line) / 4u + 1u];
+        let w1 = max(marked1, vec4<f32>());
+        let m1 = select(vec4<f32>(), vec4<f32>(1.0), marked1 >= vec4<f32>());
         let r0 = stage[t * 16u + column + 0u];
         o0_0 = fma(vec4<f32>(w0[0]), r0, o0_0);
         o1_0 = fma(vec4<f32>(w0[1]), r0, o1_0);
@@ -211,29 +214,37 @@ fn main(
       }
     }
   }
+  let lineOffset0 = stats[statsBase + min(rowStart + line + 0u, params.queryLength - 1u)].z;
+  let lineOffset1 = stats[statsBase + min(rowStart + line + 1u, params.queryLength - 1u)].z;
+  let lineOffset2 = stats[statsBase + min(rowStart + line + 2u, params.queryLength - 1u)].z;
+  let lineOffset3 = stats[statsBase + min(rowStart + line + 3u, params.queryLength - 1u)].z;
+  let lineOffset4 = stats[statsBase + min(rowStart + line + 4u, params.queryLength - 1u)].z;
+  let lineOffset5 = stats[statsBase + min(rowStart + line + 5u, params.queryLength - 1u)].z;
+  let lineOffset6 = stats[statsBase + min(rowStart + line + 6u, params.queryLength - 1u)].z;
+  let lineOffset7 = stats[statsBase + min(rowStart + line + 7u, params.queryLength - 1u)].z;
   if (rowStart + line + 0u < params.queryLength) {
-    if (4u * (column + 0u) < params.headDim) { output[(qBase + (rowStart + line + 0u) * qStride) / 4u + column + 0u] = vec4<f32>(o0_0); }
+    if (4u * (column + 0u) < params.headDim) { plainSum[(qBase + (rowStart + line + 0u) * qStride) / 4u + column + 0u] = vec4<f32>(o0_0); }
   }
   if (rowStart + line + 1u < params.queryLength) {
-    if (4u * (column + 0u) < params.headDim) { output[(qBase + (rowStart + line + 1u) * qStride) / 4u + column + 0u] = vec4<f32>(o1_0); }
+    if (4u * (column + 0u) < params.headDim) { plainSum[(qBase + (rowStart + line + 1u) * qStride) / 4u + column + 0u] = vec4<f32>(o1_0); }
   }
   if (rowStart + line + 2u < params.queryLength) {
-    if (4u * (column + 0u) < params.headDim) { output[(qBase + (rowStart + line + 2u) * qStride) / 4u + column + 0u] = vec4<f32>(o2_0); }
+    if (4u * (column + 0u) < params.headDim) { plainSum[(qBase + (rowStart + line + 2u) * qStride) / 4u + column + 0u] = vec4<f32>(o2_0); }
   }
   if (rowStart + line + 3u < params.queryLength) {
-    if (4u * (column + 0u) < params.headDim) { output[(qBase + (rowStart + line + 3u) * qStride) / 4u + column + 0u] = vec4<f32>(o3_0); }
+    if (4u * (column + 0u) < params.headDim) { plainSum[(qBase + (rowStart + line + 3u) * qStride) / 4u + column + 0u] = vec4<f32>(o3_0); }
   }
   if (rowStart + line + 4u < params.queryLength) {
-    if (4u * (column + 0u) < params.headDim) { output[(qBase + (rowStart + line + 4u) * qStride) / 4u + column + 0u] = vec4<f32>(o4_0); }
+    if (4u * (column + 0u) < params.headDim) { plainSum[(qBase + (rowStart + line + 4u) * qStride) / 4u + column + 0u] = vec4<f32>(o4_0); }
   }
   if (rowStart + line + 5u < params.queryLength) {
-    if (4u * (column + 0u) < params.headDim) { output[(qBase + (rowStart + line + 5u) * qStride) / 4u + column + 0u] = vec4<f32>(o5_0); }
+    if (4u * (column + 0u) < params.headDim) { plainSum[(qBase + (rowStart + line + 5u) * qStride) / 4u + column + 0u] = vec4<f32>(o5_0); }
   }
   if (rowStart + line + 6u < params.queryLength) {
-    if (4u * (column + 0u) < params.headDim) { output[(qBase + (rowStart + line + 6u) * qStride) / 4u + column + 0u] = vec4<f32>(o6_0); }
+    if (4u * (column + 0u) < params.headDim) { plainSum[(qBase + (rowStart + line + 6u) * qStride) / 4u + column + 0u] = vec4<f32>(o6_0); }
   }
   if (rowStart + line + 7u < params.queryLength) {
-    if (4u * (column + 0u) < params.headDim) { output[(qBase + (rowStart + line + 7u) * qStride) / 4u + column + 0u] = vec4<f32>(o7_0); }
+    if (4u * (column + 0u) < params.headDim) { plainSum[(qBase + (rowStart + line + 7u) * qStride) / 4u + column + 0u] = vec4<f32>(o7_0); }
   }
   if (rowStart + line + 0u < params.queryLength) {
     if (4u * (column + 0u) < params.headDim) { activeSum[(qBase + (rowStart + line + 0u) * qStride) / 4u + column + 0u] = vec4<f32>(u0_0); }
@@ -258,5 +269,29 @@ fn main(
   }
   if (rowStart + line + 7u < params.queryLength) {
     if (4u * (column + 0u) < params.headDim) { activeSum[(qBase + (rowStart + line + 7u) * qStride) / 4u + column + 0u] = vec4<f32>(u7_0); }
+  }
+  if (rowStart + line + 0u < params.queryLength) {
+    if (4u * (column + 0u) < params.headDim) { output[(qBase + (rowStart + line + 0u) * qStride) / 4u + column + 0u] = vec4<f32>(fma(vec4<f32>(lineOffset0), u0_0, o0_0)); }
+  }
+  if (rowStart + line + 1u < params.queryLength) {
+    if (4u * (column + 0u) < params.headDim) { output[(qBase + (rowStart + line + 1u) * qStride) / 4u + column + 0u] = vec4<f32>(fma(vec4<f32>(lineOffset1), u1_0, o1_0)); }
+  }
+  if (rowStart + line + 2u < params.queryLength) {
+    if (4u * (column + 0u) < params.headDim) { output[(qBase + (rowStart + line + 2u) * qStride) / 4u + column + 0u] = vec4<f32>(fma(vec4<f32>(lineOffset2), u2_0, o2_0)); }
+  }
+  if (rowStart + line + 3u < params.queryLength) {
+    if (4u * (column + 0u) < params.headDim) { output[(qBase + (rowStart + line + 3u) * qStride) / 4u + column + 0u] = vec4<f32>(fma(vec4<f32>(lineOffset3), u3_0, o3_0)); }
+  }
+  if (rowStart + line + 4u < params.queryLength) {
+    if (4u * (column + 0u) < params.headDim) { output[(qBase + (rowStart + line + 4u) * qStride) / 4u + column + 0u] = vec4<f32>(fma(vec4<f32>(lineOffset4), u4_0, o4_0)); }
+  }
+  if (rowStart + line + 5u < params.queryLength) {
+    if (4u * (column + 0u) < params.headDim) { output[(qBase + (rowStart + line + 5u) * qStride) / 4u + column + 0u] = vec4<f32>(fma(vec4<f32>(lineOffset5), u5_0, o5_0)); }
+  }
+  if (rowStart + line + 6u < params.queryLength) {
+    if (4u * (column + 0u) < params.headDim) { output[(qBase + (rowStart + line + 6u) * qStride) / 4u + column + 0u] = vec4<f32>(fma(vec4<f32>(lineOffset6), u6_0, o6_0)); }
+  }
+  if (rowStart + line + 7u < params.queryLength) {
+    if (4u * (column + 0u) < params.headDim) { output[(qBase + (rowStart + line + 7u) * qStride) / 4u + column + 0u] = vec4<f32>(fma(vec4<f32>(lineOffset7), u7_0, o7_0)); }
   }
 }

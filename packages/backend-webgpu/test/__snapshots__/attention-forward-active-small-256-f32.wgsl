@@ -19,7 +19,8 @@ struct Params {
 @group(0) @binding(4) var<storage, read> stats: array<vec4<f32>>;
 @group(0) @binding(5) var<storage, read> bias: array<f32>;
 @group(0) @binding(6) var<storage, read_write> output: array<vec4<f32>>;
-@group(0) @binding(7) var<storage, read_write> activeSum: array<vec4<f32>>;
+@group(0) @binding(7) var<storage, read_write> plainSum: array<vec4<f32>>;
+@group(0) @binding(8) var<storage, read_write> activeSum: array<vec4<f32>>;
 var<workgroup> stage: array<vec4<f32>, 384>;
 var<workgroup> weights: array<vec4<f32>, 512>;
 fn qAt(base: u32, row: u32, rows: u32, stride: u32, d: u32) -> vec4<f32> {
@@ -263,7 +264,6 @@ fn main(
     weights[(tx * 4u + 3u) * 16u + ty * 2u + 0u] = r3_0;
     weights[(tx * 4u + 3u) * 16u + ty * 2u + 1u] = r3_1;
     workgroupBarrier();
-    // w = max(p + tau / n, 0); keys that are not attended weigh 0, also when tau > 0.
     for (var t = lane / 16u; t < 32u; t += 4u) {
       let at = t * 16u + quad;
       let key = keyStart + t;
@@ -271,7 +271,8 @@ fn main(
       let distances = positions - key;
       let s = weights[at] * params.scale + vec4<f32>(biasAt(h, distances[0]), biasAt(h, distances[1]), biasAt(h, distances[2]), biasAt(h, distances[3]));
       let attended = (vec4<u32>(key) <= positions) & (vec4<u32>(key) >= firstKeys);
-      weights[at] = select(vec4<f32>(), max(exp(s - tops) * inverses + offsets, vec4<f32>()), attended);
+      let p = exp(s - tops) * inverses;
+      weights[at] = select(vec4<f32>(-1.0), p, attended & (p + offsets > vec4<f32>()));
     }
     for (var t0 = 0u; t0 < 32u; t0 += 4u) {
       workgroupBarrier();
@@ -297,10 +298,12 @@ fn main(
       }
       workgroupBarrier();
       for (var t = 0u; t < 4u; t++) {
-        let w0 = weights[((t0 + t) * 64u + line) / 4u + 0u];
-        let w1 = weights[((t0 + t) * 64u + line) / 4u + 1u];
-        let m0 = select(vec4<f32>(), vec4<f32>(1.0), w0 > vec4<f32>());
-        let m1 = select(vec4<f32>(), vec4<f32>(1.0), w1 > vec4<f32>());
+        let marked0 = weights[((t0 + t) * 64u + line) / 4u + 0u];
+        let w0 = max(marked0, vec4<f32>());
+        let m0 = select(vec4<f32>(), vec4<f32>(1.0), marked0 >= vec4<f32>());
+        let marked1 = weights[((t0 + t) * 64u + line) / 4u + 1u];
+        let w1 = max(marked1, vec4<f32>());
+        let m1 = select(vec4<f32>(), vec4<f32>(1.0), marked1 >= vec4<f32>());
         let r0 = stage[t * 64u + column + 0u];
         let r1 = stage[t * 64u + column + 8u];
         let r2 = stage[t * 64u + column + 16u];
@@ -440,85 +443,93 @@ fn main(
       }
     }
   }
+  let lineOffset0 = stats[statsBase + min(rowStart + line + 0u, params.queryLength - 1u)].z;
+  let lineOffset1 = stats[statsBase + min(rowStart + line + 1u, params.queryLength - 1u)].z;
+  let lineOffset2 = stats[statsBase + min(rowStart + line + 2u, params.queryLength - 1u)].z;
+  let lineOffset3 = stats[statsBase + min(rowStart + line + 3u, params.queryLength - 1u)].z;
+  let lineOffset4 = stats[statsBase + min(rowStart + line + 4u, params.queryLength - 1u)].z;
+  let lineOffset5 = stats[statsBase + min(rowStart + line + 5u, params.queryLength - 1u)].z;
+  let lineOffset6 = stats[statsBase + min(rowStart + line + 6u, params.queryLength - 1u)].z;
+  let lineOffset7 = stats[statsBase + min(rowStart + line + 7u, params.queryLength - 1u)].z;
   if (rowStart + line + 0u < params.queryLength) {
-    if (4u * (column + 0u) < params.headDim) { output[(qBase + (rowStart + line + 0u) * qStride) / 4u + column + 0u] = vec4<f32>(o0_0); }
-    if (4u * (column + 8u) < params.headDim) { output[(qBase + (rowStart + line + 0u) * qStride) / 4u + column + 8u] = vec4<f32>(o0_1); }
-    if (4u * (column + 16u) < params.headDim) { output[(qBase + (rowStart + line + 0u) * qStride) / 4u + column + 16u] = vec4<f32>(o0_2); }
-    if (4u * (column + 24u) < params.headDim) { output[(qBase + (rowStart + line + 0u) * qStride) / 4u + column + 24u] = vec4<f32>(o0_3); }
-    if (4u * (column + 32u) < params.headDim) { output[(qBase + (rowStart + line + 0u) * qStride) / 4u + column + 32u] = vec4<f32>(o0_4); }
-    if (4u * (column + 40u) < params.headDim) { output[(qBase + (rowStart + line + 0u) * qStride) / 4u + column + 40u] = vec4<f32>(o0_5); }
-    if (4u * (column + 48u) < params.headDim) { output[(qBase + (rowStart + line + 0u) * qStride) / 4u + column + 48u] = vec4<f32>(o0_6); }
-    if (4u * (column + 56u) < params.headDim) { output[(qBase + (rowStart + line + 0u) * qStride) / 4u + column + 56u] = vec4<f32>(o0_7); }
+    if (4u * (column + 0u) < params.headDim) { plainSum[(qBase + (rowStart + line + 0u) * qStride) / 4u + column + 0u] = vec4<f32>(o0_0); }
+    if (4u * (column + 8u) < params.headDim) { plainSum[(qBase + (rowStart + line + 0u) * qStride) / 4u + column + 8u] = vec4<f32>(o0_1); }
+    if (4u * (column + 16u) < params.headDim) { plainSum[(qBase + (rowStart + line + 0u) * qStride) / 4u + column + 16u] = vec4<f32>(o0_2); }
+    if (4u * (column + 24u) < params.headDim) { plainSum[(qBase + (rowStart + line + 0u) * qStride) / 4u + column + 24u] = vec4<f32>(o0_3); }
+    if (4u * (column + 32u) < params.headDim) { plainSum[(qBase + (rowStart + line + 0u) * qStride) / 4u + column + 32u] = vec4<f32>(o0_4); }
+    if (4u * (column + 40u) < params.headDim) { plainSum[(qBase + (rowStart + line + 0u) * qStride) / 4u + column + 40u] = vec4<f32>(o0_5); }
+    if (4u * (column + 48u) < params.headDim) { plainSum[(qBase + (rowStart + line + 0u) * qStride) / 4u + column + 48u] = vec4<f32>(o0_6); }
+    if (4u * (column + 56u) < params.headDim) { plainSum[(qBase + (rowStart + line + 0u) * qStride) / 4u + column + 56u] = vec4<f32>(o0_7); }
   }
   if (rowStart + line + 1u < params.queryLength) {
-    if (4u * (column + 0u) < params.headDim) { output[(qBase + (rowStart + line + 1u) * qStride) / 4u + column + 0u] = vec4<f32>(o1_0); }
-    if (4u * (column + 8u) < params.headDim) { output[(qBase + (rowStart + line + 1u) * qStride) / 4u + column + 8u] = vec4<f32>(o1_1); }
-    if (4u * (column + 16u) < params.headDim) { output[(qBase + (rowStart + line + 1u) * qStride) / 4u + column + 16u] = vec4<f32>(o1_2); }
-    if (4u * (column + 24u) < params.headDim) { output[(qBase + (rowStart + line + 1u) * qStride) / 4u + column + 24u] = vec4<f32>(o1_3); }
-    if (4u * (column + 32u) < params.headDim) { output[(qBase + (rowStart + line + 1u) * qStride) / 4u + column + 32u] = vec4<f32>(o1_4); }
-    if (4u * (column + 40u) < params.headDim) { output[(qBase + (rowStart + line + 1u) * qStride) / 4u + column + 40u] = vec4<f32>(o1_5); }
-    if (4u * (column + 48u) < params.headDim) { output[(qBase + (rowStart + line + 1u) * qStride) / 4u + column + 48u] = vec4<f32>(o1_6); }
-    if (4u * (column + 56u) < params.headDim) { output[(qBase + (rowStart + line + 1u) * qStride) / 4u + column + 56u] = vec4<f32>(o1_7); }
+    if (4u * (column + 0u) < params.headDim) { plainSum[(qBase + (rowStart + line + 1u) * qStride) / 4u + column + 0u] = vec4<f32>(o1_0); }
+    if (4u * (column + 8u) < params.headDim) { plainSum[(qBase + (rowStart + line + 1u) * qStride) / 4u + column + 8u] = vec4<f32>(o1_1); }
+    if (4u * (column + 16u) < params.headDim) { plainSum[(qBase + (rowStart + line + 1u) * qStride) / 4u + column + 16u] = vec4<f32>(o1_2); }
+    if (4u * (column + 24u) < params.headDim) { plainSum[(qBase + (rowStart + line + 1u) * qStride) / 4u + column + 24u] = vec4<f32>(o1_3); }
+    if (4u * (column + 32u) < params.headDim) { plainSum[(qBase + (rowStart + line + 1u) * qStride) / 4u + column + 32u] = vec4<f32>(o1_4); }
+    if (4u * (column + 40u) < params.headDim) { plainSum[(qBase + (rowStart + line + 1u) * qStride) / 4u + column + 40u] = vec4<f32>(o1_5); }
+    if (4u * (column + 48u) < params.headDim) { plainSum[(qBase + (rowStart + line + 1u) * qStride) / 4u + column + 48u] = vec4<f32>(o1_6); }
+    if (4u * (column + 56u) < params.headDim) { plainSum[(qBase + (rowStart + line + 1u) * qStride) / 4u + column + 56u] = vec4<f32>(o1_7); }
   }
   if (rowStart + line + 2u < params.queryLength) {
-    if (4u * (column + 0u) < params.headDim) { output[(qBase + (rowStart + line + 2u) * qStride) / 4u + column + 0u] = vec4<f32>(o2_0); }
-    if (4u * (column + 8u) < params.headDim) { output[(qBase + (rowStart + line + 2u) * qStride) / 4u + column + 8u] = vec4<f32>(o2_1); }
-    if (4u * (column + 16u) < params.headDim) { output[(qBase + (rowStart + line + 2u) * qStride) / 4u + column + 16u] = vec4<f32>(o2_2); }
-    if (4u * (column + 24u) < params.headDim) { output[(qBase + (rowStart + line + 2u) * qStride) / 4u + column + 24u] = vec4<f32>(o2_3); }
-    if (4u * (column + 32u) < params.headDim) { output[(qBase + (rowStart + line + 2u) * qStride) / 4u + column + 32u] = vec4<f32>(o2_4); }
-    if (4u * (column + 40u) < params.headDim) { output[(qBase + (rowStart + line + 2u) * qStride) / 4u + column + 40u] = vec4<f32>(o2_5); }
-    if (4u * (column + 48u) < params.headDim) { output[(qBase + (rowStart + line + 2u) * qStride) / 4u + column + 48u] = vec4<f32>(o2_6); }
-    if (4u * (column + 56u) < params.headDim) { output[(qBase + (rowStart + line + 2u) * qStride) / 4u + column + 56u] = vec4<f32>(o2_7); }
+    if (4u * (column + 0u) < params.headDim) { plainSum[(qBase + (rowStart + line + 2u) * qStride) / 4u + column + 0u] = vec4<f32>(o2_0); }
+    if (4u * (column + 8u) < params.headDim) { plainSum[(qBase + (rowStart + line + 2u) * qStride) / 4u + column + 8u] = vec4<f32>(o2_1); }
+    if (4u * (column + 16u) < params.headDim) { plainSum[(qBase + (rowStart + line + 2u) * qStride) / 4u + column + 16u] = vec4<f32>(o2_2); }
+    if (4u * (column + 24u) < params.headDim) { plainSum[(qBase + (rowStart + line + 2u) * qStride) / 4u + column + 24u] = vec4<f32>(o2_3); }
+    if (4u * (column + 32u) < params.headDim) { plainSum[(qBase + (rowStart + line + 2u) * qStride) / 4u + column + 32u] = vec4<f32>(o2_4); }
+    if (4u * (column + 40u) < params.headDim) { plainSum[(qBase + (rowStart + line + 2u) * qStride) / 4u + column + 40u] = vec4<f32>(o2_5); }
+    if (4u * (column + 48u) < params.headDim) { plainSum[(qBase + (rowStart + line + 2u) * qStride) / 4u + column + 48u] = vec4<f32>(o2_6); }
+    if (4u * (column + 56u) < params.headDim) { plainSum[(qBase + (rowStart + line + 2u) * qStride) / 4u + column + 56u] = vec4<f32>(o2_7); }
   }
   if (rowStart + line + 3u < params.queryLength) {
-    if (4u * (column + 0u) < params.headDim) { output[(qBase + (rowStart + line + 3u) * qStride) / 4u + column + 0u] = vec4<f32>(o3_0); }
-    if (4u * (column + 8u) < params.headDim) { output[(qBase + (rowStart + line + 3u) * qStride) / 4u + column + 8u] = vec4<f32>(o3_1); }
-    if (4u * (column + 16u) < params.headDim) { output[(qBase + (rowStart + line + 3u) * qStride) / 4u + column + 16u] = vec4<f32>(o3_2); }
-    if (4u * (column + 24u) < params.headDim) { output[(qBase + (rowStart + line + 3u) * qStride) / 4u + column + 24u] = vec4<f32>(o3_3); }
-    if (4u * (column + 32u) < params.headDim) { output[(qBase + (rowStart + line + 3u) * qStride) / 4u + column + 32u] = vec4<f32>(o3_4); }
-    if (4u * (column + 40u) < params.headDim) { output[(qBase + (rowStart + line + 3u) * qStride) / 4u + column + 40u] = vec4<f32>(o3_5); }
-    if (4u * (column + 48u) < params.headDim) { output[(qBase + (rowStart + line + 3u) * qStride) / 4u + column + 48u] = vec4<f32>(o3_6); }
-    if (4u * (column + 56u) < params.headDim) { output[(qBase + (rowStart + line + 3u) * qStride) / 4u + column + 56u] = vec4<f32>(o3_7); }
+    if (4u * (column + 0u) < params.headDim) { plainSum[(qBase + (rowStart + line + 3u) * qStride) / 4u + column + 0u] = vec4<f32>(o3_0); }
+    if (4u * (column + 8u) < params.headDim) { plainSum[(qBase + (rowStart + line + 3u) * qStride) / 4u + column + 8u] = vec4<f32>(o3_1); }
+    if (4u * (column + 16u) < params.headDim) { plainSum[(qBase + (rowStart + line + 3u) * qStride) / 4u + column + 16u] = vec4<f32>(o3_2); }
+    if (4u * (column + 24u) < params.headDim) { plainSum[(qBase + (rowStart + line + 3u) * qStride) / 4u + column + 24u] = vec4<f32>(o3_3); }
+    if (4u * (column + 32u) < params.headDim) { plainSum[(qBase + (rowStart + line + 3u) * qStride) / 4u + column + 32u] = vec4<f32>(o3_4); }
+    if (4u * (column + 40u) < params.headDim) { plainSum[(qBase + (rowStart + line + 3u) * qStride) / 4u + column + 40u] = vec4<f32>(o3_5); }
+    if (4u * (column + 48u) < params.headDim) { plainSum[(qBase + (rowStart + line + 3u) * qStride) / 4u + column + 48u] = vec4<f32>(o3_6); }
+    if (4u * (column + 56u) < params.headDim) { plainSum[(qBase + (rowStart + line + 3u) * qStride) / 4u + column + 56u] = vec4<f32>(o3_7); }
   }
   if (rowStart + line + 4u < params.queryLength) {
-    if (4u * (column + 0u) < params.headDim) { output[(qBase + (rowStart + line + 4u) * qStride) / 4u + column + 0u] = vec4<f32>(o4_0); }
-    if (4u * (column + 8u) < params.headDim) { output[(qBase + (rowStart + line + 4u) * qStride) / 4u + column + 8u] = vec4<f32>(o4_1); }
-    if (4u * (column + 16u) < params.headDim) { output[(qBase + (rowStart + line + 4u) * qStride) / 4u + column + 16u] = vec4<f32>(o4_2); }
-    if (4u * (column + 24u) < params.headDim) { output[(qBase + (rowStart + line + 4u) * qStride) / 4u + column + 24u] = vec4<f32>(o4_3); }
-    if (4u * (column + 32u) < params.headDim) { output[(qBase + (rowStart + line + 4u) * qStride) / 4u + column + 32u] = vec4<f32>(o4_4); }
-    if (4u * (column + 40u) < params.headDim) { output[(qBase + (rowStart + line + 4u) * qStride) / 4u + column + 40u] = vec4<f32>(o4_5); }
-    if (4u * (column + 48u) < params.headDim) { output[(qBase + (rowStart + line + 4u) * qStride) / 4u + column + 48u] = vec4<f32>(o4_6); }
-    if (4u * (column + 56u) < params.headDim) { output[(qBase + (rowStart + line + 4u) * qStride) / 4u + column + 56u] = vec4<f32>(o4_7); }
+    if (4u * (column + 0u) < params.headDim) { plainSum[(qBase + (rowStart + line + 4u) * qStride) / 4u + column + 0u] = vec4<f32>(o4_0); }
+    if (4u * (column + 8u) < params.headDim) { plainSum[(qBase + (rowStart + line + 4u) * qStride) / 4u + column + 8u] = vec4<f32>(o4_1); }
+    if (4u * (column + 16u) < params.headDim) { plainSum[(qBase + (rowStart + line + 4u) * qStride) / 4u + column + 16u] = vec4<f32>(o4_2); }
+    if (4u * (column + 24u) < params.headDim) { plainSum[(qBase + (rowStart + line + 4u) * qStride) / 4u + column + 24u] = vec4<f32>(o4_3); }
+    if (4u * (column + 32u) < params.headDim) { plainSum[(qBase + (rowStart + line + 4u) * qStride) / 4u + column + 32u] = vec4<f32>(o4_4); }
+    if (4u * (column + 40u) < params.headDim) { plainSum[(qBase + (rowStart + line + 4u) * qStride) / 4u + column + 40u] = vec4<f32>(o4_5); }
+    if (4u * (column + 48u) < params.headDim) { plainSum[(qBase + (rowStart + line + 4u) * qStride) / 4u + column + 48u] = vec4<f32>(o4_6); }
+    if (4u * (column + 56u) < params.headDim) { plainSum[(qBase + (rowStart + line + 4u) * qStride) / 4u + column + 56u] = vec4<f32>(o4_7); }
   }
   if (rowStart + line + 5u < params.queryLength) {
-    if (4u * (column + 0u) < params.headDim) { output[(qBase + (rowStart + line + 5u) * qStride) / 4u + column + 0u] = vec4<f32>(o5_0); }
-    if (4u * (column + 8u) < params.headDim) { output[(qBase + (rowStart + line + 5u) * qStride) / 4u + column + 8u] = vec4<f32>(o5_1); }
-    if (4u * (column + 16u) < params.headDim) { output[(qBase + (rowStart + line + 5u) * qStride) / 4u + column + 16u] = vec4<f32>(o5_2); }
-    if (4u * (column + 24u) < params.headDim) { output[(qBase + (rowStart + line + 5u) * qStride) / 4u + column + 24u] = vec4<f32>(o5_3); }
-    if (4u * (column + 32u) < params.headDim) { output[(qBase + (rowStart + line + 5u) * qStride) / 4u + column + 32u] = vec4<f32>(o5_4); }
-    if (4u * (column + 40u) < params.headDim) { output[(qBase + (rowStart + line + 5u) * qStride) / 4u + column + 40u] = vec4<f32>(o5_5); }
-    if (4u * (column + 48u) < params.headDim) { output[(qBase + (rowStart + line + 5u) * qStride) / 4u + column + 48u] = vec4<f32>(o5_6); }
-    if (4u * (column + 56u) < params.headDim) { output[(qBase + (rowStart + line + 5u) * qStride) / 4u + column + 56u] = vec4<f32>(o5_7); }
+    if (4u * (column + 0u) < params.headDim) { plainSum[(qBase + (rowStart + line + 5u) * qStride) / 4u + column + 0u] = vec4<f32>(o5_0); }
+    if (4u * (column + 8u) < params.headDim) { plainSum[(qBase + (rowStart + line + 5u) * qStride) / 4u + column + 8u] = vec4<f32>(o5_1); }
+    if (4u * (column + 16u) < params.headDim) { plainSum[(qBase + (rowStart + line + 5u) * qStride) / 4u + column + 16u] = vec4<f32>(o5_2); }
+    if (4u * (column + 24u) < params.headDim) { plainSum[(qBase + (rowStart + line + 5u) * qStride) / 4u + column + 24u] = vec4<f32>(o5_3); }
+    if (4u * (column + 32u) < params.headDim) { plainSum[(qBase + (rowStart + line + 5u) * qStride) / 4u + column + 32u] = vec4<f32>(o5_4); }
+    if (4u * (column + 40u) < params.headDim) { plainSum[(qBase + (rowStart + line + 5u) * qStride) / 4u + column + 40u] = vec4<f32>(o5_5); }
+    if (4u * (column + 48u) < params.headDim) { plainSum[(qBase + (rowStart + line + 5u) * qStride) / 4u + column + 48u] = vec4<f32>(o5_6); }
+    if (4u * (column + 56u) < params.headDim) { plainSum[(qBase + (rowStart + line + 5u) * qStride) / 4u + column + 56u] = vec4<f32>(o5_7); }
   }
   if (rowStart + line + 6u < params.queryLength) {
-    if (4u * (column + 0u) < params.headDim) { output[(qBase + (rowStart + line + 6u) * qStride) / 4u + column + 0u] = vec4<f32>(o6_0); }
-    if (4u * (column + 8u) < params.headDim) { output[(qBase + (rowStart + line + 6u) * qStride) / 4u + column + 8u] = vec4<f32>(o6_1); }
-    if (4u * (column + 16u) < params.headDim) { output[(qBase + (rowStart + line + 6u) * qStride) / 4u + column + 16u] = vec4<f32>(o6_2); }
-    if (4u * (column + 24u) < params.headDim) { output[(qBase + (rowStart + line + 6u) * qStride) / 4u + column + 24u] = vec4<f32>(o6_3); }
-    if (4u * (column + 32u) < params.headDim) { output[(qBase + (rowStart + line + 6u) * qStride) / 4u + column + 32u] = vec4<f32>(o6_4); }
-    if (4u * (column + 40u) < params.headDim) { output[(qBase + (rowStart + line + 6u) * qStride) / 4u + column + 40u] = vec4<f32>(o6_5); }
-    if (4u * (column + 48u) < params.headDim) { output[(qBase + (rowStart + line + 6u) * qStride) / 4u + column + 48u] = vec4<f32>(o6_6); }
-    if (4u * (column + 56u) < params.headDim) { output[(qBase + (rowStart + line + 6u) * qStride) / 4u + column + 56u] = vec4<f32>(o6_7); }
+    if (4u * (column + 0u) < params.headDim) { plainSum[(qBase + (rowStart + line + 6u) * qStride) / 4u + column + 0u] = vec4<f32>(o6_0); }
+    if (4u * (column + 8u) < params.headDim) { plainSum[(qBase + (rowStart + line + 6u) * qStride) / 4u + column + 8u] = vec4<f32>(o6_1); }
+    if (4u * (column + 16u) < params.headDim) { plainSum[(qBase + (rowStart + line + 6u) * qStride) / 4u + column + 16u] = vec4<f32>(o6_2); }
+    if (4u * (column + 24u) < params.headDim) { plainSum[(qBase + (rowStart + line + 6u) * qStride) / 4u + column + 24u] = vec4<f32>(o6_3); }
+    if (4u * (column + 32u) < params.headDim) { plainSum[(qBase + (rowStart + line + 6u) * qStride) / 4u + column + 32u] = vec4<f32>(o6_4); }
+    if (4u * (column + 40u) < params.headDim) { plainSum[(qBase + (rowStart + line + 6u) * qStride) / 4u + column + 40u] = vec4<f32>(o6_5); }
+    if (4u * (column + 48u) < params.headDim) { plainSum[(qBase + (rowStart + line + 6u) * qStride) / 4u + column + 48u] = vec4<f32>(o6_6); }
+    if (4u * (column + 56u) < params.headDim) { plainSum[(qBase + (rowStart + line + 6u) * qStride) / 4u + column + 56u] = vec4<f32>(o6_7); }
   }
   if (rowStart + line + 7u < params.queryLength) {
-    if (4u * (column + 0u) < params.headDim) { output[(qBase + (rowStart + line + 7u) * qStride) / 4u + column + 0u] = vec4<f32>(o7_0); }
-    if (4u * (column + 8u) < params.headDim) { output[(qBase + (rowStart + line + 7u) * qStride) / 4u + column + 8u] = vec4<f32>(o7_1); }
-    if (4u * (column + 16u) < params.headDim) { output[(qBase + (rowStart + line + 7u) * qStride) / 4u + column + 16u] = vec4<f32>(o7_2); }
-    if (4u * (column + 24u) < params.headDim) { output[(qBase + (rowStart + line + 7u) * qStride) / 4u + column + 24u] = vec4<f32>(o7_3); }
-    if (4u * (column + 32u) < params.headDim) { output[(qBase + (rowStart + line + 7u) * qStride) / 4u + column + 32u] = vec4<f32>(o7_4); }
-    if (4u * (column + 40u) < params.headDim) { output[(qBase + (rowStart + line + 7u) * qStride) / 4u + column + 40u] = vec4<f32>(o7_5); }
-    if (4u * (column + 48u) < params.headDim) { output[(qBase + (rowStart + line + 7u) * qStride) / 4u + column + 48u] = vec4<f32>(o7_6); }
-    if (4u * (column + 56u) < params.headDim) { output[(qBase + (rowStart + line + 7u) * qStride) / 4u + column + 56u] = vec4<f32>(o7_7); }
+    if (4u * (column + 0u) < params.headDim) { plainSum[(qBase + (rowStart + line + 7u) * qStride) / 4u + column + 0u] = vec4<f32>(o7_0); }
+    if (4u * (column + 8u) < params.headDim) { plainSum[(qBase + (rowStart + line + 7u) * qStride) / 4u + column + 8u] = vec4<f32>(o7_1); }
+    if (4u * (column + 16u) < params.headDim) { plainSum[(qBase + (rowStart + line + 7u) * qStride) / 4u + column + 16u] = vec4<f32>(o7_2); }
+    if (4u * (column + 24u) < params.headDim) { plainSum[(qBase + (rowStart + line + 7u) * qStride) / 4u + column + 24u] = vec4<f32>(o7_3); }
+    if (4u * (column + 32u) < params.headDim) { plainSum[(qBase + (rowStart + line + 7u) * qStride) / 4u + column + 32u] = vec4<f32>(o7_4); }
+    if (4u * (column + 40u) < params.headDim) { plainSum[(qBase + (rowStart + line + 7u) * qStride) / 4u + column + 40u] = vec4<f32>(o7_5); }
+    if (4u * (column + 48u) < params.headDim) { plainSum[(qBase + (rowStart + line + 7u) * qStride) / 4u + column + 48u] = vec4<f32>(o7_6); }
+    if (4u * (column + 56u) < params.headDim) { plainSum[(qBase + (rowStart + line + 7u) * qStride) / 4u + column + 56u] = vec4<f32>(o7_7); }
   }
   if (rowStart + line + 0u < params.queryLength) {
     if (4u * (column + 0u) < params.headDim) { activeSum[(qBase + (rowStart + line + 0u) * qStride) / 4u + column + 0u] = vec4<f32>(u0_0); }
@@ -599,5 +610,85 @@ fn main(
     if (4u * (column + 40u) < params.headDim) { activeSum[(qBase + (rowStart + line + 7u) * qStride) / 4u + column + 40u] = vec4<f32>(u7_5); }
     if (4u * (column + 48u) < params.headDim) { activeSum[(qBase + (rowStart + line + 7u) * qStride) / 4u + column + 48u] = vec4<f32>(u7_6); }
     if (4u * (column + 56u) < params.headDim) { activeSum[(qBase + (rowStart + line + 7u) * qStride) / 4u + column + 56u] = vec4<f32>(u7_7); }
+  }
+  if (rowStart + line + 0u < params.queryLength) {
+    if (4u * (column + 0u) < params.headDim) { output[(qBase + (rowStart + line + 0u) * qStride) / 4u + column + 0u] = vec4<f32>(fma(vec4<f32>(lineOffset0), u0_0, o0_0)); }
+    if (4u * (column + 8u) < params.headDim) { output[(qBase + (rowStart + line + 0u) * qStride) / 4u + column + 8u] = vec4<f32>(fma(vec4<f32>(lineOffset0), u0_1, o0_1)); }
+    if (4u * (column + 16u) < params.headDim) { output[(qBase + (rowStart + line + 0u) * qStride) / 4u + column + 16u] = vec4<f32>(fma(vec4<f32>(lineOffset0), u0_2, o0_2)); }
+    if (4u * (column + 24u) < params.headDim) { output[(qBase + (rowStart + line + 0u) * qStride) / 4u + column + 24u] = vec4<f32>(fma(vec4<f32>(lineOffset0), u0_3, o0_3)); }
+    if (4u * (column + 32u) < params.headDim) { output[(qBase + (rowStart + line + 0u) * qStride) / 4u + column + 32u] = vec4<f32>(fma(vec4<f32>(lineOffset0), u0_4, o0_4)); }
+    if (4u * (column + 40u) < params.headDim) { output[(qBase + (rowStart + line + 0u) * qStride) / 4u + column + 40u] = vec4<f32>(fma(vec4<f32>(lineOffset0), u0_5, o0_5)); }
+    if (4u * (column + 48u) < params.headDim) { output[(qBase + (rowStart + line + 0u) * qStride) / 4u + column + 48u] = vec4<f32>(fma(vec4<f32>(lineOffset0), u0_6, o0_6)); }
+    if (4u * (column + 56u) < params.headDim) { output[(qBase + (rowStart + line + 0u) * qStride) / 4u + column + 56u] = vec4<f32>(fma(vec4<f32>(lineOffset0), u0_7, o0_7)); }
+  }
+  if (rowStart + line + 1u < params.queryLength) {
+    if (4u * (column + 0u) < params.headDim) { output[(qBase + (rowStart + line + 1u) * qStride) / 4u + column + 0u] = vec4<f32>(fma(vec4<f32>(lineOffset1), u1_0, o1_0)); }
+    if (4u * (column + 8u) < params.headDim) { output[(qBase + (rowStart + line + 1u) * qStride) / 4u + column + 8u] = vec4<f32>(fma(vec4<f32>(lineOffset1), u1_1, o1_1)); }
+    if (4u * (column + 16u) < params.headDim) { output[(qBase + (rowStart + line + 1u) * qStride) / 4u + column + 16u] = vec4<f32>(fma(vec4<f32>(lineOffset1), u1_2, o1_2)); }
+    if (4u * (column + 24u) < params.headDim) { output[(qBase + (rowStart + line + 1u) * qStride) / 4u + column + 24u] = vec4<f32>(fma(vec4<f32>(lineOffset1), u1_3, o1_3)); }
+    if (4u * (column + 32u) < params.headDim) { output[(qBase + (rowStart + line + 1u) * qStride) / 4u + column + 32u] = vec4<f32>(fma(vec4<f32>(lineOffset1), u1_4, o1_4)); }
+    if (4u * (column + 40u) < params.headDim) { output[(qBase + (rowStart + line + 1u) * qStride) / 4u + column + 40u] = vec4<f32>(fma(vec4<f32>(lineOffset1), u1_5, o1_5)); }
+    if (4u * (column + 48u) < params.headDim) { output[(qBase + (rowStart + line + 1u) * qStride) / 4u + column + 48u] = vec4<f32>(fma(vec4<f32>(lineOffset1), u1_6, o1_6)); }
+    if (4u * (column + 56u) < params.headDim) { output[(qBase + (rowStart + line + 1u) * qStride) / 4u + column + 56u] = vec4<f32>(fma(vec4<f32>(lineOffset1), u1_7, o1_7)); }
+  }
+  if (rowStart + line + 2u < params.queryLength) {
+    if (4u * (column + 0u) < params.headDim) { output[(qBase + (rowStart + line + 2u) * qStride) / 4u + column + 0u] = vec4<f32>(fma(vec4<f32>(lineOffset2), u2_0, o2_0)); }
+    if (4u * (column + 8u) < params.headDim) { output[(qBase + (rowStart + line + 2u) * qStride) / 4u + column + 8u] = vec4<f32>(fma(vec4<f32>(lineOffset2), u2_1, o2_1)); }
+    if (4u * (column + 16u) < params.headDim) { output[(qBase + (rowStart + line + 2u) * qStride) / 4u + column + 16u] = vec4<f32>(fma(vec4<f32>(lineOffset2), u2_2, o2_2)); }
+    if (4u * (column + 24u) < params.headDim) { output[(qBase + (rowStart + line + 2u) * qStride) / 4u + column + 24u] = vec4<f32>(fma(vec4<f32>(lineOffset2), u2_3, o2_3)); }
+    if (4u * (column + 32u) < params.headDim) { output[(qBase + (rowStart + line + 2u) * qStride) / 4u + column + 32u] = vec4<f32>(fma(vec4<f32>(lineOffset2), u2_4, o2_4)); }
+    if (4u * (column + 40u) < params.headDim) { output[(qBase + (rowStart + line + 2u) * qStride) / 4u + column + 40u] = vec4<f32>(fma(vec4<f32>(lineOffset2), u2_5, o2_5)); }
+    if (4u * (column + 48u) < params.headDim) { output[(qBase + (rowStart + line + 2u) * qStride) / 4u + column + 48u] = vec4<f32>(fma(vec4<f32>(lineOffset2), u2_6, o2_6)); }
+    if (4u * (column + 56u) < params.headDim) { output[(qBase + (rowStart + line + 2u) * qStride) / 4u + column + 56u] = vec4<f32>(fma(vec4<f32>(lineOffset2), u2_7, o2_7)); }
+  }
+  if (rowStart + line + 3u < params.queryLength) {
+    if (4u * (column + 0u) < params.headDim) { output[(qBase + (rowStart + line + 3u) * qStride) / 4u + column + 0u] = vec4<f32>(fma(vec4<f32>(lineOffset3), u3_0, o3_0)); }
+    if (4u * (column + 8u) < params.headDim) { output[(qBase + (rowStart + line + 3u) * qStride) / 4u + column + 8u] = vec4<f32>(fma(vec4<f32>(lineOffset3), u3_1, o3_1)); }
+    if (4u * (column + 16u) < params.headDim) { output[(qBase + (rowStart + line + 3u) * qStride) / 4u + column + 16u] = vec4<f32>(fma(vec4<f32>(lineOffset3), u3_2, o3_2)); }
+    if (4u * (column + 24u) < params.headDim) { output[(qBase + (rowStart + line + 3u) * qStride) / 4u + column + 24u] = vec4<f32>(fma(vec4<f32>(lineOffset3), u3_3, o3_3)); }
+    if (4u * (column + 32u) < params.headDim) { output[(qBase + (rowStart + line + 3u) * qStride) / 4u + column + 32u] = vec4<f32>(fma(vec4<f32>(lineOffset3), u3_4, o3_4)); }
+    if (4u * (column + 40u) < params.headDim) { output[(qBase + (rowStart + line + 3u) * qStride) / 4u + column + 40u] = vec4<f32>(fma(vec4<f32>(lineOffset3), u3_5, o3_5)); }
+    if (4u * (column + 48u) < params.headDim) { output[(qBase + (rowStart + line + 3u) * qStride) / 4u + column + 48u] = vec4<f32>(fma(vec4<f32>(lineOffset3), u3_6, o3_6)); }
+    if (4u * (column + 56u) < params.headDim) { output[(qBase + (rowStart + line + 3u) * qStride) / 4u + column + 56u] = vec4<f32>(fma(vec4<f32>(lineOffset3), u3_7, o3_7)); }
+  }
+  if (rowStart + line + 4u < params.queryLength) {
+    if (4u * (column + 0u) < params.headDim) { output[(qBase + (rowStart + line + 4u) * qStride) / 4u + column + 0u] = vec4<f32>(fma(vec4<f32>(lineOffset4), u4_0, o4_0)); }
+    if (4u * (column + 8u) < params.headDim) { output[(qBase + (rowStart + line + 4u) * qStride) / 4u + column + 8u] = vec4<f32>(fma(vec4<f32>(lineOffset4), u4_1, o4_1)); }
+    if (4u * (column + 16u) < params.headDim) { output[(qBase + (rowStart + line + 4u) * qStride) / 4u + column + 16u] = vec4<f32>(fma(vec4<f32>(lineOffset4), u4_2, o4_2)); }
+    if (4u * (column + 24u) < params.headDim) { output[(qBase + (rowStart + line + 4u) * qStride) / 4u + column + 24u] = vec4<f32>(fma(vec4<f32>(lineOffset4), u4_3, o4_3)); }
+    if (4u * (column + 32u) < params.headDim) { output[(qBase + (rowStart + line + 4u) * qStride) / 4u + column + 32u] = vec4<f32>(fma(vec4<f32>(lineOffset4), u4_4, o4_4)); }
+    if (4u * (column + 40u) < params.headDim) { output[(qBase + (rowStart + line + 4u) * qStride) / 4u + column + 40u] = vec4<f32>(fma(vec4<f32>(lineOffset4), u4_5, o4_5)); }
+    if (4u * (column + 48u) < params.headDim) { output[(qBase + (rowStart + line + 4u) * qStride) / 4u + column + 48u] = vec4<f32>(fma(vec4<f32>(lineOffset4), u4_6, o4_6)); }
+    if (4u * (column + 56u) < params.headDim) { output[(qBase + (rowStart + line + 4u) * qStride) / 4u + column + 56u] = vec4<f32>(fma(vec4<f32>(lineOffset4), u4_7, o4_7)); }
+  }
+  if (rowStart + line + 5u < params.queryLength) {
+    if (4u * (column + 0u) < params.headDim) { output[(qBase + (rowStart + line + 5u) * qStride) / 4u + column + 0u] = vec4<f32>(fma(vec4<f32>(lineOffset5), u5_0, o5_0)); }
+    if (4u * (column + 8u) < params.headDim) { output[(qBase + (rowStart + line + 5u) * qStride) / 4u + column + 8u] = vec4<f32>(fma(vec4<f32>(lineOffset5), u5_1, o5_1)); }
+    if (4u * (column + 16u) < params.headDim) { output[(qBase + (rowStart + line + 5u) * qStride) / 4u + column + 16u] = vec4<f32>(fma(vec4<f32>(lineOffset5), u5_2, o5_2)); }
+    if (4u * (column + 24u) < params.headDim) { output[(qBase + (rowStart + line + 5u) * qStride) / 4u + column + 24u] = vec4<f32>(fma(vec4<f32>(lineOffset5), u5_3, o5_3)); }
+    if (4u * (column + 32u) < params.headDim) { output[(qBase + (rowStart + line + 5u) * qStride) / 4u + column + 32u] = vec4<f32>(fma(vec4<f32>(lineOffset5), u5_4, o5_4)); }
+    if (4u * (column + 40u) < params.headDim) { output[(qBase + (rowStart + line + 5u) * qStride) / 4u + column + 40u] = vec4<f32>(fma(vec4<f32>(lineOffset5), u5_5, o5_5)); }
+    if (4u * (column + 48u) < params.headDim) { output[(qBase + (rowStart + line + 5u) * qStride) / 4u + column + 48u] = vec4<f32>(fma(vec4<f32>(lineOffset5), u5_6, o5_6)); }
+    if (4u * (column + 56u) < params.headDim) { output[(qBase + (rowStart + line + 5u) * qStride) / 4u + column + 56u] = vec4<f32>(fma(vec4<f32>(lineOffset5), u5_7, o5_7)); }
+  }
+  if (rowStart + line + 6u < params.queryLength) {
+    if (4u * (column + 0u) < params.headDim) { output[(qBase + (rowStart + line + 6u) * qStride) / 4u + column + 0u] = vec4<f32>(fma(vec4<f32>(lineOffset6), u6_0, o6_0)); }
+    if (4u * (column + 8u) < params.headDim) { output[(qBase + (rowStart + line + 6u) * qStride) / 4u + column + 8u] = vec4<f32>(fma(vec4<f32>(lineOffset6), u6_1, o6_1)); }
+    if (4u * (column + 16u) < params.headDim) { output[(qBase + (rowStart + line + 6u) * qStride) / 4u + column + 16u] = vec4<f32>(fma(vec4<f32>(lineOffset6), u6_2, o6_2)); }
+    if (4u * (column + 24u) < params.headDim) { output[(qBase + (rowStart + line + 6u) * qStride) / 4u + column + 24u] = vec4<f32>(fma(vec4<f32>(lineOffset6), u6_3, o6_3)); }
+    if (4u * (column + 32u) < params.headDim) { output[(qBase + (rowStart + line + 6u) * qStride) / 4u + column + 32u] = vec4<f32>(fma(vec4<f32>(lineOffset6), u6_4, o6_4)); }
+    if (4u * (column + 40u) < params.headDim) { output[(qBase + (rowStart + line + 6u) * qStride) / 4u + column + 40u] = vec4<f32>(fma(vec4<f32>(lineOffset6), u6_5, o6_5)); }
+    if (4u * (column + 48u) < params.headDim) { output[(qBase + (rowStart + line + 6u) * qStride) / 4u + column + 48u] = vec4<f32>(fma(vec4<f32>(lineOffset6), u6_6, o6_6)); }
+    if (4u * (column + 56u) < params.headDim) { output[(qBase + (rowStart + line + 6u) * qStride) / 4u + column + 56u] = vec4<f32>(fma(vec4<f32>(lineOffset6), u6_7, o6_7)); }
+  }
+  if (rowStart + line + 7u < params.queryLength) {
+    if (4u * (column + 0u) < params.headDim) { output[(qBase + (rowStart + line + 7u) * qStride) / 4u + column + 0u] = vec4<f32>(fma(vec4<f32>(lineOffset7), u7_0, o7_0)); }
+    if (4u * (column + 8u) < params.headDim) { output[(qBase + (rowStart + line + 7u) * qStride) / 4u + column + 8u] = vec4<f32>(fma(vec4<f32>(lineOffset7), u7_1, o7_1)); }
+    if (4u * (column + 16u) < params.headDim) { output[(qBase + (rowStart + line + 7u) * qStride) / 4u + column + 16u] = vec4<f32>(fma(vec4<f32>(lineOffset7), u7_2, o7_2)); }
+    if (4u * (column + 24u) < params.headDim) { output[(qBase + (rowStart + line + 7u) * qStride) / 4u + column + 24u] = vec4<f32>(fma(vec4<f32>(lineOffset7), u7_3, o7_3)); }
+    if (4u * (column + 32u) < params.headDim) { output[(qBase + (rowStart + line + 7u) * qStride) / 4u + column + 32u] = vec4<f32>(fma(vec4<f32>(lineOffset7), u7_4, o7_4)); }
+    if (4u * (column + 40u) < params.headDim) { output[(qBase + (rowStart + line + 7u) * qStride) / 4u + column + 40u] = vec4<f32>(fma(vec4<f32>(lineOffset7), u7_5, o7_5)); }
+    if (4u * (column + 48u) < params.headDim) { output[(qBase + (rowStart + line + 7u) * qStride) / 4u + column + 48u] = vec4<f32>(fma(vec4<f32>(lineOffset7), u7_6, o7_6)); }
+    if (4u * (column + 56u) < params.headDim) { output[(qBase + (rowStart + line + 7u) * qStride) / 4u + column + 56u] = vec4<f32>(fma(vec4<f32>(lineOffset7), u7_7, o7_7)); }
   }
 }

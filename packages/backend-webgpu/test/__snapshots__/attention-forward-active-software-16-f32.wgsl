@@ -19,7 +19,8 @@ struct Params {
 @group(0) @binding(4) var<storage, read> stats: array<vec4<f32>>;
 @group(0) @binding(5) var<storage, read> bias: array<f32>;
 @group(0) @binding(6) var<storage, read_write> output: array<vec4<f32>>;
-@group(0) @binding(7) var<storage, read_write> activeSum: array<vec4<f32>>;
+@group(0) @binding(7) var<storage, read_write> plainSum: array<vec4<f32>>;
+@group(0) @binding(8) var<storage, read_write> activeSum: array<vec4<f32>>;
 var<workgroup> stage: array<f32, 2048>;
 var<workgroup> weights: array<vec4<f32>, 1024>;
 fn qAt(base: u32, row: u32, rows: u32, stride: u32, d: u32) -> vec4<f32> {
@@ -133,7 +134,6 @@ fn main(
     weights[(tx * 4u + 3u) * 16u + ty * 2u + 0u] = r3_0;
     weights[(tx * 4u + 3u) * 16u + ty * 2u + 1u] = r3_1;
     workgroupBarrier();
-    // w = max(p + tau / n, 0); keys that are not attended weigh 0, also when tau > 0.
     for (var t = lane / 16u; t < 64u; t += 8u) {
       let at = t * 16u + quad;
       let key = keyStart + t;
@@ -141,7 +141,8 @@ fn main(
       let distances = positions - key;
       let s = weights[at] * params.scale + vec4<f32>(biasAt(h, distances[0]), biasAt(h, distances[1]), biasAt(h, distances[2]), biasAt(h, distances[3]));
       let attended = (vec4<u32>(key) <= positions) & (vec4<u32>(key) >= firstKeys);
-      weights[at] = select(vec4<f32>(), max(exp(s - tops) * inverses + offsets, vec4<f32>()), attended);
+      let p = exp(s - tops) * inverses;
+      weights[at] = select(vec4<f32>(-1.0), p, attended & (p + offsets > vec4<f32>()));
     }
     for (var t0 = 0u; t0 < 64u; t0 += 32u) {
       workgroupBarrier();
@@ -154,8 +155,9 @@ fn main(
       }
       workgroupBarrier();
       for (var t = 0u; t < 32u; t++) {
-        let w0 = weights[((t0 + t) * 64u + line) / 4u + 0u];
-        let m0 = select(vec4<f32>(), vec4<f32>(1.0), w0 > vec4<f32>());
+        let marked0 = weights[((t0 + t) * 64u + line) / 4u + 0u];
+        let w0 = max(marked0, vec4<f32>());
+        let m0 = select(vec4<f32>(), vec4<f32>(1.0), marked0 >= vec4<f32>());
         let r0 = vec4<f32>(stage[4u * (t * 8u + column + 0u) + 0u], stage[4u * (t * 8u + column + 0u) + 1u], stage[4u * (t * 8u + column + 0u) + 2u], stage[4u * (t * 8u + column + 0u) + 3u]);
         o0_0 = fma(vec4<f32>(w0[0]), r0, o0_0);
         o1_0 = fma(vec4<f32>(w0[1]), r0, o1_0);
@@ -168,17 +170,21 @@ fn main(
       }
     }
   }
+  let lineOffset0 = stats[statsBase + min(rowStart + line + 0u, params.queryLength - 1u)].z;
+  let lineOffset1 = stats[statsBase + min(rowStart + line + 1u, params.queryLength - 1u)].z;
+  let lineOffset2 = stats[statsBase + min(rowStart + line + 2u, params.queryLength - 1u)].z;
+  let lineOffset3 = stats[statsBase + min(rowStart + line + 3u, params.queryLength - 1u)].z;
   if (rowStart + line + 0u < params.queryLength) {
-    if (4u * (column + 0u) < params.headDim) { output[(qBase + (rowStart + line + 0u) * qStride) / 4u + column + 0u] = vec4<f32>(o0_0); }
+    if (4u * (column + 0u) < params.headDim) { plainSum[(qBase + (rowStart + line + 0u) * qStride) / 4u + column + 0u] = vec4<f32>(o0_0); }
   }
   if (rowStart + line + 1u < params.queryLength) {
-    if (4u * (column + 0u) < params.headDim) { output[(qBase + (rowStart + line + 1u) * qStride) / 4u + column + 0u] = vec4<f32>(o1_0); }
+    if (4u * (column + 0u) < params.headDim) { plainSum[(qBase + (rowStart + line + 1u) * qStride) / 4u + column + 0u] = vec4<f32>(o1_0); }
   }
   if (rowStart + line + 2u < params.queryLength) {
-    if (4u * (column + 0u) < params.headDim) { output[(qBase + (rowStart + line + 2u) * qStride) / 4u + column + 0u] = vec4<f32>(o2_0); }
+    if (4u * (column + 0u) < params.headDim) { plainSum[(qBase + (rowStart + line + 2u) * qStride) / 4u + column + 0u] = vec4<f32>(o2_0); }
   }
   if (rowStart + line + 3u < params.queryLength) {
-    if (4u * (column + 0u) < params.headDim) { output[(qBase + (rowStart + line + 3u) * qStride) / 4u + column + 0u] = vec4<f32>(o3_0); }
+    if (4u * (column + 0u) < params.headDim) { plainSum[(qBase + (rowStart + line + 3u) * qStride) / 4u + column + 0u] = vec4<f32>(o3_0); }
   }
   if (rowStart + line + 0u < params.queryLength) {
     if (4u * (column + 0u) < params.headDim) { activeSum[(qBase + (rowStart + line + 0u) * qStride) / 4u + column + 0u] = vec4<f32>(u0_0); }
@@ -191,5 +197,17 @@ fn main(
   }
   if (rowStart + line + 3u < params.queryLength) {
     if (4u * (column + 0u) < params.headDim) { activeSum[(qBase + (rowStart + line + 3u) * qStride) / 4u + column + 0u] = vec4<f32>(u3_0); }
+  }
+  if (rowStart + line + 0u < params.queryLength) {
+    if (4u * (column + 0u) < params.headDim) { output[(qBase + (rowStart + line + 0u) * qStride) / 4u + column + 0u] = vec4<f32>(fma(vec4<f32>(lineOffset0), u0_0, o0_0)); }
+  }
+  if (rowStart + line + 1u < params.queryLength) {
+    if (4u * (column + 0u) < params.headDim) { output[(qBase + (rowStart + line + 1u) * qStride) / 4u + column + 0u] = vec4<f32>(fma(vec4<f32>(lineOffset1), u1_0, o1_0)); }
+  }
+  if (rowStart + line + 2u < params.queryLength) {
+    if (4u * (column + 0u) < params.headDim) { output[(qBase + (rowStart + line + 2u) * qStride) / 4u + column + 0u] = vec4<f32>(fma(vec4<f32>(lineOffset2), u2_0, o2_0)); }
+  }
+  if (rowStart + line + 3u < params.queryLength) {
+    if (4u * (column + 0u) < params.headDim) { output[(qBase + (rowStart + line + 3u) * qStride) / 4u + column + 0u] = vec4<f32>(fma(vec4<f32>(lineOffset3), u3_0, o3_0)); }
   }
 }

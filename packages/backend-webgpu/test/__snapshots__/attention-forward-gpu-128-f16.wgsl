@@ -153,7 +153,6 @@ fn main(
     weights[(tx * 4u + 3u) * 16u + ty * 2u + 0u] = r3_0;
     weights[(tx * 4u + 3u) * 16u + ty * 2u + 1u] = r3_1;
     workgroupBarrier();
-    // w = max(p + tau / n, 0); keys that are not attended weigh 0, also when tau > 0.
     for (var t = lane / 16u; t < 64u; t += 8u) {
       let at = t * 16u + quad;
       let key = keyStart + t;
@@ -161,6 +160,7 @@ fn main(
       let distances = positions - key;
       let s = weights[at] * params.scale + vec4<f32>(biasAt(h, distances[0]), biasAt(h, distances[1]), biasAt(h, distances[2]), biasAt(h, distances[3]));
       let attended = (vec4<u32>(key) <= positions) & (vec4<u32>(key) >= firstKeys);
+      // Keys that are not attended weigh 0, also when tau > 0.
       weights[at] = select(vec4<f32>(), max(exp(s - tops) * inverses + offsets, vec4<f32>()), attended);
     }
     for (var t0 = 0u; t0 < 64u; t0 += 16u) {
