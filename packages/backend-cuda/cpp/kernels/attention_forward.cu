@@ -96,10 +96,10 @@ __global__ void __launch_bounds__(Shape::threads)
   const auto attends = [&](int t) {
     return warpWorks && t * keyTile <= lastPosition && t * keyTile + keyTile > firstStart;
   };
-  // All rows attend all keys of the tile, and all are at least the bias window apart.
+  // All rows attend all keys of the tile: none begins later, and all are at least the bias window (0 without) apart.
   const auto plain = [&](int t) {
     return warpEnd - warpRow == 16 * rowTiles - 1 && t * keyTile >= lastStart &&
-           t * keyTile + keyTile - 1 <= firstPosition && firstPosition - (t * keyTile + keyTile - 1) >= p.window;
+           firstPosition - (t * keyTile + keyTile - 1) >= p.window;
   };
 
   const float scale = p.scale * log2e;

@@ -148,7 +148,7 @@ __global__ void __launch_bounds__(Shape::threads) queryGradKernel(const __grid_c
     if (Shape::stages > 1 && t < lastTile) fetch(t + 1);
     const int key = t * step;
     const bool works = warpWorks && key <= lastPosition && key + step > firstStart;
-    const bool plain = warpRow + 15 < rows && key >= lastStart && key + step - 1 <= firstPosition &&
+    const bool plain = warpRow + 15 < rows && key >= lastStart &&
                        firstPosition - (key + step - 1) >= p.window;
     // Some pair of the block lies within the bias window.
     const bool near = dbias != nullptr && p.position(first) - (key + step - 1) < p.window;
@@ -196,8 +196,10 @@ __global__ void __launch_bounds__(Shape::threads) queryGradKernel(const __grid_c
         dbias[distance] += sum;
       }
     }
-    if (Shape::stages == 1 || near) __syncthreads();
-    if (Shape::stages == 1 && t < lastTile) fetch(t + 1);
+    if (Shape::stages == 1) {
+      __syncthreads();
+      if (t < lastTile) fetch(t + 1);
+    }
   }
   storeRows(p.dq + at, p.queryStride(), warpRow, rows, p.headDim, dq, p.scale);
 }
@@ -263,8 +265,7 @@ __global__ void __launch_bounds__(Shape::threads) keyGradKernel(const __grid_con
     const int h = kvHead * group + i / tiles, query = (firstTile + i % tiles) * step;
     const int lastQuery = query + step < p.length ? query + step - 1 : p.length - 1;
     const bool works = warpWorks && p.position(lastQuery) >= warpKey && p.start(b, query) <= warpKey + 15;
-    const bool plain = lastQuery - query == step - 1 && warpRow + 15 < rows && p.position(query) >= warpKey + 15 &&
-                       p.start(b, lastQuery) <= warpKey && p.position(query) - (warpKey + 15) >= p.window;
+    const bool plain = lastQuery - query == step - 1 && warpRow + 15 < rows && p.start(b, lastQuery) <= warpKey && p.position(query) - (warpKey + 15) >= p.window;
 #pragma unroll 1
     for (int c = 0; works && c < step; c += 16) {
       float s[2][4], g[2][4];
