@@ -26,6 +26,21 @@ async function loadDawn(): Promise<Dawn> {
   }
 }
 
+/**
+ * Dawn's instances by their options, kept for good: Dawn crashes when an instance is collected before the last object
+ * that came from it. An instance without a device does not keep the process from ending.
+ */
+const instances = new Map<string, GPU>();
+
+async function instance(option?: string): Promise<GPU> {
+  const key = option ?? '';
+  const known = instances.get(key);
+  if (known !== undefined) return known;
+  const gpu = (await loadDawn()).create(option === undefined ? [] : [option]);
+  instances.set(key, gpu);
+  return gpu;
+}
+
 /** Names of the Vulkan drivers that are registered on this Linux machine. */
 async function vulkanDrivers(): Promise<string[]> {
   const chosen = process.env.VK_DRIVER_FILES ?? process.env.VK_ICD_FILENAMES;
@@ -46,14 +61,11 @@ export const nodeSource: GpuSource = {
     return process.env.LAZY_ATTENTION_WEBGPU_ADAPTER || undefined;
   },
 
-  async open() {
-    return (await loadDawn()).create([]);
-  },
+  open: () => instance(),
 
   async openNamed(name) {
-    const { create } = await loadDawn();
     try {
-      const gpu = create([`adapter=${name}`]);
+      const gpu = await instance(`adapter=${name}`);
       const adapter = await gpu.requestAdapter();
       return adapter === null ? null : { gpu, adapter };
     } catch {

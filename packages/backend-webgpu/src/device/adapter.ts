@@ -14,7 +14,7 @@ export interface GpuSource {
 }
 
 export interface AdapterChoice {
-  /** Kept for as long as the device: Dawn in Node stops working, or crashes, when this object is collected. */
+  /** Kept for as long as the device: Dawn stops working when this object is collected. */
   readonly gpu: GPU;
   readonly adapter: GPUAdapter;
   /** For people: 'llvmpipe: Mesa 25.0.7 (LLVM 15.0.6)'. */

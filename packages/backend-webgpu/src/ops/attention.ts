@@ -34,7 +34,8 @@ export function attentionKernels(rt: Runtime): AttentionKernels {
   const tile = chooseAttentionTile(rt.capabilities);
 
   const variantOf = ({ sizes, q }: AttentionInputs<DeviceBuffer>): AttentionVariant => ({
-    headClass: headClassOf(sizes.headDim),
+    // Slow compilers make it worth padding small heads to share kernels.
+    headClass: headClassOf(tile.compact ? Math.max(sizes.headDim, 64) : sizes.headDim),
     dtype: scalarOf(q.dtype),
     tile,
   });
