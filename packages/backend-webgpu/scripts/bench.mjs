@@ -4,9 +4,9 @@ import { pathToFileURL } from 'node:url';
 import { Backend } from '@lazy-attention/core';
 import { adamW, batchTensors, disposeParams, lazyTransformer, valueAndGrad } from '@lazy-attention/nn';
 import { create, globals } from 'webgpu';
-import { provider } from '../dist/index.js';
-import { Runtime } from '../dist/device/runtime.js';
 import { chooseAdapter, openDevice } from '../dist/device/adapter.js';
+import { Runtime } from '../dist/device/runtime.js';
+import { provider } from '../dist/index.js';
 import { nodeSource } from '../dist/source.node.js';
 import { gemm } from '../dist/wgsl/gemm.js';
 
@@ -27,7 +27,9 @@ async function best(repetitions, run) {
 }
 
 const report = (name, { first, least }, extra = '') =>
-  console.log(`${name.padEnd(52)} ${least.toFixed(0).padStart(6)} ms   first ${first.toFixed(0).padStart(6)} ms   ${extra}`);
+  console.log(
+    `${name.padEnd(52)} ${least.toFixed(0).padStart(6)} ms   first ${first.toFixed(0).padStart(6)} ms   ${extra}`,
+  );
 
 const random = (count) => Float32Array.from({ length: count }, () => Math.random() * 2 - 1);
 
@@ -36,12 +38,20 @@ async function benchGemm() {
   const choice = await chooseAdapter(nodeSource, undefined);
   const { device, capabilities } = await openDevice(choice);
   const runtime = new Runtime(choice, device, capabilities);
-  const [a, b, out] = [runtime.upload(random(size ** 2)), runtime.upload(random(size ** 2)), runtime.acquire(4 * size ** 2)];
+  const [a, b, out] = [
+    runtime.upload(random(size ** 2)),
+    runtime.upload(random(size ** 2)),
+    runtime.acquire(4 * size ** 2),
+  ];
   const tiles = {
     'plain tile 64x64, 4x4 per invocation': { tileM: 64, tileN: 64, depth: 16, threadM: 4, threadN: 4 },
     'tile 128x128, 8x8 per invocation': { tileM: 128, tileN: 128, depth: 16, threadM: 8, threadN: 8 },
   };
-  for (const [layout, transposeA, transposeB] of [['A.B', false, false], ['A.Bt', false, true], ['At.B', true, false]]) {
+  for (const [layout, transposeA, transposeB] of [
+    ['A.B', false, false],
+    ['A.Bt', false, true],
+    ['At.B', true, false],
+  ]) {
     for (const [name, tile] of Object.entries(tiles)) {
       const source = () => gemm({ tile, transposeA, transposeB, dtype: 'f32', aligned: true, partial: false });
       const time = await best(2, async () => {
@@ -64,17 +74,23 @@ async function benchAttention() {
   const tensor = () => backend.tensor(random(B * L * H * D), [B, L, H, D]);
   const [q, k, v, dOutput] = [tensor(), tensor(), tensor(), tensor()];
   const options = { bias: backend.tensor(random(H * W), [H, W]), tau: backend.full([H], -1) };
-  report('attention (1,4,1024,64) forward', await best(3, async () => {
-    const { output } = backend.attention(q, k, v, { ...options, save: false });
-    await kernels.synchronize();
-    output.dispose();
-  }));
-  report('attention (1,4,1024,64) forward+backward', await best(3, async () => {
-    const { output, saved } = backend.attention(q, k, v, options);
-    const grads = backend.attentionGrad(dOutput, saved);
-    await kernels.synchronize();
-    for (const each of [output, saved, ...Object.values(grads)]) each?.dispose();
-  }));
+  report(
+    'attention (1,4,1024,64) forward',
+    await best(3, async () => {
+      const { output } = backend.attention(q, k, v, { ...options, save: false });
+      await kernels.synchronize();
+      output.dispose();
+    }),
+  );
+  report(
+    'attention (1,4,1024,64) forward+backward',
+    await best(3, async () => {
+      const { output, saved } = backend.attention(q, k, v, options);
+      const grads = backend.attentionGrad(dOutput, saved);
+      await kernels.synchronize();
+      for (const each of [output, saved, ...Object.values(grads)]) each?.dispose();
+    }),
+  );
   await backend.dispose();
 }
 
@@ -99,26 +115,36 @@ async function benchJaxAttention() {
   const operand = () => array(random(H * L * D), [H, L, D]);
   // The bias as a dense [H, L, L] term: gathering it per distance would only add to the peer's time.
   const lazy = (q, k, v, bias) => {
-    const scores = np.matmul(q, np.transpose(k, [0, 2, 1])).mul(1 / Math.sqrt(D)).add(bias).add(mask.ref);
+    const scores = np
+      .matmul(q, np.transpose(k, [0, 2, 1]))
+      .mul(1 / Math.sqrt(D))
+      .add(bias)
+      .add(mask.ref);
     const p = nn.softmax(scores, -1);
     return np.matmul(nn.relu(p.sub(inverse.ref)).mul(attended.ref), v);
   };
   const [q, k, v] = [operand(), operand(), operand()];
   const bias = array(random(H * L * L), [H, L, L]);
   const forward = jit(lazy);
-  report('jax-js, composed and jitted: forward', await best(2, async () => {
-    const out = forward(q.ref, k.ref, v.ref, bias.ref);
-    await out.blockUntilReady();
-    out.dispose();
-  }));
+  report(
+    'jax-js, composed and jitted: forward',
+    await best(2, async () => {
+      const out = forward(q.ref, k.ref, v.ref, bias.ref);
+      await out.blockUntilReady();
+      out.dispose();
+    }),
+  );
   const both = jit(grad((q, k, v, bias) => lazy(q, k, v, bias).sum(), { argnums: [0, 1, 2] }));
-  report('jax-js, composed and jitted: forward+backward', await best(2, async () => {
-    const grads = both(q.ref, k.ref, v.ref, bias.ref);
-    for (const each of [grads].flat()) {
-      await each.blockUntilReady();
-      each.dispose();
-    }
-  }));
+  report(
+    'jax-js, composed and jitted: forward+backward',
+    await best(2, async () => {
+      const grads = both(q.ref, k.ref, v.ref, bias.ref);
+      for (const each of [grads].flat()) {
+        await each.blockUntilReady();
+        each.dispose();
+      }
+    }),
+  );
 }
 
 async function benchTraining() {
@@ -133,7 +159,13 @@ async function benchTraining() {
   const before = kernels.stats();
   let steps = 0;
   const time = await best(3, async () => {
-    const data = batchTensors(backend, { tokens: ids(), targets: ids(), starts: new Int32Array(batch * length), batch, length });
+    const data = batchTensors(backend, {
+      tokens: ids(),
+      targets: ids(),
+      starts: new Int32Array(batch * length),
+      batch,
+      length,
+    });
     const { value, grads } = lossAndGrads(params, data);
     const { gradNormSquared } = optimizer.step(grads, 1e-3);
     await value.data();
@@ -145,7 +177,7 @@ async function benchTraining() {
   report(
     'training step, 2 layers, 128 wide, batch 8 x 128',
     time,
-    `${((batch * length) / time.least * 1000).toFixed(0)} tokens/s, ${(after.dispatches - before.dispatches) / steps} dispatches, ` +
+    `${(((batch * length) / time.least) * 1000).toFixed(0)} tokens/s, ${(after.dispatches - before.dispatches) / steps} dispatches, ` +
       `${(after.submits - before.submits) / steps} submits a step, ${after.pipelines} pipelines`,
   );
   await backend.dispose();
