@@ -1,9 +1,9 @@
 import type { AttentionSizes } from '@lazy-attention/core';
 import * as tf from '@tensorflow/tfjs-core';
-import { elasticWeights, softmaxGradient } from './elastic.ts';
+import { elasticWeights, hideBefore, type ScoreRows, softmaxGradient } from './elastic.ts';
 import { multiply, type ProductStyle, transposed } from './multiply.ts';
 import { slice } from './slice.ts';
-import { type Bands, MASKED, makeBands, sliceBand, sumDiagonals } from './toeplitz.ts';
+import { type Bands, makeBands, sliceBand, sumDiagonals } from './toeplitz.ts';
 
 /** SPEC.md's inputs as tfjs tensors; shapes as in core's AttentionInputs. */
 export interface AttentionTensors {
@@ -192,25 +192,18 @@ function prepare(inputs: Omit<AttentionTensors, 'v'>, chunk: number): Problem {
 }
 
 /** Scores s of a block with keys outside at `MASKED`, and what Elastic-Softmax needs beside them. */
-function blockScores(style: ProductStyle, problem: Problem, block: Block) {
+function blockScores(style: ProductStyle, problem: Problem, block: Block): ScoreRows {
   const { sizes, query, keyT, bands, tau, starts } = problem;
   const products = multiply(style, group(sliceRows(query, block), sizes), flatChannels(keyT, block));
-  let scores = tf.add<tf.Tensor4D>(
-    ungroup(products, sizes, block),
-    sliceBand(bands.additive, bands, block.start, block.rows),
-  );
-  let attended: tf.Tensor = sliceBand(bands.attended, bands, block.start, block.rows);
-  const position = tf.reshape(tf.range(block.start, block.start + block.rows), [1, 1, block.rows, 1]);
-  let count: tf.Tensor = tf.add(position, 1);
-  if (starts !== null) {
-    const first = slice(starts, [block.batch, 0, block.row, 0], [block.entries, 1, block.rows, 1]);
-    // 1 where the key lies before the row's first; comparisons and selects are slow on wasm, step is not.
-    const before = tf.step(tf.sub(first, tf.range(0, block.keys)));
-    scores = tf.add(scores, tf.mul(before, MASKED));
-    attended = tf.mul(attended, tf.sub(1, before));
-    count = tf.sub(count, first);
-  }
-  return { scores, attended, tau, count };
+  const band = (values: tf.Tensor3D) => sliceBand(values, bands, block.start, block.rows);
+  const rows: ScoreRows = {
+    scores: tf.add(ungroup(products, sizes, block), band(bands.additive)),
+    attended: band(bands.attended),
+    tau,
+    count: tf.reshape(tf.range(block.start + 1, block.keys + 1), [1, 1, block.rows, 1]),
+  };
+  if (starts === null) return rows;
+  return hideBefore(rows, slice(starts, [block.batch, 0, block.row, 0], [block.entries, 1, block.rows, 1]));
 }
 
 /** Blocks of queries by batch group, each at most about SCORES_AT_ONCE scores. */

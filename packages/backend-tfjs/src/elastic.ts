@@ -37,20 +37,28 @@ export function softmaxGradient(
   return { weights, ds, dtauRows };
 }
 
+/** The rows with keys before `first` ([B, 1, rows, 1], as floats) not attended either. */
+export function hideBefore(rows: ScoreRows, first: tf.Tensor): ScoreRows {
+  // Comparisons and selects are slow on wasm, step is not.
+  const before = tf.step(tf.sub(first, tf.range(0, rows.scores.shape[3])));
+  return {
+    ...rows,
+    scores: tf.add(rows.scores, tf.mul(before, MASKED)),
+    attended: tf.mul(rows.attended, tf.sub(1, before)),
+    count: tf.sub(rows.count, first),
+  };
+}
+
 /** Rows from scores that are given whole, [B, H, L, S]: masks future keys and those before `starts` [B, L]. */
 export function maskScores(scores: tf.Tensor4D, tau: tf.Tensor1D | null, starts: tf.Tensor2D | null): ScoreRows {
   const [batch, heads, length, keys] = scores.shape;
   const first = keys - length;
   const bands = makeBands(null, first, length);
-  let masked = tf.add<tf.Tensor4D>(scores, bands.additive);
-  let attended: tf.Tensor = bands.attended;
-  let count: tf.Tensor = tf.reshape(tf.range(first + 1, keys + 1), [1, 1, length, 1]);
-  if (starts !== null) {
-    const from = tf.reshape(tf.cast(starts, 'float32'), [batch, 1, length, 1]);
-    const before = tf.step(tf.sub(from, tf.range(0, keys)));
-    masked = tf.add(masked, tf.mul(before, MASKED));
-    attended = tf.mul(attended, tf.sub(1, before));
-    count = tf.sub(count, from);
-  }
-  return { scores: masked, attended, tau: tau && tf.reshape(tau, [1, heads, 1, 1]), count };
+  const rows: ScoreRows = {
+    scores: tf.add(scores, bands.additive),
+    attended: bands.attended,
+    tau: tau && tf.reshape(tau, [1, heads, 1, 1]),
+    count: tf.reshape(tf.range(first + 1, keys + 1), [1, 1, length, 1]),
+  };
+  return starts === null ? rows : hideBefore(rows, tf.reshape(tf.cast(starts, 'float32'), [batch, 1, length, 1]));
 }

@@ -1,6 +1,6 @@
 import { provider as reference } from '@lazy-attention/backend-reference';
 import { fromTfjs, provider, toTfjs } from '@lazy-attention/backend-tfjs';
-import { Backend, DTypeError, UnsupportedError, ValueError } from '@lazy-attention/core';
+import { Backend, DTypeError, type Tensor, UnsupportedError, ValueError } from '@lazy-attention/core';
 import * as tf from '@tensorflow/tfjs-core';
 import { afterAll, beforeAll, expect, it } from 'vitest';
 
@@ -38,13 +38,13 @@ it('does not let writes in place reach a tensor of the user', async () => {
 
 it('lives through tf.tidy on our side and dies with it on theirs', () => {
   const before = tf.memory().numTensors;
-  const kept = tf.tidy(() => {
-    const ours = fromTfjs(backend, tf.ones([4]));
-    toTfjs(ours);
-    return ours;
+  let kept: Tensor | undefined;
+  tf.tidy(() => {
+    kept = fromTfjs(backend, tf.ones([4]));
+    toTfjs(kept);
   });
   expect(tf.memory().numTensors).toBe(before + 1);
-  kept.dispose();
+  kept?.dispose();
   expect(tf.memory().numTensors).toBe(before);
 });
 
