@@ -24,6 +24,8 @@ struct ForwardShape {
 using Forward64 = ForwardShape<64, 64, 2, 4, 64>;
 using Forward128 = ForwardShape<128, 128, 1, 8, 64>;
 using Forward256 = ForwardShape<256, 128, 1, 4, 32>;
+// o and u of 128 columns and the addresses of head size 256 together are a few registers too many.
+using Forward256Training = ForwardShape<256, 64, 1, 4, 32>;
 
 // Bits of a pair of 0/1 in T.
 template <class T>
@@ -38,7 +40,7 @@ __device__ __forceinline__ std::uint32_t onePair<f16>(bool low, bool high) {
 }
 
 template <class T, class Shape, bool training>
-__global__ void __launch_bounds__(Shape::threads)
+__global__ void __launch_bounds__(Shape::threads, 1)
     forwardKernel(const __grid_constant__ AttentionProblem<T> p, int valueBlocks) {
   constexpr int columns = Shape::columns, values = Shape::values, rowTiles = Shape::rowTiles, keyTile = Shape::keyTile;
   constexpr int valueTiles = values / 8;
@@ -301,26 +303,27 @@ __global__ void __launch_bounds__(Shape::threads)
   }
 }
 
-template <class T, class Shape>
+template <class T, class Shape, bool training>
 void launchForward(const AttentionProblem<T>& p, cudaStream_t stream) {
   const int valueBlocks = ceilDiv(p.headDim, Shape::values);
   const dim3 grid{static_cast<unsigned>(ceilDiv(p.length, Shape::rows)), static_cast<unsigned>(p.heads),
                   static_cast<unsigned>(p.batch * valueBlocks)};
-  const dim3 block{Shape::threads};
-  if (p.u != nullptr) {
-    launch("attention", forwardKernel<T, Shape, true>, grid, block, Shape::sharedBytes, stream, p, valueBlocks);
-  } else {
-    launch("attention", forwardKernel<T, Shape, false>, grid, block, Shape::sharedBytes, stream, p, valueBlocks);
-  }
+  launch("attention", forwardKernel<T, Shape, training>, grid, dim3{Shape::threads}, Shape::sharedBytes, stream, p,
+         valueBlocks);
+}
+
+template <class T, bool training>
+void forwardOfSize(const AttentionProblem<T>& p, cudaStream_t stream) {
+  if (p.headDim <= 64) return launchForward<T, Forward64, training>(p, stream);
+  if (p.headDim <= 128) return launchForward<T, Forward128, training>(p, stream);
+  launchForward<T, std::conditional_t<training, Forward256Training, Forward256>, training>(p, stream);
 }
 
 }  // namespace
 
 template <class T>
 void tensorForward(const AttentionProblem<T>& p, cudaStream_t stream) {
-  if (p.headDim <= 64) return launchForward<T, Forward64>(p, stream);
-  if (p.headDim <= 128) return launchForward<T, Forward128>(p, stream);
-  launchForward<T, Forward256>(p, stream);
+  p.u != nullptr ? forwardOfSize<T, true>(p, stream) : forwardOfSize<T, false>(p, stream);
 }
 
 template void tensorForward(const AttentionProblem<bf16>&, cudaStream_t);

@@ -88,7 +88,8 @@ __global__ void __launch_bounds__(threads, 2)
     copyAsyncWait<0>();
     __syncthreads();
     if (s + 1 < steps) fetch(s + 1);
-#pragma unroll
+    // Not unrolled: two blocks share a multiprocessor, which leaves 128 registers.
+#pragma unroll 1
     for (int k = 0; k < tileK; k += 16) {
       std::uint32_t fa[2][4];
 #pragma unroll
@@ -139,7 +140,7 @@ constexpr int exactStride = exactTile + 4;
 
 // A 64 x 64 tile; thread (y, x) of 16 x 16 computes rows 4y.. and columns 4x... Operands lie k-major in shared memory.
 template <bool transposeA, bool transposeB>
-__global__ void __launch_bounds__(exactThreads)
+__global__ void __launch_bounds__(exactThreads, 2)
     exactProductKernel(const float* a, const float* b, float* out, const __grid_constant__ Product z) {
   const Place place = placeOf(ceilDiv(z.m, exactTile), ceilDiv(z.n, exactTile));
   const int row = place.row * exactTile, column = place.column * exactTile;

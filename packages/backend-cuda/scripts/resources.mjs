@@ -1,0 +1,217 @@
+// node scripts/resources.mjs [--logs FOLDER]
+//
+// Compiles every kernel for every architecture, reads ptxas's report, and writes docs/benchmarks/cuda-resources.md:
+// registers, shared memory, spills and occupancy, and a roofline that predicts the attention kernels' times on an H100.
+// With --logs, the reports (one `<kernel file>.log` each) are taken from there. Exits with 1 when attention or a matrix
+// product spills.
+import { spawnSync } from 'node:child_process';
+import { mkdirSync, mkdtempSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { basename, dirname, join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { parseArgs } from 'node:util';
+
+const directory = dirname(dirname(fileURLToPath(import.meta.url)));
+const KERNELS = join(directory, 'cpp', 'kernels');
+
+// CUDA C++ Programming Guide, "Technical specifications per compute capability".
+const ARCHITECTURES = {
+  80: { sharedKiB: 164, warps: 64, blocks: 32 },
+  86: { sharedKiB: 100, warps: 48, blocks: 16 },
+  89: { sharedKiB: 100, warps: 48, blocks: 24 },
+  '90a': { sharedKiB: 228, warps: 64, blocks: 32 },
+  100: { sharedKiB: 228, warps: 64, blocks: 32 },
+  120: { sharedKiB: 100, warps: 48, blocks: 24 },
+};
+
+const { values } = parseArgs({ options: { logs: { type: 'string' } } });
+const logs = values.logs ?? compileAll();
+const kernels = readdirSync(logs)
+  .filter((name) => name.endsWith('.log'))
+  .flatMap((name) => parse(basename(name, '.log'), readFileSync(join(logs, name), 'utf8')));
+const spilled = kernels.filter(({ file, spills }) => spills > 0 && /attention|matmul/.test(file));
+const output = join(directory, '..', '..', 'docs', 'benchmarks', 'cuda-resources.md');
+mkdirSync(dirname(output), { recursive: true });
+writeFileSync(output, page(kernels));
+console.log(`${kernels.length} kernels; ${spilled.length} of attention and matrix products spill; wrote ${output}`);
+process.exit(kernels.length > 0 && spilled.length === 0 ? 0 : 1);
+
+function compileAll() {
+  const folder = mkdtempSync(join(tmpdir(), 'lazy-resources-'));
+  const targets = Object.keys(ARCHITECTURES).flatMap((a) => ['-gencode', `arch=compute_${a},code=sm_${a}`]);
+  for (const file of readdirSync(KERNELS).filter((name) => name.endsWith('.cu'))) {
+    const stem = basename(file, '.cu');
+    const { status, stdout, stderr } = spawnSync(
+      process.env.CUDACXX ?? 'nvcc',
+      [
+        '-std=c++17',
+        '-O3',
+        ...targets,
+        '--threads',
+        '2',
+        '-diag-suppress=186,177',
+        `-I${join(directory, 'cpp')}`,
+        `-I${join(directory, '..', 'native', 'include')}`,
+        '-Xptxas=-v',
+        '-c',
+        '-o',
+        join(folder, `${stem}.o`),
+        join(KERNELS, file),
+      ],
+      { encoding: 'utf8', maxBuffer: 1 << 28 },
+    );
+    if (status !== 0) throw new Error(`nvcc failed on ${file}:\n${stderr}`);
+    writeFileSync(join(folder, `${stem}.log`), stdout + stderr);
+  }
+  return folder;
+}
+
+function parse(file, log) {
+  const entry =
+    /Compiling entry function '(\w+)' for 'sm_(\w+)'[\s\S]*?(\d+) bytes stack frame, (\d+) bytes spill stores, (\d+) bytes spill loads[\s\S]*?Used (\d+) registers/g;
+  const found = [...log.matchAll(entry)];
+  const names = demangle(found.map(([, name]) => name));
+  return found.map(([, , architecture, stack, stores, loads, registers], i) => ({
+    file,
+    architecture,
+    name: names[i],
+    stack: Number(stack),
+    spills: Number(stores) + Number(loads),
+    registers: Number(registers),
+    ...launchShape(names[i]),
+  }));
+}
+
+function demangle(names) {
+  const { stdout, status } = spawnSync('c++filt', { input: names.join('\n'), encoding: 'utf8' });
+  if (status !== 0) throw new Error('c++filt is needed to read the names of the kernels');
+  return stdout
+    .trim()
+    .split('\n')
+    .map((name) =>
+      name
+        .replace(/\(anonymous namespace\)::/g, '')
+        .replace(/gpu::/g, '')
+        .replace(/^void /, '')
+        .replace(/\(.*$/s, '')
+        .replaceAll('__nv_bfloat16', 'bf16')
+        .replaceAll('__half', 'f16'),
+    );
+}
+
+/** Threads and shared memory of a launch, from the shape in the kernel's type; the formulas of the sources. */
+function launchShape(name) {
+  const shape = /(Forward|Grad)Shape<([^>]*)>/
+    .exec(name)?.[2]
+    .split(',')
+    .map((x) => (x.trim() === 'true' ? 1 : Number(x) || 0));
+  if (shape !== undefined && name.startsWith('forwardKernel')) {
+    const [columns, values, rowTiles, warps, keyTile] = shape;
+    return { threads: 32 * warps, shared: 2 * (16 * rowTiles * warps * columns + 2 * keyTile * (columns + values)) };
+  }
+  if (shape !== undefined) {
+    const [columns, rowTiles, warps, step, stages, ,] = shape;
+    const resident = /, true, /.test(name);
+    const rows = 16 * rowTiles * warps;
+    const rest = 4 * rows * columns + 4 * stages * step * columns;
+    const query = name.startsWith('queryGradKernel');
+    return { threads: 32 * warps, shared: rest + (query ? (resident ? 0 : rows * step * 4) : stages * step * 16) };
+  }
+  if (name.startsWith('tensorProductKernel')) return { threads: 256, shared: 65536 };
+  if (name.startsWith('exactProductKernel')) return { threads: 256, shared: 2 * 16 * 68 * 4 };
+  const exact = /^exact(?:Forward|QueryGrad|KeyGrad)Kernel<\w+, (\d+)>/.exec(name);
+  if (exact !== null) return { threads: 256, shared: (2 * 32 * (Number(exact[1]) + 4) + 2 * 32 * 33) * 4 };
+  return { threads: name.startsWith('decode') ? 128 : 256, shared: 0 };
+}
+
+/** Warps of this kernel that an SM holds at once. Registers go to a warp in units of 256. */
+function occupancy({ architecture, registers, threads, shared }) {
+  const { sharedKiB, warps, blocks } = ARCHITECTURES[architecture];
+  const perBlock = threads / 32;
+  const byRegisters = Math.floor(Math.floor(65536 / (Math.ceil((registers * 32) / 256) * 256)) / perBlock);
+  const byShared = Math.floor((sharedKiB * 1024) / (shared + 1024));
+  return Math.min(byRegisters, byShared, Math.floor(warps / perBlock), blocks) * perBlock;
+}
+
+function table(kernelsOfTable) {
+  const byName = Map.groupBy?.(kernelsOfTable, ({ name }) => name) ?? group(kernelsOfTable);
+  const columns = Object.keys(ARCHITECTURES);
+  const rows = [...byName].map(([name, entries]) => {
+    const cells = columns.map((a) => {
+      const k = entries.find(({ architecture }) => architecture === a);
+      return k === undefined ? '-' : `${k.registers} / ${k.spills} / ${occupancy(k)}`;
+    });
+    return `| \`${name}\` | ${entries[0].threads} | ${(entries[0].shared / 1024).toFixed(1)} | ${cells.join(' | ')} |`;
+  });
+  return [
+    `| kernel | threads | shared KiB | ${columns.map((a) => `sm_${a}`).join(' | ')} |`,
+    `|---|---|---|${columns.map(() => '---|').join('')}`,
+    ...rows,
+  ].join('\n');
+}
+
+function group(items) {
+  const map = new Map();
+  for (const item of items) map.set(item.name, [...(map.get(item.name) ?? []), item]);
+  return map;
+}
+
+function roofline() {
+  const [B, H, L, D] = [4, 16, 4096, 64];
+  const unit = 2 * B * H * ((L * L) / 2) * D;
+  const pairs = (B * H * L * L) / 2;
+  const tensor = B * H * L * D * 2;
+  const [peak, attained, bandwidth, exponentials] = [989e12, 284e12, 3.35e12, 132 * 16 * 1.755e9];
+  const ms = (seconds) => (seconds * 1e3).toFixed(3);
+  const row = (name, units, exps, tensors) =>
+    `| ${name} | ${units} | ${ms((units * unit) / peak)} | ${ms((exps * pairs) / exponentials)} | ${ms((tensors * tensor) / bandwidth)} | ${ms((units * unit) / attained)} |`;
+  return [
+    '| kernels | products | tensor cores at peak | exponentials | memory | prediction |',
+    '|---|---|---|---|---|---|',
+    row('FlashAttention-2, softmax forward (published rate, for scale)', 2, 1, 4),
+    row('forward, inference', 3, 2, 4),
+    row('forward, training', 4, 2, 6),
+    row('delta', 0, 0, 3),
+    row('dq and dbias', 3, 1, 5),
+    row('dk and dv', 4, 1, 6),
+    row('backward', 7, 2, 14),
+    row('forward + backward', 11, 4, 20),
+  ].join('\n');
+}
+
+function page(all) {
+  const heavy = all.filter(({ file }) => /attention|matmul/.test(file));
+  const light = all.filter(({ file }) => !/attention|matmul/.test(file));
+  return `# CUDA kernels: resources and predicted times
+
+Generated by \`packages/backend-cuda/scripts/resources.mjs\` from ptxas's report (CUDA 13.0, -O3). **Nothing here was
+measured on a GPU**: registers, spills and shared memory are the compiler's, occupancy and times are computed from them.
+
+Cells are registers per thread / bytes of spills / warps that a multiprocessor holds at once (from registers, shared
+memory and the limits of the architecture).
+
+## Attention and matrix products
+
+${table(heavy)}
+
+## Other kernels
+
+Shared memory of these is under 6 KiB and left out of their occupancy.
+
+${table(light)}
+
+## Roofline: batch 4, 16 heads, 4096 tokens, head size 64, bf16, causal, on an H100 SXM, in milliseconds
+
+- One product is \`2 B H (L^2 / 2) D\` = 68.7 GFLOP. Peak: 989 TFLOP/s (datasheet, dense). mma.sync, which these kernels use,
+  does not reach that on Hopper (wgmma does); the *prediction* takes the 284 TFLOP/s that FlashAttention-2, which uses
+  mma.sync too, is published with for this shape. It assumes that exponentials overlap with products as well as there.
+- Exponentials: 16 a cycle and multiprocessor, 132 of them at 1.755 GHz; two passes need two per pair.
+- Memory: tensors of B L H D elements read or written once (u and a are the two that training adds), at 3.35 TB/s.
+
+${roofline()}
+
+Against FlashAttention-2's 2 products forward and 7 in training, that predicts 1.5 times its forward (inference) and
+${(11 / 7).toFixed(2)} times its forward and backward, if the kernels reach the same share of the peak. Inactive tiles are not in this: a group of
+16 keys with no positive weight in a warp's rows saves the products with v.
+`;
+}

@@ -1,0 +1,46 @@
+import { Backend, BackendUnavailableError, OutOfMemoryError, ValueError } from '@lazy-attention/core';
+import { describe, expect, test } from 'vitest';
+import { provider } from '../src/index.ts';
+
+describe('options', () => {
+  test.each([
+    [{ device: -1 }, /device is -1; expected the index of a GPU/],
+    [{ device: 'fast' }, /device is fast; expected the index of a GPU/],
+    [{ cublas: 'yes' }, /cublas is yes; expected auto, off or required/],
+    [{ threads: 2 }, /threads/],
+    [{ device: 'emulated', cublas: 'off' }, /cublas/],
+  ])('%o is refused by name', async (options, message) => {
+    const creation = provider.create(options);
+    await expect(creation).rejects.toThrow(ValueError);
+    await expect(provider.create(options)).rejects.toThrow(message);
+  });
+});
+
+describe('without a GPU', () => {
+  test('the probe answers with what is missing and how to get it', async (context) => {
+    const { available, reason, fix } = await provider.probe();
+    if (available) context.skip('there is a GPU here');
+    expect(reason).not.toBe('');
+    expect(fix).toBeTruthy();
+    await expect(provider.create({ device: 0 })).rejects.toThrow(BackendUnavailableError);
+  });
+});
+
+describe('the emulated device', () => {
+  test('says that it is one, and declares its types', async () => {
+    const kernels = await provider.create({ device: 'emulated' });
+    expect(kernels.device).toMatch(/emulated GPU/);
+    expect([...kernels.dtypes].sort()).toEqual(['bf16', 'f16', 'f32', 'i32']);
+    await kernels.dispose();
+  });
+
+  test('out of memory names what was asked for, what is free and what is held, and leaves the backend usable', async () => {
+    const backend = new Backend(await provider.create({ device: 'emulated' }));
+    const held = backend.full([1024], 1);
+    const ask = () => backend.full([1_200_000_000], 0);
+    expect(ask).toThrow(OutOfMemoryError);
+    expect(ask).toThrow(/asked for 4800000000 bytes; \d+ free, \d+ held/);
+    expect((await held.data())[1023]).toBe(1);
+    await backend.dispose();
+  });
+});
