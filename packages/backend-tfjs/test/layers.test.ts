@@ -31,7 +31,7 @@ it('has gradients in all weights that agree with finite differences', () => {
   const dy = tf.randomNormal([2, 6, 16], 0, 1, 'float32', 3);
   const variables = layer.trainableWeights.map((weight) => weight.read() as tf.Variable);
   for (const [i, variable] of variables.entries())
-    variable.assign(tf.randomNormal(variable.shape, 0, 0.3, 'float32', i));
+    variable.assign(tf.randomNormal(variable.shape, 0, 0.3, 'float32', 10 + i));
   // Away from tau = -1, where the first token's weight sits exactly on the kink of the ReLU.
   variables.at(-1)?.assign(tf.fill([4], -0.3));
   // tf.variableGrads needs a scalar, and tfjs-core alone has no gradient for sum; a custom one stands in.
