@@ -96,7 +96,7 @@ __device__ __forceinline__ void store(Shared<float> to, const float (&s)[2][2], 
 }
 
 template <class T, int D>
-__global__ void __launch_bounds__(threads) exactForwardKernel(const __grid_constant__ AttentionProblem<T> p) {
+__global__ void __launch_bounds__(threads, 1) exactForwardKernel(const __grid_constant__ AttentionProblem<T> p) {
   const int b = static_cast<int>(blockIdx.z), h = static_cast<int>(blockIdx.y), kvHead = h / (p.heads / p.kvHeads);
   const int first = static_cast<int>(gridDim.x - 1 - blockIdx.x) * tile;  // the longest rows start first
   const int y = static_cast<int>(threadIdx.x) / 16, x = static_cast<int>(threadIdx.x) % 16;
@@ -232,7 +232,7 @@ __device__ __forceinline__ PairGrad pairGrad(const RowState& row, float s, float
 
 // dq_i = scale sum_j ds_ij k_j, and the tile's part of dbias.
 template <class T, int D>
-__global__ void __launch_bounds__(threads) exactQueryGradKernel(const __grid_constant__ AttentionProblem<T> p) {
+__global__ void __launch_bounds__(threads, 1) exactQueryGradKernel(const __grid_constant__ AttentionProblem<T> p) {
   const int b = static_cast<int>(blockIdx.z), h = static_cast<int>(blockIdx.y), kvHead = h / (p.heads / p.kvHeads);
   const int rowTile = static_cast<int>(gridDim.x - 1 - blockIdx.x), first = rowTile * tile;
   const int y = static_cast<int>(threadIdx.x) / 16, x = static_cast<int>(threadIdx.x) % 16;
@@ -288,7 +288,7 @@ __global__ void __launch_bounds__(threads) exactQueryGradKernel(const __grid_con
 
 // dk_j = scale sum_i ds_ij q_i, dv_j = sum_i w_ij dO_i; rows of the tile are keys. The query heads of a group in turn.
 template <class T, int D>
-__global__ void __launch_bounds__(threads) exactKeyGradKernel(const __grid_constant__ AttentionProblem<T> p) {
+__global__ void __launch_bounds__(threads, 1) exactKeyGradKernel(const __grid_constant__ AttentionProblem<T> p) {
   const int b = static_cast<int>(blockIdx.z), kvHead = static_cast<int>(blockIdx.y);
   const int first = static_cast<int>(blockIdx.x) * tile, group = p.heads / p.kvHeads;
   const int y = static_cast<int>(threadIdx.x) / 16, x = static_cast<int>(threadIdx.x) % 16;

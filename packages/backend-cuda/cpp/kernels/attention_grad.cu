@@ -101,7 +101,7 @@ __device__ __forceinline__ void pairGrad(const AttentionProblem<T>& p, float& s,
 
 // dq_i = scale sum_j ds_ij k_j, and this row tile's part of dbias.
 template <class T, class Shape>
-__global__ void __launch_bounds__(Shape::threads) queryGradKernel(const __grid_constant__ AttentionProblem<T> p) {
+__global__ void __launch_bounds__(Shape::threads, 1) queryGradKernel(const __grid_constant__ AttentionProblem<T> p) {
   constexpr int columns = Shape::columns, step = Shape::step;
   static_assert(Shape::rowTiles == 1, "a warp owns 16 rows");
   const int rowTile = static_cast<int>(gridDim.x - 1 - blockIdx.x), first = rowTile * Shape::rows;
@@ -206,7 +206,7 @@ __global__ void __launch_bounds__(Shape::threads) queryGradKernel(const __grid_c
 
 // dk_j = scale sum_i ds_ij q_i and dv_j = sum_i w_ij dO_i. Rows are keys; the queries of all heads of the group stream by.
 template <class T, class Shape>
-__global__ void __launch_bounds__(Shape::threads) keyGradKernel(const __grid_constant__ AttentionProblem<T> p, int outputBlocks) {
+__global__ void __launch_bounds__(Shape::threads, 1) keyGradKernel(const __grid_constant__ AttentionProblem<T> p, int outputBlocks) {
   constexpr int columns = Shape::columns, step = Shape::step, outputTiles = Shape::outputs / 8;
   const int first = static_cast<int>(blockIdx.x) * Shape::rows, kvHead = static_cast<int>(blockIdx.y);
   const int b = static_cast<int>(blockIdx.z) / outputBlocks;
