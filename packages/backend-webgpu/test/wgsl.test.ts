@@ -18,9 +18,10 @@ import * as rows from '../src/wgsl/rows.ts';
 
 const gpu = { f16: true, subgroups: true, sharedBytes: 32768, software: false };
 const tiles = {
-  gpu: chooseAttentionTile(gpu),
-  small: chooseAttentionTile({ ...gpu, sharedBytes: 16384 }),
-  software: chooseAttentionTile({ ...gpu, software: true }),
+  gpu: chooseAttentionTile(gpu, 1024),
+  small: chooseAttentionTile({ ...gpu, sharedBytes: 16384 }, 1024),
+  software: chooseAttentionTile({ ...gpu, software: true }, 64),
+  softwareLong: chooseAttentionTile({ ...gpu, software: true }, 1024),
 };
 
 const { add, mul, scale, swiglu, swigluGrad, fill, broadcast, rope } = elementwise;
@@ -82,6 +83,7 @@ function catalogue(): Record<string, KernelSource> {
   attention('gpu/128/f16', { headClass: 128, dtype: 'f16', tile: tiles.gpu });
   attention('small/256/f32', { headClass: 256, dtype: 'f32', tile: tiles.small });
   attention('software/16/f32', { headClass: 16, dtype: 'f32', tile: tiles.software });
+  attention('softwareLong/64/f32', { headClass: 64, dtype: 'f32', tile: tiles.softwareLong });
   return all;
 }
 

@@ -21,25 +21,27 @@ type AttentionKernels = Pick<
   'attention' | 'attentionGrad' | 'attentionWeights' | 'elasticSoftmax' | 'elasticSoftmaxGrad' | 'freeSaved'
 >;
 
+/** Queries from which a software adapter gains more by larger blocks than their compilation costs. */
+const LONG = 512;
+
 /**
- * An invocation holds 8x4 scores, which leaves registers for 8x4 outputs and keeps several groups resident. With the
- * least workgroup memory (16 KiB) the tile is half as wide.
+ * An invocation holds 8x4 scores, which leaves registers for 8x4 outputs and keeps several groups resident. Software
+ * adapters pay for every read of workgroup memory, so long problems take 8x8 there. With the least workgroup memory
+ * (16 KiB) the tile is half as wide.
  */
-export function chooseAttentionTile(capabilities: Capabilities): AttentionTile {
-  if (capabilities.sharedBytes < 25600) return { keys: 32, threadKeys: 4, compact: capabilities.software };
-  return { keys: 64, threadKeys: 4, compact: capabilities.software };
+export function chooseAttentionTile({ sharedBytes, software }: Capabilities, queryLength: number): AttentionTile {
+  if (sharedBytes < 25600) return { keys: 32, threadKeys: 4, compact: software };
+  return { keys: 64, threadKeys: software && queryLength >= LONG ? 8 : 4, compact: software };
 }
 
 export function attentionKernels(rt: Runtime): AttentionKernels {
-  const tile = chooseAttentionTile(rt.capabilities);
-
-  const variantOf = ({ sizes, q }: AttentionInputs<DeviceBuffer>): AttentionVariant => ({
+  const variantOf = ({ sizes, q }: AttentionInputs<DeviceBuffer>): AttentionVariant => {
+    const tile = chooseAttentionTile(rt.capabilities, sizes.queryLength);
     // Slow compilers make it worth padding small heads to share kernels.
-    headClass: headClassOf(tile.compact ? Math.max(sizes.headDim, 64) : sizes.headDim),
-    dtype: scalarOf(q.dtype),
-    tile,
-  });
-  const nameOf = ({ headClass, dtype }: AttentionVariant): string => `${headClass}/${dtype}`;
+    const headClass = headClassOf(tile.compact ? Math.max(sizes.headDim, 64) : sizes.headDim);
+    return { headClass, dtype: scalarOf(q.dtype), tile };
+  };
+  const nameOf = ({ headClass, dtype, tile }: AttentionVariant): string => `${headClass}/${dtype}/${tile.threadKeys}`;
 
   const paramsOf = ({ sizes, scale, bias, tau, starts }: AttentionInputs<DeviceBuffer>): number[] => [
     sizes.queryLength,
@@ -201,7 +203,7 @@ export function attentionKernels(rt: Runtime): AttentionKernels {
           );
         }
         rt.run(`attention/gradKey/${nameOf(variant)}`, () => attentionGradKey(variant), [...operands, dk, dv], params, [
-          Math.ceil(keyLength / tile.keys),
+          Math.ceil(keyLength / variant.tile.keys),
           kvHeads,
           batch,
         ]);
