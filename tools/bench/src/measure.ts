@@ -1,3 +1,4 @@
+import { setTimeout } from 'node:timers/promises';
 import type { Case } from './cases.ts';
 import type { Peer, Runner } from './peer.ts';
 
@@ -20,13 +21,19 @@ export function median(values: readonly number[]): number {
 }
 
 /**
+ * OpenMP's threads spin for up to 200 ms after a loop and would take a core from whoever runs next; so each run waits until
+ * the one before has gone quiet.
+ */
+const PAUSE_MS = 220;
+
+/**
  * Runs one case on all peers in turn, `repeats` times round, after `warmups` rounds that do not count. So whatever else the
  * machine does hits all of them alike, and their ratios mean something where their absolute times do not.
  */
 export async function measure(
   task: Case,
   peers: readonly Peer[],
-  { repeats = 9, warmups = 2, seconds = 30 } = {},
+  { repeats = 9, warmups = 2, seconds = 30, pauseMs = PAUSE_MS } = {},
 ): Promise<{ measurements: Measurement[]; failures: Failure[] }> {
   const runners: { peer: string; runner: Runner; times: number[] }[] = [];
   const failures: Failure[] = [];
@@ -41,6 +48,7 @@ export async function measure(
   const end = performance.now() + seconds * 1000;
   for (let round = 0; round < warmups + repeats; round++) {
     for (const { runner, times } of runners) {
+      await setTimeout(pauseMs);
       const time = await runner.run();
       if (round >= warmups) times.push(time);
     }

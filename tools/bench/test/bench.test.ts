@@ -33,7 +33,7 @@ describe('measure', () => {
   test('takes turns, leaves the warm-up out, disposes', async () => {
     const log: string[] = [];
     const peers = [fake('a', [100, 1, 2, 3], log), fake('b', [200, 5, 6, 7], log)];
-    const { measurements } = await measure(task, peers, { warmups: 1, repeats: 3 });
+    const { measurements } = await measure(task, peers, { warmups: 1, repeats: 3, pauseMs: 0 });
     expect(log).toEqual(['a', 'b', 'a', 'b', 'a', 'b', 'a', 'b', 'a disposed', 'b disposed']);
     expect(measurements).toEqual([
       { peer: 'a', milliseconds: [1, 2, 3], median: 2 },
@@ -49,7 +49,10 @@ describe('measure', () => {
         throw new Error('no memory');
       },
     };
-    const { measurements, failures } = await measure(task, [without, failing, fake('a', [])], { repeats: 1 });
+    const { measurements, failures } = await measure(task, [without, failing, fake('a', [])], {
+      repeats: 1,
+      pauseMs: 0,
+    });
     expect(measurements.map(({ peer }) => peer)).toEqual(['a']);
     expect(failures).toEqual([{ peer: 'failing', error: 'no memory' }]);
   });
