@@ -36,10 +36,12 @@ async function step(name, run) {
 
 function command(file, args, options = {}) {
   const done = spawnSync(file, args, { encoding: 'utf8', maxBuffer: 1 << 28, ...options });
-  if (done.status !== 0)
+  if (done.status !== 0) {
+    const said = `${done.stderr ?? ''}${done.stdout ?? ''}`.slice(-3000);
     throw new Error(
-      `${file} ${args.join(' ')} ended with ${done.status ?? done.signal ?? done.error}:\n${(done.stderr + done.stdout).slice(-3000)}`,
+      `${file} ${args.join(' ')} ended with ${done.error?.message ?? done.signal ?? done.status}:\n${said}`,
     );
+  }
   return done.stdout;
 }
 
@@ -170,19 +172,23 @@ await step('build', () => {
   const out = command(process.execPath, [join(cuda, 'scripts', 'build.mjs'), '--architectures=native'], { cwd: cuda });
   return { output: out.trim() };
 });
-await step('probe', async () => (await load('@lazy-attention/backend-cuda')).provider.probe());
+await step('probe', async () => {
+  const found = await (await load('@lazy-attention/backend-cuda')).provider.probe();
+  if (!found.available) throw new Error(`${found.reason}; ${found.fix}`);
+  return found;
+});
 await step('conformance', () => conformance('full'));
 await step('sanitize', () => {
   const self = fileURLToPath(import.meta.url);
   const report = {};
   for (const tool of ['memcheck', 'racecheck', 'synccheck', 'initcheck']) {
     const args = ['--tool', tool, '--error-exitcode', '9', process.execPath, self, '--only', 'conformance'];
-    const { status, stdout } = spawnSync('compute-sanitizer', args, {
+    const { status, stdout, error } = spawnSync('compute-sanitizer', args, {
       encoding: 'utf8',
       maxBuffer: 1 << 28,
       timeout: 240_000,
     });
-    report[tool] = { status, summary: stdout?.trim().split('\n').at(-1) };
+    report[tool] = { status, summary: error?.message ?? stdout?.trim().split('\n').at(-1) };
   }
   if (Object.values(report).some(({ status }) => status !== 0)) throw new Error(JSON.stringify(report));
   return report;
