@@ -8,6 +8,11 @@
 // - Few outputs, long sums (weight gradients): the sum is cut instead, each part goes to its own partial product, and
 //   these are added in order. Every operand is then read once by one thread.
 // For a given thread count the cut is fixed, so results repeat bit for bit.
+//
+// Measured (one Sapphire Rapids core, processor time, GFLOP/s): 4096x128x384 160 to 165, 1024^3 140 to 148 (PyTorch 158),
+// 384x128x4096 with A transposed 127. What failed: reading a transposed A in place (108 to 116 for that case); panels of
+// it a power of two apart (113: stores meet in one cache set); blocks of 128, 192 or 384 steps (126, 139, 132 at 1024^3
+// against 141); sums that begin with C in registers instead of being added to it (150 against 160 at 4096x128x384).
 #include <algorithm>
 
 #include "kernels.h"
