@@ -4,7 +4,7 @@
 // is compiled, linked with the rest of the emulated addon, and must be caught, by a report of the emulation or by a
 // wrong result. A mutation that survives, or whose text is no longer in the sources, fails the run.
 import { spawnSync } from 'node:child_process';
-import { cpSync, existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { cpSync, existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync, writeSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
@@ -297,7 +297,8 @@ async function judge(which) {
     try {
       await run(backend);
     } catch (error) {
-      console.log(`${name}: ${(error.cause ?? error).message}`);
+      // Not console.log, which a pipe may not have taken yet when the process ends.
+      writeSync(1, `${name}: ${(error.cause ?? error).message}\n`);
       process.exit(1);
     }
   }

@@ -12,7 +12,7 @@ namespace gpu {
 namespace {
 
 // Columns: padded head size. The first operands of s and g stay in registers where they fit (`resident`), else they are
-// read from shared memory each time. `outputs`: columns of dk and dv per block.
+// read from shared memory each time. `outputs`: columns of dq, or of dk and dv, per block; the others repeat s and g.
 template <int columns_, int rowTiles_, int warps_, int step_, int stages_, bool resident_, int outputs_>
 struct GradShape {
   static constexpr int columns = columns_, rowTiles = rowTiles_, warps = warps_, step = step_, stages = stages_,
@@ -35,7 +35,7 @@ struct GradShape {
 };
 using QueryGrad64 = GradShape<64, 1, 8, 64, 2, true, 64>;
 using QueryGrad128 = GradShape<128, 1, 8, 32, 2, true, 128>;
-using QueryGrad256 = GradShape<256, 1, 4, 16, 1, false, 256>;
+using QueryGrad256 = GradShape<256, 1, 4, 16, 1, false, 128>;
 using KeyGrad64 = GradShape<64, 1, 8, 64, 2, true, 64>;
 using KeyGrad128 = GradShape<128, 1, 8, 32, 2, false, 128>;
 using KeyGrad256 = GradShape<256, 1, 4, 16, 1, false, 64>;
@@ -101,11 +101,13 @@ __device__ __forceinline__ void pairGrad(const AttentionProblem<T>& p, float& s,
 
 // dq_i = scale sum_j ds_ij k_j, and this row tile's part of dbias.
 template <class T, class Shape>
-__global__ void __launch_bounds__(Shape::threads, 1) queryGradKernel(const __grid_constant__ AttentionProblem<T> p) {
+__global__ void __launch_bounds__(Shape::threads, 1) queryGradKernel(const __grid_constant__ AttentionProblem<T> p, int outputBlocks) {
   constexpr int columns = Shape::columns, step = Shape::step;
   static_assert(Shape::rowTiles == 1, "a warp owns 16 rows");
   const int rowTile = static_cast<int>(gridDim.x - 1 - blockIdx.x), first = rowTile * Shape::rows;
-  const int b = static_cast<int>(blockIdx.z), h = static_cast<int>(blockIdx.y), kvHead = h / (p.heads / p.kvHeads);
+  const int b = static_cast<int>(blockIdx.z) / outputBlocks, h = static_cast<int>(blockIdx.y),
+            kvHead = h / (p.heads / p.kvHeads);
+  const int firstOutput = static_cast<int>(blockIdx.z) % outputBlocks * Shape::outputs;
   const int lane = static_cast<int>(threadIdx.x) % 32, warpRow = static_cast<int>(threadIdx.x) / 32 * 16;
   const int rows = p.length - first < Shape::rows ? p.length - first : Shape::rows;
   const auto stage = [](int t, int which) {
@@ -137,10 +139,10 @@ __global__ void __launch_bounds__(Shape::threads, 1) queryGradKernel(const __gri
   const int firstStart = warpWorks ? p.start(b, first + warpRow) : 0, lastStart = warpWorks ? p.start(b, first + warpEnd) : 0;
   const float scale = p.scale * log2e;
   const auto staging = sharedMemory<float>(Shape::stagingAt);
-  float* dbias = p.dbias == nullptr
+  float* dbias = p.dbias == nullptr || firstOutput != 0
                      ? nullptr
                      : p.dbias + ((static_cast<std::int64_t>(b) * gridDim.x + rowTile) * p.heads + h) * p.window;
-  float dq[columns / 8][4];
+  float dq[Shape::outputs / 8][4];
   clear(dq);
   for (int t = firstTile; t <= lastTile; ++t) {
     copyAsyncWait<0>();
@@ -171,7 +173,7 @@ __global__ void __launch_bounds__(Shape::threads, 1) queryGradKernel(const __gri
         }
         std::uint32_t ds[4];
         packA<T>(ds, s);
-        accumulate(dq, ds, stage(t, 0), c);
+        accumulate(dq, ds, stage(t, 0), c, firstOutput);
       }
       if (near) {
 #pragma unroll
@@ -201,7 +203,7 @@ __global__ void __launch_bounds__(Shape::threads, 1) queryGradKernel(const __gri
       if (t < lastTile) fetch(t + 1);
     }
   }
-  storeRows(p.dq + at, p.queryStride(), warpRow, rows, p.headDim, dq, p.scale);
+  storeRows(p.dq + at + firstOutput, p.queryStride(), warpRow, rows, p.headDim - firstOutput, dq, p.scale);
 }
 
 // dk_j = scale sum_i ds_ij q_i and dv_j = sum_i w_ij dO_i. Rows are keys; the queries of all heads of the group stream by.
@@ -289,21 +291,9 @@ __global__ void __launch_bounds__(Shape::threads, 1) keyGradKernel(const __grid_
       }
       std::uint32_t a[4];
       packA<T>(a, g);
-#pragma unroll
-      for (int n = 0; n < outputTiles / 2; ++n) {
-        std::uint32_t x[4];
-        stage(i, 1).loadBTransposed(x, c, firstOutput + 16 * n);
-        multiplyAdd<T>(dv[2 * n], a, x[0], x[1]);
-        multiplyAdd<T>(dv[2 * n + 1], a, x[2], x[3]);
-      }
+      accumulate(dv, a, stage(i, 1), c, firstOutput);
       packA<T>(a, s);
-#pragma unroll
-      for (int n = 0; n < outputTiles / 2; ++n) {
-        std::uint32_t x[4];
-        stage(i, 0).loadBTransposed(x, c, firstOutput + 16 * n);
-        multiplyAdd<T>(dk[2 * n], a, x[0], x[1]);
-        multiplyAdd<T>(dk[2 * n + 1], a, x[2], x[3]);
-      }
+      accumulate(dk, a, stage(i, 0), c, firstOutput);
     }
     if (Shape::stages == 1) {
       __syncthreads();
@@ -317,12 +307,13 @@ __global__ void __launch_bounds__(Shape::threads, 1) keyGradKernel(const __grid_
 template <class T, class Query, class Key>
 void launchGrad(const AttentionProblem<T>& p, cudaStream_t stream) {
   const auto u = [](int x) { return static_cast<unsigned>(x); };
-  const int outputBlocks = ceilDiv(p.headDim, Key::outputs);
-  launch("attentionGrad dq", queryGradKernel<T, Query>, dim3{u(ceilDiv(p.length, Query::rows)), u(p.heads), u(p.batch)},
-         dim3{Query::threads}, Query::queryGradBytes, stream, p);
+  const int queryBlocks = ceilDiv(p.headDim, Query::outputs), keyBlocks = ceilDiv(p.headDim, Key::outputs);
+  launch("attentionGrad dq", queryGradKernel<T, Query>,
+         dim3{u(ceilDiv(p.length, Query::rows)), u(p.heads), u(p.batch * queryBlocks)}, dim3{Query::threads},
+         Query::queryGradBytes, stream, p, queryBlocks);
   launch("attentionGrad dk dv", keyGradKernel<T, Key>,
-         dim3{u(ceilDiv(p.keys, Key::rows)), u(p.kvHeads), u(p.batch * outputBlocks)}, dim3{Key::threads},
-         Key::keyGradBytes, stream, p, outputBlocks);
+         dim3{u(ceilDiv(p.keys, Key::rows)), u(p.kvHeads), u(p.batch * keyBlocks)}, dim3{Key::threads},
+         Key::keyGradBytes, stream, p, keyBlocks);
 }
 
 }  // namespace

@@ -63,14 +63,14 @@ __device__ __forceinline__ void packA(std::uint32_t (&a)[4], const float (&c)[2]
   a[3] = pack<T>(c[1][2], c[1][3]);
 }
 
-// acc (16 rows, `columns` wide) += a . rows [row, row + 16) of the tile.
+// acc (16 rows, 8 count wide) += a . rows [row, row + 16) of the tile's columns from `column`.
 template <class T, int tileColumns, int count>
 __device__ __forceinline__ void accumulate(float (&acc)[count][4], const std::uint32_t (&a)[4],
-                                           const Tile<T, tileColumns>& tile, int row) {
+                                           const Tile<T, tileColumns>& tile, int row, int column) {
 #pragma unroll
   for (int n = 0; n < count / 2; ++n) {
     std::uint32_t b[4];
-    tile.loadBTransposed(b, row, 16 * n);
+    tile.loadBTransposed(b, row, column + 16 * n);
     multiplyAdd<T>(acc[2 * n], a, b[0], b[1]);
     multiplyAdd<T>(acc[2 * n + 1], a, b[2], b[3]);
   }
