@@ -389,7 +389,9 @@ function execute(run, addon) {
   });
   const how = (stdout + stderr)
     .split('\n')
-    .find((line) => /off by|race:|nobody wrote|outside the|divergent|never waited|expected 0 to/.test(line));
+    .find((line) =>
+      /off by|race:|nobody wrote|outside the|divergent|never waited|the device stopped working/.test(line),
+    );
   if (status === 0) return { caught: false, how: 'all tests pass' };
   // A run that fails without saying what is wrong with the kernel has caught nothing; a crash is a guard page's word.
   const crashed = signal !== null || /exited unexpectedly|SIGSEGV/.test(stderr);
