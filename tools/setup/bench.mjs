@@ -2,5 +2,5 @@
 import { prepare } from './lib/prepare.mjs';
 import { run } from './lib/run.mjs';
 
-prepare();
+if (!prepare()) process.exit(1);
 process.exit(run('npm', ['run', '--silent', 'bench', '-w', '@lazy-attention/bench', '--', ...process.argv.slice(2)]));

@@ -1,3 +1,3 @@
 import { prepare } from './lib/prepare.mjs';
 
-prepare();
+if (!prepare()) process.exit(1);

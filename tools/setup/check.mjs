@@ -6,7 +6,7 @@ import { tool } from './lib/run.mjs';
 import { workspaces } from './lib/workspaces.mjs';
 
 // Building is the type check: every package compiles with the strict settings or the build fails.
-prepare();
+if (!prepare()) process.exit(1);
 const all = workspaces();
 const failures = [];
 

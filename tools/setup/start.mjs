@@ -4,5 +4,5 @@ import { prepare } from './lib/prepare.mjs';
 import { run } from './lib/run.mjs';
 import { root } from './lib/workspaces.mjs';
 
-prepare();
-process.exit(run(process.execPath, [join(root, 'apps/train/dist/bin.js'), 'demo', ...process.argv.slice(2)]));
+if (!prepare()) process.exit(1);
+process.exit(run(process.execPath, [join(root, 'apps/train/dist/bin.js'), 'train', ...process.argv.slice(2)]));

@@ -8,12 +8,16 @@ import { root, workspaces } from './lib/workspaces.mjs';
 
 const REPORT = 'test-results/vitest.json';
 
-prepare();
+if (!prepare()) {
+  console.log('\nset-up failed; no test ran\n');
+  console.log('0 passed, 1 failed, 0 skipped');
+  process.exit(1);
+}
 const tested = workspaces().filter(({ manifest }) => manifest.scripts?.test !== undefined);
 for (const { folder } of tested) rmSync(join(root, folder, 'test-results'), { recursive: true, force: true });
 
-// A busy machine is no reason to fail: what takes seconds alone may take a minute beside others.
-const PATIENCE = ['--testTimeout=180000', '--hookTimeout=180000'];
+// A busy machine is no reason to fail: what takes seconds alone may take minutes beside others.
+const PATIENCE = ['--testTimeout=600000', '--hookTimeout=600000'];
 const reporters = ['--reporter=default', '--reporter=json', `--outputFile.json=${REPORT}`];
 const code = turbo([
   'run',

@@ -1,4 +1,3 @@
-#!/usr/bin/env node
 import { readFileSync } from 'node:fs';
 import { LazyAttentionError } from '@lazy-attention/core';
 import { CommanderError } from 'commander';
@@ -11,6 +10,13 @@ const program = createProgram(manifest.version, (code) => {
 });
 program.exitOverride();
 for (const command of program.commands) command.exitOverride();
+
+// A reader that went away is no error; anything else that cannot be printed is.
+process.stdout.on('error', (error: NodeJS.ErrnoException) => {
+  if (error.code === 'EPIPE') process.exit(0);
+  process.stderr.write(`error [OUTPUT] standard output cannot be written: ${error.message}\n`);
+  process.exit(1);
+});
 
 try {
   await program.parseAsync();
@@ -25,6 +31,7 @@ function exitCodeOf(error: unknown): number {
     console.error(`error [${error.code}] ${error.message}`);
     return error instanceof UsageError ? 2 : 1;
   }
-  console.error(error);
+  if (error instanceof Error && 'syscall' in error) console.error(`error [SYSTEM] ${error.message}`);
+  else console.error(error);
   return 1;
 }

@@ -23,6 +23,23 @@ const mistakes: Record<string, Mistake> = {
   'unknown attention': { args: () => train('--attention', 'flash'), code: 2, says: /Allowed choices are lazy/ },
   'unknown backend': { args: () => train('--backend', 'abacus'), code: 1, says: /BACKEND_UNAVAILABLE.*'abacus'/ },
   'steps of zero': { args: () => train('--steps', '0'), code: 2, says: /at least 1/ },
+  'warm-up beyond the end': {
+    args: () => train(...TINY, '--warmup', '9'),
+    code: 2,
+    says: /--warmup is 9, more than the 6 steps/,
+  },
+  'empty prompt': { args: () => train(...TINY, '--prompt', ''), code: 2, says: /--prompt is empty/ },
+  'field of a plain text': {
+    args: (root) => train(file(root, 'a.txt', 'word '.repeat(99)), ...TINY, '--field', 'x'),
+    code: 1,
+    says: /field has no use/,
+  },
+  'column of the embedded book': {
+    args: () => train(...TINY, '--column', 'x'),
+    code: 1,
+    says: /column has no use for moby-dick/,
+  },
+  'probability of zero': { args: () => ['generate', 'x', '--prompt', 'y', '--top-p', '0'], code: 2, says: /above 0/ },
   'fractional batch': { args: () => train('--batch', '1.5'), code: 2, says: /integer/ },
   'negative rate': { args: () => train('--lr', '-1'), code: 2, says: /positive/ },
   'missing data': { args: (root) => train(join(root, 'none.txt'), ...TINY), code: 1, says: /DATA_MISSING/ },

@@ -1,3 +1,4 @@
+import { existsSync } from 'node:fs';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { expect, it } from 'vitest';
@@ -24,10 +25,10 @@ it('survives kill -9 at 20 random moments', async () => {
   while (kills < KILLS) {
     const resume = ['--resume', ...RHYTHM, '--checkpoint-every', '1', '--eval-every', '0'];
     const { child, done } = start(['train', ...(begun ? resume : options), '--out', killed, '--json']);
-    const running = new Promise<void>((resolve) => child.stdout?.once('data', () => resolve()));
-    await Promise.race([running, done]);
+    // From the moment that there is a run, its first checkpoint and the loading of the last one included.
+    while (!existsSync(join(killed, 'run.json')) && child.exitCode === null) await sleep(1);
     begun = true;
-    await sleep(Math.random() * 60);
+    await sleep(Math.random() * (kills % 2 === 0 ? 600 : 1500));
     child.kill('SIGKILL');
     const { signal, code, stderr } = await done;
     if (signal === null) {

@@ -5,7 +5,15 @@ import { createRun, openRun, RunError, type RunRecord, readMetrics } from '../sr
 import { appendMetric, type Metric, truncateMetrics } from '../src/run/metrics.ts';
 import { temporary } from './helpers.ts';
 
-const record = { version: 1, model: {}, data: {}, training: {}, environment: {} } as unknown as RunRecord;
+const record = {
+  version: 1,
+  model: { context: 1, vocabSize: 1, attention: 'lazy' },
+  data: { source: 's', options: {}, tokenizer: {}, fingerprint: 'f', validation: 0 },
+  training: { steps: 1, batch: 1, learningRate: 1, warmupSteps: 1, seed: 0 },
+  rhythm: { evalEvery: 1, evalWindows: 1, finalEvalWindows: 1, checkpointEvery: 1, keep: 1 },
+  sample: { prompt: 'p', tokens: 1 },
+  environment: { backend: 'b', device: 'd' },
+} as unknown as RunRecord;
 const metric = (step: number): Metric => ({
   type: 'train',
   step,

@@ -1,4 +1,4 @@
-import { existsSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { existsSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
 import { readMetrics } from '../src/index.ts';
@@ -89,6 +89,59 @@ describe('lazy-attention train', () => {
     expect(second.code).toBe(0);
     expect(losses(stopped)).toEqual(losses(whole));
     expect(readFileSync(join(stopped, 'sample.txt'), 'utf8')).toBe(readFileSync(join(whole, 'sample.txt'), 'utf8'));
+  });
+
+  it('Ctrl-C is heard between steps that never wait', async () => {
+    const out = join(temporary(), 'run');
+    const rare = ['--steps', '4000', '--checkpoint-every', '4000', '--eval-every', '0'];
+    const { child, done } = start(['train', ...TINY, ...rare, '--out', out, '--json']);
+    child.stdout?.on('data', (chunk) => {
+      if (String(chunk).includes('"step":5,')) child.kill('SIGINT');
+    });
+    expect((await done).code).toBe(130);
+    expect(losses(out).length).toBeLessThan(2000);
+  });
+
+  it('resumes on the backend and with the rhythm that it was started with', async () => {
+    const out = join(temporary(), 'run');
+    await run('train', ...TINY, '--eval-every', '2', '--out', out);
+    const { stdout } = await run('train', '--resume', '--out', out);
+    expect(stdout).toContain('Backend reference');
+    expect(stdout).toContain('validation loss');
+  });
+
+  it('a run that was killed before its first checkpoint begins anew', async () => {
+    const out = join(temporary(), 'run');
+    await run('train', ...TINY, '--out', out);
+    rmSync(join(out, 'checkpoints'), { recursive: true });
+    rmSync(join(out, 'metrics.jsonl'));
+    expect((await run('train', '--resume', '--out', out)).code).toBe(0);
+    rmSync(join(out, 'checkpoints'), { recursive: true });
+    const lost = await run('train', '--resume', '--out', out);
+    expect([lost.code, lost.stderr]).toEqual([1, expect.stringContaining('RUN_NO_CHECKPOINT')]);
+  });
+
+  it('names the step when weights stop being numbers before an evaluation', async () => {
+    const out = join(temporary(), 'run');
+    const { code, stderr } = await run(
+      'train',
+      ...TINY,
+      '--steps',
+      '40',
+      '--lr',
+      '1e30',
+      '--eval-every',
+      '1',
+      '--out',
+      out,
+    );
+    expect([code, stderr]).toEqual([1, expect.stringMatching(/TRAINING_DIVERGED.*step \d+.*--lr/)]);
+  });
+
+  it('says so when nothing is held out', async () => {
+    const { stdout } = await run('train', ...TINY, '--validation', '0', '--out', join(temporary(), 'run'));
+    expect(stdout).toContain('training loss');
+    expect(stdout).not.toContain('validation loss');
   });
 
   it('stops at a loss that is not a number, says the step, and keeps the last good checkpoint', async () => {

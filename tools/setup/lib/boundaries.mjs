@@ -23,7 +23,11 @@ const RULES = [
     new RegExp(`${APPS.source}|^@lazy-attention/backend-`),
     /^@lazy-attention\//,
   ],
-  [/^@lazy-attention\//, /^(lazy-attention$|@lazy-attention\/)/, /^(lazy-attention$|@lazy-attention\/)/],
+  [
+    /^@lazy-attention\/(bench|examples|golden|gpu|setup)$/,
+    /^(lazy-attention$|@lazy-attention\/)/,
+    /^(lazy-attention$|@lazy-attention\/)/,
+  ],
 ];
 
 const ours = (name) => name === 'lazy-attention' || name.startsWith('@lazy-attention/');

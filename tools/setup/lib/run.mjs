@@ -12,11 +12,6 @@ export function run(command, args, env = {}) {
   return result.status ?? 128;
 }
 
-export function runOrExit(command, args, env) {
-  const code = run(command, args, env);
-  if (code !== 0) process.exit(code);
-}
-
 /** A program out of node_modules, run by this Node. */
 export function tool(name, script, args) {
   return run(process.execPath, [join(root, 'node_modules', name, script), ...args]);

@@ -22,6 +22,13 @@ export function numberIn(low: number, high: number): (text: string) => number {
   };
 }
 
+/** A probability that keeps something: above 0, at most 1. */
+export function shareOf(text: string): number {
+  const value = Number(text);
+  if (!(value > 0 && value <= 1)) throw new InvalidArgumentError('expected a number above 0 and at most 1.');
+  return value;
+}
+
 export function positiveNumber(text: string): number {
   const value = Number(text);
   if (!(value > 0 && Number.isFinite(value))) throw new InvalidArgumentError('expected a positive number.');

@@ -7,7 +7,7 @@ import { type ExportCommandOptions, exportCommand } from '../commands/export.ts'
 import { type GenerateCommandOptions, generateCommand } from '../commands/generate.ts';
 import { type ReportOptions, reportCommand } from '../commands/report.ts';
 import { type TrainOptions, trainCommand } from '../commands/train.ts';
-import { integerFrom, listOf, numberIn, positiveNumber } from './parse.ts';
+import { integerFrom, listOf, numberIn, positiveNumber, shareOf } from './parse.ts';
 
 const FORMATS = ['text', 'jsonl', 'parquet', 'folder'];
 
@@ -16,7 +16,7 @@ export function createProgram(version: string, done: (exitCode: number) => void)
   const program = new Command('lazy-attention')
     .description('Train, run and measure Lazy Attention language models')
     .version(version)
-    .showHelpAfterError()
+    .showHelpAfterError('(lazy-attention COMMAND --help lists the options)')
     .showSuggestionAfterError();
   addTrain(program, done);
   addGenerate(program, done);
@@ -70,7 +70,7 @@ function addTrainingOptions(command: Command): Command {
   return command
     .argument('[data]', "text file, folder, .jsonl, .parquet, or 'moby-dick' (embedded, the default)")
     .addOption(new Option('--preset <name>', 'model size (default: nano, or pico on a slow backend)').choices(PRESETS))
-    .addOption(backendOption())
+    .addOption(backendOption().default(undefined, "'auto'; that of the run with --resume"))
     .addOption(
       new Option('--dtype <type>', 'of the forward pass; weights stay f32 (default: f32)').choices([
         'f32',
@@ -97,11 +97,11 @@ function addTrainingOptions(command: Command): Command {
       'steps between validation losses, 0 for the end only (default: a fifth)',
       integerFrom(0),
     )
-    .option('--eval-windows <n>', 'held-out sequences looked at in between', integerFrom(1), 32)
-    .option('--final-eval-windows <n>', 'held-out sequences looked at in the end', integerFrom(1), 256)
+    .option('--eval-windows <n>', 'held-out sequences looked at in between (default: 32)', integerFrom(1))
+    .option('--final-eval-windows <n>', 'held-out sequences looked at in the end (default: 256)', integerFrom(1))
     .option('--checkpoint-every <n>', 'steps between checkpoints (default: a fifth)', integerFrom(1))
-    .option('--keep <n>', 'checkpoints kept', integerFrom(1), 2)
-    .option('--sample-tokens <n>', 'length of the sample', integerFrom(1), 200);
+    .option('--keep <n>', 'checkpoints kept (default: 2)', integerFrom(1))
+    .option('--sample-tokens <n>', 'length of the sample (default: 200)', integerFrom(1));
 }
 
 function addReport(program: Command, done: (code: number) => void): void {
@@ -130,7 +130,7 @@ function addGenerate(program: Command, done: (code: number) => void): void {
     .option('--tokens <n>', 'how many', integerFrom(1), 200)
     .option('--temperature <x>', '0 takes the likeliest', numberIn(0, 100), 0.8)
     .option('--top-k <n>', 'only the n likeliest', integerFrom(1))
-    .option('--top-p <x>', 'only the likeliest that make up this probability', numberIn(0, 1))
+    .option('--top-p <x>', 'only the likeliest that make up this probability', shareOf)
     .option('--seed <n>', 'another seed, another text', integerFrom(0), 0)
     .addOption(backendOption().default(undefined, 'auto'))
     .addOption(

@@ -23,20 +23,19 @@ import { createReporter } from '../output/reporter.ts';
 import { writeWhole } from '../run/files.ts';
 import { freeFolder } from '../run/folder.ts';
 import { EMBEDDED, loadRunData } from '../training/data.ts';
-import { type PlanOptions, planRun, refuseChanges } from '../training/plan.ts';
+import { type PlanOptions, planRun, type RhythmOptions, refuseChanges, withRhythm } from '../training/plan.ts';
 import type { TrainListener } from '../training/train.ts';
 import { writeReport } from './report.ts';
-import { type RhythmOptions, rhythmOf } from './train.ts';
+import { resumeOn } from './train.ts';
 
 export interface CompareOptions extends Omit<PlanOptions, 'attention' | 'seed'>, RhythmOptions {
   /** Kinds of attention, in this order. */
   attention?: readonly AttentionKind[];
   /** How many seeds: 0, 1, ... */
   seeds?: number;
-  backend: string;
+  backend?: string;
   out?: string;
   resume?: boolean;
-  sampleTokens: number;
   open?: boolean;
   json?: boolean;
 }
@@ -48,9 +47,15 @@ const DEFAULT_ORDER: readonly AttentionKind[] = ['softmax', 'lazy', 'alibi', 'bi
 export async function compareCommand(source: string | undefined, options: CompareOptions): Promise<number> {
   const say = (line: string) => (options.json ? process.stderr : process.stdout).write(`${line}\n`);
   const interrupt = catchInterrupt(() => say('Stopping after this step; once more to stop at once.'));
-  const backend = await createBackend(options.backend);
+  const opened = options.resume ? reopen(source, options) : null;
+  const backend = await createBackend(
+    opened === null ? (options.backend ?? 'auto') : resumeOn('compare', options.backend, opened.plan.record, say),
+  );
   try {
-    const { root, plan, dataset } = await (options.resume ? reopen(source, options) : begin(backend, source, options));
+    const { root, plan, dataset } =
+      opened === null
+        ? await begin(backend, source, options)
+        : { ...opened, dataset: await loadRunData(opened.plan.record) };
     const runs = plannedRuns(root, plan);
     say(
       `Comparing ${runs.length} runs of ${plan.record.preset} in ${shownPath(root)}, on ${backend.name}: ${backend.device}`,
@@ -64,10 +69,8 @@ export async function compareCommand(source: string | undefined, options: Compar
       );
       const reporter = options.json ? jsonListener(run) : createReporter('auto');
       const done = await trainPlanned(backend, run, dataset, {
-        rhythm: rhythmOf(options, run.record),
         listener: clock.watch(reporter),
         signal: interrupt.signal,
-        sampleTokens: options.sampleTokens,
       }).finally(() => reporter.close());
       if (!done) {
         say(`Saved. Go on with: lazy-attention compare --resume --out ${shownPath(root)}`);
@@ -105,7 +108,7 @@ async function begin(backend: Backend, source: string = EMBEDDED, options: Compa
   return { root, plan, dataset };
 }
 
-async function reopen(source: string | undefined, options: CompareOptions): Promise<Started> {
+function reopen(source: string | undefined, options: CompareOptions): Omit<Started, 'dataset'> {
   if (options.out === undefined)
     throw new UsageError('compare: --resume needs the folder of the comparison: --out FOLDER');
   const plan = openCompare(options.out);
@@ -120,11 +123,11 @@ async function reopen(source: string | undefined, options: CompareOptions): Prom
       `compare: --seeds is ${options.seeds}, but the comparison was started with ${plan.seeds.length}; leave it out to resume`,
     );
   }
-  return { root: options.out, plan, dataset: await loadRunData(plan.record) };
+  return { root: options.out, plan: { ...plan, record: withRhythm(plan.record, options) } };
 }
 
 /** The options that `train` would take, without those that a comparison sets itself. */
-function trainingOptions({ attention: _, seeds: __, ...options }: CompareOptions): PlanOptions {
+function trainingOptions({ attention: _, seeds: __, ...options }: CompareOptions): PlanOptions & RhythmOptions {
   return options;
 }
 

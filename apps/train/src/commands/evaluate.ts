@@ -58,6 +58,9 @@ async function chooseSplit(
     });
     return train;
   }
+  for (const name of ['format', 'field', 'column'] as const) {
+    if (options[name] !== undefined) throw new UsageError(`eval: --${name} goes with --data; the run has its own`);
+  }
   const { validation } = await loadRunData(record);
   if (validation === null) {
     throw new UsageError('eval: this run held nothing out (--validation 0); name a text to evaluate on with --data');

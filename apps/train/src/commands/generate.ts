@@ -73,10 +73,10 @@ function sampling(options: GenerateCommandOptions) {
 
 async function print(pieces: AsyncIterable<string>, options: GenerateCommandOptions): Promise<void> {
   let text = '';
-  if (!options.json) process.stdout.write(options.prompt);
   for await (const piece of pieces) {
+    // The prompt comes with the first piece: a mistake is found before anything is printed.
+    if (!options.json) process.stdout.write(text === '' ? options.prompt + piece : piece);
     text += piece;
-    if (!options.json) process.stdout.write(piece);
   }
   process.stdout.write(options.json ? `${JSON.stringify({ prompt: options.prompt, text })}\n` : '\n');
 }

@@ -11,28 +11,18 @@ import { createRun, freeFolder, openRun, type RunFolder } from '../run/folder.ts
 import type { RunRecord } from '../run/record.ts';
 import { EMBEDDED, loadRunData } from '../training/data.ts';
 import { finishRun } from '../training/finish.ts';
-import { type PlanOptions, planRun, refuseChanges } from '../training/plan.ts';
+import { type PlanOptions, planRun, type RhythmOptions, refuseChanges, withRhythm } from '../training/plan.ts';
 import { disposeSession } from '../training/session.ts';
-import { type Rhythm, train } from '../training/train.ts';
+import { train } from '../training/train.ts';
 
 /** Options of `lazy-attention train` as commander gives them; what was not given is undefined. */
 export interface TrainOptions extends PlanOptions, RhythmOptions {
-  backend: string;
+  backend?: string;
   out?: string;
   resume?: boolean;
-  prompt?: string;
-  sampleTokens: number;
   /** A live page of the run in the browser. */
   open?: boolean;
   json?: boolean;
-}
-
-export interface RhythmOptions {
-  evalEvery?: number;
-  evalWindows: number;
-  finalEvalWindows: number;
-  checkpointEvery?: number;
-  keep: number;
 }
 
 /** `lazy-attention train [DATA]`; returns the exit code. */
@@ -60,7 +50,7 @@ interface Started {
 
 /** A new run: everything is checked before the folder is made. */
 async function begin(source: string = EMBEDDED, options: TrainOptions, reporter: Reporter): Promise<Started> {
-  const backend = await createBackend(options.backend);
+  const backend = await createBackend(options.backend ?? 'auto');
   try {
     const { record, dataset } = await planRun(backend, source, options);
     const out = options.out ?? freeFolder(`runs/${record.preset}-${record.model.attention}`);
@@ -76,9 +66,10 @@ async function begin(source: string = EMBEDDED, options: TrainOptions, reporter:
 /** The run in --out, as it was started. An option that would change what it computes is refused, not ignored. */
 async function resume(source: string | undefined, options: TrainOptions, reporter: Reporter): Promise<Started> {
   if (options.out === undefined) throw new UsageError('train: --resume needs the folder of the run: --out FOLDER');
-  const { folder, record } = openRun(options.out);
-  refuseChanges('train', source, options, record);
-  const backend = await createBackend(options.backend);
+  const { folder, record: recorded } = openRun(options.out);
+  refuseChanges('train', source, options, recorded);
+  const record = withRhythm(recorded, options);
+  const backend = await createBackend(resumeOn('train', options.backend, record, (line) => reporter.say(line)));
   try {
     const dataset = await loadRunData(record);
     announce(reporter, backend, record, dataset, `on with ${options.out}`);
@@ -87,6 +78,20 @@ async function resume(source: string | undefined, options: TrainOptions, reporte
     await backend.dispose();
     throw error;
   }
+}
+
+/** Losses go on exactly only on the backend that they began on, so that is the one to resume on unless another is named. */
+export function resumeOn(
+  command: string,
+  asked: string | undefined,
+  record: RunRecord,
+  say: (line: string) => void,
+): string {
+  const { backend } = record.environment;
+  if (asked !== undefined && asked !== backend) {
+    say(`${command}: the run was started on backend '${backend}'; on '${asked}' its losses will differ by rounding`);
+  }
+  return asked ?? backend;
 }
 
 async function runToEnd(
@@ -98,24 +103,27 @@ async function runToEnd(
   const live = options.open ? await showLive(folder, record, reporter) : null;
   const outcome = await train(backend, record, folder, dataset, {
     resume: options.resume === true,
-    rhythm: rhythmOf(options, record),
     listener: live === null ? reporter : together(reporter, live.listener),
     signal: interrupt.signal,
   }).catch((error) => {
     live?.close();
     throw error;
   });
+  const stopped = () => {
+    const at = outcome.session.step;
+    reporter.say(`Saved at step ${at}. Go on with: lazy-attention train --resume --out ${folder.path}`);
+    return interrupt.exitCode();
+  };
   try {
-    if (outcome.interrupted) {
-      const at = outcome.session.step;
-      reporter.say(`Saved at step ${at}. Go on with: lazy-attention train --resume --out ${folder.path}`);
-      return interrupt.exitCode();
-    }
-    const { prompt, sample, summary } = await finishRun(outcome, folder, dataset, options);
+    if (outcome.interrupted) return stopped();
+    const { prompt, sample, summary } = await finishRun(outcome, folder, dataset, interrupt.signal);
     reporter.close();
     reporter.result(summary, summaryText(record, outcome.evaluation, prompt, sample, folder.path));
     await live?.finish(backend, folder.report);
     return 0;
+  } catch (error) {
+    if (interrupt.signal.aborted) return stopped();
+    throw error;
   } finally {
     live?.close();
     disposeSession(outcome.session);
@@ -127,17 +135,6 @@ async function showLive(folder: RunFolder, record: RunRecord, reporter: Reporter
   reporter.say(`Live page: ${live.address} (in the end also ${folder.report})`);
   openInBrowser(live.address);
   return live;
-}
-
-export function rhythmOf(options: RhythmOptions, record: RunRecord): Rhythm {
-  const fifth = Math.max(1, Math.round(record.training.steps / 5));
-  return {
-    evalEvery: options.evalEvery ?? fifth,
-    evalWindows: options.evalWindows,
-    finalEvalWindows: options.finalEvalWindows,
-    checkpointEvery: options.checkpointEvery ?? fifth,
-    keep: options.keep,
-  };
 }
 
 function announce(reporter: Reporter, backend: Backend, record: RunRecord, dataset: Dataset, where: string): void {

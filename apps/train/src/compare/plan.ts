@@ -1,9 +1,9 @@
-import { existsSync, mkdirSync, readdirSync, readFileSync } from 'node:fs';
+import { existsSync, mkdirSync, readFileSync } from 'node:fs';
 import { join, relative, resolve } from 'node:path';
 import { type AttentionKind, lazyTransformer } from '@lazy-attention/nn';
 import { RunError } from '../errors.ts';
 import { writeError, writeWhole } from '../run/files.ts';
-import { type RunFolder, runFolder } from '../run/folder.ts';
+import { type RunFolder, refuseTaken, runFolder } from '../run/folder.ts';
 import type { RunRecord } from '../run/record.ts';
 
 export const COMPARE_VERSION = 1;
@@ -50,15 +50,7 @@ export function plannedRuns(root: string, plan: ComparePlan): CompareRun[] {
 
 /** Makes the folder of a new comparison. Refuses one that already holds anything. */
 export function createCompare(root: string, plan: ComparePlan): void {
-  if (isCompareFolder(root)) {
-    throw new RunError(
-      'RUN_EXISTS',
-      `compare: ${root} holds another comparison; go on with it by --resume, or name another folder with --out`,
-    );
-  }
-  if (existsSync(root) && readdirSync(root).length > 0) {
-    throw new RunError('RUN_EXISTS', `compare: ${root} is not empty; name another folder with --out`);
-  }
+  refuseTaken('compare', root, isCompareFolder(root), (name) => name.endsWith('.tmp'));
   try {
     mkdirSync(root, { recursive: true });
   } catch (error) {

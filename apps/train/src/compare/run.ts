@@ -5,7 +5,7 @@ import { latestCheckpoint } from '@lazy-attention/nn/node';
 import { createRun, openRun } from '../run/folder.ts';
 import { finishRun } from '../training/finish.ts';
 import { disposeSession } from '../training/session.ts';
-import { type Rhythm, type TrainListener, train } from '../training/train.ts';
+import { type TrainListener, train } from '../training/train.ts';
 import type { CompareRun } from './plan.ts';
 
 /** Trains one run of a comparison, from where it is. False when it was interrupted; what is finished is left as it is. */
@@ -13,7 +13,7 @@ export async function trainPlanned(
   backend: Backend,
   run: CompareRun,
   dataset: Dataset,
-  options: { rhythm: Rhythm; listener: TrainListener; signal: AbortSignal; sampleTokens: number },
+  options: { listener: TrainListener; signal: AbortSignal },
 ): Promise<boolean> {
   if (isFinished(run)) return true;
   const resume = existsSync(run.folder.record) && (await latestCheckpoint(run.folder.checkpoints)) !== null;
@@ -22,12 +22,15 @@ export async function trainPlanned(
     rmSync(run.folder.path, { recursive: true, force: true });
     createRun(run.folder.path, run.record);
   }
-  const { record } = openRun(run.folder.path);
-  const outcome = await train(backend, record, run.folder, dataset, { ...options, resume });
+  openRun(run.folder.path);
+  const outcome = await train(backend, run.record, run.folder, dataset, { ...options, resume });
   try {
     if (outcome.interrupted) return false;
-    await finishRun(outcome, run.folder, dataset, options);
+    await finishRun(outcome, run.folder, dataset, options.signal);
     return true;
+  } catch (error) {
+    if (options.signal.aborted) return false;
+    throw error;
   } finally {
     disposeSession(outcome.session);
   }

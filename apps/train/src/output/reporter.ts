@@ -101,7 +101,7 @@ function stepText(metric: TrainMetric, steps: number): string {
 
 function evalText(metric: EvalMetric): string {
   const parts = [
-    `step ${metric.step}  validation loss ${loss(metric.loss)} nats`,
+    `step ${metric.step}  ${metric.on === 'train' ? 'training' : 'validation'} loss ${loss(metric.loss)} nats`,
     `${metric.bitsPerByte.toFixed(3)} bits/byte`,
   ];
   if (metric.sparsity !== undefined) parts.push(`sparsity ${percent(metric.sparsity)}`);

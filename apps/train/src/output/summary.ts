@@ -6,7 +6,7 @@ import { loss, percent, table } from './format.ts';
 export function evaluationText({ headline, attention }: Evaluation): string {
   const { overall } = attention;
   return table([
-    ['validation loss', `${loss(headline.loss)} nats per token`],
+    [`${headline.on === 'train' ? 'training' : 'validation'} loss`, `${loss(headline.loss)} nats per token`],
     ['perplexity', headline.perplexity.toFixed(3)],
     ['bits per byte', headline.bitsPerByte.toFixed(4)],
     ['attention sparsity', `${percent(overall.sparsity)} of the weights are exactly zero`],

@@ -16,7 +16,11 @@ export function writeWhole(path: string, text: string): void {
     renameSync(temporary, path);
     syncFolder(dirname(path));
   } catch (error) {
-    rmSync(temporary, { force: true });
+    try {
+      rmSync(temporary, { force: true });
+    } catch {
+      // Where nothing can be written nothing can be removed; the first error says why.
+    }
     throw writeError(path, error);
   }
 }

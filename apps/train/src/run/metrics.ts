@@ -19,6 +19,8 @@ export interface TrainMetric {
 export interface EvalMetric {
   readonly type: 'eval';
   readonly step: number;
+  /** What was looked at: the held-out part, or the training part of a run that holds nothing out. */
+  readonly on: 'validation' | 'train';
   readonly loss: number;
   readonly perplexity: number;
   readonly bitsPerByte: number;
@@ -37,6 +39,9 @@ export interface MetricsFile {
 }
 
 export function appendMetric(path: string, metric: Metric): void {
+  if (!Number.isFinite(metric.loss)) {
+    throw new RunError('RUN_METRICS', `metrics: the loss of step ${metric.step} is ${metric.loss}; not recorded`);
+  }
   try {
     appendFileSync(path, `${JSON.stringify(metric)}\n`);
   } catch (error) {

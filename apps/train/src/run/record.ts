@@ -14,6 +14,8 @@ export interface RunRecord {
   readonly model: LazyTransformerConfig;
   readonly data: DataRecord;
   readonly training: TrainingRecord;
+  readonly rhythm: Rhythm;
+  readonly sample: SampleRecord;
   readonly environment: EnvironmentRecord;
 }
 
@@ -41,6 +43,26 @@ export interface TrainingRecord {
   /** Gradients are scaled down to this global norm; null leaves them. */
   readonly maxNorm: number | null;
   readonly seed: number;
+}
+
+/** How often things happen, none of which changes what is computed. */
+export interface Rhythm {
+  /** Steps between validation losses; 0 only at the end. */
+  readonly evalEvery: number;
+  /** Windows of the validation part that are looked at in between; the last evaluation takes `finalEvalWindows`. */
+  readonly evalWindows: number;
+  readonly finalEvalWindows: number;
+  /** Steps between checkpoints; one is always written at the start and the end. */
+  readonly checkpointEvery: number;
+  /** Checkpoints kept. */
+  readonly keep: number;
+}
+
+/** The text that a run ends with. */
+export interface SampleRecord {
+  readonly prompt: string;
+  /** How many tokens follow it. */
+  readonly tokens: number;
 }
 
 export interface EnvironmentRecord {

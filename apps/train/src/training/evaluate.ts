@@ -1,3 +1,4 @@
+import { setImmediate as turn } from 'node:timers/promises';
 import { type AttentionSummary, createAttentionMeter, type MeterOptions, observe } from '@lazy-attention/analysis';
 import type { Backend } from '@lazy-attention/core';
 import { type TokenSplit, validationBatches } from '@lazy-attention/data';
@@ -12,6 +13,17 @@ export interface Evaluation {
   readonly attention: AttentionSummary;
 }
 
+export interface EvaluateOptions {
+  /** Windows at a time. */
+  readonly batch: number;
+  /** Windows looked at, evenly spread. */
+  readonly windows: number;
+  /** What the windows are; default 'validation'. */
+  readonly on?: 'validation' | 'train';
+  /** Ends the evaluation with an AbortError. */
+  readonly signal?: AbortSignal;
+}
+
 /**
  * Mean loss over fixed windows of held-out text (nats per token), perplexity, bits per byte of text, and what the
  * attention heads do on the first of those windows.
@@ -21,12 +33,14 @@ export async function evaluate(
   model: LazyTransformer,
   params: Params,
   split: TokenSplit,
-  options: { readonly batch: number; readonly windows: number },
+  options: EvaluateOptions,
 ): Promise<Evaluation> {
   const { context } = model.config;
   let nats = 0;
   let targets = 0;
   for (const held of validationBatches(split, { context, batch: options.batch, maxWindows: options.windows })) {
+    await turn();
+    options.signal?.throwIfAborted();
     const batch = batchTensors(backend, held);
     const loss = backend.scope(() => model.loss(backend, params, batch));
     nats += (await loss.data())[0] * held.count;
@@ -34,10 +48,12 @@ export async function evaluate(
     for (const tensor of [loss, ...Object.values(batch)]) tensor?.dispose();
   }
   const loss = nats / targets;
+  options.signal?.throwIfAborted();
   const attention = await measureAttention(backend, model, params, split);
   const { sparsity, firstTokenWeight, sinkRate } = attention.overall;
   return {
     headline: {
+      on: options.on ?? 'validation',
       loss,
       perplexity: Math.exp(loss),
       // Nats per token, times tokens per byte of this text, in bits.

@@ -13,21 +13,26 @@ export interface Finished {
   readonly summary: object;
 }
 
-/** Lets a trained model write a sample, and puts sample.txt and summary.json, which say that a run is done, into its folder. */
+/**
+ * Lets a trained model write a sample, and puts sample.txt and summary.json, which say that a run is done, into
+ * its folder. @throws an AbortError after an abort of `signal`; nothing is written then
+ */
 export async function finishRun(
   { session, evaluation }: TrainOutcome,
   folder: RunFolder,
   dataset: Dataset,
-  options: { readonly prompt?: string | undefined; readonly sampleTokens: number },
+  signal?: AbortSignal,
 ): Promise<Finished> {
-  const prompt = options.prompt ?? defaultPrompt(dataset);
+  const { prompt, tokens } = session.record.sample;
   const pieces = continueText(onBackend(session.backend, session.model, session.params), dataset.tokenizer, prompt, {
-    maxNewTokens: options.sampleTokens,
+    maxNewTokens: tokens,
     temperature: 0.8,
     topK: 40,
     seed: session.record.training.seed,
+    ...(signal === undefined ? {} : { signal }),
   });
   const sample = prompt + (await collect(pieces));
+  signal?.throwIfAborted();
   try {
     writeFileSync(folder.sample, `${sample}\n`);
   } catch (error) {
@@ -36,15 +41,4 @@ export async function finishRun(
   const summary = { step: session.step, ...evaluation?.headline, sample, folder: folder.path };
   writeWhole(folder.summary, `${JSON.stringify({ ...summary, attention: evaluation?.attention }, null, 2)}\n`);
   return { prompt, sample, summary };
-}
-
-/** The first held-out words, so that what follows can be compared with what really follows. */
-function defaultPrompt(dataset: Dataset): string {
-  const split = dataset.validation ?? dataset.train;
-  const from = split.segmentStarts[0];
-  const tokens = new Int32Array(Math.min(48, split.length));
-  split.store.read(from, tokens.length, tokens, 0);
-  const text = dataset.tokenizer.decode(tokens).replace(/\s+/g, ' ').trimStart();
-  const lastSpace = text.lastIndexOf(' ');
-  return lastSpace > 0 ? text.slice(0, lastSpace) : text;
 }

@@ -2,7 +2,7 @@ import type { Backend } from '@lazy-attention/core';
 import { type Dataset, loadDataset } from '@lazy-attention/data';
 import { type AttentionKind, lazyTransformer, type PresetName, preset } from '@lazy-attention/nn';
 import { UsageError } from '../errors.ts';
-import { RUN_VERSION, type RunRecord } from '../run/record.ts';
+import { type Rhythm, RUN_VERSION, type RunRecord } from '../run/record.ts';
 import { absoluteSource } from './data.ts';
 import { TRAINING_DEFAULTS } from './defaults.ts';
 
@@ -28,6 +28,17 @@ export interface PlanOptions {
   column?: string;
 }
 
+/** What changes nothing that is computed, and may be given anew when a run is resumed. */
+export interface RhythmOptions {
+  evalEvery?: number;
+  evalWindows?: number;
+  finalEvalWindows?: number;
+  checkpointEvery?: number;
+  keep?: number;
+  prompt?: string;
+  sampleTokens?: number;
+}
+
 /**
  * Fills in what was not given, loads the data, and checks all of it, before any folder is made.
  * @throws UsageError, DataError, ConfigError
@@ -35,7 +46,7 @@ export interface PlanOptions {
 export async function planRun(
   backend: Backend,
   source: string,
-  options: PlanOptions,
+  options: PlanOptions & RhythmOptions,
 ): Promise<{ record: RunRecord; dataset: Dataset }> {
   if (options.dtype !== undefined && !backend.dtypes.has(options.dtype)) {
     throw new UsageError(
@@ -54,6 +65,9 @@ export async function planRun(
     ...(options.tokenizer === undefined ? {} : { tokenizer: options.tokenizer }),
   });
   const steps = options.steps ?? defaults.steps;
+  if (options.warmup !== undefined && options.warmup > steps) {
+    throw new UsageError(`train: --warmup is ${options.warmup}, more than the ${steps} steps of the run`);
+  }
   const record: RunRecord = {
     version: RUN_VERSION,
     createdAt: new Date().toISOString(),
@@ -84,9 +98,40 @@ export async function planRun(
       maxNorm: options.clip === 0 ? null : (options.clip ?? 1),
       seed: options.seed ?? 0,
     },
+    ...withRhythm({ rhythm: defaultRhythm(steps), sample: { prompt: defaultPrompt(dataset), tokens: 200 } }, options),
     environment: environment(backend),
   };
   return { record, dataset };
+}
+
+/** The record's rhythm and sample, with what was given in their place. @throws UsageError for an empty prompt */
+export function withRhythm<T extends Pick<RunRecord, 'rhythm' | 'sample'>>(record: T, options: RhythmOptions): T {
+  if (options.prompt === '') {
+    throw new UsageError('train: --prompt is empty; give at least one character, or leave it out');
+  }
+  const { evalEvery, evalWindows, finalEvalWindows, checkpointEvery, keep, prompt, sampleTokens } = options;
+  return {
+    ...record,
+    rhythm: { ...record.rhythm, ...given({ evalEvery, evalWindows, finalEvalWindows, checkpointEvery, keep }) },
+    sample: { ...record.sample, ...given({ prompt, tokens: sampleTokens }) },
+  };
+}
+
+function defaultRhythm(steps: number): Rhythm {
+  const fifth = Math.max(1, Math.round(steps / 5));
+  return { evalEvery: fifth, evalWindows: 32, finalEvalWindows: 256, checkpointEvery: fifth, keep: 2 };
+}
+
+/** The first held-out words of one document, so that what follows can be compared with what really follows. */
+function defaultPrompt(dataset: Dataset): string {
+  const { store, segmentStarts, offsets } = dataset.validation ?? dataset.train;
+  const tokens = new Int32Array(Math.min(48, offsets[1] - offsets[0]));
+  store.read(segmentStarts[0], tokens.length, tokens, 0);
+  // A cut may fall inside a character, at both ends.
+  const text = dataset.tokenizer.decode(tokens).replaceAll('\ufffd', '').replace(/\s+/g, ' ').trim();
+  const lastSpace = text.lastIndexOf(' ');
+  const words = lastSpace > 0 ? text.slice(0, lastSpace) : text;
+  return words === '' ? '\n' : words;
 }
 
 /** An option that would change what a recorded run computes is refused, not ignored. */

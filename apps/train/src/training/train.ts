@@ -1,5 +1,8 @@
+import { existsSync } from 'node:fs';
+import { setImmediate as turn } from 'node:timers/promises';
 import type { Backend } from '@lazy-attention/core';
-import type { Dataset, TokenSplit } from '@lazy-attention/data';
+import type { Dataset } from '@lazy-attention/data';
+import { latestCheckpoint } from '@lazy-attention/nn/node';
 import type { RunFolder } from '../run/folder.ts';
 import { appendMetric, type EvalMetric, type TrainMetric, truncateMetrics } from '../run/metrics.ts';
 import type { RunRecord } from '../run/record.ts';
@@ -7,6 +10,7 @@ import { type Evaluation, evaluate } from './evaluate.ts';
 import {
   checkUsable,
   disposeSession,
+  lastCheckpoint,
   launchStep,
   newSession,
   type PendingStep,
@@ -15,19 +19,6 @@ import {
   saveSession,
   settleStep,
 } from './session.ts';
-
-/** How often things happen, none of which changes what is computed. */
-export interface Rhythm {
-  /** Steps between validation losses; 0 only at the end. */
-  readonly evalEvery: number;
-  /** Windows of the validation part that are looked at in between; the last evaluation takes `finalEvalWindows`. */
-  readonly evalWindows: number;
-  readonly finalEvalWindows: number;
-  /** Steps between checkpoints; one is always written at the start and the end. */
-  readonly checkpointEvery: number;
-  /** Checkpoints kept. */
-  readonly keep: number;
-}
 
 export interface TrainListener {
   onStart?(info: { readonly step: number; readonly steps: number; readonly tokensPerStep: number }): void;
@@ -52,19 +43,28 @@ export async function train(
   record: RunRecord,
   folder: RunFolder,
   dataset: Dataset,
-  options: { resume: boolean; rhythm: Rhythm; listener?: TrainListener; signal?: AbortSignal },
+  options: { resume: boolean; listener?: TrainListener; signal?: AbortSignal },
 ): Promise<TrainOutcome> {
-  const { rhythm, listener = {}, signal } = options;
-  const { session, seconds: before } = options.resume
-    ? await resumeSession(backend, record, folder, dataset)
-    : { session: newSession(backend, record, dataset), seconds: 0 };
+  const { listener = {}, signal } = options;
+  const { rhythm } = record;
+  // A run that was killed before its first checkpoint has no metrics either; it begins anew and nothing is lost.
+  const begun = options.resume && existsSync(folder.metrics);
+  const from = begun
+    ? await lastCheckpoint(folder)
+    : options.resume
+      ? await latestCheckpoint(folder.checkpoints)
+      : null;
+  const { session, seconds: before } =
+    from === null
+      ? { session: newSession(backend, record, dataset), seconds: 0 }
+      : await resumeSession(backend, record, folder, dataset);
   const { steps, batch } = record.training;
   const tokensPerStep = batch * record.model.context;
   const clock = stopwatch(before);
   const stepSeconds = smoothed(0.1);
 
   // The last evaluation follows the last checkpoint, so a finished run that is resumed makes it again.
-  if (options.resume) truncateMetrics(folder.metrics, session.step, session.step === steps);
+  if (from !== null) truncateMetrics(folder.metrics, session.step, session.step === steps);
   else await saveSession(session, folder, 0, rhythm.keep);
   listener.onStart?.({ step: session.step, steps, tokensPerStep });
 
@@ -88,8 +88,16 @@ export async function train(
     clock.start();
     settledAt = clock.seconds();
   };
-  const assess = async (windows: number): Promise<Evaluation> => {
-    const evaluation = await evaluate(backend, session.model, session.params, heldOut(dataset), { batch, windows });
+  const assess = async (windows: number, interruptible: { signal?: AbortSignal } = {}): Promise<Evaluation> => {
+    await checkUsable(session, dataset);
+    const on = dataset.validation === null ? 'train' : 'validation';
+    const split = dataset.validation ?? dataset.train;
+    const evaluation = await evaluate(backend, session.model, session.params, split, {
+      batch,
+      windows,
+      on,
+      ...interruptible,
+    });
     const metric: EvalMetric = { type: 'eval', step: session.step, ...evaluation.headline };
     appendMetric(folder.metrics, metric);
     listener.onEval?.(metric);
@@ -104,7 +112,10 @@ export async function train(
         await saveSession(session, folder, clock.seconds(), rhythm.keep);
         savedAt = session.step;
       });
-    while (session.step < steps && !signal?.aborted) {
+    while (session.step < steps) {
+      // A backend that computes in place never waits, and signals, sockets and timers would never get their turn.
+      await turn();
+      if (signal?.aborted) break;
       const launched = launchStep(session);
       // One step ahead: the device computes this one while the host reads the last one's loss.
       await settle();
@@ -121,16 +132,17 @@ export async function train(
     await settle();
     if (savedAt < session.step) await save();
     if (session.step < steps) return { session, evaluation: null, interrupted: true };
-    return { session, evaluation: await assess(rhythm.finalEvalWindows), interrupted: false };
+    try {
+      const evaluation = await assess(rhythm.finalEvalWindows, signal === undefined ? {} : { signal });
+      return { session, evaluation, interrupted: false };
+    } catch (error) {
+      if (signal?.aborted) return { session, evaluation: null, interrupted: true };
+      throw error;
+    }
   } catch (error) {
     disposeSession(session);
     throw error;
   }
-}
-
-/** Without a held-out part the training part is looked at; the summary of such a run says so. */
-function heldOut(dataset: Dataset): TokenSplit {
-  return dataset.validation ?? dataset.train;
 }
 
 function isDue(step: number, every: number): boolean {

@@ -44,7 +44,10 @@ export async function openCorpus(source: string, options: CorpusOptions = {}): P
       `openCorpus: extensions holds '${badExtension}'; expected it to begin with a dot: '.${badExtension}'`,
     );
   }
-  if (source === 'moby-dick') return mobyDickCorpus();
+  if (source === 'moby-dick') {
+    refuseUnused('moby-dick', options, ['format', 'field', 'column', 'extensions']);
+    return mobyDickCorpus();
+  }
 
   const stats = await statOf(source);
   if (stats.isDirectory() !== (format === 'folder') && format !== undefined) {
@@ -54,6 +57,7 @@ export async function openCorpus(source: string, options: CorpusOptions = {}): P
   }
   const name = basename(source);
   if (stats.isDirectory()) {
+    // A folder may hold files of every kind.
     const files = await listFiles(source, extensions);
     return { name, kind: 'folder', singleDocument: false, pieces: () => folderPieces(files, field, column) };
   }
@@ -62,10 +66,24 @@ export async function openCorpus(source: string, options: CorpusOptions = {}): P
   }
   if (stats.size === 0) throw new DataError('DATA_EMPTY', `${source}: the file is empty`);
   const kind = format === undefined || format === 'folder' ? await detectFormat(source) : format;
+  const used = { text: [], jsonl: ['field'], parquet: ['column'] }[kind] as readonly string[];
+  refuseUnused(
+    `${source} (read as ${kind})`,
+    options,
+    ['field', 'column', 'extensions'].filter((name) => !used.includes(name)),
+  );
   // Also when nothing is read of it: a file without permission or a wrong column shall fail here, not minutes later.
   await firstBytes(source, 1);
   if (kind === 'parquet') await openParquet(source, column);
   return { name, kind, singleDocument: kind === 'text', pieces: () => filePieces(source, kind, field, column) };
+}
+
+function refuseUnused(what: string, options: CorpusOptions, names: readonly string[]): void {
+  for (const name of names) {
+    if (options[name as keyof CorpusOptions] !== undefined) {
+      throw new ValueError(`openCorpus: ${name} has no use for ${what}; leave it out`);
+    }
+  }
 }
 
 async function detectFormat(path: string): Promise<FileFormat> {

@@ -157,7 +157,8 @@ async function entries(folder: string): Promise<Entry[]> {
     names = await readdir(folder);
   } catch (error) {
     if (isSystemError(error) && error.code === 'ENOENT') return [];
-    throw error;
+    const reason = error instanceof Error ? error.message : String(error);
+    throw new CheckpointError('CHECKPOINT_MISSING', folder, `cannot be read: ${reason}`, { cause: error });
   }
   return names
     .flatMap((name) => {
