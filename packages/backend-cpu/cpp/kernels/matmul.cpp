@@ -9,10 +9,12 @@
 //   these are added in order. Every operand is then read once by one thread.
 // For a given thread count the cut is fixed, so results repeat bit for bit.
 //
-// Measured (one Sapphire Rapids core, processor time, GFLOP/s): 4096x128x384 160 to 165, 1024^3 140 to 148 (PyTorch 158),
-// 384x128x4096 with A transposed 127. What failed: reading a transposed A in place (108 to 116 for that case); panels of
-// it a power of two apart (113: stores meet in one cache set); blocks of 128, 192 or 384 steps (126, 139, 132 at 1024^3
-// against 141); sums that begin with C in registers instead of being added to it (150 against 160 at 4096x128x384).
+// Measured on a shared machine (one Sapphire Rapids core, processor time, GFLOP/s): 4096x128x384 160 to 165, 1024^3 140 to
+// 144 and 122 to 131 with A transposed (PyTorch 157 to 158), 384x128x4096 with A transposed 127 to 132. What failed:
+// reading a transposed A in place (171 on two cores for that last case, against 256 copied, in two runs); copying it to
+// panels a power of two apart (116: stores meet in one cache set); blocks of 128, 192 or 384 steps (medians 126, 137 and
+// 130 at 1024^3 against 141); sums that begin with C in registers instead of being added to it (151 against 160 at
+// 4096x128x384, plain layouts).
 #include <algorithm>
 
 #include "kernels.h"
