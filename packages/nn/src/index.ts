@@ -38,3 +38,4 @@ export {
 export { type AdamW, type AdamWConfig, type AdamWState, adamW, decaysByDefault } from './optim/adamw.ts';
 export { type CosineScheduleOptions, cosineSchedule } from './optim/schedule.ts';
 export { castParams, disposeParams, type Params } from './params.ts';
+export { uniform } from './random.ts';

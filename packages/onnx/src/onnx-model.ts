@@ -1,10 +1,9 @@
 import { checkOptions, DisposedError, ShapeError, ValueError } from '@lazy-attention/core';
-import { type GenerateOptions, type LazyTransformerConfig, sampleToken } from '@lazy-attention/nn';
+import { type GenerateOptions, type LazyTransformerConfig, sampleToken, uniform } from '@lazy-attention/nn';
 import type { InferenceSession, Tensor } from 'onnxruntime-node';
 import { type OnnxCache, presentNames, TensorCache } from './cache.ts';
 import { OnnxFileError } from './errors.ts';
 import { type OnnxMetadata, readMetadata } from './metadata.ts';
-import { uniform } from './random.ts';
 import { checkProvider, loadRuntime, type OnnxProvider, type OnnxRuntime, openSession } from './runtime.ts';
 
 export interface OnnxModelOptions {
@@ -134,7 +133,7 @@ export class OnnxModel {
     }
     const longest = Math.max(...prompts.map((prompt) => prompt.length));
     this.#checkLength('generate', longest + maxNewTokens - 1);
-    const random = prompts.map((_, row) => uniform(seed, row));
+    const random = prompts.map((_, row) => uniform(seed, `row ${row}`));
     const stopped = prompts.map(() => false);
     signal?.throwIfAborted();
     let { logits, cache } = await this.prefill(prompts);
