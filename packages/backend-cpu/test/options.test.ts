@@ -1,17 +1,11 @@
-import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdtempSync, rmSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { BackendUnavailableError, createBackend, ValueError } from '@lazy-attention/core';
-import {
-  type AddonPlace,
-  addonPlace,
-  currentTarget,
-  locateAddon,
-  probeAddon,
-  targetName,
-} from '@lazy-attention/native';
-import { afterAll, beforeEach, describe, expect, test, vi } from 'vitest';
+import { addonPlace, currentTarget, locateAddon, probeAddon, targetName } from '@lazy-attention/native';
+import { misfits } from '@lazy-attention/native/testing';
+import { afterAll, describe, expect, test, vi } from 'vitest';
 import { provider } from '../src/index.ts';
 
 const directory = join(import.meta.dirname, '..');
@@ -66,67 +60,21 @@ test('environment variables stand in for options that are left out, and are chec
 describe('binaries that do not fit', () => {
   const folder = mkdtempSync(join(tmpdir(), 'lazy-cpu-'));
   const target = currentTarget();
-  let count = 0;
-  let elsewhere: AddonPlace;
-  beforeEach(() => {
-    elsewhere = { ...place, directory: join(folder, String(count++)) };
-  });
   afterAll(() => rmSync(folder, { recursive: true }));
 
-  /** The probe's answer to these bytes in place of the binary. */
-  async function probeOf(bytes: Uint8Array, from = elsewhere) {
-    const build = join(from.directory, 'build', targetName(target));
-    mkdirSync(build, { recursive: true });
-    writeFileSync(join(build, from.file), bytes);
-    return (await probeAddon(from)).result;
-  }
-
   test('none at all: where it was looked for, and the command', async () => {
-    const { result } = await probeAddon({ ...elsewhere, packageName: '@lazy-attention/nowhere' });
+    const { result } = await probeAddon({ ...place, directory: folder, packageName: '@lazy-attention/nowhere' });
     expect(result.available).toBe(false);
     expect(result.reason).toContain(`there is no binary for ${targetName(target)}`);
     expect(result.reason).toContain(`'@lazy-attention/nowhere-${targetName(target)}'`);
     expect(result.fix).toContain('npm run build:native');
   });
 
-  test('another version', async () => {
-    const { result } = await probeAddon({ ...place, version: '9.9.9' });
-    expect(result).toMatchObject({ available: false });
-    expect(result.reason).toMatch(
-      /has version \d+\.\d+\.\d+; the JavaScript of @lazy-attention\/backend-cpu has 9\.9\.9/,
-    );
-  });
-
-  test.runIf(process.platform === 'linux')('another architecture', async () => {
-    const bytes = readFileSync(binary);
-    bytes.writeUInt16LE(target.arch === 'arm64' ? 62 : 183, 18);
-    const { reason } = await probeOf(bytes);
-    expect(reason).toContain(
-      `is for architecture ${target.arch === 'arm64' ? 'x64' : 'arm64'}; this Node is ${target.arch}`,
-    );
-  });
-
-  test.runIf(process.platform === 'linux' && target.libc === 'glibc')('another C library', async () => {
-    // A name that a musl build would need, behind the end: the header alone decides, nothing is loaded.
-    const { reason } = await probeOf(Buffer.concat([readFileSync(binary), Buffer.from('libc.musl-x86_64.so.1')]));
-    expect(reason).toContain('is for C library musl; this system has glibc');
-  });
-
-  test('another platform', async () => {
-    const mach = Buffer.alloc(128);
-    mach.writeUInt32LE(0xfeedfacf, 0);
-    mach.writeUInt32LE(0x0100000c, 4);
-    expect((await probeOf(mach)).reason).toContain(`is for platform darwin; this is ${process.platform}`);
-  });
-
-  test('no library', async () => {
-    expect((await probeOf(Buffer.from('not a library'))).reason).toContain('is not a shared library');
-  });
-
-  test("damaged: the loader's own words, and the process goes on", async () => {
-    const { available, reason } = await probeOf(readFileSync(binary).subarray(0, 20_000));
-    expect(available).toBe(false);
-    expect(reason).toMatch(/cannot be loaded: |crashed with /);
+  test.each(misfits(place, binary))('$name', async ({ name, probe, reason }) => {
+    const result = await probe(join(folder, name));
+    expect(result.available).toBe(false);
+    expect(result.reason).toMatch(reason);
+    expect(result.fix).toContain('npm run build:native');
   });
 });
 

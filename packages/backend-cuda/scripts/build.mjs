@@ -10,7 +10,7 @@ import { buildAddon } from '@lazy-attention/native/build';
 const directory = dirname(dirname(fileURLToPath(import.meta.url)));
 const { version } = JSON.parse(readFileSync(`${directory}/package.json`, 'utf8'));
 const { values } = parseArgs({
-  options: { emulated: { type: 'boolean', default: false }, architectures: { type: 'string' } },
+  options: { emulated: { type: 'boolean', default: false }, architectures: { type: 'string', default: 'all' } },
 });
 
 function findNvcc() {
@@ -31,7 +31,8 @@ if (values.emulated) {
     process.exit(1);
   }
   process.env.CUDACXX = existsSync(nvcc) ? nvcc : spawnSync('which', [nvcc], { encoding: 'utf8' }).stdout.trim();
-  const defines = { LAZY_EMULATED: 'OFF', ...(values.architectures && { LAZY_ARCHITECTURES: values.architectures }) };
+  // Always said, for CMake remembers what an earlier build was told.
+  const defines = { LAZY_EMULATED: 'OFF', LAZY_ARCHITECTURES: values.architectures };
   const output = buildAddon({ directory, version, defines });
   if (output === null) process.exit(1);
   console.log(`built lazy_cuda.node in ${output}`);

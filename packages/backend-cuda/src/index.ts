@@ -11,6 +11,7 @@ const hardware = nativeProvider({
   name: 'cuda',
   directory,
   file: 'lazy_cuda.node',
+  build: { script: 'build:cuda', needs: 'the CUDA toolkit 13.0 or later, CMake 3.18 and a C++17 compiler' },
   options: ['device', 'cublas'],
   resolveOptions: (options) => ({ device: deviceIndex(chosenDevice(options)), cublas: cublas(options.cublas) }),
 });
@@ -20,6 +21,7 @@ const emulated = nativeProvider({
   name: 'cuda_emulated',
   directory,
   file: `../${targetName(currentTarget())}-emulated/lazy_cuda_emulated.node`,
+  build: { script: 'build:emulated', needs: 'CMake 3.18 and a C++17 compiler' },
   options: [],
   resolveOptions: () => ({}),
 });

@@ -15,15 +15,25 @@ export interface AddonPlace {
   readonly directory: string;
   /** 'lazy_cpu.node' */
   readonly file: string;
+  /** The npm script of the package that builds the binary from source, and what that needs. */
+  readonly build: { readonly script: string; readonly needs: string };
 }
 
 /** The place of a backend whose package.json is in `directory`. */
-export function addonPlace({ name, directory, file }: Pick<AddonPlace, 'name' | 'directory' | 'file'>): AddonPlace {
+export function addonPlace(
+  backend: Pick<AddonPlace, 'name' | 'directory' | 'file'> & Partial<Pick<AddonPlace, 'build'>>,
+): AddonPlace {
+  const {
+    name,
+    directory,
+    file,
+    build = { script: 'build:native', needs: 'CMake 3.18 and a C++17 compiler' },
+  } = backend;
   const manifest = JSON.parse(readFileSync(join(directory, 'package.json'), 'utf8')) as {
     name: string;
     version: string;
   };
-  return { name, packageName: manifest.name, version: manifest.version, directory, file };
+  return { name, packageName: manifest.name, version: manifest.version, directory, file, build };
 }
 
 export type Located =
@@ -49,8 +59,9 @@ export function locateAddon(place: AddonPlace, target: Target = currentTarget())
   };
 }
 
-export function buildCommand(place: AddonPlace): string {
-  return `npm run build:native --prefix "${place.directory}"   (needs CMake 3.18 and a C++17 compiler)`;
+/** Builds the binary from source. */
+export function buildCommand({ directory, build }: AddonPlace): string {
+  return `npm run ${build.script} --prefix "${directory}"   (needs ${build.needs})`;
 }
 
 function resolvePackaged(place: AddonPlace, platformPackage: string): string | null {

@@ -9,7 +9,7 @@ import {
 import type { NativeAddon } from './addon.ts';
 import { typedError } from './errors.ts';
 import { createNativeKernels } from './kernels.ts';
-import { addonPlace } from './locate.ts';
+import { type AddonPlace, addonPlace } from './locate.ts';
 import { probeAddon } from './probe.ts';
 
 type NativeOptions = Record<string, number | string | boolean>;
@@ -21,6 +21,8 @@ export interface NativeBackend {
   readonly directory: string;
   /** File name of the addon: 'lazy_cpu.node'. */
   readonly file: string;
+  /** How the addon is built from source. Default: `npm run build:native`, with CMake and a C++ compiler. */
+  readonly build?: AddonPlace['build'];
   /** Options that `create` takes beside `memoryLimit`. */
   readonly options: readonly string[];
   /** Checks option values, adds what the environment sets, and gives what the C++ side is to see. */

@@ -13,6 +13,9 @@ std::string versionText(int version) { return std::to_string(version / 1000) + "
 
 Probe missing(std::string reason, std::string fix) { return {false, "", std::move(reason), std::move(fix)}; }
 
+// cudaMalloc's granularity: with less than this, no tensor fits.
+constexpr std::size_t leastMemory = std::size_t{2} << 20;
+
 // One launch: finds out whether the binary has code for this device.
 std::string tryKernel() {
   void* memory = nullptr;
@@ -58,8 +61,8 @@ Probe probeDevice(int index) {
                    "choose option device (or LAZY_ATTENTION_CUDA_DEVICE) from 0 to " + std::to_string(count - 1));
   }
   cudaDeviceProp properties{};
-  if (const cudaError_t failed = cudaGetDeviceProperties(&properties, index); failed != cudaSuccess) {
-    return missing(std::string("device ") + std::to_string(index) + " does not answer: " + cudaGetErrorString(failed),
+  if (const cudaError_t refused = cudaGetDeviceProperties(&properties, index); refused != cudaSuccess) {
+    return missing(std::string("device ") + std::to_string(index) + " does not answer: " + cudaGetErrorString(refused),
                    "check nvidia-smi");
   }
   const std::string capability = std::to_string(properties.major) + "." + std::to_string(properties.minor);
@@ -68,7 +71,16 @@ Probe probeDevice(int index) {
                        "; the kernels need 8.0 (Ampere) or later",
                    "use a newer GPU, or the webgpu backend on this one");
   }
-  if (const cudaError_t failed = cudaSetDevice(index); failed != cudaSuccess) {
+  // The first call that makes a context, and so the first that another process's memory can fail.
+  std::size_t free = 0, total = 0;
+  cudaError_t failed = cudaSetDevice(index);
+  if (failed == cudaSuccess) failed = cudaMemGetInfo(&free, &total);
+  if (failed == cudaErrorMemoryAllocation || (failed == cudaSuccess && free < leastMemory)) {
+    return missing(std::string(properties.name) + " has no memory left: " + std::to_string(free) + " of " +
+                       std::to_string(properties.totalGlobalMem) + " bytes are free",
+                   "end the processes that nvidia-smi lists, or choose another device (LAZY_ATTENTION_CUDA_DEVICE)");
+  }
+  if (failed != cudaSuccess) {
     return missing(std::string(properties.name) + " cannot be used: " + cudaGetErrorString(failed),
                    "check with nvidia-smi whether another process holds it exclusively");
   }
