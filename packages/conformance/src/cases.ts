@@ -13,6 +13,8 @@ import { assertAgrees, evaluate } from './evaluate.ts';
 import { linearityProblem } from './properties.ts';
 import type { Scenario } from './scenario.ts';
 import { scenarios } from './scenarios.ts';
+import { attentionScenarios } from './suites/attention.ts';
+import type { AttentionSpec } from './suites/attention-problem.ts';
 import { equalities } from './suites/equalities.ts';
 import { errors } from './suites/errors.ts';
 import { memory } from './suites/memory.ts';
@@ -27,21 +29,35 @@ export function conformanceCases(options: ConformanceOptions = {}): Case[] {
   const cases: Case[] = [declaredTypes(dtypes)];
   for (const dtype of dtypes) {
     const tolerance = tolerances[dtype];
-    for (const scenario of scenarios) {
-      if (scenario.dtypes !== undefined && !scenario.dtypes.includes(dtype)) continue;
-      for (const direction of directions(scenario)) {
-        const label = caseOf(scenario.op, scenario.name, direction, dtype);
-        cases.push({
-          ...label,
-          run: (backend) =>
-            scenario.each(dtype, size, (problem) => assertAgrees(backend, problem, dtype, direction, tolerance)),
-        });
-      }
-    }
+    cases.push(...scenarios.flatMap((scenario) => againstReference(scenario, dtype, size, tolerance)));
     cases.push(...equalities(dtype, tolerance));
   }
   cases.push(...properties(size, tolerances.f32), ...errors, ...memory);
   return cases;
+}
+
+/**
+ * Tests of attention on problems of one's own, by name, forward and backward against the reference: for a backend whose
+ * tiles have borders that the shared suite cannot know.
+ */
+export function attentionCases(
+  specs: Readonly<Record<string, AttentionSpec>>,
+  options: Omit<ConformanceOptions, 'size'> = {},
+): Case[] {
+  const { dtypes = ['f32'], tolerance } = options;
+  const tolerances = { ...TOLERANCES, ...tolerance };
+  return dtypes.flatMap((dtype) =>
+    attentionScenarios(specs).flatMap((scenario) => againstReference(scenario, dtype, 'full', tolerances[dtype])),
+  );
+}
+
+function againstReference(scenario: Scenario, dtype: FloatDType, size: Size, tolerance: Tolerance): Case[] {
+  if (scenario.dtypes !== undefined && !scenario.dtypes.includes(dtype)) return [];
+  return directions(scenario).map((direction) => ({
+    ...caseOf(scenario.op, scenario.name, direction, dtype),
+    run: (backend) =>
+      scenario.each(dtype, size, (problem) => assertAgrees(backend, problem, dtype, direction, tolerance)),
+  }));
 }
 
 /** What is asked once per op and direction, on its random shapes in f32. */

@@ -9,7 +9,9 @@ export {
   type Tolerance,
   type Tolerances,
 } from './case.ts';
-export { conformanceCases } from './cases.ts';
+export { attentionCases, conformanceCases } from './cases.ts';
 export { ConformanceError } from './compare.ts';
 export { coverageTable } from './coverage.ts';
 export { type CaseResult, runCases, type Skips } from './run.ts';
+export type { AttentionSpec } from './suites/attention-problem.ts';
+export { packed, type Starts, sliding } from './suites/starts.ts';

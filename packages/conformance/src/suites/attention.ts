@@ -149,13 +149,27 @@ function scenarios(op: Op, build: Build, differentiable: boolean): Scenario[] {
         differentiable,
       },
     ),
-    ...Object.entries(ATTENTION_EDGES).map(([name, spec]) =>
-      edge(op, name, (g) => build(g, spec), { differentiable: differentiable && spec.capacity === undefined }),
-    ),
+    ...edges(op, build, differentiable, ATTENTION_EDGES),
     ...Object.entries(LARGE).map(([name, spec]) =>
       edge(op, name, (g, size) => build(g, size === 'full' ? spec : shrinkToFit(spec)), { differentiable }),
     ),
   ];
+}
+
+function edges(
+  op: Op,
+  build: Build,
+  differentiable: boolean,
+  specs: Readonly<Record<string, AttentionSpec>>,
+): Scenario[] {
+  return Object.entries(specs).map(([name, spec]) =>
+    edge(op, name, (g) => build(g, spec), { differentiable: differentiable && spec.capacity === undefined }),
+  );
+}
+
+/** Scenarios of problems that are given. */
+export function attentionScenarios(specs: Readonly<Record<string, AttentionSpec>>): Scenario[] {
+  return edges('attention', attentionProblem, true, specs);
 }
 
 export const attention: readonly Scenario[] = [

@@ -1,0 +1,91 @@
+import { spawn } from 'node:child_process';
+import { cpSync, existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { dirname, join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { hostTarget } from '@lazy-attention/native/build';
+
+const here = dirname(fileURLToPath(import.meta.url));
+const directory = dirname(dirname(here));
+const build = join(directory, 'build', `${hostTarget()}-emulated`);
+
+/** Whether there is an emulated addon whose kernels can be exchanged. */
+export const built = existsSync(join(build, 'lazy_cuda_emulated.node'));
+
+/**
+ * Compiles the kernels that a mutation changes, links them with the rest of the emulated addon and runs its cases.
+ *
+ * @returns {Promise<{ caught: boolean, how: string }>} caught: by a report of the emulation or by a wrong result
+ */
+export async function tryMutation({ file, from, to, nth = 0, run, compile = [file] }) {
+  const work = mkdtempSync(join(tmpdir(), 'lazy-mutation-'));
+  try {
+    cpSync(join(directory, 'cpp'), join(work, 'cpp'), { recursive: true });
+    const path = join(work, 'cpp', 'kernels', file);
+    const source = readFileSync(path, 'utf8');
+    const pieces = source.split(from);
+    if (pieces.length <= nth + 1) return { caught: false, how: `the sources no longer hold: ${from}` };
+    writeFileSync(path, pieces.slice(0, nth + 1).join(from) + to + pieces.slice(nth + 1).join(from));
+    const addon = join(work, 'mutant.node');
+    await link(work, compile, addon);
+    return verdict(
+      await start(process.execPath, [join(here, 'judge.mjs'), run], { LAZY_ATTENTION_CUDA_EMULATED_ADDON: addon }),
+    );
+  } finally {
+    rmSync(work, { recursive: true, force: true });
+  }
+}
+
+/** The mutated objects come before the archive, so the archive's own are not taken. */
+async function link(work, sources, addon) {
+  const native = join(directory, '..', 'native', 'include');
+  const flags = [
+    ...['-std=c++17', '-O1', '-fPIC', '-fvisibility=hidden', '-w', '-DLAZY_EMULATED'],
+    ...[`-I${join(work, 'cpp')}`, `-I${native}`],
+  ];
+  const objects = [];
+  for (const source of sources) {
+    const object = join(work, `${source}.o`);
+    await compiler(['-x', 'c++', ...flags, '-c', join(work, 'cpp', 'kernels', source), '-o', object]);
+    objects.push(object);
+  }
+  const layer = join(build, 'cmake', 'CMakeFiles', 'lazy_cuda_emulated.dir');
+  const rest = readdirSync(layer, { recursive: true }).filter((name) => name.endsWith('.o'));
+  const archive = join(build, 'cmake', 'libemulated.a');
+  await compiler(['-shared', '-o', addon, ...rest.map((name) => join(layer, name)), ...objects, archive, '-pthread']);
+}
+
+async function compiler(args) {
+  const { status, output } = await start(process.env.CXX ?? 'c++', args);
+  if (status !== 0) throw new Error(`compiler failed: ${output}`);
+}
+
+function verdict({ status, signal, output }) {
+  if (status === 0) return { caught: false, how: 'all cases pass' };
+  // A run that fails without saying what is wrong with the kernel has caught nothing; a crash is a guard page's word.
+  const report = /off by|race:|nobody wrote|outside the|divergent|never waited|the device stopped working/;
+  const how = output.split('\n').find((line) => report.test(line));
+  const crashed = signal !== null;
+  return {
+    caught: how !== undefined || crashed,
+    how: how?.trim().slice(0, 200) ?? (crashed ? `crashed with ${signal}` : output.slice(-300)),
+  };
+}
+
+function start(file, args, env = {}) {
+  return new Promise((resolve, reject) => {
+    const child = spawn(file, args, {
+      env: { ...process.env, ...env },
+      stdio: ['ignore', 'pipe', 'pipe'],
+      timeout: 120_000,
+    });
+    let output = '';
+    for (const stream of [child.stdout, child.stderr]) {
+      stream.setEncoding('utf8').on('data', (text) => {
+        output += text;
+      });
+    }
+    child.on('error', reject);
+    child.on('close', (status, signal) => resolve({ status, signal, output }));
+  });
+}
