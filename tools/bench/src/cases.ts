@@ -23,6 +23,7 @@ export interface TrainCase {
   readonly kind: 'train';
   readonly model: LazyTransformerOptions;
   readonly batch: number;
+  readonly learningRate: number;
 }
 
 export interface DecodeCase {
@@ -107,8 +108,8 @@ export function allCases(): Case[] {
     ...attention(1, 8, 1024, 64),
     ...attention(1, 8, 2048, 64),
     ...attention(16, 4, 256, 32),
-    { kind: 'train', model: preset('nano'), batch: 16 },
-    { kind: 'train', model: twoLayers, batch: 8 },
+    { kind: 'train', model: preset('nano'), batch: 16, learningRate: 1e-4 },
+    { kind: 'train', model: twoLayers, batch: 8, learningRate: 1e-4 },
     { kind: 'decode', model: preset('small'), prompt: 256, tokens: 32 },
   ];
 }

@@ -8,8 +8,7 @@ import { mkdtemp, rm } from 'node:fs/promises';
 import { availableParallelism, cpus, tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { parseArgs } from 'node:util';
-import { provider } from '@lazy-attention/backend-tfjs';
-import { type Backend, createBackend, registerBackend } from '@lazy-attention/core';
+import { type Backend, createBackend } from '@lazy-attention/core';
 import { disposeParams, generate, lazyTransformer, preset } from '@lazy-attention/nn';
 import { exportModel, OnnxModel, type OnnxProvider } from '@lazy-attention/onnx';
 import type { Case, DecodeCase } from './cases.ts';
@@ -17,6 +16,7 @@ import { titleOf } from './cases.ts';
 import { type Failure, type Measurement, measure } from './measure.ts';
 import type { Peer, Runner } from './peer.ts';
 import { lazyPeer } from './peers/lazy.ts';
+import { enginePeer } from './peers/tfjs.ts';
 
 const { values } = parseArgs({
   options: {
@@ -57,20 +57,11 @@ async function compareEngines(): Promise<void> {
     { kind: 'matmul', m: 1024, n: 1024, k: 1024, transposeA: false, transposeB: true },
     ...attention(1, 8, 1024, 64),
     ...attention(4, 4, 256, 32),
-    { kind: 'train', model, batch: 8 },
+    { kind: 'train', model, batch: 8, learningRate: 1e-4 },
   ];
   const peers = await openAll([lazyPeer('cpu'), ...['tfjs-node', 'wasm', 'cpu'].map(enginePeer)]);
   for (const task of cases) add(titleOf(task), await measure(task, peers, options));
   for (const peer of peers) await peer.close();
-}
-
-/** One engine as a backend of its own name. The JavaScript engine gets small cases only. */
-function enginePeer(engine: string): Peer {
-  const name = `tfjs ${engine}`;
-  registerBackend({ ...provider, name, create: () => provider.create({ engine }) });
-  const peer = lazyPeer(name);
-  const large = (task: Case) => task.kind !== 'attention' || task.length > 512 || task.backward;
-  return { ...peer, prepare: async (task) => (engine === 'cpu' && large(task) ? null : peer.prepare(task)) };
 }
 
 /** Prefill and decoding of the same model, exported and not. */

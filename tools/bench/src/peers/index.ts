@@ -2,7 +2,7 @@ import type { Peer } from '../peer.ts';
 import { jaxPeer } from './jax.ts';
 import { lazyPeer } from './lazy.ts';
 import { streamPeer } from './stream.ts';
-import { tfjsPeer } from './tfjs.ts';
+import { enginePeer, tfjsPeer } from './tfjs.ts';
 import { torchPeer } from './torch.ts';
 
 /** All that can be measured. The first is what the others are compared with. */
@@ -12,7 +12,8 @@ export function allPeers(backend: string): Peer[] {
     streamPeer(),
     torchPeer('PyTorch softmax (SDPA)', 'softmax'),
     torchPeer('PyTorch lazy, naive formula', 'lazy'),
-    lazyPeer('tfjs'),
+    enginePeer('tfjs-node'),
+    enginePeer('wasm'),
     tfjsPeer('wasm'),
     tfjsPeer('node'),
     jaxPeer(),

@@ -1,59 +1,29 @@
-import type { MatmulCase } from '../cases.ts';
-import type { Peer, Runner } from '../peer.ts';
-import { optional } from './optional.ts';
+import { fileURLToPath } from 'node:url';
+import type { Peer } from '../peer.ts';
+import { remoteRunner, type Server, startServer } from './server.ts';
 
-/** The little of jax-js that is called here. */
-interface Jax {
-  init(device?: string): Promise<unknown>;
-  defaultDevice(device: string): unknown;
-  readonly numpy: {
-    array(data: Float32Array): JaxArray;
-    matmul(a: JaxArray, b: JaxArray): JaxArray;
-  };
-}
+const PROGRAM = fileURLToPath(new URL('./jax/program.js', import.meta.url));
+/** jax-js uses iterator helpers and relaxed SIMD, which Node 20 has behind flags and newer versions without. */
+export const FLAGS: readonly string[] = process.versions.node.startsWith('20.')
+  ? ['--harmony-iterator-helpers', '--experimental-wasm-relaxed-simd']
+  : [];
 
-interface JaxArray {
-  readonly ref: JaxArray;
-  reshape(shape: number[]): JaxArray;
-  transpose(): JaxArray;
-  data(): Promise<unknown>;
-  dispose(): void;
-}
-
-/** jax-js on WebAssembly. Needs Node flags that the package's documentation gives; absent where it does not load. */
+/** jax-js on WebAssembly with threads, in a Node of its own, since it needs flags and a global `Worker`. */
 export function jaxPeer(): Peer {
-  let jax: Jax;
+  let server: Server | null = null;
   return {
     name: 'jax-js wasm',
     async open() {
-      const module = await optional('@jax-js/jax');
-      if (module === null) return { absent: "package '@jax-js/jax' is not installed or does not load on this Node" };
-      jax = module as unknown as Jax;
-      await jax.init('wasm');
-      jax.defaultDevice('wasm');
-      return { about: 'jax-js, wasm' };
+      server = await startServer(process.execPath, [...FLAGS, PROGRAM]);
+      const { hello } = server;
+      if (hello === null) return { absent: 'its process ended at the start' };
+      if (typeof hello.absent === 'string') return { absent: hello.absent };
+      return { about: `jax-js ${hello.version}, wasm, ${hello.threads} threads` };
     },
-    prepare: async (task) => (task.kind === 'matmul' ? matmulRunner(jax, task) : null),
-    close: async () => {},
-  };
-}
-
-function matmulRunner({ numpy }: Jax, { m, n, k, transposeA, transposeB }: MatmulCase): Runner {
-  const random = (rows: number, columns: number) =>
-    numpy.array(Float32Array.from({ length: rows * columns }, () => Math.random() * 2 - 1)).reshape([rows, columns]);
-  const a = transposeA ? random(k, m) : random(m, k);
-  const b = transposeB ? random(n, k) : random(k, n);
-  return {
-    async run() {
-      const start = performance.now();
-      // An operand is used up by what it is given to, unless it is given as a reference.
-      const product = numpy.matmul(transposeA ? a.ref.transpose() : a.ref, transposeB ? b.ref.transpose() : b.ref);
-      await product.data();
-      return performance.now() - start;
+    async prepare(task) {
+      if (server === null) throw new Error('not open');
+      return task.kind === 'decode' ? null : remoteRunner(server, task);
     },
-    async dispose() {
-      a.dispose();
-      b.dispose();
-    },
+    close: async () => server?.stop(),
   };
 }

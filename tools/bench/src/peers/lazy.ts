@@ -2,6 +2,7 @@ import { type Backend, createBackend, type Tensor } from '@lazy-attention/core';
 import { adamW, batchTensors, disposeParams, generate, lazyTransformer, valueAndGrad } from '@lazy-attention/nn';
 import type { AttentionCase, Case, DecodeCase, MatmulCase, TrainCase } from '../cases.ts';
 import type { Peer, Runner } from '../peer.ts';
+import { OPTIMIZER, STEPS, trainingTokens } from '../recipe.ts';
 
 /** This project on one of its backends. */
 export function lazyPeer(name: string): Peer {
@@ -84,24 +85,34 @@ function attentionRunner(backend: Backend, task: AttentionCase): Runner {
   return timed(backend, work, [q, k, v, dOutput, bias, tau]);
 }
 
-const STEPS = 3;
-
-function trainRunner(backend: Backend, { model: options, batch }: TrainCase): Runner {
-  const model = lazyTransformer(options);
-  const { context: length, vocabSize } = model.config;
+/** Training as an application writes it, step by step; the caller disposes each loss. */
+export function trainer(backend: Backend, task: TrainCase): { step(): Tensor; dispose(): void } {
+  const { batch, learningRate } = task;
+  const model = lazyTransformer(task.model);
+  const length = model.config.context;
   const params = model.init(backend, 1);
-  const optimizer = adamW(backend, params);
+  const optimizer = adamW(backend, params, OPTIMIZER);
   const lossAndGrads = valueAndGrad(backend, model.loss);
-  const tokens = Int32Array.from({ length: batch * length }, () => Math.floor(Math.random() * vocabSize));
+  const tokens = trainingTokens(task);
   const host = { tokens, targets: tokens, starts: null, batch, length };
-  const step = (): Tensor => {
-    const data = batchTensors(backend, host);
-    const { value, grads } = lossAndGrads(params, data);
-    optimizer.step(grads, 1e-4).gradNormSquared.dispose();
-    disposeParams(grads);
-    for (const tensor of Object.values(data)) tensor?.dispose();
-    return value;
+  return {
+    step() {
+      const data = batchTensors(backend, host);
+      const { value, grads } = lossAndGrads(params, data);
+      optimizer.step(grads, learningRate).gradNormSquared.dispose();
+      disposeParams(grads);
+      for (const tensor of Object.values(data)) tensor?.dispose();
+      return value;
+    },
+    dispose() {
+      disposeParams(params);
+      optimizer.dispose();
+    },
   };
+}
+
+function trainRunner(backend: Backend, task: TrainCase): Runner {
+  const { step, dispose } = trainer(backend, task);
   return {
     async run() {
       const start = performance.now();
@@ -112,10 +123,7 @@ function trainRunner(backend: Backend, { model: options, batch }: TrainCase): Ru
       }
       return (performance.now() - start) / STEPS;
     },
-    async dispose() {
-      disposeParams(params);
-      optimizer.dispose();
-    },
+    dispose: async () => dispose(),
   };
 }
 

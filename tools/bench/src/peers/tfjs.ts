@@ -1,48 +1,88 @@
-import type { AttentionCase, MatmulCase } from '../cases.ts';
+import { provider } from '@lazy-attention/backend-tfjs';
+import { registerBackend } from '@lazy-attention/core';
+import { lazyTransformer } from '@lazy-attention/nn';
+import type { AttentionCase, Case, MatmulCase, TrainCase } from '../cases.ts';
 import type { Peer, Runner } from '../peer.ts';
+import { initialParams, STEPS } from '../recipe.ts';
+import { lazyPeer } from './lazy.ts';
 import { optional } from './optional.ts';
+import type { Tf, TfTensor } from './tfjs/api.ts';
+import { attentionTensors, lazyAttention } from './tfjs/attention.ts';
+import { trainer } from './tfjs/model.ts';
 
-/** The little of TensorFlow.js that is called here. */
-interface Tf {
-  readonly version_core: string;
-  setBackend(name: string): Promise<boolean>;
-  ready(): Promise<void>;
-  randomUniform(shape: number[], low: number, high: number): TfTensor;
-  matMul(a: TfTensor, b: TfTensor, transposeA: boolean, transposeB: boolean): TfTensor;
-  softmax(x: TfTensor): TfTensor;
-  relu(x: TfTensor): TfTensor;
-  add(a: TfTensor, b: TfTensor): TfTensor;
-  mul(a: TfTensor, b: TfTensor | number): TfTensor;
-  tensor(data: Float32Array, shape: number[]): TfTensor;
-  tidy<T>(fn: () => T): T;
-}
-
-interface TfTensor {
-  data(): Promise<unknown>;
-  dispose(): void;
-}
-
-/** TensorFlow.js itself, its own ops composed: 'wasm' or 'node' (libtensorflow). Matrix products and attention forward. */
-export function tfjsPeer(engine: 'wasm' | 'node'): Peer {
-  let tf: Tf;
+/** This project on one engine of TensorFlow.js. The JavaScript engine gets small cases only. */
+export function enginePeer(engine: string): Peer {
+  const name = `tfjs ${engine}`;
+  registerBackend({ ...provider, name, create: () => provider.create({ engine }) });
+  const peer = lazyPeer(name);
   return {
-    name: `tfjs ${engine}`,
+    ...peer,
+    async prepare(task) {
+      const small = task.kind === 'attention' && task.length <= 512 && !task.backward;
+      if (task.kind === 'decode' || (engine === 'cpu' && !small)) return null;
+      return peer.prepare(task);
+    },
+  };
+}
+
+/** In Node the gradients of tfjs-core come in this package's bundle (and in that of the union package). */
+const GRADIENTS = '@tensorflow/tfjs-layers';
+const ENGINES = {
+  wasm: { tfjsName: 'wasm', packages: ['@tensorflow/tfjs-core', '@tensorflow/tfjs-backend-wasm', GRADIENTS] },
+  node: { tfjsName: 'tensorflow', packages: ['@tensorflow/tfjs-node', GRADIENTS] },
+};
+
+/** TensorFlow.js with an engine set and its gradients registered. */
+export async function openTfjs(engine: keyof typeof ENGINES): Promise<Tf | { readonly absent: string }> {
+  const { tfjsName, packages } = ENGINES[engine];
+  const modules = [];
+  for (const name of packages) {
+    const module = await optional(name);
+    if (module === null) return { absent: `package '${name}' is not installed or does not load` };
+    modules.push(module);
+  }
+  const tf = modules[0] as unknown as Tf;
+  await tf.setBackend(tfjsName);
+  await tf.ready();
+  return tf;
+}
+
+/** TensorFlow.js itself, its own ops composed, with its own gradients: 'wasm' or 'node' (libtensorflow). */
+export function tfjsPeer(engine: keyof typeof ENGINES): Peer {
+  const { tfjsName } = ENGINES[engine];
+  let tf: Tf;
+  const runnerFor = async (task: Case): Promise<Runner | null> => {
+    switch (task.kind) {
+      case 'matmul':
+        return matmulRunner(tf, task);
+      case 'attention':
+        return attentionRunner(tf, task);
+      case 'train':
+        return trainRunner(tf, task);
+      case 'decode':
+        return null;
+    }
+  };
+  return {
+    name: `TensorFlow.js ${engine}, its own ops`,
     async open() {
-      const name = engine === 'node' ? '@tensorflow/tfjs-node' : '@tensorflow/tfjs-core';
-      const module = await optional(name);
-      if (module === null) return { absent: `package '${name}' is not installed or does not load` };
-      tf = module as unknown as Tf;
-      if (engine === 'wasm') {
-        const wasm = '@tensorflow/tfjs-backend-wasm';
-        if ((await optional(wasm)) === null) return { absent: `package '${wasm}' is not installed` };
-        await tf.setBackend('wasm');
-      }
-      await tf.ready();
+      const opened = await openTfjs(engine);
+      if ('absent' in opened) return opened;
+      tf = opened;
       return { about: `TensorFlow.js ${tf.version_core}, ${engine}` };
     },
     async prepare(task) {
-      if (task.kind === 'matmul') return matmulRunner(tf, task);
-      return task.kind === 'attention' && !task.backward ? attentionRunner(tf, task) : null;
+      // All peers of this process share one tfjs, and another may have chosen another engine meanwhile.
+      await tf.setBackend(tfjsName);
+      const runner = await runnerFor(task);
+      if (runner === null) return null;
+      return {
+        async run() {
+          await tf.setBackend(tfjsName);
+          return runner.run();
+        },
+        dispose: runner.dispose,
+      };
     },
     close: async () => {},
   };
@@ -70,22 +110,32 @@ function matmulRunner(tf: Tf, { m, n, k, transposeA, transposeB }: MatmulCase): 
   return runner(() => tf.matMul(a, b, transposeA, transposeB), [a, b]);
 }
 
-/** The naive formula, with the mask and tau / n as constants. */
-function attentionRunner(tf: Tf, { batch, heads, length, headDim }: AttentionCase): Runner {
+function attentionRunner(tf: Tf, { batch, heads, length, headDim, window, backward }: AttentionCase): Runner {
   const shape = [batch, heads, length, headDim];
-  const [q, k, v] = [0, 1, 2].map(() => tf.randomUniform(shape, -1, 1));
-  const causal = (at: (row: number, key: number) => number) => {
-    const values = new Float32Array(length * length);
-    for (let row = 0; row < length; row++)
-      for (let key = 0; key < length; key++) values[row * length + key] = at(row, key);
-    return tf.tensor(values, [1, 1, length, length]);
+  const [q, k, v, dOutput] = [0, 1, 2, 3].map(() => tf.randomUniform(shape, -1, 1));
+  const bias = tf.zeros([heads, window]);
+  const tau = tf.tensor(new Float32Array(heads).fill(-1), [heads]);
+  const constants = attentionTensors(tf, length);
+  const inputs = [q, k, v, bias, tau];
+  const forward = (...[q, k, v, bias, tau]: TfTensor[]) => lazyAttention(tf, { q, k, v, bias, tau }, constants);
+  // The last gradient to be computed is as good as any to wait for: the engine works in order.
+  const work = () => tf.tidy(() => (backward ? tf.grads(forward)(inputs, dOutput)[0] : forward(...inputs)));
+  return runner(work, [...inputs, dOutput, ...Object.values(constants)]);
+}
+
+async function trainRunner(tf: Tf, task: TrainCase): Promise<Runner> {
+  const { config } = lazyTransformer(task.model);
+  const { step, dispose } = trainer(tf, task, await initialParams(config));
+  return {
+    async run() {
+      const start = performance.now();
+      for (let i = 0; i < STEPS; i++) {
+        const loss = step();
+        await loss.data();
+        loss.dispose();
+      }
+      return (performance.now() - start) / STEPS;
+    },
+    dispose: async () => dispose(),
   };
-  const mask = causal((row, key) => (key <= row ? 0 : -1e9));
-  const offset = causal((row, key) => (key <= row ? -1 / (row + 1) : 0));
-  const work = () =>
-    tf.tidy(() => {
-      const scores = tf.add(tf.mul(tf.matMul(q, k, false, true), headDim ** -0.5), mask);
-      return tf.matMul(tf.relu(tf.add(tf.softmax(scores), offset)), v, false, false);
-    });
-  return runner(work, [q, k, v, mask, offset]);
 }

@@ -114,7 +114,7 @@ class Model(torch.nn.Module):
 def train(case):
     c = case["model"]
     model = Model(c, case["attention"])
-    optimizer = torch.optim.AdamW(model.parameters(), lr=1e-4, betas=(0.9, 0.95), weight_decay=0.1)
+    optimizer = torch.optim.AdamW(model.parameters(), lr=case["learningRate"], betas=(0.9, 0.95), weight_decay=0.1)
     tokens = torch.randint(0, c["vocabSize"], (case["batch"], c["context"]))
 
     def run():
