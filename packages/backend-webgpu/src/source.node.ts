@@ -1,6 +1,6 @@
-import { readdir } from 'node:fs/promises';
 import { BackendUnavailableError } from '@lazy-attention/core';
 import type { GpuSource } from './device/adapter.ts';
+import { explainVulkan } from './vulkan.ts';
 
 interface Dawn {
   create(options: string[]): GPU;
@@ -41,21 +41,6 @@ async function instance(option?: string): Promise<GPU> {
   return gpu;
 }
 
-/** Names of the Vulkan drivers that are registered on this Linux machine. */
-async function vulkanDrivers(): Promise<string[]> {
-  const chosen = process.env.VK_DRIVER_FILES ?? process.env.VK_ICD_FILENAMES;
-  if (chosen !== undefined) return chosen.split(':');
-  const names: string[] = [];
-  for (const folder of ['/usr/share/vulkan/icd.d', '/etc/vulkan/icd.d']) {
-    try {
-      names.push(...(await readdir(folder)).filter((name) => name.endsWith('.json')));
-    } catch {
-      // A folder that is not there registers nothing.
-    }
-  }
-  return names;
-}
-
 export const nodeSource: GpuSource = {
   get requested() {
     return process.env.LAZY_ATTENTION_WEBGPU_ADAPTER || undefined;
@@ -78,20 +63,6 @@ export const nodeSource: GpuSource = {
     if (process.platform !== 'linux') {
       return { reason: 'Dawn found no graphics adapter', fix: 'install or update the graphics driver' };
     }
-    const drivers = await vulkanDrivers();
-    const software =
-      'for a software adapter install Mesa 23 or newer (Debian 12: apt-get install -t bookworm-backports mesa-vulkan-drivers libvulkan1)';
-    if (drivers.length === 0) {
-      return {
-        reason: 'Dawn found no adapter: no Vulkan driver is registered in /usr/share/vulkan/icd.d or /etc/vulkan/icd.d',
-        fix: `install the Vulkan driver of your GPU; ${software}`,
-      };
-    }
-    return {
-      reason:
-        `Dawn accepted none of the Vulkan drivers here (${drivers.join(', ')}): there is no such device, libvulkan.so.1 is ` +
-        'missing, or the driver is too old (Mesa 22.3 lacks shaderUniform*ArrayDynamicIndexing, which Dawn needs)',
-      fix: `update the graphics driver and install libvulkan1; ${software}`,
-    };
+    return explainVulkan(process.env);
   },
 };

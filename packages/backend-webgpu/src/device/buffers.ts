@@ -12,6 +12,8 @@ export interface DeviceBuffer {
   readonly size: number;
   /** Batch of commands (see commands.ts) that last used the buffer. */
   lastBatch: number;
+  /** The device refused it: nobody may have it next. */
+  failed: boolean;
 }
 
 export interface BufferStats {
@@ -47,6 +49,8 @@ export class BufferPool {
   readonly #onDestroy: () => void;
   readonly stats: BufferStats = { liveBytes: 0, idleBytes: 0, peakBytes: 0, created: 0 };
   #nextId = 1;
+  /** The device refused a buffer; what is idle is given back at the next chance. */
+  #short = false;
 
   constructor(device: GPUDevice, faults: Faults, onDestroy: () => void) {
     this.#device = device;
@@ -72,6 +76,7 @@ export class BufferPool {
 
   release(buffer: DeviceBuffer): void {
     this.stats.liveBytes -= buffer.size;
+    if (buffer.failed) return;
     this.stats.idleBytes += buffer.size;
     const list = this.#idle.get(buffer.size);
     if (list === undefined) this.#idle.set(buffer.size, [buffer]);
@@ -82,7 +87,9 @@ export class BufferPool {
    * Destroys idle buffers, largest first, until what is kept is in proportion to what was needed at the peak. Called
    * right after a submit, when no unsubmitted command refers to any of them.
    */
-  trim(limit: number = this.stats.peakBytes * 1.25 + IDLE_FLOOR - this.stats.liveBytes): void {
+  trim(): void {
+    const limit = this.#short ? 0 : this.stats.peakBytes * 1.25 + IDLE_FLOOR - this.stats.liveBytes;
+    this.#short = false;
     if (this.stats.idleBytes <= limit) return;
     for (const size of [...this.#idle.keys()].sort((a, b) => b - a)) {
       const list = this.#idle.get(size) ?? [];
@@ -113,9 +120,18 @@ export class BufferPool {
           size,
           usage: USAGE.STORAGE | USAGE.COPY_SRC | USAGE.COPY_DST,
         }),
-      (message) => new OutOfMemoryError(`${op}: could not allocate ${size} bytes on the device: ${message}`, size),
+      (message) => {
+        buffer.failed = true;
+        this.#short = true;
+        return new OutOfMemoryError(
+          `${op}: could not allocate ${size} bytes on the device, beside ${this.stats.liveBytes} in use. Use a smaller ` +
+            `batch or a shorter context, or dispose of tensors earlier. The device says: ${message}`,
+          size,
+        );
+      },
     );
     this.stats.created++;
-    return { gpu, id: this.#nextId++, size, lastBatch: -1 };
+    const buffer: DeviceBuffer = { gpu, id: this.#nextId++, size, lastBatch: -1, failed: false };
+    return buffer;
   }
 }

@@ -26,6 +26,8 @@ export class Commands {
   readonly stats: CommandStats = { dispatches: 0, submits: 0 };
   #encoder: GPUCommandEncoder | null = null;
   #pass: GPUComputePassEncoder | null = null;
+  /** The op whose debug group is open in the pass: errors in encoding are reported by that name. */
+  #group: string | null = null;
   #slot = 0;
   #batch = 0;
 
@@ -48,7 +50,7 @@ export class Commands {
     return this.#batch;
   }
 
-  dispatch(kernel: CompiledKernel, bindGroup: GPUBindGroup, params: readonly number[], grid: Grid): void {
+  dispatch(op: string, kernel: CompiledKernel, bindGroup: GPUBindGroup, params: readonly number[], grid: Grid): void {
     if (this.#slot === MAX_DISPATCHES) this.submit();
     const slot = this.#slot++;
     const base = slot * this.#slotWords;
@@ -57,6 +59,11 @@ export class Commands {
       else this.#words[base + i] = params[i];
     }
     const pass = this.#openPass();
+    if (op !== this.#group) {
+      if (this.#group !== null) pass.popDebugGroup();
+      pass.pushDebugGroup(op);
+      this.#group = op;
+    }
     pass.setPipeline(kernel.pipeline);
     pass.setBindGroup(0, bindGroup, [slot * this.#slotBytes]);
     pass.dispatchWorkgroups(grid[0], grid[1] ?? 1, grid[2] ?? 1);
@@ -96,6 +103,8 @@ export class Commands {
   }
 
   #closePass(): void {
+    if (this.#group !== null) this.#pass?.popDebugGroup();
+    this.#group = null;
     this.#pass?.end();
     this.#pass = null;
   }

@@ -1,4 +1,4 @@
-import { DeviceLostError, LazyAttentionError, UnsupportedError } from '@lazy-attention/core';
+import { DeviceLostError, LazyAttentionError, OutOfMemoryError, UnsupportedError } from '@lazy-attention/core';
 
 type OutOfMemory = (message: string) => LazyAttentionError;
 
@@ -10,6 +10,30 @@ export class DeviceValidationError extends LazyAttentionError {
     super('DEVICE_VALIDATION', `${op}: WebGPU rejected a command: ${message}`);
     this.op = op;
   }
+}
+
+/** The op whose commands an error is about: each op's are a debug group (commands.ts), which Dawn and Chromium report. */
+function opOf(message: string): string | undefined {
+  return /Debug group stack:\s*> "([^"\0]+)/.exec(message)?.[1];
+}
+
+/** An error that no scope caught; `op` may be unknown. The classes are globals in browsers only, hence by name. */
+function uncaptured(error: GPUError): LazyAttentionError {
+  const op = opOf(error.message) ?? 'webgpu';
+  switch (error.constructor.name) {
+    case 'GPUOutOfMemoryError':
+      return new OutOfMemoryError(`${op}: the device is out of memory: ${error.message}`, 0);
+    case 'GPUInternalError':
+      return driverFailed(op, error.message);
+    default:
+      return new DeviceValidationError(op, error.message);
+  }
+}
+
+function driverFailed(op: string, message: string): UnsupportedError {
+  return new UnsupportedError(
+    `${op}: the driver failed. Update the graphics driver, or choose another adapter or backend. It says: ${message}`,
+  );
 }
 
 /**
@@ -27,7 +51,7 @@ export class Faults {
     this.#device = device;
     device.addEventListener('uncapturederror', (event) => {
       event.preventDefault();
-      this.#record(new DeviceValidationError('webgpu', event.error.message));
+      this.#record(uncaptured(event.error));
     });
     device.lost.then((info) => {
       if (this.#disposed) return;
@@ -51,11 +75,11 @@ export class Faults {
       return action();
     } finally {
       if (outOfMemory !== undefined) this.#collect(this.#device.popErrorScope(), outOfMemory);
+      this.#collect(this.#device.popErrorScope(), (message) => driverFailed(op, message));
       this.#collect(
         this.#device.popErrorScope(),
-        (message) => new UnsupportedError(`${op}: the driver failed: ${message}`),
+        invalid ?? ((message) => new DeviceValidationError(opOf(message) ?? op, message)),
       );
-      this.#collect(this.#device.popErrorScope(), invalid ?? ((message) => new DeviceValidationError(op, message)));
     }
   }
 

@@ -79,11 +79,14 @@ export class Pipelines {
         return this.#device.createComputePipeline({ label: key, layout: layout.pipeline, compute: { module } });
       },
       undefined,
-      (message) =>
-        new UnsupportedError(
+      (message) => {
+        // Not kept, so that the next use says the same and not that a pipeline is invalid.
+        this.#kernels.delete(key);
+        return new UnsupportedError(
           `${op}: the shader '${key}' does not compile on this driver. Update the graphics driver, or choose another ` +
             `adapter or backend. The driver says: ${message}`,
-        ),
+        );
+      },
     );
     return { label: key, pipeline, layout, floatParams: source.params.map(([, type]) => type === 'f32') };
   }

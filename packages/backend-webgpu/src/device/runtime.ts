@@ -74,7 +74,7 @@ export class Runtime {
   ): void {
     const kernel = this.#pipelines.get(this.#op, key, source);
     const group = this.#pipelines.bindGroup(kernel, buffers);
-    this.#commands.dispatch(kernel, group, params, grid);
+    this.#commands.dispatch(this.#op, kernel, group, params, grid);
     const batch = this.#commands.batch;
     for (let i = 0; i < buffers.length; i++) buffers[i].lastBatch = batch;
   }

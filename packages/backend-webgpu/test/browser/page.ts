@@ -2,27 +2,37 @@
 import { provider as reference } from '@lazy-attention/backend-reference';
 import { provider } from '@lazy-attention/backend-webgpu';
 import { conformanceCases, runCases } from '@lazy-attention/conformance';
-import { Backend } from '@lazy-attention/core';
+import { Backend, type FloatDType } from '@lazy-attention/core';
 import { train } from '../train.ts';
 
 export interface Outcome {
-  readonly device: string;
-  readonly run: number;
+  readonly dtypes: readonly FloatDType[];
+  /** Names of the cases that were run. */
+  readonly run: readonly string[];
+  /** Name and message of those that failed. */
   readonly failed: readonly string[];
 }
 
-/** Every `stride`-th case of the suite. */
-async function conformance(stride: number): Promise<Outcome> {
-  const backend = new Backend(await provider.create({}));
-  const dtypes = backend.dtypes.has('f16') ? (['f32', 'f16'] as const) : (['f32'] as const);
-  const cases = conformanceCases({ size: 'small', dtypes }).filter((_, i) => i % stride === 0);
-  const results = await runCases(backend, cases);
-  const { device } = backend;
-  await backend.dispose();
-  const failed = results
-    .filter(({ status }) => status !== 'passed')
-    .map((each) => `${each.case.name}: ${each.message}`);
-  return { device, run: results.length, failed };
+let tested: Backend | undefined;
+
+/** The backend that the suite runs on, one for the page. */
+async function backend(): Promise<Backend> {
+  tested ??= new Backend(await provider.create({}));
+  return tested;
+}
+
+/** The suite's cases of one op (or 'errors', or 'memory'), for every type that the adapter has. */
+async function conformance(op: string): Promise<Outcome> {
+  const on = await backend();
+  const dtypes: FloatDType[] = on.dtypes.has('f16') ? ['f32', 'f16'] : ['f32'];
+  const cases = conformanceCases({ size: 'small', dtypes }).filter((each) => each.op === op);
+  const results = await runCases(on, cases);
+  const failed = results.filter(({ status }) => status !== 'passed');
+  return {
+    dtypes,
+    run: results.map((result) => result.case.name),
+    failed: failed.map((result) => `${result.case.name}: ${result.message}`),
+  };
 }
 
 /** Losses of a few steps of a tiny model, here and on the reference. */
@@ -38,4 +48,4 @@ async function training(steps: number): Promise<{ losses: number[]; expected: nu
   return outcome;
 }
 
-Object.assign(globalThis, { page: { conformance, training } });
+Object.assign(globalThis, { page: { device: async () => (await backend()).device, conformance, training } });

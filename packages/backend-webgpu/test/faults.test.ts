@@ -1,0 +1,159 @@
+import { DeviceLostError, OutOfMemoryError, UnsupportedError } from '@lazy-attention/core';
+import { describe, expect, test } from 'vitest';
+import { type AdapterChoice, chooseAdapter, openDevice } from '../src/device/adapter.ts';
+import { BufferPool } from '../src/device/buffers.ts';
+import { DeviceValidationError, Faults } from '../src/device/faults.ts';
+import { Runtime } from '../src/device/runtime.ts';
+import { nodeSource } from '../src/source.node.ts';
+import type { KernelSource } from '../src/wgsl/module.ts';
+import { open, unavailable } from './support.ts';
+
+/** A kernel of one buffer, to break in different ways. */
+function kernel(body: string): KernelSource {
+  return {
+    workgroupSize: 64,
+    params: [['count', 'u32']],
+    buffers: [{ name: 'out', type: 'f32', access: 'read_write' }],
+    body,
+  };
+}
+const good = () => kernel('if (lane < params.count) { out[lane] = 3; }');
+
+async function device(): Promise<{ choice: AdapterChoice; device: GPUDevice; runtime: () => Runtime }> {
+  const choice = await chooseAdapter(nodeSource, undefined);
+  const { device, capabilities } = await openDevice(choice);
+  return { choice, device, runtime: () => new Runtime(choice, device, capabilities) };
+}
+
+const failure = (promise: Promise<unknown>): Promise<Error> =>
+  promise.then(
+    () => new Error('no error'),
+    (error) => error,
+  );
+
+describe.skipIf(unavailable !== null)(`faults${unavailable === null ? '' : `: ${unavailable}`}`, () => {
+  test('a shader that does not compile is an error of the op, each time it is used, and other ops go on', async () => {
+    const runtime = (await device()).runtime();
+    runtime.begin('full');
+    const out = runtime.acquire(256);
+    for (let i = 0; i < 2; i++) {
+      runtime.begin('swiglu');
+      runtime.run('broken', () => kernel('out[lane] = no_such_thing;'), [out], [64], [1]);
+      const error = await failure(runtime.read(out, 256));
+      expect(error).toBeInstanceOf(UnsupportedError);
+      expect(error.message).toMatch(
+        /^swiglu: the shader 'broken' does not compile on this driver\. Update .* driver says: /,
+      );
+      expect(error.message).toContain('no_such_thing');
+    }
+    runtime.begin('full');
+    runtime.run('good', good, [out], [64], [1]);
+    expect(new Float32Array(await runtime.read(out, 256))).toEqual(new Float32Array(64).fill(3));
+    runtime.dispose();
+  });
+
+  test('a command that WebGPU rejects is an error of the op that encoded it', async () => {
+    const runtime = (await device()).runtime();
+    runtime.begin('add');
+    const out = runtime.acquire(256);
+    runtime.run('good', good, [out], [64], [1]);
+    runtime.begin('attentionGrad');
+    runtime.run('good', good, [out], [64], [2 ** 20]);
+    runtime.begin('mul');
+    runtime.run('good', good, [out], [64], [1]);
+    const error = await failure(runtime.synchronize());
+    expect(error).toBeInstanceOf(DeviceValidationError);
+    expect(error).toMatchObject({ code: 'DEVICE_VALIDATION', op: 'attentionGrad' });
+    expect(error.message).toMatch(/^attentionGrad: WebGPU rejected a command: .*1048576/);
+    runtime.run('good', good, [out], [64], [1]);
+    expect(new Float32Array(await runtime.read(out, 16))).toEqual(new Float32Array(4).fill(3));
+    runtime.dispose();
+  });
+
+  test('an error that no scope caught reaches the next wait', async () => {
+    const { choice, device: gpu } = await device();
+    const faults = new Faults(gpu, choice.name);
+    gpu.createBuffer({ size: 16, usage: 0x1 | 0x2 | 0x80 });
+    await gpu.queue.onSubmittedWorkDone();
+    const error = await failure(faults.settle());
+    expect(error).toBeInstanceOf(DeviceValidationError);
+    expect(error.message).toMatch(/^webgpu: WebGPU rejected a command: /);
+    await faults.settle();
+    faults.expectLoss();
+    gpu.destroy();
+  });
+
+  test('uncaught errors of memory and of the driver have types of their own', async () => {
+    class GPUOutOfMemoryError extends Error {}
+    class GPUInternalError extends Error {}
+    const gpu = new EventTarget() as unknown as GPUDevice;
+    Object.assign(gpu, { lost: new Promise(() => {}) });
+    const faults = new Faults(gpu, 'fake');
+    for (const [error, type, text] of [
+      [new GPUOutOfMemoryError('heap is full'), OutOfMemoryError, 'webgpu: the device is out of memory: heap is full'],
+      [
+        new GPUInternalError('compiler crashed\n\nDebug group stack:\n > "rope\0"\n'),
+        UnsupportedError,
+        'rope: the driver failed.',
+      ],
+    ] as const) {
+      gpu.dispatchEvent(Object.assign(new Event('uncapturederror'), { error }) as Event & GPUUncapturedErrorEvent);
+      const reported = await failure(faults.settle());
+      expect(reported).toBeInstanceOf(type);
+      expect(reported.message).toContain(text);
+    }
+  });
+
+  test('memory that the device refuses is a typed error of the op, and nobody gets that buffer', async () => {
+    const { choice, device: gpu } = await device();
+    const faults = new Faults(gpu, choice.name);
+    // One binding never exhausts a device, so the pool is told that bindings may be enormous.
+    const bytes = 2 ** 50;
+    const limits = { maxBufferSize: bytes, maxStorageBufferBindingSize: bytes };
+    const createBuffer = (descriptor: GPUBufferDescriptor) =>
+      gpu.createBuffer({ ...descriptor, size: descriptor.size > 2 ** 40 ? gpu.limits.maxBufferSize : descriptor.size });
+    const bound = { limits, createBuffer } as unknown as GPUDevice;
+    const pool = new BufferPool(bound, faults, () => {});
+    const idle = pool.acquire(1024, 'zeros');
+    pool.release(idle);
+    const refused: ReturnType<typeof pool.acquire>[] = [];
+    let error: Error | null = null;
+    for (let i = 0; i < 256 && error === null; i++) {
+      refused.push(pool.acquire(bytes, 'matmul'));
+      error = await faults.settle().then(
+        () => null,
+        (each) => each,
+      );
+    }
+    expect(error).toBeInstanceOf(OutOfMemoryError);
+    expect(error).toMatchObject({ code: 'OUT_OF_MEMORY', requestedBytes: bytes });
+    expect(error?.message).toMatch(
+      /^matmul: could not allocate 1125899906842624 bytes on the device, beside \d+ in use/,
+    );
+    const last = refused[refused.length - 1];
+    pool.release(last);
+    expect(pool.acquire(bytes, 'matmul')).not.toBe(last);
+    await failure(faults.settle());
+    pool.trim();
+    expect(pool.stats.idleBytes).toBe(0);
+    faults.expectLoss();
+    gpu.destroy();
+  });
+
+  test('a lost device is a typed error of every later op, and a new backend works in the same process', async () => {
+    const { backend, kernels } = await open();
+    const x = backend.full([4], 1);
+    await x.data();
+    kernels.loseDevice();
+    const error = await failure(backend.add(x, x).data());
+    expect(error).toBeInstanceOf(DeviceLostError);
+    expect(error.message).toMatch(/^webgpu: the device '.+' was lost \(.+\).*create a new backend/s);
+    expect(() => backend.add(x, x)).toThrow(DeviceLostError);
+    await expect(kernels.synchronize()).rejects.toThrow(DeviceLostError);
+    x.dispose();
+    await backend.dispose();
+    const next = await open();
+    expect(await next.backend.full([2], 5).data()).toEqual(new Float32Array([5, 5]));
+    await next.backend.dispose();
+  });
+});
