@@ -1,4 +1,13 @@
-import { Backend, BackendUnavailableError, OutOfMemoryError, ValueError } from '@lazy-attention/core';
+import {
+  Backend,
+  BackendUnavailableError,
+  type DType,
+  DTypeError,
+  OutOfMemoryError,
+  ShapeError,
+  UnsupportedError,
+  ValueError,
+} from '@lazy-attention/core';
 import { describe, expect, test } from 'vitest';
 import { provider } from '../src/index.ts';
 
@@ -32,6 +41,22 @@ describe('the emulated device', () => {
     expect(kernels.device).toMatch(/emulated GPU/);
     expect([...kernels.dtypes].sort()).toEqual(['bf16', 'f16', 'f32', 'i32']);
     await kernels.dispose();
+  });
+
+  test('wrong types and head sizes are refused by name', async () => {
+    const backend = new Backend(await provider.create({ device: 'emulated' }));
+    const attend = (headDim: number, ...dtypes: DType[]) => {
+      const [q, k, v] = [0, 1, 2].map((i) => backend.full([1, 2, 1, headDim], 1, dtypes[i % dtypes.length]));
+      return backend.attention(q, k, v);
+    };
+    expect(() => attend(264, 'bf16')).toThrow(ShapeError);
+    expect(() => attend(264, 'bf16')).toThrow(/head size \(264\) must be a multiple of 4, at most 256/);
+    expect(() => attend(8, 'bf16', 'f16')).toThrow(DTypeError);
+    expect(() => attend(8, 'bf16', 'f16')).toThrow(/k is f16 and q is bf16; expected one type; use cast/);
+    expect(() => attend(8, 'i32')).toThrow(DTypeError);
+    expect(() => backend.full([2], 1, 'f64')).toThrow(UnsupportedError);
+    expect(() => backend.full([2], 1, 'f64')).toThrow(/has no f64; it has f32, bf16, f16, i32/);
+    await backend.dispose();
   });
 
   test('out of memory names what was asked for, what is free and what is held, and leaves the backend usable', async () => {

@@ -1,0 +1,198 @@
+// node tasks.mjs NAME JSON: one task, in a process of its own. Prints what it finds as it goes, a JSON object a line.
+import { provider } from '@lazy-attention/backend-cuda';
+import { conformanceCases, runCases } from '@lazy-attention/conformance';
+import { Backend } from '@lazy-attention/core';
+
+const say = (entry) => console.log(JSON.stringify(entry));
+const median = (xs) => xs.toSorted((a, b) => a - b)[Math.floor(xs.length / 2)];
+const open = async (options = {}) => new Backend(await provider.create(options));
+const emulated = process.env.LAZY_ATTENTION_CUDA_DEVICE === 'emulated';
+
+const normal = () => Math.sqrt(-2 * Math.log(1 - Math.random())) * Math.cos(2 * Math.PI * Math.random());
+const random = (device, shape, dtype) =>
+  device.tensor(Float32Array.from({ length: shape.reduce((a, b) => a * b, 1) }, normal), shape, dtype);
+
+/** Milliseconds per call: the device runs calls in order, so `count` of them between two waits are timed together. */
+async function time(device, run, { count = 10, repeats = 11 }) {
+  const once = async () => {
+    const start = performance.now();
+    for (let i = 0; i < count; i++) device.scope(run);
+    await device.synchronize();
+    return (performance.now() - start) / count;
+  };
+  await once();
+  const times = [];
+  for (let i = 0; i < repeats; i++) times.push(await once());
+  return { medianMs: median(times), minMs: Math.min(...times), maxMs: Math.max(...times) };
+}
+
+async function timeAttention(device, { B, H, L, D, W, ...often }, dtype) {
+  const [q, k, v, dy] = Array.from({ length: 4 }, () => random(device, [B, L, H, D], dtype));
+  const bias = device.scale(random(device, [H, W], 'f32'), 0.1);
+  const tau = device.full([H], -1);
+  say({ shape: { B, H, L, D, W }, dtype, device: device.device });
+  for (const [name, options] of [
+    ['lazy', { bias, tau }],
+    ['softmax', {}],
+  ]) {
+    const inference = () => void device.attention(q, k, v, { ...options, save: false });
+    const training = () => {
+      const { saved } = device.attention(q, k, v, options);
+      device.attentionGrad(dy, saved);
+    };
+    const forward = await time(device, inference, often);
+    say({ [name]: { forward } });
+    say({ [name]: { forward, forwardBackward: await time(device, training, often) } });
+  }
+}
+
+async function judge(device, cases) {
+  const done = await runCases(device, cases);
+  const failed = done.filter(({ status }) => status === 'failed');
+  say({ cases: done.length, passed: done.filter(({ status }) => status === 'passed').length });
+  if (failed.length > 0 || done.length === 0) {
+    const messages = failed.slice(0, 20).map((result) => `${result.case.name}: ${result.message}`);
+    throw new Error(`${failed.length} of ${done.length} failed: ${messages.join('\n')}`);
+  }
+}
+
+/** A step of training on random tokens, ready to be repeated. */
+async function trainer(device, options, batch, length) {
+  const { adamW, batchTensors, disposeParams, lazyTransformer, valueAndGrad } = await import('@lazy-attention/nn');
+  const model = lazyTransformer(options);
+  const params = model.init(device, 1);
+  const optimizer = adamW(device, params);
+  const lossAndGrads = valueAndGrad(device, model.loss);
+  let state = 1;
+  const token = () => {
+    state = (Math.imul(state, 1664525) + 1013904223) >>> 0;
+    return (state >>> 8) % 256;
+  };
+  return async () => {
+    const tokens = Int32Array.from({ length: batch * length + 1 }, token);
+    const data = batchTensors(device, {
+      tokens: tokens.slice(0, -1),
+      targets: tokens.slice(1),
+      starts: null,
+      batch,
+      length,
+    });
+    const { value, grads } = lossAndGrads(params, data);
+    const { gradNormSquared } = optimizer.step(grads, 3e-4);
+    const loss = (await value.data())[0];
+    for (const tensor of [value, gradNormSquared, ...Object.values(data)]) tensor?.dispose();
+    disposeParams(grads);
+    return loss;
+  };
+}
+
+const TASKS = {
+  async probe() {
+    const found = await provider.probe();
+    say(found);
+    if (!found.available) throw new Error(`${found.reason}; ${found.fix}`);
+    const device = await open();
+    say({ device: device.device });
+    await device.dispose();
+  },
+
+  async conformance({ size, only = '.' }) {
+    const { tileCases } = await import('./tile-cases.mjs');
+    const which = new RegExp(only);
+    const shared = conformanceCases({ dtypes: ['f32', 'bf16', 'f16'], size });
+    const cases = [...shared, ...tileCases].filter(({ name }) => which.test(name));
+    const device = await open();
+    await judge(device, cases);
+    await device.dispose();
+  },
+
+  async attention(shape) {
+    const device = await open();
+    await timeAttention(device, shape, 'bf16');
+    await device.dispose();
+  },
+
+  /** Products of square matrices, by cuBLASLt where there is one and by our own kernel. */
+  async products({ size, ...often }) {
+    for (const [name, options] of [
+      ['auto', {}],
+      ['own', emulated ? {} : { cublas: 'off' }],
+    ]) {
+      const device = await open(options);
+      const [a, b] = [random(device, [size, size], 'bf16'), random(device, [size, size], 'bf16')];
+      const times = await time(device, () => void device.matmul(a, b), often);
+      say({ [name]: { ...times, tflops: (2 * size ** 3) / times.medianMs / 1e9, device: device.device } });
+      await device.dispose();
+    }
+  },
+
+  /** Training throughput; with half the batch where the device has not the memory. */
+  async train({ preset: name, batch, length, dtype, steps = 10 }) {
+    const { flopsPerToken, preset } = await import('@lazy-attention/nn');
+    const { OutOfMemoryError } = await import('@lazy-attention/core');
+    const options = preset(name, { computeDType: dtype, context: length });
+    for (let size = batch; ; size = Math.floor(size / 2)) {
+      const device = await open();
+      try {
+        const advance = await trainer(device, options, size, length);
+        const [losses, times] = [[], []];
+        for (let i = 0; i < 3; i++) losses.push(await advance());
+        for (let i = 0; i < steps; i++) {
+          const start = performance.now();
+          losses.push(await advance());
+          times.push(performance.now() - start);
+          const tokensPerSecond = (size * length) / (median(times) / 1000);
+          const tflops = (tokensPerSecond * flopsPerToken(options)) / 1e12;
+          say({ batch: size, length, medianStepMs: median(times), tokensPerSecond, tflops, losses });
+        }
+        say({ memory: device.memory() });
+        return;
+      } catch (error) {
+        if (!(error instanceof OutOfMemoryError) || size === 1) throw error;
+        say({ outOfMemory: `${error.message} (batch ${size})` });
+      } finally {
+        await device.dispose();
+      }
+    }
+  },
+
+  /** Losses of `pico` in f32 against the reference's. */
+  async pico({ steps }) {
+    const { provider: reference } = await import('@lazy-attention/backend-reference');
+    const { preset } = await import('@lazy-attention/nn');
+    const losses = [];
+    for (const device of [new Backend(await reference.create({})), await open()]) {
+      const advance = await trainer(device, preset('pico'), 1, 64);
+      const curve = [];
+      for (let i = 0; i < steps; i++) curve.push(await advance());
+      losses.push(curve);
+      await device.dispose();
+    }
+    const [expected, actual] = losses;
+    const largest = Math.max(...actual.map((loss, i) => Math.abs(loss / expected[i] - 1)));
+    say({ steps, largestRelativeDifference: largest, first: expected[0], last: expected.at(-1) });
+    if (!(largest < 1e-3)) throw new Error(`losses differ by ${largest} relative; at most 1e-3 is allowed`);
+  },
+
+  /** WebGPU through Vulkan on the same device. */
+  async webgpu(shape) {
+    const { provider: webgpu } = await import('@lazy-attention/backend-webgpu');
+    say(await webgpu.probe());
+    const device = new Backend(await webgpu.create({}));
+    say({ device: device.device, dtypes: [...device.dtypes] });
+    await timeAttention(device, shape, device.dtypes.has('f16') ? 'f16' : 'f32');
+    const dtypes = ['f32', 'f16'].filter((dtype) => device.dtypes.has(dtype));
+    const cases = conformanceCases({ dtypes, size: 'small' }).filter(({ op }) => !emulated || op === 'add');
+    await judge(device, cases);
+    await device.dispose();
+  },
+};
+
+const [name, argument = '{}'] = process.argv.slice(2);
+try {
+  await TASKS[name](JSON.parse(argument));
+  process.exit(0);
+} catch (error) {
+  console.error(error);
+  process.exit(1);
+}
