@@ -9,7 +9,7 @@ const directory = join(import.meta.dirname, '..');
 const folder = mkdtempSync(join(tmpdir(), 'lazy-install-'));
 afterAll(() => rmSync(folder, { recursive: true }));
 
-test('the packages install without a network, and the backend runs', { timeout: 120_000 }, () => {
+test('the packages install without a network, and the backend runs', { timeout: 400_000 }, () => {
   const [tarballs, empty] = [join(folder, 'tarballs'), join(folder, 'empty')];
   for (const path of [tarballs, empty]) mkdirSync(path);
   const binary = locateAddon(addonPlace({ name: 'cpu', directory, file: 'lazy_cpu.node' })).path as string;

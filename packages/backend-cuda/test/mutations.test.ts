@@ -5,7 +5,7 @@ import { built, tryMutation } from '../scripts/mutations/try.mjs';
 // One of each kind and of each family of kernels; `npm run test:mutations` tries all.
 const tried = MUTATIONS.filter(({ always }) => always);
 
-describe.runIf(built)('kernels with a mistake are caught', { timeout: 240_000 }, () => {
+describe.runIf(built)('kernels with a mistake are caught', { timeout: 500_000 }, () => {
   test.for(tried)('$name', async (mutation) => {
     const { caught, how } = await tryMutation(mutation);
     expect(caught, how).toBe(true);

@@ -10,7 +10,7 @@ const target = targetName(currentTarget());
 const folder = mkdtempSync(join(tmpdir(), 'lazy-install-'));
 afterAll(() => rmSync(folder, { recursive: true }));
 
-test('the packages install without a network, and say what the machine lacks', { timeout: 120_000 }, (context) => {
+test('the packages install without a network, and say what the machine lacks', { timeout: 400_000 }, (context) => {
   // The real binary where nvcc made one; else the one with a made-up driver, which packs and loads alike.
   const real = locateAddon(addonPlace({ name: 'cuda', directory, file: 'lazy_cuda.node' })).path;
   const binary = real ?? join(directory, 'build', `${target}-emulated`, 'lazy_cuda_fake.node');

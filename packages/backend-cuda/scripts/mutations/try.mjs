@@ -9,6 +9,9 @@ const here = dirname(fileURLToPath(import.meta.url));
 const directory = dirname(dirname(here));
 const build = join(directory, 'build', `${hostTarget()}-emulated`);
 
+/** Of a compilation or a run; both take seconds on an idle machine. */
+const LIMIT_MS = 200_000;
+
 /** Whether there is an emulated addon whose kernels can be exchanged. */
 export const built = existsSync(join(build, 'lazy_cuda_emulated.node'));
 
@@ -62,6 +65,7 @@ async function compiler(args) {
 
 function verdict({ status, signal, output }) {
   if (status === 0) return { caught: false, how: 'all cases pass' };
+  if (signal === 'SIGTERM') return { caught: false, how: `no verdict within ${LIMIT_MS / 1000} s` };
   // A run that fails without saying what is wrong with the kernel has caught nothing; a crash is a guard page's word.
   const report = /off by|race:|nobody wrote|outside the|divergent|never waited|the device stopped working/;
   const how = output.split('\n').find((line) => report.test(line));
@@ -77,7 +81,7 @@ function start(file, args, env = {}) {
     const child = spawn(file, args, {
       env: { ...process.env, ...env },
       stdio: ['ignore', 'pipe', 'pipe'],
-      timeout: 120_000,
+      timeout: LIMIT_MS,
     });
     let output = '';
     for (const stream of [child.stdout, child.stderr]) {
