@@ -14,7 +14,12 @@
 // reading a transposed A in place (171 on two cores for that last case, against 256 copied, in two runs); copying it to
 // panels a power of two apart (116: stores meet in one cache set); blocks of 128, 192 or 384 steps (medians 126, 137 and
 // 130 at 1024^3 against 141); sums that begin with C in registers instead of being added to it (151 against 160 at
-// 4096x128x384, plain layouts).
+// 4096x128x384, plain layouts). The transposed layouts of that machine suffered from what micro.h's header tells of.
+//
+// Two Zen 4 cores (peak 231): 1024^3 A.B 210, A.Bt 209, At.B 206 (185 before micro.h was mended); 384x128x4096 with A
+// transposed 200 (178). Counted there: of At.B at 1024^3 packing B is 0.3 of 12 ms and copying A 0.35, so neither was what it
+// lacked. What failed: blocks of 128 and 192 steps, so that a panel of B and a tile of A fit the 32 KiB L1 (174 and 181
+// against 187); a tile of A in L1 and B from L2 instead (194 against 187, but 200 against 210 at 4096x384x128).
 #include <algorithm>
 
 #include "kernels.h"
