@@ -6,8 +6,11 @@ const LAYER = { B: 4, H: 16, L: 4096, D: 64, W: 512 };
 const WIDE = { ...LAYER, D: 128 };
 const LONG = { ...LAYER, B: 1, L: 16384 };
 /** Cases that a sanitizer gets through in a minute or two; every family of kernels. */
-const WATCHED =
-  '^(attention|attentionGrad) (bf16 head_(64|128|256)_plain|f32 exact_head_64)|(bf16|f32) (left_padding|decode_)';
+const WATCHED = [
+  '^(attention|attentionGrad) (bf16 head_(64|128|256)_plain|f32 exact_head_64)',
+  '(bf16|f32) (left_padding|decode_)',
+  '^(matmul|rmsNorm|crossEntropy|embedding)(Grad)? (bf16|f32) random_shapes',
+].join('|');
 
 const tools = ['memcheck', 'racecheck', 'synccheck', 'initcheck'];
 const shape = ({ B, H, L, D }) => [B, H, L, D].join('x');
