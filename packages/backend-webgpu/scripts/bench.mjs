@@ -53,7 +53,8 @@ async function benchGemm() {
     ['At.B', true, false],
   ]) {
     for (const [name, tile] of Object.entries(tiles)) {
-      const source = () => gemm({ tile, transposeA, transposeB, dtype: 'f32', aligned: true, partial: false });
+      const source = () =>
+        gemm({ tile, transposeA, transposeB, dtype: 'f32', aligned: true, partial: false, accumulate: false });
       const time = await best(2, async () => {
         const grid = [size / tile.tileN, size / tile.tileM, 1];
         runtime.run(`${layout} ${name}`, source, [a, b, out], [size, size, size, size, size, 1, size], grid);

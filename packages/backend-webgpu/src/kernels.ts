@@ -6,6 +6,7 @@ import { attentionKernels, type SavedAttention } from './ops/attention.ts';
 import { layerKernels } from './ops/layers.ts';
 import { matmulKernels } from './ops/matmul.ts';
 import { storageKernels } from './ops/storage.ts';
+import { STRIP_BYTES } from './ops/strip.ts';
 
 /** The contract of core, and what only this backend can tell. */
 export interface WebGPUKernels extends Kernels<DeviceBuffer, SavedAttention> {
@@ -17,13 +18,14 @@ export interface WebGPUKernels extends Kernels<DeviceBuffer, SavedAttention> {
   loseDevice(): void;
 }
 
-export function createKernels(rt: Runtime, device: string): WebGPUKernels {
+/** `stripBytes`: workspace of attention, see ops/strip.ts; smaller in tests. */
+export function createKernels(rt: Runtime, device: string, stripBytes: number = STRIP_BYTES): WebGPUKernels {
   const ops = {
     ...storageKernels(rt),
     ...arithmeticKernels(rt),
     ...matmulKernels(rt),
     ...layerKernels(rt),
-    ...attentionKernels(rt),
+    ...attentionKernels(rt, stripBytes),
   };
   return {
     name: 'webgpu',

@@ -1,28 +1,13 @@
 import { describe, expect, test } from 'vitest';
-import { chooseAttentionTile } from '../src/ops/attention.ts';
-import { chooseSplits, chooseTile, FLAT_TILE, LARGE_TILE, MEDIUM_TILE } from '../src/ops/matmul.ts';
-import {
-  attentionBiasSum,
-  attentionDelta,
-  attentionGradKey,
-  attentionGradQuery,
-} from '../src/wgsl/attention-backward.ts';
-import { decodeOutput, decodeScores } from '../src/wgsl/attention-decode.ts';
-import { attentionForward, attentionStats } from '../src/wgsl/attention-forward.ts';
-import { type AttentionVariant, headClassOf, outputMapping } from '../src/wgsl/attention-tile.ts';
+import { chooseSplits, chooseTile, DIRECT_TILES, STAGED_TILES } from '../src/ops/matmul.ts';
+import { decodeOutput, decodeScores, headClassOf } from '../src/wgsl/attention-decode.ts';
+import { stripBiasSum, stripDiagonals, stripSoftmax, stripSoftmaxGrad } from '../src/wgsl/attention-rows.ts';
+import { GROUP, stripColumns, stripRows, stripScores, stripTiles } from '../src/wgsl/attention-strip.ts';
 import * as elementwise from '../src/wgsl/elementwise.ts';
 import { gemm } from '../src/wgsl/gemm.ts';
 import { type KernelSource, wgslModule } from '../src/wgsl/module.ts';
 import * as reduce from '../src/wgsl/reduce.ts';
 import * as rows from '../src/wgsl/rows.ts';
-
-const gpu = { f16: true, subgroups: true, sharedBytes: 32768, software: false };
-const tiles = {
-  gpu: chooseAttentionTile(gpu, 1024),
-  small: chooseAttentionTile({ ...gpu, sharedBytes: 16384 }, 1024),
-  software: chooseAttentionTile({ ...gpu, software: true }, 64),
-  softwareLong: chooseAttentionTile({ ...gpu, software: true }, 1024),
-};
 
 const { add, mul, scale, swiglu, swigluGrad, fill, broadcast, rope } = elementwise;
 const simple = { add, mul, scale, swiglu, swigluGrad, fill, broadcast, rope };
@@ -34,7 +19,10 @@ function catalogue(): Record<string, KernelSource> {
     finalSum: reduce.finalSum(),
     headSum: reduce.headSum(),
     linkIds: linkIds(),
-    biasSum: attentionBiasSum(),
+    'attention/softmax': stripSoftmax(),
+    'attention/softmaxGrad': stripSoftmaxGrad(),
+    'attention/diagonals': stripDiagonals(),
+    'attention/biasSum': stripBiasSum(),
     adamw: elementwise.adamw(false),
     'adamw/clip': elementwise.adamw(true),
     'cast/f16/f32': elementwise.cast('f16', 'f32'),
@@ -50,7 +38,6 @@ function catalogue(): Record<string, KernelSource> {
     all[`splitSum/${type}`] = reduce.splitSum(type);
     all[`partialSum/${type}`] = reduce.partialSum(type, false);
     all[`partialSum/squares/${type}`] = reduce.partialSum(type, true);
-    all[`attention/delta/${type}`] = attentionDelta(type);
   }
   for (const unit of ['u32', 'vec4<u32>', 'f16', 'vec2<u32>'] as const) {
     for (const direction of ['slice', 'insert'] as const) {
@@ -63,27 +50,43 @@ function catalogue(): Record<string, KernelSource> {
     ['tn', true, false],
     ['tt', true, true],
   ] as const) {
-    const variant = { tile: MEDIUM_TILE, transposeA, transposeB, dtype: 'f32', aligned: true, partial: false } as const;
-    all[`matmul/${layout}`] = gemm(variant);
-    all[`matmul/${layout}/unaligned/f16`] = gemm({ ...variant, aligned: false, dtype: 'f16' });
+    const variant = { transposeA, transposeB, dtype: 'f32', aligned: true, partial: false, accumulate: false } as const;
+    for (const [way, { medium }] of Object.entries({ staged: STAGED_TILES, direct: DIRECT_TILES })) {
+      all[`matmul/${way}/${layout}`] = gemm({ ...variant, tile: medium });
+      all[`matmul/${way}/${layout}/unaligned/f16`] = gemm({ ...variant, tile: medium, aligned: false, dtype: 'f16' });
+    }
   }
-  const nn = { transposeA: false, transposeB: true, dtype: 'f16', aligned: true } as const;
-  all['matmul/large'] = gemm({ ...nn, tile: LARGE_TILE, partial: true });
-  all['matmul/flat'] = gemm({ ...nn, tile: FLAT_TILE, partial: false });
-  const attention = (name: string, variant: AttentionVariant): void => {
-    all[`attention/stats/${name}`] = attentionStats(variant);
-    all[`attention/forward/${name}`] = attentionForward(variant, false);
-    all[`attention/forward/active/${name}`] = attentionForward(variant, true);
-    all[`attention/gradQuery/${name}`] = attentionGradQuery(variant);
-    all[`attention/gradKey/${name}`] = attentionGradKey(variant);
-    all[`attention/decodeScores/${name}`] = decodeScores(variant);
-    all[`attention/decodeOutput/${name}`] = decodeOutput(variant);
+  const nt = { transposeA: false, transposeB: true, dtype: 'f16', aligned: true, accumulate: false } as const;
+  all['matmul/staged/large'] = gemm({ ...nt, tile: STAGED_TILES.large, partial: true });
+  all['matmul/direct/accumulate'] = gemm({ ...nt, tile: DIRECT_TILES.medium, partial: false, accumulate: true });
+  all['matmul/direct/accumulate/unaligned'] = gemm({
+    ...nt,
+    tile: DIRECT_TILES.medium,
+    aligned: false,
+    partial: false,
+    accumulate: true,
+  });
+  all['matmul/staged/flat'] = gemm({ ...nt, tile: STAGED_TILES.flat, partial: false });
+  all['matmul/direct/flat'] = gemm({ ...nt, tile: DIRECT_TILES.flat, partial: false });
+  const strip = (way: string, headDim: number, dtype: 'f32' | 'f16', software: boolean): void => {
+    const { scores, results } = stripTiles(headDim, software);
+    all[`attention/scores/${way}/${dtype}`] = stripScores({ tile: scores, dtype });
+    all[`attention/rows/${way}/${results.tileN}/${dtype}`] = stripRows({ tile: results, dtype });
+    all[`attention/columns/${way}/${results.tileN}/${dtype}`] = stripColumns({ tile: results, dtype }, software);
   };
-  attention('gpu/64/f32', { headClass: 64, dtype: 'f32', tile: tiles.gpu });
-  attention('gpu/128/f16', { headClass: 128, dtype: 'f16', tile: tiles.gpu });
-  attention('small/256/f32', { headClass: 256, dtype: 'f32', tile: tiles.small });
-  attention('software/16/f32', { headClass: 16, dtype: 'f32', tile: tiles.software });
-  attention('softwareLong/64/f32', { headClass: 64, dtype: 'f32', tile: tiles.softwareLong });
+  strip('staged', 128, 'f32', false);
+  strip('staged', 32, 'f16', false);
+  strip('direct', 128, 'f32', true);
+  strip('direct', 32, 'f16', true);
+  for (const [headClass, dtype] of [
+    [16, 'f32'],
+    [64, 'f32'],
+    [128, 'f16'],
+    [256, 'f32'],
+  ] as const) {
+    all[`attention/decodeScores/${headClass}/${dtype}`] = decodeScores({ headClass, dtype });
+    all[`attention/decodeOutput/${headClass}/${dtype}`] = decodeOutput({ headClass, dtype });
+  }
   return all;
 }
 
@@ -98,18 +101,36 @@ function workgroupBytes(text: string): number {
 
 describe('generated WGSL', () => {
   for (const [name, source] of Object.entries(catalogue())) {
-    const text = wgslModule(source);
-    test(name, async () => {
-      await expect(text).toMatchFileSnapshot(`./__snapshots__/${name.replace(/[/<>]/g, '-')}.wgsl`);
-      expect(source.buffers.length, 'storage buffers').toBeLessThanOrEqual(8);
-      expect(source.params.length, 'parameters of 4 bytes in 128').toBeLessThanOrEqual(32);
-      expect(source.workgroupSize).toBeLessThanOrEqual(256);
-      expect(workgroupBytes(text)).toBeLessThanOrEqual(
-        name.includes('small') || !name.startsWith('attention') ? 16384 : 32768,
-      );
-      expect(text).not.toContain('undefined');
-    });
+    const byRow = source.workgroupSize === 'row' || source.reductions !== undefined;
+    const texts = {
+      '': wgslModule(source, { subgroups: false, software: false }),
+      ...(byRow && {
+        '/subgroups': wgslModule(source, { subgroups: true, software: false }),
+        '/software': wgslModule(source, { subgroups: false, software: true }),
+      }),
+    };
+    for (const [suffix, text] of Object.entries(texts)) {
+      test(name + suffix, async () => {
+        await expect(text).toMatchFileSnapshot(`./__snapshots__/${(name + suffix).replace(/[/<>]/g, '-')}.wgsl`);
+        expect(source.buffers.length, 'storage buffers').toBeLessThanOrEqual(8);
+        expect(source.params.length, 'parameters of 4 bytes in 128').toBeLessThanOrEqual(32);
+        expect(Number(/workgroup_size\((\d+)\)/.exec(text)?.[1])).toBeLessThanOrEqual(256);
+        // What every adapter has.
+        expect(workgroupBytes(text)).toBeLessThanOrEqual(16384);
+        expect(text).not.toContain('undefined');
+        expect(text.includes('enable subgroups;')).toBe(suffix === '/subgroups' && source.reductions !== undefined);
+      });
+    }
   }
+
+  test('kernels for software adapters have neither workgroup memory nor barriers in products', () => {
+    for (const [name, source] of Object.entries(catalogue())) {
+      if (name.includes('/direct/'))
+        expect(wgslModule(source, { subgroups: true, software: true }), name).not.toMatch(
+          /workgroupBarrier|var<workgroup>/,
+        );
+    }
+  });
 });
 
 describe('tile choice', () => {
@@ -117,26 +138,26 @@ describe('tile choice', () => {
     expect([4, 16, 20, 64, 68, 128, 132, 256].map(headClassOf)).toEqual([16, 16, 32, 64, 128, 128, 256, 256]);
   });
 
-  test.each([16, 32, 64, 128, 256] as const)('the outputs of class %i cover lines x columns exactly', (headClass) => {
-    for (const [lines, threads] of [
-      [64, 128],
-      [64, 64],
-      [32, 64],
-    ] as const) {
-      const { columnGroups, lines: perThread, columns } = outputMapping(lines, headClass, threads);
-      expect((threads / columnGroups) * perThread).toBe(lines);
-      expect(columnGroups * columns).toBeGreaterThanOrEqual(headClass / 4);
-      expect(perThread % 4).toBe(0);
+  test('tiles of strips divide the groups of rows, and narrow heads take narrow tiles', () => {
+    for (const software of [false, true]) {
+      for (const headDim of [4, 32, 36, 256]) {
+        const { scores, results } = stripTiles(headDim, software);
+        for (const { tileM, tileN } of [scores, results]) expect([GROUP % tileM, GROUP % tileN]).toEqual([0, 0]);
+        expect(results.tileN).toBe(headDim <= 32 ? 32 : 64);
+      }
     }
   });
 
   test('decoding, small and large products get their own tiles, and lonely deep ones are split', () => {
-    expect(chooseTile({ m: 1, n: 4096 })).toBe(FLAT_TILE);
-    expect(chooseTile({ m: 128, n: 128 })).toBe(MEDIUM_TILE);
-    expect(chooseTile({ m: 1024, n: 1024 })).toBe(LARGE_TILE);
+    expect(chooseTile({ m: 1, n: 4096 }, false)).toBe(STAGED_TILES.flat);
+    expect(chooseTile({ m: 128, n: 128 }, false)).toBe(STAGED_TILES.medium);
+    expect(chooseTile({ m: 1024, n: 1024 }, false)).toBe(STAGED_TILES.large);
+    expect(chooseTile({ m: 1, n: 4096 }, true)).toBe(DIRECT_TILES.flat);
+    expect(chooseTile({ m: 1024, n: 1024 }, true)).toBe(DIRECT_TILES.large);
     const problem = { batch: 1, m: 128, n: 128, k: 4096, transposeA: true, transposeB: false };
-    expect(chooseSplits(problem, MEDIUM_TILE)).toBe(8);
-    expect(chooseSplits({ ...problem, k: 128 }, MEDIUM_TILE)).toBe(1);
-    expect(chooseSplits({ ...problem, m: 1024, n: 1024 }, LARGE_TILE)).toBe(1);
+    expect(chooseSplits(problem, STAGED_TILES.medium, false)).toBe(8);
+    expect(chooseSplits(problem, DIRECT_TILES.medium, true)).toBe(1);
+    expect(chooseSplits({ ...problem, k: 128 }, STAGED_TILES.medium, false)).toBe(1);
+    expect(chooseSplits({ ...problem, m: 1024, n: 1024 }, STAGED_TILES.large, false)).toBe(1);
   });
 });

@@ -1,5 +1,5 @@
 import { UnsupportedError } from '@lazy-attention/core';
-import { type KernelSource, wgslModule } from '../wgsl/module.ts';
+import { type DeviceTraits, type KernelSource, wgslModule } from '../wgsl/module.ts';
 import type { DeviceBuffer } from './buffers.ts';
 import { PARAMETER_BYTES } from './commands.ts';
 import type { Faults } from './faults.ts';
@@ -25,14 +25,16 @@ export class Pipelines {
   readonly #device: GPUDevice;
   readonly #faults: Faults;
   readonly #uniforms: GPUBuffer;
+  readonly #traits: DeviceTraits;
   readonly #kernels = new Map<string, CompiledKernel>();
   readonly #layouts = new Map<string, BindLayout>();
   readonly #bindGroups = new Map<string, GPUBindGroup>();
 
-  constructor(device: GPUDevice, faults: Faults, uniforms: GPUBuffer) {
+  constructor(device: GPUDevice, faults: Faults, uniforms: GPUBuffer, traits: DeviceTraits) {
     this.#device = device;
     this.#faults = faults;
     this.#uniforms = uniforms;
+    this.#traits = traits;
   }
 
   get size(): number {
@@ -75,7 +77,7 @@ export class Pipelines {
     const pipeline = this.#faults.watch(
       op,
       () => {
-        const module = this.#device.createShaderModule({ label: key, code: wgslModule(source) });
+        const module = this.#device.createShaderModule({ label: key, code: wgslModule(source, this.#traits) });
         return this.#device.createComputePipeline({ label: key, layout: layout.pipeline, compute: { module } });
       },
       undefined,

@@ -1,4 +1,4 @@
-import type { KernelSource } from '../wgsl/module.ts';
+import type { DeviceTraits, KernelSource } from '../wgsl/module.ts';
 import type { AdapterChoice } from './adapter.ts';
 import { BufferPool, bucketSize, type DeviceBuffer, USAGE } from './buffers.ts';
 import { Commands, type Grid } from './commands.ts';
@@ -6,12 +6,10 @@ import { Faults } from './faults.ts';
 import { Pipelines } from './pipelines.ts';
 
 /** What templates may rely on; part of what decides the text of a kernel. */
-export interface Capabilities {
+export interface Capabilities extends DeviceTraits {
   readonly f16: boolean;
-  readonly subgroups: boolean;
   /** Bytes of workgroup memory, at least 16384. */
   readonly sharedBytes: number;
-  readonly software: boolean;
 }
 
 /** Counters of a backend since it was created; bytes are bytes of GPU buffers. */
@@ -45,7 +43,7 @@ export class Runtime {
     this.#device = device;
     this.#faults = new Faults(device, choice.name);
     this.#commands = new Commands(device, this.#faults);
-    this.#pipelines = new Pipelines(device, this.#faults, this.#commands.uniforms);
+    this.#pipelines = new Pipelines(device, this.#faults, this.#commands.uniforms, capabilities);
     this.#pool = new BufferPool(device, this.#faults, () => this.#pipelines.forgetBindGroups());
   }
 

@@ -1,33 +1,56 @@
 import type { Kernels, MatmulProblem } from '@lazy-attention/core';
 import type { DeviceBuffer } from '../device/buffers.ts';
 import type { Runtime } from '../device/runtime.ts';
-import { type GemmTile, type GemmVariant, gemm } from '../wgsl/gemm.ts';
+import { type GemmVariant, gemm } from '../wgsl/gemm.ts';
+import type { ProductTile } from '../wgsl/product.ts';
 import { splitSum } from '../wgsl/reduce.ts';
 import { allocate, linearGrid, scalarOf, withScratch } from './shared.ts';
 
-/** For large products: 8x8 results per invocation and as much reuse as workgroup memory of 16 KiB allows. */
-export const LARGE_TILE: GemmTile = { tileM: 128, tileN: 128, depth: 16, threadM: 8, threadN: 8 };
-/** For products that the large tile would cut into too few pieces to fill a GPU. */
-export const MEDIUM_TILE: GemmTile = { tileM: 64, tileN: 64, depth: 16, threadM: 8, threadN: 8 };
-/** For a handful of rows, as in decoding: reads b once and wastes little on absent rows. */
-export const FLAT_TILE: GemmTile = { tileM: 8, tileN: 128, depth: 16, threadM: 8, threadN: 4 };
+/** Tiles of products, by the shape of the result. */
+interface Tiles {
+  readonly large: ProductTile;
+  readonly medium: ProductTile;
+  readonly flat: ProductTile;
+}
 
-/** Workgroups below which a product is split along k. */
-const FEW_GROUPS = 32;
+/** 8x8 results per invocation, and as much reuse as workgroup memory of 16 KiB allows. */
+export const STAGED_TILES: Tiles = {
+  large: { tileM: 128, tileN: 128, depth: 16, threadM: 8, threadN: 8 },
+  /** For products that the large tile would cut into too few pieces to fill a GPU. */
+  medium: { tileM: 64, tileN: 64, depth: 16, threadM: 8, threadN: 8 },
+  /** For a handful of rows, as in decoding: reads b once and wastes little on absent rows. */
+  flat: { tileM: 8, tileN: 128, depth: 16, threadM: 8, threadN: 4 },
+};
+
+const DIRECT_MEDIUM = { ...STAGED_TILES.medium, depth: 0 };
+/** Without workgroup memory a larger tile reuses nothing more. */
+export const DIRECT_TILES: Tiles = {
+  large: DIRECT_MEDIUM,
+  medium: DIRECT_MEDIUM,
+  flat: { ...STAGED_TILES.flat, depth: 0 },
+};
+
+/** Workgroups below which a product is split along k; a processor needs no more than it has cores. */
+const FEW_GROUPS = { hardware: 32, software: 4 };
+/** Splits are whole staged slices, which keeps reads along k on vec4s too. */
+const SPLIT_STEP = 16;
 /** Least depth of a split, so that the sum of the parts stays cheap beside the parts. */
 const MIN_SPLIT_DEPTH = 256;
 
-const name = ({ tileM, tileN }: GemmTile): string => `${tileM}x${tileN}`;
+const name = ({ tileM, tileN }: ProductTile): string => `${tileM}x${tileN}`;
 
-export function chooseTile({ m, n }: Pick<MatmulProblem, 'm' | 'n'>): GemmTile {
-  if (m <= 8) return FLAT_TILE;
-  return m >= 512 && n >= 512 ? LARGE_TILE : MEDIUM_TILE;
+/** See product.ts for what suits a software adapter. */
+export function chooseTile({ m, n }: Pick<MatmulProblem, 'm' | 'n'>, software: boolean): ProductTile {
+  const tiles = software ? DIRECT_TILES : STAGED_TILES;
+  if (m <= 8) return tiles.flat;
+  return m >= 512 && n >= 512 ? tiles.large : tiles.medium;
 }
 
 /** In how many parts k is cut: more only where there would be too few workgroups. */
-export function chooseSplits({ batch, m, n, k }: MatmulProblem, tile: GemmTile): number {
+export function chooseSplits({ batch, m, n, k }: MatmulProblem, tile: ProductTile, software: boolean): number {
+  const few = software ? FEW_GROUPS.software : FEW_GROUPS.hardware;
   const groups = batch * Math.ceil(m / tile.tileM) * Math.ceil(n / tile.tileN);
-  return Math.max(1, Math.min(Math.ceil(FEW_GROUPS / groups), Math.floor(k / MIN_SPLIT_DEPTH)));
+  return Math.max(1, Math.min(Math.ceil(few / groups), Math.floor(k / MIN_SPLIT_DEPTH)));
 }
 
 /** Whether every row of the operands and of the result starts on a vec4. */
@@ -40,20 +63,21 @@ export function matmulKernels(rt: Runtime): Pick<Kernels<DeviceBuffer>, 'matmul'
     matmul(a, b, problem, accumulate) {
       const { batch, m, n, k, transposeA, transposeB } = problem;
       const type = scalarOf(a.dtype);
-      const tile = chooseTile(problem);
-      const splits = chooseSplits(problem, tile);
-      const kPerSplit = Math.ceil(k / splits / tile.depth) * tile.depth;
-      const partial = splits > 1 || accumulate !== null;
+      const { software } = rt.capabilities;
+      const tile = chooseTile(problem, software);
+      const splits = chooseSplits(problem, tile, software);
+      const kPerSplit = Math.ceil(k / splits / SPLIT_STEP) * SPLIT_STEP;
       const variant: GemmVariant = {
         tile,
         transposeA,
         transposeB,
         dtype: type,
         aligned: isAligned(problem),
-        partial: partial && type === 'f16',
+        partial: splits > 1 && type === 'f16',
+        accumulate: splits === 1 && accumulate !== null,
       };
       const layout = `${transposeA ? 't' : 'n'}${transposeB ? 't' : 'n'}`;
-      const key = `matmul/${layout}/${type}/${name(tile)}${variant.aligned ? '' : '/unaligned'}${variant.partial ? '/partial' : ''}`;
+      const key = `matmul/${layout}/${type}/${name(tile)}${variant.aligned ? '' : '/unaligned'}${variant.partial ? '/partial' : ''}${variant.accumulate ? '/accumulate' : ''}`;
       const multiply = (out: DeviceBuffer): void =>
         rt.run(
           key,
@@ -63,12 +87,11 @@ export function matmulKernels(rt: Runtime): Pick<Kernels<DeviceBuffer>, 'matmul'
           [Math.ceil(n / tile.tileN), Math.ceil(m / tile.tileM), batch * splits],
         );
 
-      if (!partial) {
-        const out = allocate(rt, [batch, m, n], a.dtype);
+      const out = accumulate?.buffer ?? allocate(rt, [batch, m, n], a.dtype);
+      if (splits === 1) {
         multiply(out);
         return out;
       }
-      const out = accumulate?.buffer ?? allocate(rt, [batch, m, n], a.dtype);
       withScratch(rt, [batch * splits * m * n], (parts) => {
         multiply(parts);
         rt.run(

@@ -1,6 +1,4 @@
-import { ATTENTION_PARAMS, type AttentionVariant, vec4Of } from './attention-tile.ts';
 import { type KernelSource, read, write } from './module.ts';
-import { maxReduction, sumReduction } from './reduce.ts';
 
 /** Keys per workgroup, and invocations. */
 export const DECODE_KEYS = 64;
@@ -8,7 +6,32 @@ const THREADS = DECODE_KEYS;
 /** Keys per workgroup of the second kernel, a multiple of DECODE_KEYS. */
 export const DECODE_SPLIT = 256;
 
-export type DecodeVariant = Omit<AttentionVariant, 'tile'>;
+/** What decides the text of the decoding kernels. */
+export interface DecodeVariant {
+  /** Upper bound of the head size; the size itself is a parameter, so that few kernels serve all. */
+  readonly headClass: HeadClass;
+  readonly dtype: 'f32' | 'f16';
+}
+
+export type HeadClass = 16 | 32 | 64 | 128 | 256;
+
+/** The smallest class that holds the head size (at most 256). */
+export function headClassOf(headDim: number): HeadClass {
+  return ([16, 32, 64, 128] as const).find((size) => headDim <= size) ?? 256;
+}
+
+/** Absent inputs are expressed here and not in the text: without bias `window` is 0, without tau or starts their flag is. */
+const DECODE_PARAMS: KernelSource['params'] = [
+  ['keyLength', 'u32'],
+  ['keyCapacity', 'u32'],
+  ['heads', 'u32'],
+  ['kvHeads', 'u32'],
+  ['headDim', 'u32'],
+  ['window', 'u32'],
+  ['hasTau', 'u32'],
+  ['hasStarts', 'u32'],
+  ['scale', 'f32'],
+];
 
 /** A single query per sequence. Grid: x = parts of the keys, y = heads, z = batch. */
 const LOCATE = `
@@ -29,18 +52,18 @@ let kStride = params.kvHeads * vectors;`;
 export function decodeScores(variant: DecodeVariant): KernelSource {
   return {
     buffers: [
-      read('q', vec4Of(variant.dtype)),
-      read('k', vec4Of(variant.dtype)),
+      read('q', `vec4<${variant.dtype}>`),
+      read('k', `vec4<${variant.dtype}>`),
       write('scores', 'f32'),
       write('parts', 'vec2<f32>'),
       read('bias', 'f32'),
       read('starts', 'i32'),
     ],
-    params: ATTENTION_PARAMS,
+    params: DECODE_PARAMS,
     workgroupSize: THREADS,
     declarations: `
-var<workgroup> query: array<vec4<f32>, ${variant.headClass / 4}>;
-${sumReduction(THREADS)}${maxReduction(THREADS)}`,
+var<workgroup> query: array<vec4<f32>, ${variant.headClass / 4}>;`,
+    reductions: ['total', 'largest'],
     body: `
 ${LOCATE}
 for (var d = lane; d < vectors; d += ${THREADS}u) { query[d] = vec4<f32>(q[row * vectors + d]) * params.scale; }
@@ -74,19 +97,19 @@ export function decodeOutput(variant: DecodeVariant): KernelSource {
   const keyGroups = THREADS / columns;
   return {
     buffers: [
-      read('v', vec4Of(variant.dtype)),
+      read('v', `vec4<${variant.dtype}>`),
       read('scores', 'f32'),
       read('parts', 'vec2<f32>'),
       write('outputs', 'vec4<f32>'),
       read('tau', 'f32'),
       read('starts', 'i32'),
     ],
-    params: ATTENTION_PARAMS,
+    params: DECODE_PARAMS,
     workgroupSize: THREADS,
     declarations: `
 var<workgroup> weights: array<f32, ${DECODE_SPLIT}>;
-var<workgroup> sums: array<vec4<f32>, ${THREADS}>;
-${sumReduction(THREADS)}${maxReduction(THREADS)}`,
+var<workgroup> sums: array<vec4<f32>, ${THREADS}>;`,
+    reductions: ['total', 'largest'],
     body: `
 ${LOCATE}
 let partCount = (params.keyLength + ${DECODE_KEYS - 1}u) / ${DECODE_KEYS}u;

@@ -4,30 +4,6 @@ export const REDUCE_THREADS = 256;
 export const ROW_THREADS = 64;
 
 /**
- * `fn name(value, lane) -> f32`: the reduction of one value per invocation, known to all, through workgroup memory in a
- * fixed tree. Every invocation of the workgroup has to call it.
- */
-export function workgroupReduction(name: string, threads: number, combine: (a: string, b: string) => string): string {
-  return `
-var<workgroup> ${name}Values: array<f32, ${threads}>;
-fn ${name}(value: f32, lane: u32) -> f32 {
-  ${name}Values[lane] = value;
-  workgroupBarrier();
-  for (var stride = ${threads / 2}u; stride > 0u; stride /= 2u) {
-    if (lane < stride) { ${name}Values[lane] = ${combine(`${name}Values[lane]`, `${name}Values[lane + stride]`)}; }
-    workgroupBarrier();
-  }
-  let result = ${name}Values[0];
-  workgroupBarrier();
-  return result;
-}`;
-}
-
-export const sumReduction = (threads: number): string => workgroupReduction('total', threads, (a, b) => `${a} + ${b}`);
-export const maxReduction = (threads: number): string =>
-  workgroupReduction('largest', threads, (a, b) => `max(${a}, ${b})`);
-
-/**
  * Sum of x or x^2 over an even share of the elements per workgroup, into partial[slot + workgroup]. Grid: x =
  * workgroups.
  */
@@ -40,7 +16,7 @@ export function partialSum(type: 'f32' | 'f16', squares: boolean): KernelSource 
       ['slot', 'u32'],
     ],
     workgroupSize: REDUCE_THREADS,
-    declarations: sumReduction(REDUCE_THREADS),
+    reductions: ['total'],
     body: `
 var sum = vec4<f32>();
 let vectors = (params.elements + 3u) / 4u;
@@ -63,7 +39,7 @@ export function finalSum(): KernelSource {
       ['factor', 'f32'],
     ],
     workgroupSize: REDUCE_THREADS,
-    declarations: sumReduction(REDUCE_THREADS),
+    reductions: ['total'],
     body: `
 var sum = 0.0;
 for (var i = lane; i < params.count; i += ${REDUCE_THREADS}u) { sum += partial[i]; }
@@ -82,7 +58,7 @@ export function headSum(): KernelSource {
       ['length', 'u32'],
     ],
     workgroupSize: REDUCE_THREADS,
-    declarations: sumReduction(REDUCE_THREADS),
+    reductions: ['total'],
     body: `
 var sum = 0.0;
 for (var b = 0u; b < params.batch; b++) {
@@ -120,3 +96,20 @@ for (var s = 0u; s < params.splits; s++) { sum += partial[(z * params.splits + s
 result[id] = ${type}(sum);`,
   };
 }
+
+/**
+ * One pass over a row for its maximum and sum of exponentials: `top` and `sum` (of exp(value - top)). One exponential per
+ * value, of the distance to the maximum so far. For kernels by row with both reductions; -3e38 is below every score, as WGSL does not promise
+ * infinities.
+ */
+export const softmaxOfRow = (value: string, first: string, end: string): string => `
+var mine = -3.0e38;
+var part = 0.0;
+for (var j = ${first} + lane; j < ${end}; j += rowThreads) {
+let value = ${value};
+let factor = exp(-abs(value - mine));
+part = select(part + factor, part * factor + 1.0, value > mine);
+mine = max(mine, value);
+}
+let top = largest(mine, lane);
+let sum = total(part * exp(mine - top), lane);`;

@@ -1,14 +1,12 @@
 import { type KernelSource, read, write } from './module.ts';
-import { maxReduction, ROW_THREADS, sumReduction } from './reduce.ts';
+import { ROW_THREADS, softmaxOfRow } from './reduce.ts';
 
 /** Kernels with one workgroup per row. Rows beyond what a dimension allows wrap into y. */
 const ROW = `
 let row = group.y * groups.x + group.x;
 if (row >= params.rows) { return; }
 let base = row * params.width;`;
-const overRow = (code: string): string => `for (var j = lane; j < params.width; j += ${ROW_THREADS}u) {\n${code}\n}`;
-
-const LOWEST = '-3.0e38';
+const overRow = (code: string): string => `for (var j = lane; j < params.width; j += rowThreads) {\n${code}\n}`;
 
 /** y = x / sqrt(mean(x^2) + epsilon) * weight. */
 export function rmsNorm(type: 'f32' | 'f16'): KernelSource {
@@ -19,8 +17,8 @@ export function rmsNorm(type: 'f32' | 'f16'): KernelSource {
       ['width', 'u32'],
       ['epsilon', 'f32'],
     ],
-    workgroupSize: ROW_THREADS,
-    declarations: sumReduction(ROW_THREADS),
+    workgroupSize: 'row',
+    reductions: ['total'],
     body: `${ROW}
 var squares = 0.0;
 ${overRow('let value = f32(x[base + j]);\nsquares += value * value;')}
@@ -40,8 +38,8 @@ export function rmsNormGradInput(type: 'f32' | 'f16'): KernelSource {
       ['width', 'u32'],
       ['epsilon', 'f32'],
     ],
-    workgroupSize: ROW_THREADS,
-    declarations: sumReduction(ROW_THREADS),
+    workgroupSize: 'row',
+    reductions: ['total'],
     body: `${ROW}
 var squares = 0.0;
 var products = 0.0;
@@ -78,19 +76,6 @@ partial[group.y * params.width + j] = sum;`,
   };
 }
 
-/** One pass over a row for its maximum and sum of exponentials: `top` and `sum` (of exp(value - top)). */
-const softmaxOfRow = (value: string, first: string, end: string): string => `
-var mine = ${LOWEST};
-var part = 0.0;
-for (var j = ${first} + lane; j < ${end}; j += ${ROW_THREADS}u) {
-let value = ${value};
-let next = max(mine, value);
-part = part * exp(mine - next) + exp(value - next);
-mine = next;
-}
-let top = largest(mine, lane);
-let sum = total(part * exp(mine - top), lane);`;
-
 /** lse of each row, and its loss lse - logits[target] (0 in ignored rows). */
 export function crossEntropyRows(type: 'f32' | 'f16'): KernelSource {
   return {
@@ -100,8 +85,8 @@ export function crossEntropyRows(type: 'f32' | 'f16'): KernelSource {
       ['width', 'u32'],
       ['ignoreIndex', 'u32'],
     ],
-    workgroupSize: ROW_THREADS,
-    declarations: sumReduction(ROW_THREADS) + maxReduction(ROW_THREADS),
+    workgroupSize: 'row',
+    reductions: ['total', 'largest'],
     body: `${ROW}
 ${softmaxOfRow('f32(logits[base + j])', '0u', 'params.width')}
 if (lane == 0u) {
@@ -131,7 +116,7 @@ export function crossEntropyGrad(type: 'f32' | 'f16'): KernelSource {
       ['ignoreIndex', 'u32'],
       ['inverseCount', 'f32'],
     ],
-    workgroupSize: ROW_THREADS,
+    workgroupSize: 'row',
     body: `${ROW}
 let wanted = targets[row];
 let factor = select(dLoss[0] * params.inverseCount, 0.0, wanted == bitcast<i32>(params.ignoreIndex));
@@ -166,8 +151,8 @@ export function elasticSoftmax(type: 'f32' | 'f16'): KernelSource {
   return {
     buffers: [read('scores', type), write('weights', type), read('tau', 'f32'), read('starts', 'i32')],
     params: ELASTIC_PARAMS,
-    workgroupSize: ROW_THREADS,
-    declarations: sumReduction(ROW_THREADS) + maxReduction(ROW_THREADS),
+    workgroupSize: 'row',
+    reductions: ['total', 'largest'],
     body: `${ROW}
 ${ATTENDED_KEYS}
 ${softmaxOfRow('f32(scores[base + j])', 'start', 'end')}
@@ -190,15 +175,15 @@ export function elasticSoftmaxGrad(type: 'f32' | 'f16'): KernelSource {
       read('starts', 'i32'),
     ],
     params: ELASTIC_PARAMS,
-    workgroupSize: ROW_THREADS,
-    declarations: sumReduction(ROW_THREADS) + maxReduction(ROW_THREADS),
+    workgroupSize: 'row',
+    reductions: ['total', 'largest'],
     body: `${ROW}
 ${ATTENDED_KEYS}
 ${softmaxOfRow('f32(scores[base + j])', 'start', 'end')}
 let inverse = 1.0 / sum;
 var pulls = 0.0;
 var gains = 0.0;
-for (var j = start + lane; j < end; j += ${ROW_THREADS}u) {
+for (var j = start + lane; j < end; j += rowThreads) {
 let p = exp(f32(scores[base + j]) - top) * inverse;
 let g = select(0.0, f32(dWeights[base + j]), p + offset > 0.0);
 pulls += p * g;

@@ -10,6 +10,7 @@ struct Params {
 @group(0) @binding(3) var<storage, read> targets: array<i32>;
 @group(0) @binding(4) var<storage, read> lse: array<f32>;
 @group(0) @binding(5) var<storage, read_write> dlogits: array<f32>;
+const rowThreads = 64u;
 @compute @workgroup_size(64)
 fn main(
   @builtin(workgroup_id) group: vec3<u32>,
@@ -22,7 +23,7 @@ fn main(
   let wanted = targets[row];
   let factor = select(dLoss[0] * params.inverseCount, 0.0, wanted == bitcast<i32>(params.ignoreIndex));
   let rowLse = lse[row];
-  for (var j = lane; j < params.width; j += 64u) {
+  for (var j = lane; j < params.width; j += rowThreads) {
     let p = exp(f32(logits[base + j]) - rowLse);
     dlogits[base + j] = f32(factor * (p - select(0.0, 1.0, i32(j) == wanted)));
   }

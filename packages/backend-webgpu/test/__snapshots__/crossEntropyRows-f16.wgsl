@@ -9,6 +9,7 @@ struct Params {
 @group(0) @binding(2) var<storage, read> targets: array<i32>;
 @group(0) @binding(3) var<storage, read_write> lse: array<f32>;
 @group(0) @binding(4) var<storage, read_write> losses: array<f32>;
+const rowThreads = 64u;
 var<workgroup> totalValues: array<f32, 64>;
 fn total(value: f32, lane: u32) -> f32 {
   totalValues[lane] = value;
@@ -44,11 +45,11 @@ fn main(
   let base = row * params.width;
   var mine = -3.0e38;
   var part = 0.0;
-  for (var j = 0u + lane; j < params.width; j += 64u) {
+  for (var j = 0u + lane; j < params.width; j += rowThreads) {
     let value = f32(logits[base + j]);
-    let next = max(mine, value);
-    part = part * exp(mine - next) + exp(value - next);
-    mine = next;
+    let factor = exp(-abs(value - mine));
+    part = select(part + factor, part * factor + 1.0, value > mine);
+    mine = max(mine, value);
   }
   let top = largest(mine, lane);
   let sum = total(part * exp(mine - top), lane);

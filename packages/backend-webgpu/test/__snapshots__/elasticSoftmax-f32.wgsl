@@ -11,6 +11,7 @@ struct Params {
 @group(0) @binding(2) var<storage, read_write> weights: array<f32>;
 @group(0) @binding(3) var<storage, read> tau: array<f32>;
 @group(0) @binding(4) var<storage, read> starts: array<i32>;
+const rowThreads = 64u;
 var<workgroup> totalValues: array<f32, 64>;
 fn total(value: f32, lane: u32) -> f32 {
   totalValues[lane] = value;
@@ -54,16 +55,16 @@ fn main(
   if (params.hasTau != 0u) { offset = tau[h] / f32(end - start); }
   var mine = -3.0e38;
   var part = 0.0;
-  for (var j = start + lane; j < end; j += 64u) {
+  for (var j = start + lane; j < end; j += rowThreads) {
     let value = f32(scores[base + j]);
-    let next = max(mine, value);
-    part = part * exp(mine - next) + exp(value - next);
-    mine = next;
+    let factor = exp(-abs(value - mine));
+    part = select(part + factor, part * factor + 1.0, value > mine);
+    mine = max(mine, value);
   }
   let top = largest(mine, lane);
   let sum = total(part * exp(mine - top), lane);
   let inverse = 1.0 / sum;
-  for (var j = lane; j < params.width; j += 64u) {
+  for (var j = lane; j < params.width; j += rowThreads) {
     var w = 0.0;
     if (j >= start && j < end) { w = max(exp(f32(scores[base + j]) - top) * inverse + offset, 0.0); }
     weights[base + j] = f32(w);

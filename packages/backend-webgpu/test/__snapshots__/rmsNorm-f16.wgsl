@@ -8,6 +8,7 @@ struct Params {
 @group(0) @binding(1) var<storage, read> x: array<f16>;
 @group(0) @binding(2) var<storage, read> weight: array<f16>;
 @group(0) @binding(3) var<storage, read_write> y: array<f16>;
+const rowThreads = 64u;
 var<workgroup> totalValues: array<f32, 64>;
 fn total(value: f32, lane: u32) -> f32 {
   totalValues[lane] = value;
@@ -30,12 +31,12 @@ fn main(
   if (row >= params.rows) { return; }
   let base = row * params.width;
   var squares = 0.0;
-  for (var j = lane; j < params.width; j += 64u) {
+  for (var j = lane; j < params.width; j += rowThreads) {
     let value = f32(x[base + j]);
     squares += value * value;
   }
   let factor = 1.0 / sqrt(total(squares, lane) / f32(params.width) + params.epsilon);
-  for (var j = lane; j < params.width; j += 64u) {
+  for (var j = lane; j < params.width; j += rowThreads) {
     y[base + j] = f16(f32(x[base + j]) * factor * f32(weight[j]));
   }
 }

@@ -10,6 +10,7 @@ struct Params {
 @group(0) @binding(3) var<storage, read> weight: array<f16>;
 @group(0) @binding(4) var<storage, read_write> dx: array<f16>;
 @group(0) @binding(5) var<storage, read_write> factors: array<f32>;
+const rowThreads = 64u;
 var<workgroup> totalValues: array<f32, 64>;
 fn total(value: f32, lane: u32) -> f32 {
   totalValues[lane] = value;
@@ -33,14 +34,14 @@ fn main(
   let base = row * params.width;
   var squares = 0.0;
   var products = 0.0;
-  for (var j = lane; j < params.width; j += 64u) {
+  for (var j = lane; j < params.width; j += rowThreads) {
     let value = f32(x[base + j]);
     squares += value * value;
     products += f32(dy[base + j]) * f32(weight[j]) * value;
   }
   let factor = 1.0 / sqrt(total(squares, lane) / f32(params.width) + params.epsilon);
   let pull = total(products, lane) / f32(params.width) * factor * factor;
-  for (var j = lane; j < params.width; j += 64u) {
+  for (var j = lane; j < params.width; j += rowThreads) {
     dx[base + j] = f16(factor * (f32(dy[base + j]) * f32(weight[j]) - f32(x[base + j]) * pull));
   }
   if (lane == 0u) { factors[row] = factor; }

@@ -1,0 +1,61 @@
+/**
+ * Reductions of one value per invocation, known to all: functions `total(value, lane)` and `largest(value, lane)`. Every
+ * invocation of the workgroup has to call them.
+ */
+export type Reduction = 'total' | 'largest';
+
+interface Operation {
+  readonly identity: string;
+  readonly subgroup: string;
+  combine(a: string, b: string): string;
+}
+
+const OPERATIONS: Record<Reduction, Operation> = {
+  total: { identity: '0.0', subgroup: 'subgroupAdd', combine: (a, b) => `${a} + ${b}` },
+  largest: { identity: '-3.0e38', subgroup: 'subgroupMax', combine: (a, b) => `max(${a}, ${b})` },
+};
+
+export function reductionDeclarations(reduction: Reduction, threads: number, subgroups: boolean): string {
+  return subgroups ? bySubgroups(reduction, threads) : byTree(reduction, threads);
+}
+
+/** Through workgroup memory in a fixed tree: log2(threads) + 2 barriers. */
+function byTree(reduction: Reduction, threads: number): string {
+  const { combine } = OPERATIONS[reduction];
+  return `
+var<workgroup> ${reduction}Values: array<f32, ${threads}>;
+fn ${reduction}(value: f32, lane: u32) -> f32 {
+  ${reduction}Values[lane] = value;
+  workgroupBarrier();
+  for (var stride = ${threads / 2}u; stride > 0u; stride /= 2u) {
+    if (lane < stride) { ${reduction}Values[lane] = ${combine(`${reduction}Values[lane]`, `${reduction}Values[lane + stride]`)}; }
+    workgroupBarrier();
+  }
+  let result = ${reduction}Values[0];
+  workgroupBarrier();
+  return result;
+}`;
+}
+
+/**
+ * Two barriers. WGSL says neither how large subgroups are, nor that they are full, nor how invocations fall to them. So
+ * the lowest invocation of a subgroup leaves its sum at its own place and the others the identity, and then each subgroup
+ * collects all places, dealt out by rank among its active invocations.
+ */
+function bySubgroups(reduction: Reduction, threads: number): string {
+  const { identity, subgroup, combine } = OPERATIONS[reduction];
+  return `
+var<workgroup> ${reduction}Values: array<f32, ${threads}>;
+fn ${reduction}(value: f32, lane: u32) -> f32 {
+  let part = ${subgroup}(value);
+  ${reduction}Values[lane] = select(${identity}, part, lane == subgroupMin(lane));
+  let members = subgroupAdd(1u);
+  let rank = subgroupExclusiveAdd(1u);
+  workgroupBarrier();
+  var mine = ${identity};
+  for (var i = rank; i < ${threads}u; i += members) { mine = ${combine('mine', `${reduction}Values[i]`)}; }
+  let result = ${subgroup}(mine);
+  workgroupBarrier();
+  return result;
+}`;
+}

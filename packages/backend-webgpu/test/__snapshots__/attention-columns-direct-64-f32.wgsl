@@ -1,0 +1,196 @@
+struct Params {
+  queryLength: u32,
+  keyLength: u32,
+  keyCapacity: u32,
+  heads: u32,
+  kvHeads: u32,
+  headDim: u32,
+  window: u32,
+  hasTau: u32,
+  hasStarts: u32,
+  firstHead: u32,
+  headCount: u32,
+  groupHeads: u32,
+  blockRow: u32,
+  rowCount: u32,
+  stripWidth: u32,
+  biasWidth: u32,
+  accumulate: u32,
+  factor: f32,
+}
+@group(0) @binding(0) var<uniform> params: Params;
+@group(0) @binding(1) var<storage, read> a: array<vec4<f32>>;
+@group(0) @binding(2) var<storage, read> b: array<vec4<f32>>;
+@group(0) @binding(3) var<storage, read_write> out: array<vec4<f32>>;
+@group(0) @binding(4) var<storage, read> starts: array<i32>;
+fn startOf(batch: u32, row: u32) -> u32 {
+  if (params.hasStarts == 0u) { return 0u; }
+  return u32(starts[batch * params.queryLength + params.blockRow + row]);
+}
+@compute @workgroup_size(64)
+fn main(
+  @builtin(workgroup_id) group: vec3<u32>,
+  @builtin(num_workgroups) groups: vec3<u32>,
+  @builtin(local_invocation_index) lane: u32,
+) {
+  let rowStart = group.y * 64u;
+  let columnStart = group.x * 64u;
+  let row = rowStart + (lane / 8u) * 8u;
+  let column = columnStart + (lane % 8u) * 8u;
+  var c0_0 = vec4<f32>();
+  var c0_1 = vec4<f32>();
+  var c1_0 = vec4<f32>();
+  var c1_1 = vec4<f32>();
+  var c2_0 = vec4<f32>();
+  var c2_1 = vec4<f32>();
+  var c3_0 = vec4<f32>();
+  var c3_1 = vec4<f32>();
+  var c4_0 = vec4<f32>();
+  var c4_1 = vec4<f32>();
+  var c5_0 = vec4<f32>();
+  var c5_1 = vec4<f32>();
+  var c6_0 = vec4<f32>();
+  var c6_1 = vec4<f32>();
+  var c7_0 = vec4<f32>();
+  var c7_1 = vec4<f32>();
+  // The block's rows that attend a key of this tile: from the one at the position of its first key on.
+  let firstPosition = params.blockRow + params.keyLength - params.queryLength;
+  let firstRow = select(rowStart - firstPosition, 0u, rowStart <= firstPosition) / 64u * 64u;
+  if (firstRow >= params.rowCount) { return; }
+  for (var i = 0u; i < params.groupHeads; i++) {
+    let batch = (params.firstHead + (group.z * params.groupHeads + i)) / params.heads;
+    let h = (params.firstHead + (group.z * params.groupHeads + i)) % params.heads;
+    let kvHead = h / (params.heads / params.kvHeads);
+    let qOffset = params.keyLength - params.queryLength;
+    let stripBase = (group.z * params.groupHeads + i) * params.rowCount * params.stripWidth;
+    let rowBase = ((batch * params.queryLength + params.blockRow) * params.heads + h) * params.headDim;
+    let keyBase = (batch * params.keyCapacity * params.kvHeads + kvHead) * params.headDim;
+    // Starts do not decrease, so after the first group that starts past this tile none attends it.
+    var endRow = firstRow;
+    while (endRow < params.rowCount && startOf(batch, endRow) < rowStart + 64u) { endRow += 64u; }
+    endRow = min(endRow, params.rowCount);
+    {
+      let aPlace0 = stripBase + min(row + 0u, params.stripWidth - 4u);
+      let aPlace1 = stripBase + min(row + 4u, params.stripWidth - 4u);
+      let bPlace0 = rowBase + min(column + 0u, params.headDim - 4u);
+      let bPlace1 = rowBase + min(column + 4u, params.headDim - 4u);
+      for (var k = firstRow; k < endRow; k++) {
+        let a0 = vec4<f32>(a[(aPlace0 + k * params.stripWidth) / 4u]);
+        let a1 = vec4<f32>(a[(aPlace1 + k * params.stripWidth) / 4u]);
+        let b0 = vec4<f32>(b[(bPlace0 + k * params.heads * params.headDim) / 4u]);
+        let b1 = vec4<f32>(b[(bPlace1 + k * params.heads * params.headDim) / 4u]);
+        c0_0 = fma(vec4<f32>(a0[0]), b0, c0_0);
+        c0_1 = fma(vec4<f32>(a0[0]), b1, c0_1);
+        c1_0 = fma(vec4<f32>(a0[1]), b0, c1_0);
+        c1_1 = fma(vec4<f32>(a0[1]), b1, c1_1);
+        c2_0 = fma(vec4<f32>(a0[2]), b0, c2_0);
+        c2_1 = fma(vec4<f32>(a0[2]), b1, c2_1);
+        c3_0 = fma(vec4<f32>(a0[3]), b0, c3_0);
+        c3_1 = fma(vec4<f32>(a0[3]), b1, c3_1);
+        c4_0 = fma(vec4<f32>(a1[0]), b0, c4_0);
+        c4_1 = fma(vec4<f32>(a1[0]), b1, c4_1);
+        c5_0 = fma(vec4<f32>(a1[1]), b0, c5_0);
+        c5_1 = fma(vec4<f32>(a1[1]), b1, c5_1);
+        c6_0 = fma(vec4<f32>(a1[2]), b0, c6_0);
+        c6_1 = fma(vec4<f32>(a1[2]), b1, c6_1);
+        c7_0 = fma(vec4<f32>(a1[3]), b0, c7_0);
+        c7_1 = fma(vec4<f32>(a1[3]), b1, c7_1);
+      }
+    }
+  }
+  let batch = (params.firstHead + (group.z * params.groupHeads)) / params.heads;
+  let h = (params.firstHead + (group.z * params.groupHeads)) % params.heads;
+  let kvHead = h / (params.heads / params.kvHeads);
+  let qOffset = params.keyLength - params.queryLength;
+  let stripBase = (group.z * params.groupHeads) * params.rowCount * params.stripWidth;
+  let rowBase = ((batch * params.queryLength + params.blockRow) * params.heads + h) * params.headDim;
+  let keyBase = (batch * params.keyCapacity * params.kvHeads + kvHead) * params.headDim;
+  if (row + 0u < params.keyLength) {
+    let line = keyBase + (row + 0u) * params.kvHeads * params.headDim;
+    if (column + 0u < params.headDim) {
+      let at = (line + column) / 4u + 0u;
+      out[at] = vec4<f32>(vec4<f32>(out[at]) + params.factor * c0_0);
+    }
+    if (column + 4u < params.headDim) {
+      let at = (line + column) / 4u + 1u;
+      out[at] = vec4<f32>(vec4<f32>(out[at]) + params.factor * c0_1);
+    }
+  }
+  if (row + 1u < params.keyLength) {
+    let line = keyBase + (row + 1u) * params.kvHeads * params.headDim;
+    if (column + 0u < params.headDim) {
+      let at = (line + column) / 4u + 0u;
+      out[at] = vec4<f32>(vec4<f32>(out[at]) + params.factor * c1_0);
+    }
+    if (column + 4u < params.headDim) {
+      let at = (line + column) / 4u + 1u;
+      out[at] = vec4<f32>(vec4<f32>(out[at]) + params.factor * c1_1);
+    }
+  }
+  if (row + 2u < params.keyLength) {
+    let line = keyBase + (row + 2u) * params.kvHeads * params.headDim;
+    if (column + 0u < params.headDim) {
+      let at = (line + column) / 4u + 0u;
+      out[at] = vec4<f32>(vec4<f32>(out[at]) + params.factor * c2_0);
+    }
+    if (column + 4u < params.headDim) {
+      let at = (line + column) / 4u + 1u;
+      out[at] = vec4<f32>(vec4<f32>(out[at]) + params.factor * c2_1);
+    }
+  }
+  if (row + 3u < params.keyLength) {
+    let line = keyBase + (row + 3u) * params.kvHeads * params.headDim;
+    if (column + 0u < params.headDim) {
+      let at = (line + column) / 4u + 0u;
+      out[at] = vec4<f32>(vec4<f32>(out[at]) + params.factor * c3_0);
+    }
+    if (column + 4u < params.headDim) {
+      let at = (line + column) / 4u + 1u;
+      out[at] = vec4<f32>(vec4<f32>(out[at]) + params.factor * c3_1);
+    }
+  }
+  if (row + 4u < params.keyLength) {
+    let line = keyBase + (row + 4u) * params.kvHeads * params.headDim;
+    if (column + 0u < params.headDim) {
+      let at = (line + column) / 4u + 0u;
+      out[at] = vec4<f32>(vec4<f32>(out[at]) + params.factor * c4_0);
+    }
+    if (column + 4u < params.headDim) {
+      let at = (line + column) / 4u + 1u;
+      out[at] = vec4<f32>(vec4<f32>(out[at]) + params.factor * c4_1);
+    }
+  }
+  if (row + 5u < params.keyLength) {
+    let line = keyBase + (row + 5u) * params.kvHeads * params.headDim;
+    if (column + 0u < params.headDim) {
+      let at = (line + column) / 4u + 0u;
+      out[at] = vec4<f32>(vec4<f32>(out[at]) + params.factor * c5_0);
+    }
+    if (column + 4u < params.headDim) {
+      let at = (line + column) / 4u + 1u;
+      out[at] = vec4<f32>(vec4<f32>(out[at]) + params.factor * c5_1);
+    }
+  }
+  if (row + 6u < params.keyLength) {
+    let line = keyBase + (row + 6u) * params.kvHeads * params.headDim;
+    if (column + 0u < params.headDim) {
+      let at = (line + column) / 4u + 0u;
+      out[at] = vec4<f32>(vec4<f32>(out[at]) + params.factor * c6_0);
+    }
+    if (column + 4u < params.headDim) {
+      let at = (line + column) / 4u + 1u;
+      out[at] = vec4<f32>(vec4<f32>(out[at]) + params.factor * c6_1);
+    }
+  }
+  if (row + 7u < params.keyLength) {
+    let line = keyBase + (row + 7u) * params.kvHeads * params.headDim;
+    if (column + 0u < params.headDim) {
+      let at = (line + column) / 4u + 0u;
+      out[at] = vec4<f32>(vec4<f32>(out[at]) + params.factor * c7_0);
+    }
+    if (column + 4u < params.headDim) {
+      let at = (line + column) / 4u + 1u;
+      out[at] = vec4<f32>(vec4<f32>(out[at]) + params.factor * c7_1);
+    }
+  }
+}

@@ -1,0 +1,95 @@
+struct Params {
+  keyLength: u32,
+  keyCapacity: u32,
+  heads: u32,
+  kvHeads: u32,
+  headDim: u32,
+  window: u32,
+  hasTau: u32,
+  hasStarts: u32,
+  scale: f32,
+}
+@group(0) @binding(0) var<uniform> params: Params;
+@group(0) @binding(1) var<storage, read> v: array<vec4<f32>>;
+@group(0) @binding(2) var<storage, read> scores: array<f32>;
+@group(0) @binding(3) var<storage, read> parts: array<vec2<f32>>;
+@group(0) @binding(4) var<storage, read_write> outputs: array<vec4<f32>>;
+@group(0) @binding(5) var<storage, read> tau: array<f32>;
+@group(0) @binding(6) var<storage, read> starts: array<i32>;
+var<workgroup> totalValues: array<f32, 64>;
+fn total(value: f32, lane: u32) -> f32 {
+  totalValues[lane] = value;
+  workgroupBarrier();
+  for (var stride = 32u; stride > 0u; stride /= 2u) {
+    if (lane < stride) { totalValues[lane] = totalValues[lane] + totalValues[lane + stride]; }
+    workgroupBarrier();
+  }
+  let result = totalValues[0];
+  workgroupBarrier();
+  return result;
+}
+var<workgroup> largestValues: array<f32, 64>;
+fn largest(value: f32, lane: u32) -> f32 {
+  largestValues[lane] = value;
+  workgroupBarrier();
+  for (var stride = 32u; stride > 0u; stride /= 2u) {
+    if (lane < stride) { largestValues[lane] = max(largestValues[lane], largestValues[lane + stride]); }
+    workgroupBarrier();
+  }
+  let result = largestValues[0];
+  workgroupBarrier();
+  return result;
+}
+var<workgroup> weights: array<f32, 256>;
+var<workgroup> sums: array<vec4<f32>, 64>;
+@compute @workgroup_size(64)
+fn main(
+  @builtin(workgroup_id) group: vec3<u32>,
+  @builtin(num_workgroups) groups: vec3<u32>,
+  @builtin(local_invocation_index) lane: u32,
+) {
+  let vectors = params.headDim / 4u;
+  let h = group.y;
+  let b = group.z;
+  let kvHead = h / (params.heads / params.kvHeads);
+  var start = 0u;
+  if (params.hasStarts != 0u) { start = u32(starts[b]); }
+  let row = b * params.heads + h;
+  let kBase = (b * params.keyCapacity * params.kvHeads + kvHead) * vectors;
+  let kStride = params.kvHeads * vectors;
+  let partCount = (params.keyLength + 63u) / 64u;
+  var mine = -3.0e38;
+  for (var c = lane; c < partCount; c += 64u) { mine = max(mine, parts[row * partCount + c].x); }
+  let top = largest(mine, lane);
+  var part = 0.0;
+  for (var c = lane; c < partCount; c += 64u) {
+    let one = parts[row * partCount + c];
+    part += one.y * exp(one.x - top);
+  }
+  let inverse = 1.0 / total(part, lane);
+  var offset = 0.0;
+  if (params.hasTau != 0u) { offset = tau[h] / f32(params.keyLength - start); }
+  let first = group.x * 256u;
+  let count = min(256u, params.keyLength - first);
+  for (var t = lane; t < count; t += 64u) {
+    var weight = 0.0;
+    if (first + t >= start) { weight = max(exp(scores[row * params.keyLength + first + t] - top) * inverse + offset, 0.0); }
+    weights[t] = weight;
+  }
+  workgroupBarrier();
+  let column = lane % 64u;
+  let keyGroup = lane / 64u;
+  var sum = vec4<f32>();
+  if (column < vectors) {
+    for (var t = keyGroup; t < count; t += 1u) {
+      let weight = weights[t];
+      if (weight != 0.0) { sum = fma(vec4<f32>(weight), vec4<f32>(v[kBase + (first + t) * kStride + column]), sum); }
+    }
+  }
+  sums[lane] = sum;
+  workgroupBarrier();
+  if (keyGroup == 0u && column < vectors) {
+    for (var g = 1u; g < 1u; g++) { sum += sums[g * 64u + column]; }
+    outputs[(row * groups.x + group.x) * vectors + column] = sum;
+  }
+}

@@ -1,0 +1,79 @@
+enable f16;
+enable subgroups;
+struct Params {
+  keyLength: u32,
+  keyCapacity: u32,
+  heads: u32,
+  kvHeads: u32,
+  headDim: u32,
+  window: u32,
+  hasTau: u32,
+  hasStarts: u32,
+  scale: f32,
+}
+@group(0) @binding(0) var<uniform> params: Params;
+@group(0) @binding(1) var<storage, read> q: array<vec4<f16>>;
+@group(0) @binding(2) var<storage, read> k: array<vec4<f16>>;
+@group(0) @binding(3) var<storage, read_write> scores: array<f32>;
+@group(0) @binding(4) var<storage, read_write> parts: array<vec2<f32>>;
+@group(0) @binding(5) var<storage, read> bias: array<f32>;
+@group(0) @binding(6) var<storage, read> starts: array<i32>;
+var<workgroup> totalValues: array<f32, 64>;
+fn total(value: f32, lane: u32) -> f32 {
+  let part = subgroupAdd(value);
+  totalValues[lane] = select(0.0, part, lane == subgroupMin(lane));
+  let members = subgroupAdd(1u);
+  let rank = subgroupExclusiveAdd(1u);
+  workgroupBarrier();
+  var mine = 0.0;
+  for (var i = rank; i < 64u; i += members) { mine = mine + totalValues[i]; }
+  let result = subgroupAdd(mine);
+  workgroupBarrier();
+  return result;
+}
+var<workgroup> largestValues: array<f32, 64>;
+fn largest(value: f32, lane: u32) -> f32 {
+  let part = subgroupMax(value);
+  largestValues[lane] = select(-3.0e38, part, lane == subgroupMin(lane));
+  let members = subgroupAdd(1u);
+  let rank = subgroupExclusiveAdd(1u);
+  workgroupBarrier();
+  var mine = -3.0e38;
+  for (var i = rank; i < 64u; i += members) { mine = max(mine, largestValues[i]); }
+  let result = subgroupMax(mine);
+  workgroupBarrier();
+  return result;
+}
+var<workgroup> query: array<vec4<f32>, 32>;
+@compute @workgroup_size(64)
+fn main(
+  @builtin(workgroup_id) group: vec3<u32>,
+  @builtin(num_workgroups) groups: vec3<u32>,
+  @builtin(local_invocation_index) lane: u32,
+) {
+  let vectors = params.headDim / 4u;
+  let h = group.y;
+  let b = group.z;
+  let kvHead = h / (params.heads / params.kvHeads);
+  var start = 0u;
+  if (params.hasStarts != 0u) { start = u32(starts[b]); }
+  let row = b * params.heads + h;
+  let kBase = (b * params.keyCapacity * params.kvHeads + kvHead) * vectors;
+  let kStride = params.kvHeads * vectors;
+  for (var d = lane; d < vectors; d += 64u) { query[d] = vec4<f32>(q[row * vectors + d]) * params.scale; }
+  workgroupBarrier();
+  let j = group.x * 64u + lane;
+  let inside = j < params.keyLength && j >= start;
+  var score = -3.0e38;
+  if (inside) {
+    var products = vec4<f32>();
+    for (var d = 0u; d < vectors; d++) { products = fma(query[d], vec4<f32>(k[kBase + j * kStride + d]), products); }
+    score = dot(products, vec4<f32>(1.0));
+    let distance = params.keyLength - 1u - j;
+    if (distance < params.window) { score += bias[h * params.window + distance]; }
+  }
+  if (j < params.keyLength) { scores[row * params.keyLength + j] = score; }
+  let top = largest(score, lane);
+  let sum = total(select(0.0, exp(score - top), inside), lane);
+  if (lane == 0u) { parts[row * groups.x + group.x] = vec2<f32>(top, sum); }
+}

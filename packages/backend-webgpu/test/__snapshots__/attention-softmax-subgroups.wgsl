@@ -1,0 +1,108 @@
+enable subgroups;
+struct Params {
+  queryLength: u32,
+  keyLength: u32,
+  keyCapacity: u32,
+  heads: u32,
+  kvHeads: u32,
+  headDim: u32,
+  window: u32,
+  hasTau: u32,
+  hasStarts: u32,
+  firstHead: u32,
+  headCount: u32,
+  groupHeads: u32,
+  blockRow: u32,
+  rowCount: u32,
+  stripWidth: u32,
+  biasWidth: u32,
+  accumulate: u32,
+  factor: f32,
+}
+@group(0) @binding(0) var<uniform> params: Params;
+@group(0) @binding(1) var<storage, read_write> strip: array<f32>;
+@group(0) @binding(2) var<storage, read_write> stats: array<vec2<f32>>;
+@group(0) @binding(3) var<storage, read> bias: array<f32>;
+@group(0) @binding(4) var<storage, read> tau: array<f32>;
+@group(0) @binding(5) var<storage, read> starts: array<i32>;
+const rowThreads = 64u;
+var<workgroup> totalValues: array<f32, 64>;
+fn total(value: f32, lane: u32) -> f32 {
+  let part = subgroupAdd(value);
+  totalValues[lane] = select(0.0, part, lane == subgroupMin(lane));
+  let members = subgroupAdd(1u);
+  let rank = subgroupExclusiveAdd(1u);
+  workgroupBarrier();
+  var mine = 0.0;
+  for (var i = rank; i < 64u; i += members) { mine = mine + totalValues[i]; }
+  let result = subgroupAdd(mine);
+  workgroupBarrier();
+  return result;
+}
+var<workgroup> largestValues: array<f32, 64>;
+fn largest(value: f32, lane: u32) -> f32 {
+  let part = subgroupMax(value);
+  largestValues[lane] = select(-3.0e38, part, lane == subgroupMin(lane));
+  let members = subgroupAdd(1u);
+  let rank = subgroupExclusiveAdd(1u);
+  workgroupBarrier();
+  var mine = -3.0e38;
+  for (var i = rank; i < 64u; i += members) { mine = max(mine, largestValues[i]); }
+  let result = subgroupMax(mine);
+  workgroupBarrier();
+  return result;
+}
+fn startOf(batch: u32, row: u32) -> u32 {
+  if (params.hasStarts == 0u) { return 0u; }
+  return u32(starts[batch * params.queryLength + params.blockRow + row]);
+}
+fn scoreAt(base: u32, key: u32, h: u32, position: u32) -> f32 {
+  let distance = position - key;
+  var score = strip[base + key];
+  if (distance < params.window) { score += bias[h * params.window + distance]; }
+  return score;
+}
+@compute @workgroup_size(64)
+fn main(
+  @builtin(workgroup_id) group: vec3<u32>,
+  @builtin(num_workgroups) groups: vec3<u32>,
+  @builtin(local_invocation_index) lane: u32,
+) {
+  let r = group.x;
+  let batch = (params.firstHead + group.y) / params.heads;
+  let h = (params.firstHead + group.y) % params.heads;
+  let kvHead = h / (params.heads / params.kvHeads);
+  let qOffset = params.keyLength - params.queryLength;
+  let stripBase = group.y * params.rowCount * params.stripWidth;
+  let rowBase = ((batch * params.queryLength + params.blockRow) * params.heads + h) * params.headDim;
+  let keyBase = (batch * params.keyCapacity * params.kvHeads + kvHead) * params.headDim;
+  let base = stripBase + r * params.stripWidth;
+  let position = params.blockRow + r + qOffset;
+  let start = startOf(batch, r);
+  let groupRow = r / 64u * 64u;
+  let firstKey = startOf(batch, groupRow) / 64u * 64u;
+  let lastPosition = params.blockRow + min(groupRow + 64u, params.rowCount) - 1u + qOffset;
+  let endKey = min(params.stripWidth, (lastPosition / 64u + 1u) * 64u);
+  let count = f32(position - start + 1u);
+  var offset = 0.0;
+  if (params.hasTau != 0u) { offset = tau[h] / count; }
+  let statsAt = (batch * params.heads + h) * params.queryLength + params.blockRow + r;
+  var mine = -3.0e38;
+  var part = 0.0;
+  for (var j = start + lane; j < position + 1u; j += rowThreads) {
+    let value = scoreAt(base, j, h, position);
+    let factor = exp(-abs(value - mine));
+    part = select(part + factor, part * factor + 1.0, value > mine);
+    mine = max(mine, value);
+  }
+  let top = largest(mine, lane);
+  let sum = total(part * exp(mine - top), lane);
+  let inverse = 1.0 / sum;
+  for (var j = firstKey + lane; j < endKey; j += rowThreads) {
+    var w = 0.0;
+    // Keys that are not attended weigh 0, also when tau > 0.
+    if (j >= start && j <= position) { w = max(exp(scoreAt(base, j, h, position) - top) * inverse + offset, 0.0); }
+    strip[base + j] = w;
+  }
+  if (lane == 0u) { stats[statsAt] = vec2<f32>(top, inverse); }
+}

@@ -1,0 +1,31 @@
+enable f16;
+struct Params {
+  rows: u32,
+  width: u32,
+  ignoreIndex: u32,
+  inverseCount: f32,
+}
+@group(0) @binding(0) var<uniform> params: Params;
+@group(0) @binding(1) var<storage, read> dLoss: array<f32>;
+@group(0) @binding(2) var<storage, read> logits: array<f16>;
+@group(0) @binding(3) var<storage, read> targets: array<i32>;
+@group(0) @binding(4) var<storage, read> lse: array<f32>;
+@group(0) @binding(5) var<storage, read_write> dlogits: array<f16>;
+const rowThreads = 8u;
+@compute @workgroup_size(8)
+fn main(
+  @builtin(workgroup_id) group: vec3<u32>,
+  @builtin(num_workgroups) groups: vec3<u32>,
+  @builtin(local_invocation_index) lane: u32,
+) {
+  let row = group.y * groups.x + group.x;
+  if (row >= params.rows) { return; }
+  let base = row * params.width;
+  let wanted = targets[row];
+  let factor = select(dLoss[0] * params.inverseCount, 0.0, wanted == bitcast<i32>(params.ignoreIndex));
+  let rowLse = lse[row];
+  for (var j = lane; j < params.width; j += rowThreads) {
+    let p = exp(f32(logits[base + j]) - rowLse);
+    dlogits[base + j] = f16(factor * (p - select(0.0, 1.0, i32(j) == wanted)));
+  }
+}

@@ -1,0 +1,63 @@
+struct Params {
+  rows: u32,
+  width: u32,
+  ignoreIndex: u32,
+}
+@group(0) @binding(0) var<uniform> params: Params;
+@group(0) @binding(1) var<storage, read> logits: array<f32>;
+@group(0) @binding(2) var<storage, read> targets: array<i32>;
+@group(0) @binding(3) var<storage, read_write> lse: array<f32>;
+@group(0) @binding(4) var<storage, read_write> losses: array<f32>;
+const rowThreads = 8u;
+var<workgroup> totalValues: array<f32, 8>;
+fn total(value: f32, lane: u32) -> f32 {
+  totalValues[lane] = value;
+  workgroupBarrier();
+  for (var stride = 4u; stride > 0u; stride /= 2u) {
+    if (lane < stride) { totalValues[lane] = totalValues[lane] + totalValues[lane + stride]; }
+    workgroupBarrier();
+  }
+  let result = totalValues[0];
+  workgroupBarrier();
+  return result;
+}
+var<workgroup> largestValues: array<f32, 8>;
+fn largest(value: f32, lane: u32) -> f32 {
+  largestValues[lane] = value;
+  workgroupBarrier();
+  for (var stride = 4u; stride > 0u; stride /= 2u) {
+    if (lane < stride) { largestValues[lane] = max(largestValues[lane], largestValues[lane + stride]); }
+    workgroupBarrier();
+  }
+  let result = largestValues[0];
+  workgroupBarrier();
+  return result;
+}
+@compute @workgroup_size(8)
+fn main(
+  @builtin(workgroup_id) group: vec3<u32>,
+  @builtin(num_workgroups) groups: vec3<u32>,
+  @builtin(local_invocation_index) lane: u32,
+) {
+  let row = group.y * groups.x + group.x;
+  if (row >= params.rows) { return; }
+  let base = row * params.width;
+  var mine = -3.0e38;
+  var part = 0.0;
+  for (var j = 0u + lane; j < params.width; j += rowThreads) {
+    let value = f32(logits[base + j]);
+    let factor = exp(-abs(value - mine));
+    part = select(part + factor, part * factor + 1.0, value > mine);
+    mine = max(mine, value);
+  }
+  let top = largest(mine, lane);
+  let sum = total(part * exp(mine - top), lane);
+  if (lane == 0u) {
+    let logSum = log(sum);
+    let wanted = targets[row];
+    lse[row] = top + logSum;
+    var loss = 0.0;
+    if (wanted != bitcast<i32>(params.ignoreIndex)) { loss = (top - f32(logits[base + u32(wanted)])) + logSum; }
+    losses[row] = loss;
+  }
+}

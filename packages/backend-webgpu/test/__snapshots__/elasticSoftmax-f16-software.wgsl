@@ -1,0 +1,73 @@
+enable f16;
+struct Params {
+  rows: u32,
+  width: u32,
+  queryLength: u32,
+  heads: u32,
+  hasTau: u32,
+  hasStarts: u32,
+}
+@group(0) @binding(0) var<uniform> params: Params;
+@group(0) @binding(1) var<storage, read> scores: array<f16>;
+@group(0) @binding(2) var<storage, read_write> weights: array<f16>;
+@group(0) @binding(3) var<storage, read> tau: array<f32>;
+@group(0) @binding(4) var<storage, read> starts: array<i32>;
+const rowThreads = 8u;
+var<workgroup> totalValues: array<f32, 8>;
+fn total(value: f32, lane: u32) -> f32 {
+  totalValues[lane] = value;
+  workgroupBarrier();
+  for (var stride = 4u; stride > 0u; stride /= 2u) {
+    if (lane < stride) { totalValues[lane] = totalValues[lane] + totalValues[lane + stride]; }
+    workgroupBarrier();
+  }
+  let result = totalValues[0];
+  workgroupBarrier();
+  return result;
+}
+var<workgroup> largestValues: array<f32, 8>;
+fn largest(value: f32, lane: u32) -> f32 {
+  largestValues[lane] = value;
+  workgroupBarrier();
+  for (var stride = 4u; stride > 0u; stride /= 2u) {
+    if (lane < stride) { largestValues[lane] = max(largestValues[lane], largestValues[lane + stride]); }
+    workgroupBarrier();
+  }
+  let result = largestValues[0];
+  workgroupBarrier();
+  return result;
+}
+@compute @workgroup_size(8)
+fn main(
+  @builtin(workgroup_id) group: vec3<u32>,
+  @builtin(num_workgroups) groups: vec3<u32>,
+  @builtin(local_invocation_index) lane: u32,
+) {
+  let row = group.y * groups.x + group.x;
+  if (row >= params.rows) { return; }
+  let base = row * params.width;
+  let r = row % params.queryLength;
+  let h = (row / params.queryLength) % params.heads;
+  let b = row / (params.queryLength * params.heads);
+  var start = 0u;
+  if (params.hasStarts != 0u) { start = u32(starts[b * params.queryLength + r]); }
+  let end = r + params.width - params.queryLength + 1u;
+  var offset = 0.0;
+  if (params.hasTau != 0u) { offset = tau[h] / f32(end - start); }
+  var mine = -3.0e38;
+  var part = 0.0;
+  for (var j = start + lane; j < end; j += rowThreads) {
+    let value = f32(scores[base + j]);
+    let factor = exp(-abs(value - mine));
+    part = select(part + factor, part * factor + 1.0, value > mine);
+    mine = max(mine, value);
+  }
+  let top = largest(mine, lane);
+  let sum = total(part * exp(mine - top), lane);
+  let inverse = 1.0 / sum;
+  for (var j = lane; j < params.width; j += rowThreads) {
+    var w = 0.0;
+    if (j >= start && j < end) { w = max(exp(f32(scores[base + j]) - top) * inverse + offset, 0.0); }
+    weights[base + j] = f16(w);
+  }
+}

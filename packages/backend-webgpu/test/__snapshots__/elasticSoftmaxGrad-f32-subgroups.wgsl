@@ -1,0 +1,91 @@
+enable subgroups;
+struct Params {
+  rows: u32,
+  width: u32,
+  queryLength: u32,
+  heads: u32,
+  hasTau: u32,
+  hasStarts: u32,
+}
+@group(0) @binding(0) var<uniform> params: Params;
+@group(0) @binding(1) var<storage, read> dWeights: array<f32>;
+@group(0) @binding(2) var<storage, read> scores: array<f32>;
+@group(0) @binding(3) var<storage, read_write> dscores: array<f32>;
+@group(0) @binding(4) var<storage, read_write> tauTerms: array<f32>;
+@group(0) @binding(5) var<storage, read> tau: array<f32>;
+@group(0) @binding(6) var<storage, read> starts: array<i32>;
+const rowThreads = 64u;
+var<workgroup> totalValues: array<f32, 64>;
+fn total(value: f32, lane: u32) -> f32 {
+  let part = subgroupAdd(value);
+  totalValues[lane] = select(0.0, part, lane == subgroupMin(lane));
+  let members = subgroupAdd(1u);
+  let rank = subgroupExclusiveAdd(1u);
+  workgroupBarrier();
+  var mine = 0.0;
+  for (var i = rank; i < 64u; i += members) { mine = mine + totalValues[i]; }
+  let result = subgroupAdd(mine);
+  workgroupBarrier();
+  return result;
+}
+var<workgroup> largestValues: array<f32, 64>;
+fn largest(value: f32, lane: u32) -> f32 {
+  let part = subgroupMax(value);
+  largestValues[lane] = select(-3.0e38, part, lane == subgroupMin(lane));
+  let members = subgroupAdd(1u);
+  let rank = subgroupExclusiveAdd(1u);
+  workgroupBarrier();
+  var mine = -3.0e38;
+  for (var i = rank; i < 64u; i += members) { mine = max(mine, largestValues[i]); }
+  let result = subgroupMax(mine);
+  workgroupBarrier();
+  return result;
+}
+@compute @workgroup_size(64)
+fn main(
+  @builtin(workgroup_id) group: vec3<u32>,
+  @builtin(num_workgroups) groups: vec3<u32>,
+  @builtin(local_invocation_index) lane: u32,
+) {
+  let row = group.y * groups.x + group.x;
+  if (row >= params.rows) { return; }
+  let base = row * params.width;
+  let r = row % params.queryLength;
+  let h = (row / params.queryLength) % params.heads;
+  let b = row / (params.queryLength * params.heads);
+  var start = 0u;
+  if (params.hasStarts != 0u) { start = u32(starts[b * params.queryLength + r]); }
+  let end = r + params.width - params.queryLength + 1u;
+  var offset = 0.0;
+  if (params.hasTau != 0u) { offset = tau[h] / f32(end - start); }
+  var mine = -3.0e38;
+  var part = 0.0;
+  for (var j = start + lane; j < end; j += rowThreads) {
+    let value = f32(scores[base + j]);
+    let factor = exp(-abs(value - mine));
+    part = select(part + factor, part * factor + 1.0, value > mine);
+    mine = max(mine, value);
+  }
+  let top = largest(mine, lane);
+  let sum = total(part * exp(mine - top), lane);
+  let inverse = 1.0 / sum;
+  var pulls = 0.0;
+  var gains = 0.0;
+  for (var j = start + lane; j < end; j += rowThreads) {
+    let p = exp(f32(scores[base + j]) - top) * inverse;
+    let g = select(0.0, f32(dWeights[base + j]), p + offset > 0.0);
+    pulls += p * g;
+    gains += g;
+  }
+  let delta = total(pulls, lane);
+  let gain = total(gains, lane);
+  for (var j = lane; j < params.width; j += rowThreads) {
+    var ds = 0.0;
+    if (j >= start && j < end) {
+      let p = exp(f32(scores[base + j]) - top) * inverse;
+      ds = p * (select(0.0, f32(dWeights[base + j]), p + offset > 0.0) - delta);
+    }
+    dscores[base + j] = f32(ds);
+  }
+  if (lane == 0u) { tauTerms[row] = gain / f32(end - start); }
+}
