@@ -7,6 +7,7 @@ import { create, globals } from 'webgpu';
 import { chooseAdapter, openDevice } from '../dist/device/adapter.js';
 import { Runtime } from '../dist/device/runtime.js';
 import { provider } from '../dist/index.js';
+import { chooseTile } from '../dist/ops/matmul.js';
 import { nodeSource } from '../dist/source.node.js';
 import { gemm } from '../dist/wgsl/gemm.js';
 
@@ -28,39 +29,45 @@ async function best(repetitions, run) {
 
 const report = (name, { first, least }, extra = '') =>
   console.log(
-    `${name.padEnd(52)} ${least.toFixed(0).padStart(6)} ms   first ${first.toFixed(0).padStart(6)} ms   ${extra}`,
+    `${name.padEnd(60)} ${least.toFixed(0).padStart(6)} ms   first ${first.toFixed(0).padStart(6)} ms   ${extra}`,
   );
 
 const random = (count) => Float32Array.from({ length: count }, () => Math.random() * 2 - 1);
 
 async function benchGemm() {
-  const size = 1024;
   const choice = await chooseAdapter(nodeSource, undefined);
   const { device, capabilities } = await openDevice(choice);
   const runtime = new Runtime(choice, device, capabilities);
-  const [a, b, out] = [
-    runtime.upload(random(size ** 2)),
-    runtime.upload(random(size ** 2)),
-    runtime.acquire(4 * size ** 2),
-  ];
-  const tiles = {
-    'plain tile 64x64, 4x4 per invocation': { tileM: 64, tileN: 64, depth: 16, threadM: 4, threadN: 4 },
-    'tile 128x128, 8x8 per invocation': { tileM: 128, tileN: 128, depth: 16, threadM: 8, threadN: 8 },
-  };
-  for (const [layout, transposeA, transposeB] of [
-    ['A.B', false, false],
-    ['A.Bt', false, true],
-    ['At.B', true, false],
+  const elements = 1024 ** 2;
+  const [a, b] = [runtime.upload(random(elements)), runtime.upload(random(elements))];
+  const out = runtime.acquire(4 * elements);
+  for (const [layout, transposeA, transposeB, batch, m, n, k] of [
+    ['A.B', false, false, 1, 1024, 1024, 1024],
+    ['A.Bt', false, true, 1, 1024, 1024, 1024],
+    ['At.B', true, false, 1, 1024, 1024, 1024],
+    ['At.Bt', true, true, 1, 1024, 1024, 1024],
+    ['A.B, batch of 16 x 256 x 256 x 256', false, false, 16, 256, 256, 256],
+    ['A.Bt, batch of 16 x 256 x 256 x 256', false, true, 16, 256, 256, 256],
+    ['At.B, batch of 16 x 256 x 256 x 256', true, false, 16, 256, 256, 256],
   ]) {
+    const tiles = {
+      'plain 64x64 tile': { tileM: 64, tileN: 64, depth: 16, threadM: 4, threadN: 4 },
+      'tile of this adapter': chooseTile({ m, n }, capabilities.software),
+    };
     for (const [name, tile] of Object.entries(tiles)) {
       const source = () =>
         gemm({ tile, transposeA, transposeB, dtype: 'f32', aligned: true, partial: false, accumulate: false });
-      const time = await best(2, async () => {
-        const grid = [size / tile.tileN, size / tile.tileM, 1];
-        runtime.run(`${layout} ${name}`, source, [a, b, out], [size, size, size, size, size, 1, size], grid);
+      const time = await best(3, async () => {
+        const grid = [Math.ceil(n / tile.tileN), Math.ceil(m / tile.tileM), batch];
+        const params = [m, n, k, transposeA ? m : k, transposeB ? k : n, 1, k];
+        runtime.run(`${transposeA} ${transposeB} ${name}`, source, [a, b, out], params, grid);
         await runtime.synchronize();
       });
-      report(`gemm 1024^3 ${layout}, ${name}`, time, `${((2 * size ** 3) / time.least / 1e6).toFixed(2)} GFLOP/s`);
+      report(
+        `gemm ${batch === 1 ? '1024^3 ' : ''}${layout}, ${name}`,
+        time,
+        `${((2 * batch * m * n * k) / time.least / 1e6).toFixed(2)} GFLOP/s`,
+      );
     }
   }
   runtime.dispose();

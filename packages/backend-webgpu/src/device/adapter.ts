@@ -36,9 +36,6 @@ const REQUIRED: readonly (readonly [keyof GPUSupportedLimits, number])[] = [
 /** Asked for as high as the adapter goes: sizes of tensors. */
 const RAISED = ['maxBufferSize', 'maxStorageBufferBindingSize'] as const;
 
-/** Workgroup memory is asked for up to here: more would only let fewer groups run at once. */
-const SHARED_BYTES = 32768;
-
 export function describeAdapter(gpu: GPU, adapter: GPUAdapter): AdapterChoice {
   const { vendor, architecture, device, description, isFallbackAdapter } = adapter.info;
   const name = description || [vendor, architecture, device].filter(Boolean).join(' ') || 'unnamed adapter';
@@ -103,8 +100,7 @@ export async function openDevice(choice: AdapterChoice): Promise<{ device: GPUDe
       );
     }
   }
-  const shared = Math.min(adapter.limits.maxComputeWorkgroupStorageSize, SHARED_BYTES);
-  const requiredLimits: Record<string, number> = { maxComputeWorkgroupStorageSize: shared };
+  const requiredLimits: Record<string, number> = {};
   for (const limit of RAISED) requiredLimits[limit] = adapter.limits[limit];
   const requiredFeatures = (['shader-f16', 'subgroups'] as const).filter((feature) => adapter.features.has(feature));
   let device: GPUDevice;
@@ -121,7 +117,6 @@ export async function openDevice(choice: AdapterChoice): Promise<{ device: GPUDe
   const capabilities: Capabilities = {
     f16: requiredFeatures.includes('shader-f16'),
     subgroups: requiredFeatures.includes('subgroups'),
-    sharedBytes: shared,
     software,
   };
   return { device, capabilities };

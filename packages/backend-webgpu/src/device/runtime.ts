@@ -8,8 +8,6 @@ import { Pipelines } from './pipelines.ts';
 /** What templates may rely on; part of what decides the text of a kernel. */
 export interface Capabilities extends DeviceTraits {
   readonly f16: boolean;
-  /** Bytes of workgroup memory, at least 16384. */
-  readonly sharedBytes: number;
 }
 
 /** Counters of a backend since it was created; bytes are bytes of GPU buffers. */

@@ -9,10 +9,10 @@ import { distribute, range, unroll } from './text.ts';
  *   reads its threadM + threadN values of a step as vec4s. For GPUs, whose caches alone do not feed the registers.
  * - direct: invocations read storage themselves, a step of the depth at a time, without workgroup memory or barriers. For
  *   drivers that compute on the CPU: there workgroup memory is memory like any other, and a barrier turns the kernel into
- *   a coroutine, which takes llvmpipe seconds to compile. Measured on llvmpipe at 1024^3 in one run: direct 8x8 347 ms of
- *   CPU, staged 8x8 674 ms, staged 4x4 1191 ms; compiled in 0.3 s instead of 2. What failed: values of A that are
- *   the same for a whole workgroup (16 to 32 rows x 1 column per invocation: 1.4 to 4 times slower), four steps
- *   of the depth at once as vec4 (1.7 times slower, registers spill), 4x8, 8x4 and 8x16 blocks (1.2 to 1.7 times slower).
+ *   a coroutine, which takes llvmpipe seconds to compile. CPU time on llvmpipe at 1024^3, in one run: direct 8x8
+ *   349 ms, staged 8x8 674 ms, staged 4x4 1191 ms; with their compilation 1.8, 4.9 and 9.9 s more (a busy machine). What
+ *   failed: values of A that are the same for a whole workgroup (16 rows x 1 to 4 columns per invocation: 1.4 to 4.3 times
+ *   slower), four steps of the depth at once as vec4 (1.4 to 1.8 times), blocks of 4x8, 4x16, 8x16, 12x8 and 16x8 (1.15 to 1.4).
  */
 export interface ProductTile {
   readonly tileM: number;
