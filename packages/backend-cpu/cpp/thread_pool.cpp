@@ -1,34 +1,10 @@
 #include "thread_pool.h"
 
-#include <chrono>
+#include "lazy_native/spin.h"
 
 namespace lazy_cpu {
 
-namespace {
-
-inline void relax() {
-#if defined(__x86_64__) || defined(__i386__)
-  __builtin_ia32_pause();
-#elif defined(__aarch64__)
-  asm volatile("yield");
-#endif
-}
-
-// Loops follow each other within microseconds, and waking a sleeping thread costs tens of them; so wait awake for a
-// moment. Longer would take the core from JavaScript and from other programs.
-template <class Done>
-bool spin(const Done& done) {
-  const auto end = std::chrono::steady_clock::now() + std::chrono::microseconds(30);
-  do {
-    for (int i = 0; i < 32; ++i) {
-      if (done()) return true;
-      relax();
-    }
-  } while (std::chrono::steady_clock::now() < end);
-  return done();
-}
-
-}  // namespace
+using lazy_native::spin;
 
 ThreadPool::ThreadPool(int threads) {
   for (int thread = 1; thread < threads; ++thread) workers_.emplace_back([this, thread] { serve(thread); });
@@ -38,53 +14,56 @@ ThreadPool::~ThreadPool() {
   {
     std::lock_guard<std::mutex> lock(mutex_);
     stopping_ = true;
-    ++round_;
   }
   wake_.notify_all();
   for (std::thread& worker : workers_) worker.join();
 }
 
+// A loop does not need every thread: one that the system has put aside holds up the others only if it holds an item. So
+// JavaScript, which launches on a core of its own only where there is one to spare, does not stop the work.
 void ThreadPool::share(std::int64_t count, Call call, const void* work) {
-  {
+  count_ = count;
+  call_ = call;
+  work_ = work;
+  open_.store(count, std::memory_order_relaxed);
+  left_.store(count);  // publishes the above; before the look at asleep_, so that no worker misses both
+  if (asleep_.load() > 0) {
+    // A worker that counted itself asleep has seen no work under the lock or is waiting.
     std::lock_guard<std::mutex> lock(mutex_);
-    count_ = count;
-    call_ = call;
-    work_ = work;
-    next_.store(0, std::memory_order_relaxed);
-    busy_.store(static_cast<int>(workers_.size()), std::memory_order_relaxed);
-    round_.fetch_add(1, std::memory_order_release);
+    wake_.notify_all();
   }
-  wake_.notify_all();
   take(0);
-  const auto idle = [this] { return busy_.load(std::memory_order_acquire) == 0; };
+  const auto idle = [this] { return open_.load(std::memory_order_acquire) == 0; };
   if (spin(idle)) return;
   std::unique_lock<std::mutex> lock(mutex_);
-  done_.wait(lock, idle);
+  waiting_.store(true);
+  done_.wait(lock, [this] { return open_.load() == 0; });
+  waiting_.store(false);
 }
 
 void ThreadPool::take(int thread) {
-  for (;;) {
-    const std::int64_t item = next_.fetch_add(1, std::memory_order_relaxed);
-    if (item >= count_) return;
-    call_(work_, item, thread);
+  std::int64_t left = left_.load(std::memory_order_relaxed), finished = 0;
+  while (left > 0) {
+    if (!left_.compare_exchange_weak(left, left - 1, std::memory_order_acquire, std::memory_order_relaxed)) continue;
+    call_(work_, count_ - left, thread);
+    ++finished;
+    left = left_.load(std::memory_order_relaxed);
   }
+  if (finished == 0 || open_.fetch_sub(finished) != finished || !waiting_.load()) return;
+  std::lock_guard<std::mutex> lock(mutex_);
+  done_.notify_one();
 }
 
 void ThreadPool::serve(int thread) {
-  std::uint64_t seen = 0;
-  for (;;) {
-    const auto changed = [&] { return round_.load(std::memory_order_acquire) != seen; };
-    if (!spin(changed)) {
+  const auto called = [this] { return stopping_.load() || left_.load() > 0; };
+  while (!stopping_) {
+    if (!spin(called)) {
       std::unique_lock<std::mutex> lock(mutex_);
-      wake_.wait(lock, changed);
+      ++asleep_;
+      wake_.wait(lock, called);
+      --asleep_;
     }
-    seen = round_.load(std::memory_order_acquire);
-    if (stopping_) return;
     take(thread);
-    if (busy_.fetch_sub(1, std::memory_order_acq_rel) == 1) {
-      std::lock_guard<std::mutex> lock(mutex_);
-      done_.notify_one();
-    }
   }
 }
 

@@ -52,10 +52,12 @@ class ThreadPool {
   std::vector<std::thread> workers_;
   std::mutex mutex_;
   std::condition_variable wake_, done_;
-  std::atomic<std::uint64_t> round_{0};  // a change is a new loop or the end
-  std::atomic<int> busy_{0};
+  std::atomic<int> asleep_{0};  // workers that wait for wake_
+  std::atomic<bool> waiting_{false};  // the caller waits for done_
   std::atomic<bool> stopping_{false};
-  std::atomic<std::int64_t> next_{0};
+  // Items of the loop not handed out, and not finished. Who counts `left_` down from n > 0 owns item count_ - n, and until
+  // that is counted off `open_` the loop cannot end; so the three below are read by owners of an item only.
+  std::atomic<std::int64_t> left_{0}, open_{0};
   std::int64_t count_ = 0;
   Call call_ = nullptr;
   const void* work_ = nullptr;

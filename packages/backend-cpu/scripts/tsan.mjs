@@ -1,4 +1,4 @@
-// npm run test:tsan: the queue, the allocator and the thread pool under ThreadSanitizer.
+// npm run test:tsan: the queue, the allocators and the thread pool under ThreadSanitizer.
 import { execFileSync } from 'node:child_process';
 import { mkdirSync } from 'node:fs';
 import { dirname, join } from 'node:path';
@@ -10,7 +10,7 @@ const output = join(directory, 'build', 'tsan');
 const program = join(output, 'concurrency_test');
 const sources = [
   join(directory, 'test/cpp/concurrency_test.cpp'),
-  join(directory, 'cpp/thread_pool.cpp'),
+  ...['arena', 'thread_pool'].map((name) => join(directory, 'cpp', `${name}.cpp`)),
   ...['queue', 'pool', 'device'].map((name) => join(native, 'cpp', `${name}.cpp`)),
 ];
 mkdirSync(output, { recursive: true });

@@ -2,6 +2,8 @@
 
 #include <utility>
 
+#include "lazy_native/spin.h"
+
 namespace lazy_native {
 
 Queue::Queue(Task onStart, std::size_t depth) : depth_(depth) {
@@ -15,6 +17,7 @@ void Queue::push(Task task) {
   space_.wait(lock, [this] { return stopping_ || tasks_.size() < depth_; });
   if (stopping_) return;
   tasks_.push_back(std::move(task));
+  called_.store(true, std::memory_order_relaxed);
   // A busy worker looks for more by itself; waking costs a system call only when it sleeps.
   if (!running_) wake_.notify_one();
 }
@@ -29,6 +32,7 @@ void Queue::stop() {
   {
     std::lock_guard<std::mutex> lock(mutex_);
     stopping_ = true;
+    called_ = true;
     dropped.swap(tasks_);
   }
   wake_.notify_all();
@@ -58,7 +62,11 @@ void Queue::work(const Task& onStart) {
     if (error && !error_) error_ = error;
     if (tasks_.empty()) {
       running_ = false;
+      called_.store(false, std::memory_order_relaxed);
       space_.notify_all();
+      lock.unlock();
+      spin([this] { return called_.load(std::memory_order_relaxed); });
+      lock.lock();
       wake_.wait(lock, [this] { return stopping_ || !tasks_.empty(); });
       running_ = !tasks_.empty();
     } else if (tasks_.size() + 1 >= depth_) {

@@ -1,6 +1,7 @@
 // In-order command queue with its own thread.
 #pragma once
 
+#include <atomic>
 #include <condition_variable>
 #include <cstddef>
 #include <deque>
@@ -38,6 +39,7 @@ class Queue {
   std::mutex mutex_;
   std::condition_variable wake_, space_;
   std::deque<Task> tasks_;
+  std::atomic<bool> called_{false};  // tasks_ is not empty, or stopping_: for looking without the lock
   bool running_ = false, stopping_ = false;
   std::exception_ptr error_;
   std::thread thread_;

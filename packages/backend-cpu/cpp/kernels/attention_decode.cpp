@@ -4,6 +4,11 @@
 // 60 % zeros that spares 30 % of the traffic, which softmax attention cannot).
 //
 // Active keys are listed first: a branch per key would be mispredicted as often as not.
+//
+// Measured with keys and values not in cache, 280 tokens of 8 heads of 64 in f32, 1.15 MB in huge pages (Zen 4, two cores):
+// 45 us, and 80 on one core, which has 20 when they are cached. What failed: all heads of a token at once, which reads memory from front to
+// back (49 to 59 on one core, but 48 on two, with three loops where this has one); four heads at a time, 1 KiB of every 2 (94 on one); asking
+// for rows 8 or 16 ahead in software (78 to 99 on one).
 #include <algorithm>
 
 #include "attention_tile.h"

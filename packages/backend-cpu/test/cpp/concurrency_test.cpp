@@ -1,14 +1,18 @@
-// The command queue, the caching allocator above it and the thread pool, without Node, for ThreadSanitizer
+// The command queue, the caching allocator above it, the arena below it and the thread pool, without Node, for ThreadSanitizer
 // (npm run test:tsan). A program that ends with 0 has passed.
 #include <atomic>
+#include <chrono>
+#include <cstdint>
 #include <cstdio>
 #include <cstdlib>
 #include <memory>
 #include <stdexcept>
+#include <thread>
 #include <vector>
 
 #include "../../../native/cpp/pool.h"
 #include "../../../native/cpp/queue.h"
+#include "../../cpp/arena.h"
 #include "../../cpp/thread_pool.h"
 
 using namespace lazy_native;
@@ -142,12 +146,78 @@ void threadsShareLoops() {
   }
 }
 
+// Between loops everybody goes to sleep, at times that differ.
+void threadsSleepAndWake() {
+  lazy_cpu::ThreadPool pool(3);
+  std::atomic<int> total{0};
+  for (int round = 0; round < 300; ++round) {
+    pool.run(5, [&](std::int64_t item, int) {
+      if (item == round % 5) std::this_thread::sleep_for(std::chrono::microseconds(round));
+      total += 1;
+    });
+    std::this_thread::sleep_for(std::chrono::microseconds(2 * round % 90));
+  }
+  check(total == 300 * 5, "no loop is lost");
+}
+
+void queueSleepsAndWakes() {
+  Queue queue([] {});
+  int ran = 0;  // touched by the queue thread alone until drain
+  for (int round = 0; round < 500; ++round) {
+    queue.push([&ran] { ++ran; });
+    std::this_thread::sleep_for(std::chrono::microseconds(round % 60));
+    if (round % 50 == 0) queue.drain();
+  }
+  queue.drain();
+  check(ran == 500, "no task is lost");
+}
+
+// Blocks are made by one thread and given back by another, as tensors are; each keeps what was written to it.
+void arenaGivesBackWhatItTook() {
+  constexpr std::size_t smallest = lazy_cpu::Arena::smallest;
+  lazy_cpu::Arena arena;
+  struct Block {
+    unsigned char* memory;
+    std::size_t bytes;
+    unsigned char mark;
+  };
+  {
+    Queue queue([] {});
+    std::vector<Block> live;
+    std::uint32_t random = 1;
+    for (int step = 0; step < 3000; ++step) {
+      random = random * 1664525u + 1013904223u;
+      const std::size_t bytes = smallest + random % (std::size_t{3} << 20);
+      auto* memory = static_cast<unsigned char*>(arena.allocate(bytes));
+      check(memory != nullptr && reinterpret_cast<std::uintptr_t>(memory) % 64 == 0, "blocks begin at cache lines");
+      const auto mark = static_cast<unsigned char>(step);
+      memory[0] = memory[bytes - 1] = mark;
+      live.push_back({memory, bytes, mark});
+      while (live.size() > 20 + random % 20) {
+        const std::size_t i = random % live.size();
+        const Block block = live[i];
+        live.erase(live.begin() + static_cast<std::ptrdiff_t>(i));
+        queue.push([&arena, block] {
+          check(block.memory[0] == block.mark && block.memory[block.bytes - 1] == block.mark, "blocks do not overlap");
+          arena.release(block.memory, block.bytes);
+        });
+      }
+    }
+    queue.drain();
+    for (const Block& block : live) arena.release(block.memory, block.bytes);
+  }
+  check(arena.bytes() <= lazy_cpu::Arena::slab, "empty slabs go back to the system, all but one");
+}
+
 }  // namespace
 
 int main() {
   queueKeepsOrderAndErrors();
   queueStopsWithWorkQueued();
   poolReusesAndReleases();
+  queueSleepsAndWakes();
   threadsShareLoops();
+  threadsSleepAndWake();
+  arenaGivesBackWhatItTook();
   std::puts("passed");
 }
