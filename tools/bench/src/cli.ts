@@ -14,6 +14,7 @@ const USAGE = `npm run bench -- [options]
   --cases A,B       of: ${KINDS.join(', ')} (default all)
   --match TEXT      only cases whose title holds the text
   --peers A,B       only peers whose name holds one of these texts, beside the backend itself; 'none' for no peer
+  --warmups N       rounds before those that count (default 2)
   --repeats N       rounds that count (default 9); a case ends early, after at least three, at --seconds (default 20)
   --output FILE     JSON with every single time
   PyTorch is taken from the Python that LAZY_ATTENTION_PYTHON names, else python3.`;
@@ -24,6 +25,7 @@ const { values } = parseArgs({
     cases: { type: 'string', default: KINDS.join(',') },
     match: { type: 'string', default: '' },
     peers: { type: 'string', default: '' },
+    warmups: { type: 'string', default: '2' },
     repeats: { type: 'string', default: '9' },
     seconds: { type: 'string', default: '20' },
     output: { type: 'string' },
@@ -41,13 +43,19 @@ async function main(): Promise<void> {
   const kinds = values.cases.split(',');
   const unknown = kinds.find((kind) => !KINDS.includes(kind as Kind));
   if (unknown !== undefined) throw new Error(`--cases: unknown kind '${unknown}'; expected ${KINDS.join(', ')}`);
-  const cases = allCases().filter((task) => kinds.includes(task.kind) && titleOf(task).includes(values.match));
+  const cases = allCases(values.backend).filter(
+    (task) => kinds.includes(task.kind) && titleOf(task).includes(values.match),
+  );
   const first = await measureCeilings();
   printCeilings(first);
   const { open, report: peers } = await openPeers(chosenPeers());
   const results: CaseResult[] = [];
   for (const task of cases) {
-    const result = await measure(task, open, { repeats: Number(values.repeats), seconds: Number(values.seconds) });
+    const result = await measure(task, open, {
+      warmups: Number(values.warmups),
+      repeats: Number(values.repeats),
+      seconds: Number(values.seconds),
+    });
     results.push({ case: task, ...result });
     for (const line of table({ results: results.slice(-1), ceilings: [first] }).slice(results.length === 1 ? 0 : 2)) {
       console.log(line);

@@ -7,6 +7,8 @@ export interface Measurement {
   /** Every run, in milliseconds, in order. */
   readonly milliseconds: readonly number[];
   readonly median: number;
+  /** The first run of all, in milliseconds: what it takes longer than the others went into compiling and warming up. */
+  readonly first: number;
 }
 
 export interface Failure {
@@ -35,7 +37,7 @@ export async function measure(
   peers: readonly Peer[],
   { repeats = 9, warmups = 2, seconds = 30, pauseMs = PAUSE_MS } = {},
 ): Promise<{ measurements: Measurement[]; failures: Failure[] }> {
-  const runners: { peer: string; runner: Runner; times: number[] }[] = [];
+  const runners: { peer: string; runner: Runner; times: number[]; first?: number }[] = [];
   const failures: Failure[] = [];
   for (const peer of peers) {
     try {
@@ -47,16 +49,22 @@ export async function measure(
   }
   const end = performance.now() + seconds * 1000;
   for (let round = 0; round < warmups + repeats; round++) {
-    for (const { runner, times } of runners) {
+    for (const each of runners) {
       await setTimeout(pauseMs);
-      const time = await runner.run();
-      if (round >= warmups) times.push(time);
+      const time = await each.runner.run();
+      each.first ??= time;
+      if (round >= warmups) each.times.push(time);
     }
     if (round >= warmups + 2 && performance.now() > end) break;
   }
   for (const { runner } of runners) await runner.dispose();
   return {
-    measurements: runners.map(({ peer, times }) => ({ peer, milliseconds: times, median: median(times) })),
+    measurements: runners.map(({ peer, times, first = 0 }) => ({
+      peer,
+      milliseconds: times,
+      median: median(times),
+      first,
+    })),
     failures,
   };
 }

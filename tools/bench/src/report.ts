@@ -25,22 +25,23 @@ export interface Report {
   readonly results: readonly CaseResult[];
 }
 
-/** Lines of a Markdown table: per case and peer the median time, the rate, the share of the peak, the ratio to the first. */
+/** Lines of a Markdown table: per case and peer the median and the first time, the rate, the share of the peak, the ratio to the first. */
 export function table(report: Pick<Report, 'results' | 'ceilings'>): string[] {
   const peak = Math.max(...report.ceilings.map((ceiling) => ceiling.flopsPerSecond));
   const lines = [
-    '| case | program | median ms | GFLOP/s | of FMA peak | tokens/s | time against the first |',
-    '|---|---|---:|---:|---:|---:|---:|',
+    '| case | program | median ms | first ms | GFLOP/s | of FMA peak | tokens/s | time against the first |',
+    '|---|---|---:|---:|---:|---:|---:|---:|',
   ];
   for (const { case: task, measurements, failures } of report.results) {
     const first = measurements[0]?.median;
-    for (const { peer, median } of measurements) {
+    for (const { peer, median, first: cold } of measurements) {
       const rate = flopsOf(task) / (median / 1000);
       const tokens = tokensOf(task) / (median / 1000);
       const cells = [
         titleOf(task),
         peer,
         median.toPrecision(4),
+        cold.toPrecision(4),
         (rate / 1e9).toFixed(1),
         Number.isFinite(peak) ? `${((100 * rate) / peak).toFixed(0)} %` : '',
         tokens > 0 ? tokens.toFixed(0) : '',
@@ -48,7 +49,7 @@ export function table(report: Pick<Report, 'results' | 'ceilings'>): string[] {
       ];
       lines.push(`| ${cells.join(' | ')} |`);
     }
-    for (const { peer, error } of failures) lines.push(`| ${titleOf(task)} | ${peer} | failed: ${error} | | | | |`);
+    for (const { peer, error } of failures) lines.push(`| ${titleOf(task)} | ${peer} | failed: ${error} | | | | | |`);
   }
   return lines;
 }

@@ -4,7 +4,7 @@ import { measure, median } from '../src/measure.ts';
 import type { Peer } from '../src/peer.ts';
 import { table } from '../src/report.ts';
 
-const task = allCases()[0];
+const task = allCases('cpu')[0];
 
 /** Takes its times from a list and notes when it was asked. */
 function fake(name: string, times: number[], log: string[] = []): Peer {
@@ -36,8 +36,8 @@ describe('measure', () => {
     const { measurements } = await measure(task, peers, { warmups: 1, repeats: 3, pauseMs: 0 });
     expect(log).toEqual(['a', 'b', 'a', 'b', 'a', 'b', 'a', 'b', 'a disposed', 'b disposed']);
     expect(measurements).toEqual([
-      { peer: 'a', milliseconds: [1, 2, 3], median: 2 },
-      { peer: 'b', milliseconds: [5, 6, 7], median: 6 },
+      { peer: 'a', milliseconds: [1, 2, 3], median: 2, first: 100 },
+      { peer: 'b', milliseconds: [5, 6, 7], median: 6, first: 200 },
     ]);
   });
 
@@ -60,17 +60,17 @@ describe('measure', () => {
 
 test('the table gives rate, share of the peak and ratio', () => {
   const measurements = [
-    { peer: 'ours', milliseconds: [10], median: 10 },
-    { peer: 'theirs', milliseconds: [20], median: 20 },
+    { peer: 'ours', milliseconds: [10], median: 10, first: 10 },
+    { peer: 'theirs', milliseconds: [20], median: 20, first: 20 },
   ];
   const ceilings = [{ flopsPerSecond: 400e9, copyBytesPerSecond: 1, readBytesPerSecond: 1 }];
   const lines = table({ results: [{ case: task, measurements, failures: [] }], ceilings });
-  expect(lines[2]).toBe('| matmul 1024x1024x1024 nn | ours | 10.00 | 214.7 | 54 % |  | 1.00 |');
-  expect(lines[3]).toBe('| matmul 1024x1024x1024 nn | theirs | 20.00 | 107.4 | 27 % |  | 2.00 |');
+  expect(lines[2]).toBe('| matmul 1024x1024x1024 nn | ours | 10.00 | 10.00 | 214.7 | 54 % |  | 1.00 |');
+  expect(lines[3]).toBe('| matmul 1024x1024x1024 nn | theirs | 20.00 | 20.00 | 107.4 | 27 % |  | 2.00 |');
 });
 
 test('every case has a title of its own and useful operations', () => {
-  const cases = allCases();
+  const cases = allCases('cpu');
   expect(new Set(cases.map(titleOf)).size).toBe(cases.length);
   for (const each of cases) expect(flopsOf(each)).toBeGreaterThan(0);
   expect(cases.map(tokensOf).filter((tokens) => tokens > 0)).toEqual([4096, 1024, 1]);

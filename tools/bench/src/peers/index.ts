@@ -5,8 +5,12 @@ import { streamPeer } from './stream.ts';
 import { enginePeer, tfjsPeer } from './tfjs.ts';
 import { torchPeer } from './torch.ts';
 
-/** All that can be measured. The first is what the others are compared with. */
+/**
+ * All that can be measured beside a backend, which is the first and what the others are compared with. WebGPU has those that
+ * run on the same adapter.
+ */
 export function allPeers(backend: string): Peer[] {
+  if (backend === 'webgpu') return [lazyPeer(backend), jaxPeer('webgpu'), tfjsPeer('webgpu')];
   return [
     lazyPeer(backend),
     streamPeer(),
@@ -16,6 +20,6 @@ export function allPeers(backend: string): Peer[] {
     enginePeer('wasm'),
     tfjsPeer('wasm'),
     tfjsPeer('node'),
-    jaxPeer(),
+    jaxPeer('wasm'),
   ];
 }

@@ -8,17 +8,20 @@ export const FLAGS: readonly string[] = process.versions.node.startsWith('20.')
   ? ['--harmony-iterator-helpers', '--experimental-wasm-relaxed-simd']
   : [];
 
-/** jax-js on WebAssembly with threads, in a Node of its own, since it needs flags and a global `Worker`. */
-export function jaxPeer(): Peer {
+/**
+ * jax-js, on WebAssembly with threads or on WebGPU through Dawn, in a Node of its own, since it needs flags and globals of
+ * browsers.
+ */
+export function jaxPeer(device: 'wasm' | 'webgpu'): Peer {
   let server: Server | null = null;
   return {
-    name: 'jax-js wasm',
+    name: `jax-js ${device}`,
     async open() {
-      server = await startServer(process.execPath, [...FLAGS, PROGRAM]);
+      server = await startServer(process.execPath, [...FLAGS, PROGRAM, device]);
       const { hello } = server;
       if (hello === null) return { absent: 'its process ended at the start' };
       if (typeof hello.absent === 'string') return { absent: hello.absent };
-      return { about: `jax-js ${hello.version}, wasm, ${hello.threads} threads` };
+      return { about: `jax-js ${hello.version}, ${device === 'wasm' ? `wasm, ${hello.threads} threads` : device}` };
     },
     async prepare(task) {
       if (server === null) throw new Error('not open');

@@ -4,6 +4,7 @@ import { lazyTransformer } from '@lazy-attention/nn';
 import type { AttentionCase, Case, MatmulCase, TrainCase } from '../cases.ts';
 import type { Peer, Runner } from '../peer.ts';
 import { initialParams, STEPS } from '../recipe.ts';
+import { provideGpu } from './gpu.ts';
 import { lazyPeer } from './lazy.ts';
 import { optional } from './optional.ts';
 import type { Tf, TfTensor } from './tfjs/api.ts';
@@ -29,12 +30,17 @@ export function enginePeer(engine: string): Peer {
 const GRADIENTS = '@tensorflow/tfjs-layers';
 const ENGINES = {
   wasm: { tfjsName: 'wasm', packages: ['@tensorflow/tfjs-core', '@tensorflow/tfjs-backend-wasm', GRADIENTS] },
+  webgpu: {
+    tfjsName: 'webgpu',
+    packages: ['@tensorflow/tfjs-core', '@tensorflow/tfjs-backend-webgpu', GRADIENTS],
+  },
   node: { tfjsName: 'tensorflow', packages: ['@tensorflow/tfjs-node', GRADIENTS] },
 };
 
 /** TensorFlow.js with an engine set and its gradients registered. */
 export async function openTfjs(engine: keyof typeof ENGINES): Promise<Tf | { readonly absent: string }> {
   const { tfjsName, packages } = ENGINES[engine];
+  if (engine === 'webgpu' && !(await provideGpu())) return { absent: "package 'webgpu' does not load" };
   const modules = [];
   for (const name of packages) {
     const module = await optional(name);
@@ -47,7 +53,7 @@ export async function openTfjs(engine: keyof typeof ENGINES): Promise<Tf | { rea
   return tf;
 }
 
-/** TensorFlow.js itself, its own ops composed, with its own gradients: 'wasm' or 'node' (libtensorflow). */
+/** TensorFlow.js itself, its own ops composed, with its own gradients: 'wasm', 'webgpu' (Dawn) or 'node' (libtensorflow). */
 export function tfjsPeer(engine: keyof typeof ENGINES): Peer {
   const { tfjsName } = ENGINES[engine];
   let tf: Tf;

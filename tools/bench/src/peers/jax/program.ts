@@ -1,5 +1,5 @@
 /**
- * Serves peers/jax.ts: one JSON message per line on stdin, one answer per line on stdout.
+ * Serves peers/jax.ts on the device of its argument, wasm or webgpu: one JSON message per line on stdin, one answer per line on stdout.
  *
  * prepare {case} | run -> {milliseconds, losses?} | dispose
  */
@@ -10,6 +10,7 @@ import { fileURLToPath } from 'node:url';
 import { lazyTransformer } from '@lazy-attention/nn';
 import type { AttentionCase, Case, MatmulCase, TrainCase } from '../../cases.ts';
 import { initialParams, STEPS } from '../../recipe.ts';
+import { provideGpu } from '../gpu.ts';
 import { type Arrays, arrayOf, disposeAll, type Jax, refs } from './api.ts';
 import { attentionArrays, lazyAttention } from './attention.ts';
 import { trainer } from './model.ts';
@@ -21,13 +22,15 @@ interface Work {
 }
 
 const PACKAGE = '@jax-js/jax';
+const [device = 'wasm'] = process.argv.slice(2);
 
 async function start(): Promise<{ jax: Jax; hello: object } | { absent: string }> {
   const threads = provideWorkers();
+  if (device === 'webgpu' && !(await provideGpu())) return { absent: "package 'webgpu' does not load" };
   try {
     const jax = (await import(PACKAGE)) as unknown as Jax;
-    await jax.init('wasm');
-    jax.defaultDevice('wasm');
+    await jax.init(device);
+    jax.defaultDevice(device);
     const manifest = join(dirname(fileURLToPath(import.meta.resolve(PACKAGE))), '../package.json');
     return { jax, hello: { version: JSON.parse(readFileSync(manifest, 'utf8')).version, threads } };
   } catch (error) {

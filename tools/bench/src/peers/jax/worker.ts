@@ -41,6 +41,9 @@ class BlobWorker {
 export function provideWorkers(): number {
   const threads = availableParallelism();
   Object.assign(globalThis, { Worker: BlobWorker });
-  Object.defineProperty(globalThis, 'navigator', { value: { hardwareConcurrency: threads, userAgent: 'node' } });
+  Object.defineProperty(globalThis, 'navigator', {
+    value: { hardwareConcurrency: threads, userAgent: 'node' },
+    configurable: true,
+  });
   return threads;
 }

@@ -29,7 +29,6 @@ export interface Tf {
   grads(fn: (...xs: TfTensor[]) => TfTensor): (xs: readonly TfTensor[], dy: TfTensor) => TfTensor[];
   matMul(a: TfTensor, b: TfTensor, transposeA?: boolean, transposeB?: boolean): TfTensor;
   add(a: Operand, b: Operand): TfTensor;
-  addN(xs: readonly TfTensor[]): TfTensor;
   sub(a: Operand, b: Operand): TfTensor;
   mul(a: Operand, b: Operand): TfTensor;
   div(a: Operand, b: Operand): TfTensor;

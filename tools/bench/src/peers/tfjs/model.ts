@@ -37,7 +37,9 @@ export function trainer(tf: Tf, task: TrainCase, initial: readonly HostParam[]):
           () => lossOf(tf, config, params, data),
           variables.map(({ param }) => param),
         );
-        const norm = tf.sqrt(tf.addN(variables.map(({ name }) => tf.sum(tf.square(grads[name])))));
+        // Two at a time: addN of the webgpu engine binds a buffer per operand, of which WebGPU guarantees 8.
+        const squares = variables.map(({ name }) => tf.sum(tf.square(grads[name])));
+        const norm = tf.sqrt(squares.reduce((a, b) => tf.add(a, b)));
         const clip = tf.minimum(tf.div(maxNorm, tf.add(norm, 1e-6)), 1);
         for (const { name, decay, param, m, v } of variables) {
           const grad = tf.mul(grads[name], clip);
