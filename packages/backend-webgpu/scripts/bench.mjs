@@ -51,7 +51,7 @@ async function benchGemm() {
     ['At.B, batch of 16 x 256 x 256 x 256', true, false, 16, 256, 256, 256],
   ]) {
     const tiles = {
-      'plain 64x64 tile': { tileM: 64, tileN: 64, depth: 16, threadM: 4, threadN: 4 },
+      'plain 64x64 tile': { tileM: 64, tileN: 64, staged: true, depth: 16, threadM: 4, threadN: 4 },
       'tile of this adapter': chooseTile({ m, n }, capabilities.software),
     };
     for (const [name, tile] of Object.entries(tiles)) {

@@ -66,6 +66,7 @@ function catalogue(): Record<string, KernelSource> {
     partial: false,
     accumulate: true,
   });
+  all['matmul/direct/large'] = gemm({ ...nt, tile: DIRECT_TILES.large, partial: true });
   all['matmul/staged/flat'] = gemm({ ...nt, tile: STAGED_TILES.flat, partial: false });
   all['matmul/direct/flat'] = gemm({ ...nt, tile: DIRECT_TILES.flat, partial: false });
   const strip = (way: string, headDim: number, dtype: 'f32' | 'f16', software: boolean): void => {

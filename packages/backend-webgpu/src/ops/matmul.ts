@@ -15,19 +15,18 @@ interface Tiles {
 
 /** 8x8 results per invocation, and as much reuse as workgroup memory of 16 KiB allows. */
 export const STAGED_TILES: Tiles = {
-  large: { tileM: 128, tileN: 128, depth: 16, threadM: 8, threadN: 8 },
+  large: { tileM: 128, tileN: 128, staged: true, depth: 16, threadM: 8, threadN: 8 },
   /** For products that the large tile would cut into too few pieces to fill a GPU. */
-  medium: { tileM: 64, tileN: 64, depth: 16, threadM: 8, threadN: 8 },
+  medium: { tileM: 64, tileN: 64, staged: true, depth: 16, threadM: 8, threadN: 8 },
   /** For a handful of rows, as in decoding: reads b once and wastes little on absent rows. */
-  flat: { tileM: 8, tileN: 128, depth: 16, threadM: 8, threadN: 4 },
+  flat: { tileM: 8, tileN: 128, staged: true, depth: 16, threadM: 8, threadN: 4 },
 };
 
-const DIRECT_MEDIUM = { ...STAGED_TILES.medium, depth: 0 };
-/** Without workgroup memory a larger tile reuses nothing more. */
+/** Without workgroup memory a larger tile reuses nothing more; it only pays to read more at once. */
 export const DIRECT_TILES: Tiles = {
-  large: DIRECT_MEDIUM,
-  medium: DIRECT_MEDIUM,
-  flat: { ...STAGED_TILES.flat, depth: 0 },
+  large: { ...STAGED_TILES.medium, staged: false, depth: 4 },
+  medium: { ...STAGED_TILES.medium, staged: false, depth: 1 },
+  flat: { ...STAGED_TILES.flat, staged: false, depth: 1 },
 };
 
 /** Workgroups below which a product is split along k; a processor needs no more than it has cores. */
@@ -37,7 +36,7 @@ const SPLIT_STEP = 16;
 /** Least depth of a split, so that the sum of the parts stays cheap beside the parts. */
 const MIN_SPLIT_DEPTH = 256;
 
-const name = ({ tileM, tileN }: ProductTile): string => `${tileM}x${tileN}`;
+const name = ({ tileM, tileN, depth }: ProductTile): string => `${tileM}x${tileN}x${depth}`;
 
 /** See product.ts for what suits a software adapter. */
 export function chooseTile({ m, n }: Pick<MatmulProblem, 'm' | 'n'>, software: boolean): ProductTile {
@@ -67,14 +66,16 @@ export function matmulKernels(rt: Runtime): Pick<Kernels<DeviceBuffer>, 'matmul'
       const tile = chooseTile(problem, software);
       const splits = chooseSplits(problem, tile, software);
       const kPerSplit = Math.ceil(k / splits / SPLIT_STEP) * SPLIT_STEP;
+      // Where compilation is slow, accumulating kernels of their own would cost more than a pass over the result.
+      const direct = splits === 1 && (accumulate === null || !software);
       const variant: GemmVariant = {
         tile,
         transposeA,
         transposeB,
         dtype: type,
         aligned: isAligned(problem),
-        partial: splits > 1 && type === 'f16',
-        accumulate: splits === 1 && accumulate !== null,
+        partial: !direct && type === 'f16',
+        accumulate: direct && accumulate !== null,
       };
       const layout = `${transposeA ? 't' : 'n'}${transposeB ? 't' : 'n'}`;
       const key = `matmul/${layout}/${type}/${name(tile)}${variant.aligned ? '' : '/unaligned'}${variant.partial ? '/partial' : ''}${variant.accumulate ? '/accumulate' : ''}`;
@@ -88,7 +89,7 @@ export function matmulKernels(rt: Runtime): Pick<Kernels<DeviceBuffer>, 'matmul'
         );
 
       const out = accumulate?.buffer ?? allocate(rt, [batch, m, n], a.dtype);
-      if (splits === 1) {
+      if (direct) {
         multiply(out);
         return out;
       }

@@ -1,12 +1,14 @@
 import { type KernelSource, read, write } from './module.ts';
 import {
   accumulateProduct,
+  addToResults,
   declareResults,
   type Operand,
-  operandElement,
+  operandBindings,
   type ProductTile,
   productDeclarations,
   productThreads,
+  type ResultPlace,
   storeResults,
 } from './product.ts';
 
@@ -17,12 +19,15 @@ import {
  * order dk += scale ds^T . q, dv += w^T . dO. So 2 + 5 products; kernels that keep scores on the chip and recompute them
  * need 4 + 7 (the statistics, o and u; then dq and dk, dv each from scores and g of their own).
  *
- * What that costs in traffic, per score: forward 16 bytes (written, read by rows, written, read), backward 40; in both
- * 7 x 2 D flops instead of 11 x 2 D. For D = 64 that is 16 flops per byte, for D = 128 it is 32; f32 in WGSL runs at about
- * 20 to 40 flops per byte of a desktop GPU's memory and 5 to 15 per byte of its L2, where a strip of 16 MiB stays on
- * anything recent. So the strip is at worst even on adapters without such a cache (1.6 times fewer flops against a wait
- * for memory), and each kernel is a plain product with all of its registers for the block. Counted, not measured: no GPU
- * was at hand. On llvmpipe the fused kernels that were here took 2 to 12 s each to compile.
+ * Count per score. Traffic: forward 16 bytes (written by the product, read and written by the rows, read by the product),
+ * backward 40 (g too; ds is read by two products and, inside of the window, by dbias). Work: 4 D flops forward, 10 D backward
+ * instead of 8 D and 14 D. For D = 64 that is 16 flops per byte, for D = 128 it is 32, in a workspace of 16 MiB (two in the
+ * backward pass), which the L2 of large GPUs holds. A GPU that does more flops than that per byte of the cache the strip
+ * lies in waits for it, and may be slower than with recomputation by at most that ratio over 1.6; any other gains, and
+ * every kernel is a plain product with all registers for its block. So strips serve all adapters, and there is one path
+ * to test. Counted, not measured: no GPU
+ * was at hand. On llvmpipe, forward and backward at (1, 4, 1024, 64) took 456 ms, and the fused kernels 1082 ms (each beside
+ * jax-js, 1599 and 1472 ms); the fused ones took 2 to 12 s each to compile, these 1 to 1.3.
  *
  * Rows go in groups of 64. A group's strip is valid from the first key of its first row, down to a multiple of 64, to
  * the last key of its last row, up to a multiple of 64 or the width of the strip; past the attended keys it is zero.
@@ -38,7 +43,7 @@ export interface StripVariant {
 
 /** Tiles have to divide GROUP. Heads of up to 32 take half as wide a tile for results [., D]. */
 export function stripTiles(headDim: number, software: boolean): { scores: ProductTile; results: ProductTile } {
-  const scores = { tileM: GROUP, tileN: GROUP, threadM: 8, threadN: 8, depth: software ? 0 : 16 };
+  const scores = { tileM: GROUP, tileN: GROUP, threadM: 8, threadN: 8, staged: !software, depth: software ? 1 : 16 };
   return { scores, results: headDim <= 32 ? { ...scores, tileN: 32 } : scores };
 }
 
@@ -102,12 +107,7 @@ export function stripScores({ tile, dtype }: StripVariant): KernelSource {
   };
   const b: Operand = { ...a, name: 'b', base: 'keyBase', stride: KEY_STRIDE, outer: 'params.keyLength' };
   return {
-    buffers: [
-      read('a', operandElement(tile, a, dtype)),
-      read('b', operandElement(tile, b, dtype)),
-      write('strip', 'vec4<f32>'),
-      read('starts', 'i32'),
-    ],
+    buffers: [...operandBindings(tile, a, b, [dtype, dtype]), write('strip', 'vec4<f32>'), read('starts', 'i32')],
     params: STRIP_PARAMS,
     workgroupSize: productThreads(tile),
     declarations: productDeclarations(tile, a, b) + START_READER,
@@ -153,12 +153,7 @@ export function stripRows({ tile, dtype }: StripVariant): KernelSource {
     outer: 'params.headDim',
   };
   return {
-    buffers: [
-      read('a', operandElement(tile, a, 'f32')),
-      read('b', operandElement(tile, b, dtype)),
-      write('out', `vec4<${dtype}>`),
-      read('starts', 'i32'),
-    ],
+    buffers: [...operandBindings(tile, a, b, ['f32', dtype]), write('out', `vec4<${dtype}>`), read('starts', 'i32')],
     params: STRIP_PARAMS,
     workgroupSize: productThreads(tile),
     declarations: productDeclarations(tile, a, b) + START_READER,
@@ -183,8 +178,8 @@ ${storeResults(tile, {
 }
 
 /**
- * out = factor * strip^T . b, with `accumulate` added to what is there, over the rows of the block and over `groupHeads` query heads of one kv head, in order: rows
- * of [B, S, Hkv, D] in f32, dk = scale ds^T . q and dv = w^T . dO. Grid: x = tiles of D, y = key tiles, z = kv heads of
+ * out = factor * strip^T . b, with `accumulate` added to what is there, over the rows of the block and over `groupHeads`
+ * query heads of one kv head, in order: rows of [B, S, Hkv, D] in f32, dk = scale ds^T . q and dv = w^T . dO. Grid: x = tiles of D, y = key tiles, z = kv heads of
  * the block.
  */
 export function stripColumns({ tile, dtype }: StripVariant, accumulate: boolean): KernelSource {
@@ -197,13 +192,17 @@ export function stripColumns({ tile, dtype }: StripVariant, accumulate: boolean)
     outer: 'params.stripWidth',
   };
   const b: Operand = { ...a, name: 'b', base: 'rowBase', stride: ROW_STRIDE, outer: 'params.headDim' };
+  const place: ResultPlace = {
+    name: 'out',
+    element: 'vec4<f32>',
+    base: 'keyBase',
+    stride: KEY_STRIDE,
+    m: 'params.keyLength',
+    n: 'params.headDim',
+    factor: 'params.factor',
+  };
   return {
-    buffers: [
-      read('a', operandElement(tile, a, 'f32')),
-      read('b', operandElement(tile, b, dtype)),
-      write('out', 'vec4<f32>'),
-      read('starts', 'i32'),
-    ],
+    buffers: [...operandBindings(tile, a, b, ['f32', dtype]), write('out', 'vec4<f32>'), read('starts', 'i32')],
     params: STRIP_PARAMS,
     workgroupSize: productThreads(tile),
     declarations: productDeclarations(tile, a, b) + START_READER,
@@ -224,15 +223,6 @@ endRow = min(endRow, params.rowCount);
 ${accumulateProduct(tile, a, b, 'firstRow', 'endRow')}
 }
 ${headPlaces('(group.z * params.groupHeads)')}
-${storeResults(tile, {
-  name: 'out',
-  element: 'vec4<f32>',
-  base: 'keyBase',
-  stride: KEY_STRIDE,
-  m: 'params.keyLength',
-  n: 'params.headDim',
-  factor: 'params.factor',
-  accumulate,
-})}`,
+${accumulate ? `${addToResults(tile, place)}\n${storeResults(tile, { ...place, factor: undefined })}` : storeResults(tile, place)}`,
   };
 }

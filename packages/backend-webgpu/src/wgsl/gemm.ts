@@ -1,12 +1,14 @@
-import { type ElementType, type KernelSource, read, write } from './module.ts';
+import { type ElementType, type KernelSource, write } from './module.ts';
 import {
   accumulateProduct,
+  addToResults,
   declareResults,
   type Operand,
-  operandElement,
+  operandBindings,
   type ProductTile,
   productDeclarations,
   productThreads,
+  type ResultPlace,
   storeResults,
 } from './product.ts';
 
@@ -46,12 +48,16 @@ export function gemm({ tile, transposeA, transposeB, dtype, aligned, partial, ac
   };
   const scalar = partial ? 'f32' : dtype;
   const outElement: ElementType = aligned ? `vec4<${scalar}>` : scalar;
+  const place: ResultPlace = {
+    name: 'out',
+    element: outElement,
+    base: 'outBase',
+    stride: 'params.n',
+    m: 'params.m',
+    n: 'params.n',
+  };
   return {
-    buffers: [
-      read('a', operandElement(tile, a, dtype)),
-      read('b', operandElement(tile, b, dtype)),
-      write('out', outElement),
-    ],
+    buffers: [...operandBindings(tile, a, b, [dtype, dtype]), write('out', outElement)],
     params: [
       ['m', 'u32'],
       ['n', 'u32'],
@@ -75,14 +81,7 @@ let rowStart = group.y * ${tile.tileM}u;
 let columnStart = group.x * ${tile.tileN}u;
 ${declareResults(tile, 'rowStart', 'columnStart')}
 ${accumulateProduct(tile, a, b, 'kStart', 'kEnd')}
-${storeResults(tile, {
-  name: 'out',
-  element: outElement,
-  base: 'outBase',
-  stride: 'params.n',
-  m: 'params.m',
-  n: 'params.n',
-  accumulate,
-})}`,
+${accumulate ? addToResults(tile, place) : ''}
+${storeResults(tile, place)}`,
   };
 }

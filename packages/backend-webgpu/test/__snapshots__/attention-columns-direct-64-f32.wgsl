@@ -74,27 +74,29 @@ fn main(
       let aPlace1 = stripBase + min(row + 4u, params.stripWidth - 4u);
       let bPlace0 = rowBase + min(column + 0u, params.headDim - 4u);
       let bPlace1 = rowBase + min(column + 4u, params.headDim - 4u);
-      for (var k = firstRow; k < endRow; k++) {
-        let a0 = vec4<f32>(a[(aPlace0 + k * params.stripWidth) / 4u]);
-        let a1 = vec4<f32>(a[(aPlace1 + k * params.stripWidth) / 4u]);
-        let b0 = vec4<f32>(b[(bPlace0 + k * params.heads * params.headDim) / 4u]);
-        let b1 = vec4<f32>(b[(bPlace1 + k * params.heads * params.headDim) / 4u]);
-        c0_0 = fma(vec4<f32>(a0[0]), b0, c0_0);
-        c0_1 = fma(vec4<f32>(a0[0]), b1, c0_1);
-        c1_0 = fma(vec4<f32>(a0[1]), b0, c1_0);
-        c1_1 = fma(vec4<f32>(a0[1]), b1, c1_1);
-        c2_0 = fma(vec4<f32>(a0[2]), b0, c2_0);
-        c2_1 = fma(vec4<f32>(a0[2]), b1, c2_1);
-        c3_0 = fma(vec4<f32>(a0[3]), b0, c3_0);
-        c3_1 = fma(vec4<f32>(a0[3]), b1, c3_1);
-        c4_0 = fma(vec4<f32>(a1[0]), b0, c4_0);
-        c4_1 = fma(vec4<f32>(a1[0]), b1, c4_1);
-        c5_0 = fma(vec4<f32>(a1[1]), b0, c5_0);
-        c5_1 = fma(vec4<f32>(a1[1]), b1, c5_1);
-        c6_0 = fma(vec4<f32>(a1[2]), b0, c6_0);
-        c6_1 = fma(vec4<f32>(a1[2]), b1, c6_1);
-        c7_0 = fma(vec4<f32>(a1[3]), b0, c7_0);
-        c7_1 = fma(vec4<f32>(a1[3]), b1, c7_1);
+      for (var k = firstRow; k < endRow; k += 1u) {
+        {
+          let a0 = vec4<f32>(a[(aPlace0 + k * params.stripWidth) / 4u]);
+          let a1 = vec4<f32>(a[(aPlace1 + k * params.stripWidth) / 4u]);
+          let b0 = vec4<f32>(b[(bPlace0 + k * params.heads * params.headDim) / 4u]);
+          let b1 = vec4<f32>(b[(bPlace1 + k * params.heads * params.headDim) / 4u]);
+          c0_0 = fma(vec4<f32>(a0[0]), b0, c0_0);
+          c0_1 = fma(vec4<f32>(a0[0]), b1, c0_1);
+          c1_0 = fma(vec4<f32>(a0[1]), b0, c1_0);
+          c1_1 = fma(vec4<f32>(a0[1]), b1, c1_1);
+          c2_0 = fma(vec4<f32>(a0[2]), b0, c2_0);
+          c2_1 = fma(vec4<f32>(a0[2]), b1, c2_1);
+          c3_0 = fma(vec4<f32>(a0[3]), b0, c3_0);
+          c3_1 = fma(vec4<f32>(a0[3]), b1, c3_1);
+          c4_0 = fma(vec4<f32>(a1[0]), b0, c4_0);
+          c4_1 = fma(vec4<f32>(a1[0]), b1, c4_1);
+          c5_0 = fma(vec4<f32>(a1[1]), b0, c5_0);
+          c5_1 = fma(vec4<f32>(a1[1]), b1, c5_1);
+          c6_0 = fma(vec4<f32>(a1[2]), b0, c6_0);
+          c6_1 = fma(vec4<f32>(a1[2]), b1, c6_1);
+          c7_0 = fma(vec4<f32>(a1[3]), b0, c7_0);
+          c7_1 = fma(vec4<f32>(a1[3]), b1, c7_1);
+        }
       }
     }
   }
@@ -105,92 +107,84 @@ fn main(
   let stripBase = (group.z * params.groupHeads) * params.rowCount * params.stripWidth;
   let rowBase = ((batch * params.queryLength + params.blockRow) * params.heads + h) * params.headDim;
   let keyBase = (batch * params.keyCapacity * params.kvHeads + kvHead) * params.headDim;
+  {
+    let line = keyBase + min(row + 0u, params.keyLength - 1u) * params.kvHeads * params.headDim;
+    c0_0 = vec4<f32>(out[(line + min(column + 0u, params.headDim - 4u)) / 4u]) + params.factor * c0_0;
+    c0_1 = vec4<f32>(out[(line + min(column + 4u, params.headDim - 4u)) / 4u]) + params.factor * c0_1;
+  }
+  {
+    let line = keyBase + min(row + 1u, params.keyLength - 1u) * params.kvHeads * params.headDim;
+    c1_0 = vec4<f32>(out[(line + min(column + 0u, params.headDim - 4u)) / 4u]) + params.factor * c1_0;
+    c1_1 = vec4<f32>(out[(line + min(column + 4u, params.headDim - 4u)) / 4u]) + params.factor * c1_1;
+  }
+  {
+    let line = keyBase + min(row + 2u, params.keyLength - 1u) * params.kvHeads * params.headDim;
+    c2_0 = vec4<f32>(out[(line + min(column + 0u, params.headDim - 4u)) / 4u]) + params.factor * c2_0;
+    c2_1 = vec4<f32>(out[(line + min(column + 4u, params.headDim - 4u)) / 4u]) + params.factor * c2_1;
+  }
+  {
+    let line = keyBase + min(row + 3u, params.keyLength - 1u) * params.kvHeads * params.headDim;
+    c3_0 = vec4<f32>(out[(line + min(column + 0u, params.headDim - 4u)) / 4u]) + params.factor * c3_0;
+    c3_1 = vec4<f32>(out[(line + min(column + 4u, params.headDim - 4u)) / 4u]) + params.factor * c3_1;
+  }
+  {
+    let line = keyBase + min(row + 4u, params.keyLength - 1u) * params.kvHeads * params.headDim;
+    c4_0 = vec4<f32>(out[(line + min(column + 0u, params.headDim - 4u)) / 4u]) + params.factor * c4_0;
+    c4_1 = vec4<f32>(out[(line + min(column + 4u, params.headDim - 4u)) / 4u]) + params.factor * c4_1;
+  }
+  {
+    let line = keyBase + min(row + 5u, params.keyLength - 1u) * params.kvHeads * params.headDim;
+    c5_0 = vec4<f32>(out[(line + min(column + 0u, params.headDim - 4u)) / 4u]) + params.factor * c5_0;
+    c5_1 = vec4<f32>(out[(line + min(column + 4u, params.headDim - 4u)) / 4u]) + params.factor * c5_1;
+  }
+  {
+    let line = keyBase + min(row + 6u, params.keyLength - 1u) * params.kvHeads * params.headDim;
+    c6_0 = vec4<f32>(out[(line + min(column + 0u, params.headDim - 4u)) / 4u]) + params.factor * c6_0;
+    c6_1 = vec4<f32>(out[(line + min(column + 4u, params.headDim - 4u)) / 4u]) + params.factor * c6_1;
+  }
+  {
+    let line = keyBase + min(row + 7u, params.keyLength - 1u) * params.kvHeads * params.headDim;
+    c7_0 = vec4<f32>(out[(line + min(column + 0u, params.headDim - 4u)) / 4u]) + params.factor * c7_0;
+    c7_1 = vec4<f32>(out[(line + min(column + 4u, params.headDim - 4u)) / 4u]) + params.factor * c7_1;
+  }
   if (row + 0u < params.keyLength) {
     let line = keyBase + (row + 0u) * params.kvHeads * params.headDim;
-    if (column + 0u < params.headDim) {
-      let at = (line + column) / 4u + 0u;
-      out[at] = vec4<f32>(vec4<f32>(out[at]) + params.factor * c0_0);
-    }
-    if (column + 4u < params.headDim) {
-      let at = (line + column) / 4u + 1u;
-      out[at] = vec4<f32>(vec4<f32>(out[at]) + params.factor * c0_1);
-    }
+    if (column + 0u < params.headDim) { out[(line + column) / 4u + 0u] = vec4<f32>(c0_0); }
+    if (column + 4u < params.headDim) { out[(line + column) / 4u + 1u] = vec4<f32>(c0_1); }
   }
   if (row + 1u < params.keyLength) {
     let line = keyBase + (row + 1u) * params.kvHeads * params.headDim;
-    if (column + 0u < params.headDim) {
-      let at = (line + column) / 4u + 0u;
-      out[at] = vec4<f32>(vec4<f32>(out[at]) + params.factor * c1_0);
-    }
-    if (column + 4u < params.headDim) {
-      let at = (line + column) / 4u + 1u;
-      out[at] = vec4<f32>(vec4<f32>(out[at]) + params.factor * c1_1);
-    }
+    if (column + 0u < params.headDim) { out[(line + column) / 4u + 0u] = vec4<f32>(c1_0); }
+    if (column + 4u < params.headDim) { out[(line + column) / 4u + 1u] = vec4<f32>(c1_1); }
   }
   if (row + 2u < params.keyLength) {
     let line = keyBase + (row + 2u) * params.kvHeads * params.headDim;
-    if (column + 0u < params.headDim) {
-      let at = (line + column) / 4u + 0u;
-      out[at] = vec4<f32>(vec4<f32>(out[at]) + params.factor * c2_0);
-    }
-    if (column + 4u < params.headDim) {
-      let at = (line + column) / 4u + 1u;
-      out[at] = vec4<f32>(vec4<f32>(out[at]) + params.factor * c2_1);
-    }
+    if (column + 0u < params.headDim) { out[(line + column) / 4u + 0u] = vec4<f32>(c2_0); }
+    if (column + 4u < params.headDim) { out[(line + column) / 4u + 1u] = vec4<f32>(c2_1); }
   }
   if (row + 3u < params.keyLength) {
     let line = keyBase + (row + 3u) * params.kvHeads * params.headDim;
-    if (column + 0u < params.headDim) {
-      let at = (line + column) / 4u + 0u;
-      out[at] = vec4<f32>(vec4<f32>(out[at]) + params.factor * c3_0);
-    }
-    if (column + 4u < params.headDim) {
-      let at = (line + column) / 4u + 1u;
-      out[at] = vec4<f32>(vec4<f32>(out[at]) + params.factor * c3_1);
-    }
+    if (column + 0u < params.headDim) { out[(line + column) / 4u + 0u] = vec4<f32>(c3_0); }
+    if (column + 4u < params.headDim) { out[(line + column) / 4u + 1u] = vec4<f32>(c3_1); }
   }
   if (row + 4u < params.keyLength) {
     let line = keyBase + (row + 4u) * params.kvHeads * params.headDim;
-    if (column + 0u < params.headDim) {
-      let at = (line + column) / 4u + 0u;
-      out[at] = vec4<f32>(vec4<f32>(out[at]) + params.factor * c4_0);
-    }
-    if (column + 4u < params.headDim) {
-      let at = (line + column) / 4u + 1u;
-      out[at] = vec4<f32>(vec4<f32>(out[at]) + params.factor * c4_1);
-    }
+    if (column + 0u < params.headDim) { out[(line + column) / 4u + 0u] = vec4<f32>(c4_0); }
+    if (column + 4u < params.headDim) { out[(line + column) / 4u + 1u] = vec4<f32>(c4_1); }
   }
   if (row + 5u < params.keyLength) {
     let line = keyBase + (row + 5u) * params.kvHeads * params.headDim;
-    if (column + 0u < params.headDim) {
-      let at = (line + column) / 4u + 0u;
-      out[at] = vec4<f32>(vec4<f32>(out[at]) + params.factor * c5_0);
-    }
-    if (column + 4u < params.headDim) {
-      let at = (line + column) / 4u + 1u;
-      out[at] = vec4<f32>(vec4<f32>(out[at]) + params.factor * c5_1);
-    }
+    if (column + 0u < params.headDim) { out[(line + column) / 4u + 0u] = vec4<f32>(c5_0); }
+    if (column + 4u < params.headDim) { out[(line + column) / 4u + 1u] = vec4<f32>(c5_1); }
   }
   if (row + 6u < params.keyLength) {
     let line = keyBase + (row + 6u) * params.kvHeads * params.headDim;
-    if (column + 0u < params.headDim) {
-      let at = (line + column) / 4u + 0u;
-      out[at] = vec4<f32>(vec4<f32>(out[at]) + params.factor * c6_0);
-    }
-    if (column + 4u < params.headDim) {
-      let at = (line + column) / 4u + 1u;
-      out[at] = vec4<f32>(vec4<f32>(out[at]) + params.factor * c6_1);
-    }
+    if (column + 0u < params.headDim) { out[(line + column) / 4u + 0u] = vec4<f32>(c6_0); }
+    if (column + 4u < params.headDim) { out[(line + column) / 4u + 1u] = vec4<f32>(c6_1); }
   }
   if (row + 7u < params.keyLength) {
     let line = keyBase + (row + 7u) * params.kvHeads * params.headDim;
-    if (column + 0u < params.headDim) {
-      let at = (line + column) / 4u + 0u;
-      out[at] = vec4<f32>(vec4<f32>(out[at]) + params.factor * c7_0);
-    }
-    if (column + 4u < params.headDim) {
-      let at = (line + column) / 4u + 1u;
-      out[at] = vec4<f32>(vec4<f32>(out[at]) + params.factor * c7_1);
-    }
+    if (column + 0u < params.headDim) { out[(line + column) / 4u + 0u] = vec4<f32>(c7_0); }
+    if (column + 4u < params.headDim) { out[(line + column) / 4u + 1u] = vec4<f32>(c7_1); }
   }
 }

@@ -74,115 +74,69 @@ fn main(
     let aPlace7 = stripBase + min(row + 7u, params.rowCount - 1u) * params.stripWidth;
     let bPlace0 = keyBase + min(column + 0u, params.headDim - 4u);
     let bPlace1 = keyBase + min(column + 4u, params.headDim - 4u);
-    for (var k = firstKey; k < endKey; k++) {
-      let a0 = vec4<f32>(f32(a[aPlace0 + k]), f32(a[aPlace1 + k]), f32(a[aPlace2 + k]), f32(a[aPlace3 + k]));
-      let a1 = vec4<f32>(f32(a[aPlace4 + k]), f32(a[aPlace5 + k]), f32(a[aPlace6 + k]), f32(a[aPlace7 + k]));
-      let b0 = vec4<f32>(b[(bPlace0 + k * params.kvHeads * params.headDim) / 4u]);
-      let b1 = vec4<f32>(b[(bPlace1 + k * params.kvHeads * params.headDim) / 4u]);
-      c0_0 = fma(vec4<f32>(a0[0]), b0, c0_0);
-      c0_1 = fma(vec4<f32>(a0[0]), b1, c0_1);
-      c1_0 = fma(vec4<f32>(a0[1]), b0, c1_0);
-      c1_1 = fma(vec4<f32>(a0[1]), b1, c1_1);
-      c2_0 = fma(vec4<f32>(a0[2]), b0, c2_0);
-      c2_1 = fma(vec4<f32>(a0[2]), b1, c2_1);
-      c3_0 = fma(vec4<f32>(a0[3]), b0, c3_0);
-      c3_1 = fma(vec4<f32>(a0[3]), b1, c3_1);
-      c4_0 = fma(vec4<f32>(a1[0]), b0, c4_0);
-      c4_1 = fma(vec4<f32>(a1[0]), b1, c4_1);
-      c5_0 = fma(vec4<f32>(a1[1]), b0, c5_0);
-      c5_1 = fma(vec4<f32>(a1[1]), b1, c5_1);
-      c6_0 = fma(vec4<f32>(a1[2]), b0, c6_0);
-      c6_1 = fma(vec4<f32>(a1[2]), b1, c6_1);
-      c7_0 = fma(vec4<f32>(a1[3]), b0, c7_0);
-      c7_1 = fma(vec4<f32>(a1[3]), b1, c7_1);
+    for (var k = firstKey; k < endKey; k += 1u) {
+      {
+        let a0 = vec4<f32>(f32(a[aPlace0 + k]), f32(a[aPlace1 + k]), f32(a[aPlace2 + k]), f32(a[aPlace3 + k]));
+        let a1 = vec4<f32>(f32(a[aPlace4 + k]), f32(a[aPlace5 + k]), f32(a[aPlace6 + k]), f32(a[aPlace7 + k]));
+        let b0 = vec4<f32>(b[(bPlace0 + k * params.kvHeads * params.headDim) / 4u]);
+        let b1 = vec4<f32>(b[(bPlace1 + k * params.kvHeads * params.headDim) / 4u]);
+        c0_0 = fma(vec4<f32>(a0[0]), b0, c0_0);
+        c0_1 = fma(vec4<f32>(a0[0]), b1, c0_1);
+        c1_0 = fma(vec4<f32>(a0[1]), b0, c1_0);
+        c1_1 = fma(vec4<f32>(a0[1]), b1, c1_1);
+        c2_0 = fma(vec4<f32>(a0[2]), b0, c2_0);
+        c2_1 = fma(vec4<f32>(a0[2]), b1, c2_1);
+        c3_0 = fma(vec4<f32>(a0[3]), b0, c3_0);
+        c3_1 = fma(vec4<f32>(a0[3]), b1, c3_1);
+        c4_0 = fma(vec4<f32>(a1[0]), b0, c4_0);
+        c4_1 = fma(vec4<f32>(a1[0]), b1, c4_1);
+        c5_0 = fma(vec4<f32>(a1[1]), b0, c5_0);
+        c5_1 = fma(vec4<f32>(a1[1]), b1, c5_1);
+        c6_0 = fma(vec4<f32>(a1[2]), b0, c6_0);
+        c6_1 = fma(vec4<f32>(a1[2]), b1, c6_1);
+        c7_0 = fma(vec4<f32>(a1[3]), b0, c7_0);
+        c7_1 = fma(vec4<f32>(a1[3]), b1, c7_1);
+      }
     }
   }
   if (row + 0u < params.rowCount) {
     let line = rowBase + (row + 0u) * params.heads * params.headDim;
-    if (column + 0u < params.headDim) {
-      let at = (line + column) / 4u + 0u;
-      out[at] = vec4<f16>(params.factor * c0_0);
-    }
-    if (column + 4u < params.headDim) {
-      let at = (line + column) / 4u + 1u;
-      out[at] = vec4<f16>(params.factor * c0_1);
-    }
+    if (column + 0u < params.headDim) { out[(line + column) / 4u + 0u] = vec4<f16>(params.factor * c0_0); }
+    if (column + 4u < params.headDim) { out[(line + column) / 4u + 1u] = vec4<f16>(params.factor * c0_1); }
   }
   if (row + 1u < params.rowCount) {
     let line = rowBase + (row + 1u) * params.heads * params.headDim;
-    if (column + 0u < params.headDim) {
-      let at = (line + column) / 4u + 0u;
-      out[at] = vec4<f16>(params.factor * c1_0);
-    }
-    if (column + 4u < params.headDim) {
-      let at = (line + column) / 4u + 1u;
-      out[at] = vec4<f16>(params.factor * c1_1);
-    }
+    if (column + 0u < params.headDim) { out[(line + column) / 4u + 0u] = vec4<f16>(params.factor * c1_0); }
+    if (column + 4u < params.headDim) { out[(line + column) / 4u + 1u] = vec4<f16>(params.factor * c1_1); }
   }
   if (row + 2u < params.rowCount) {
     let line = rowBase + (row + 2u) * params.heads * params.headDim;
-    if (column + 0u < params.headDim) {
-      let at = (line + column) / 4u + 0u;
-      out[at] = vec4<f16>(params.factor * c2_0);
-    }
-    if (column + 4u < params.headDim) {
-      let at = (line + column) / 4u + 1u;
-      out[at] = vec4<f16>(params.factor * c2_1);
-    }
+    if (column + 0u < params.headDim) { out[(line + column) / 4u + 0u] = vec4<f16>(params.factor * c2_0); }
+    if (column + 4u < params.headDim) { out[(line + column) / 4u + 1u] = vec4<f16>(params.factor * c2_1); }
   }
   if (row + 3u < params.rowCount) {
     let line = rowBase + (row + 3u) * params.heads * params.headDim;
-    if (column + 0u < params.headDim) {
-      let at = (line + column) / 4u + 0u;
-      out[at] = vec4<f16>(params.factor * c3_0);
-    }
-    if (column + 4u < params.headDim) {
-      let at = (line + column) / 4u + 1u;
-      out[at] = vec4<f16>(params.factor * c3_1);
-    }
+    if (column + 0u < params.headDim) { out[(line + column) / 4u + 0u] = vec4<f16>(params.factor * c3_0); }
+    if (column + 4u < params.headDim) { out[(line + column) / 4u + 1u] = vec4<f16>(params.factor * c3_1); }
   }
   if (row + 4u < params.rowCount) {
     let line = rowBase + (row + 4u) * params.heads * params.headDim;
-    if (column + 0u < params.headDim) {
-      let at = (line + column) / 4u + 0u;
-      out[at] = vec4<f16>(params.factor * c4_0);
-    }
-    if (column + 4u < params.headDim) {
-      let at = (line + column) / 4u + 1u;
-      out[at] = vec4<f16>(params.factor * c4_1);
-    }
+    if (column + 0u < params.headDim) { out[(line + column) / 4u + 0u] = vec4<f16>(params.factor * c4_0); }
+    if (column + 4u < params.headDim) { out[(line + column) / 4u + 1u] = vec4<f16>(params.factor * c4_1); }
   }
   if (row + 5u < params.rowCount) {
     let line = rowBase + (row + 5u) * params.heads * params.headDim;
-    if (column + 0u < params.headDim) {
-      let at = (line + column) / 4u + 0u;
-      out[at] = vec4<f16>(params.factor * c5_0);
-    }
-    if (column + 4u < params.headDim) {
-      let at = (line + column) / 4u + 1u;
-      out[at] = vec4<f16>(params.factor * c5_1);
-    }
+    if (column + 0u < params.headDim) { out[(line + column) / 4u + 0u] = vec4<f16>(params.factor * c5_0); }
+    if (column + 4u < params.headDim) { out[(line + column) / 4u + 1u] = vec4<f16>(params.factor * c5_1); }
   }
   if (row + 6u < params.rowCount) {
     let line = rowBase + (row + 6u) * params.heads * params.headDim;
-    if (column + 0u < params.headDim) {
-      let at = (line + column) / 4u + 0u;
-      out[at] = vec4<f16>(params.factor * c6_0);
-    }
-    if (column + 4u < params.headDim) {
-      let at = (line + column) / 4u + 1u;
-      out[at] = vec4<f16>(params.factor * c6_1);
-    }
+    if (column + 0u < params.headDim) { out[(line + column) / 4u + 0u] = vec4<f16>(params.factor * c6_0); }
+    if (column + 4u < params.headDim) { out[(line + column) / 4u + 1u] = vec4<f16>(params.factor * c6_1); }
   }
   if (row + 7u < params.rowCount) {
     let line = rowBase + (row + 7u) * params.heads * params.headDim;
-    if (column + 0u < params.headDim) {
-      let at = (line + column) / 4u + 0u;
-      out[at] = vec4<f16>(params.factor * c7_0);
-    }
-    if (column + 4u < params.headDim) {
-      let at = (line + column) / 4u + 1u;
-      out[at] = vec4<f16>(params.factor * c7_1);
-    }
+    if (column + 0u < params.headDim) { out[(line + column) / 4u + 0u] = vec4<f16>(params.factor * c7_0); }
+    if (column + 4u < params.headDim) { out[(line + column) / 4u + 1u] = vec4<f16>(params.factor * c7_1); }
   }
 }

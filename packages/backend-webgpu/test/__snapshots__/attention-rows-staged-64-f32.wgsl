@@ -122,90 +122,42 @@ fn main(
   }
   if (row + 0u < params.rowCount) {
     let line = rowBase + (row + 0u) * params.heads * params.headDim;
-    if (column + 0u < params.headDim) {
-      let at = (line + column) / 4u + 0u;
-      out[at] = vec4<f32>(params.factor * c0_0);
-    }
-    if (column + 4u < params.headDim) {
-      let at = (line + column) / 4u + 1u;
-      out[at] = vec4<f32>(params.factor * c0_1);
-    }
+    if (column + 0u < params.headDim) { out[(line + column) / 4u + 0u] = vec4<f32>(params.factor * c0_0); }
+    if (column + 4u < params.headDim) { out[(line + column) / 4u + 1u] = vec4<f32>(params.factor * c0_1); }
   }
   if (row + 1u < params.rowCount) {
     let line = rowBase + (row + 1u) * params.heads * params.headDim;
-    if (column + 0u < params.headDim) {
-      let at = (line + column) / 4u + 0u;
-      out[at] = vec4<f32>(params.factor * c1_0);
-    }
-    if (column + 4u < params.headDim) {
-      let at = (line + column) / 4u + 1u;
-      out[at] = vec4<f32>(params.factor * c1_1);
-    }
+    if (column + 0u < params.headDim) { out[(line + column) / 4u + 0u] = vec4<f32>(params.factor * c1_0); }
+    if (column + 4u < params.headDim) { out[(line + column) / 4u + 1u] = vec4<f32>(params.factor * c1_1); }
   }
   if (row + 2u < params.rowCount) {
     let line = rowBase + (row + 2u) * params.heads * params.headDim;
-    if (column + 0u < params.headDim) {
-      let at = (line + column) / 4u + 0u;
-      out[at] = vec4<f32>(params.factor * c2_0);
-    }
-    if (column + 4u < params.headDim) {
-      let at = (line + column) / 4u + 1u;
-      out[at] = vec4<f32>(params.factor * c2_1);
-    }
+    if (column + 0u < params.headDim) { out[(line + column) / 4u + 0u] = vec4<f32>(params.factor * c2_0); }
+    if (column + 4u < params.headDim) { out[(line + column) / 4u + 1u] = vec4<f32>(params.factor * c2_1); }
   }
   if (row + 3u < params.rowCount) {
     let line = rowBase + (row + 3u) * params.heads * params.headDim;
-    if (column + 0u < params.headDim) {
-      let at = (line + column) / 4u + 0u;
-      out[at] = vec4<f32>(params.factor * c3_0);
-    }
-    if (column + 4u < params.headDim) {
-      let at = (line + column) / 4u + 1u;
-      out[at] = vec4<f32>(params.factor * c3_1);
-    }
+    if (column + 0u < params.headDim) { out[(line + column) / 4u + 0u] = vec4<f32>(params.factor * c3_0); }
+    if (column + 4u < params.headDim) { out[(line + column) / 4u + 1u] = vec4<f32>(params.factor * c3_1); }
   }
   if (row + 4u < params.rowCount) {
     let line = rowBase + (row + 4u) * params.heads * params.headDim;
-    if (column + 0u < params.headDim) {
-      let at = (line + column) / 4u + 0u;
-      out[at] = vec4<f32>(params.factor * c4_0);
-    }
-    if (column + 4u < params.headDim) {
-      let at = (line + column) / 4u + 1u;
-      out[at] = vec4<f32>(params.factor * c4_1);
-    }
+    if (column + 0u < params.headDim) { out[(line + column) / 4u + 0u] = vec4<f32>(params.factor * c4_0); }
+    if (column + 4u < params.headDim) { out[(line + column) / 4u + 1u] = vec4<f32>(params.factor * c4_1); }
   }
   if (row + 5u < params.rowCount) {
     let line = rowBase + (row + 5u) * params.heads * params.headDim;
-    if (column + 0u < params.headDim) {
-      let at = (line + column) / 4u + 0u;
-      out[at] = vec4<f32>(params.factor * c5_0);
-    }
-    if (column + 4u < params.headDim) {
-      let at = (line + column) / 4u + 1u;
-      out[at] = vec4<f32>(params.factor * c5_1);
-    }
+    if (column + 0u < params.headDim) { out[(line + column) / 4u + 0u] = vec4<f32>(params.factor * c5_0); }
+    if (column + 4u < params.headDim) { out[(line + column) / 4u + 1u] = vec4<f32>(params.factor * c5_1); }
   }
   if (row + 6u < params.rowCount) {
     let line = rowBase + (row + 6u) * params.heads * params.headDim;
-    if (column + 0u < params.headDim) {
-      let at = (line + column) / 4u + 0u;
-      out[at] = vec4<f32>(params.factor * c6_0);
-    }
-    if (column + 4u < params.headDim) {
-      let at = (line + column) / 4u + 1u;
-      out[at] = vec4<f32>(params.factor * c6_1);
-    }
+    if (column + 0u < params.headDim) { out[(line + column) / 4u + 0u] = vec4<f32>(params.factor * c6_0); }
+    if (column + 4u < params.headDim) { out[(line + column) / 4u + 1u] = vec4<f32>(params.factor * c6_1); }
   }
   if (row + 7u < params.rowCount) {
     let line = rowBase + (row + 7u) * params.heads * params.headDim;
-    if (column + 0u < params.headDim) {
-      let at = (line + column) / 4u + 0u;
-      out[at] = vec4<f32>(params.factor * c7_0);
-    }
-    if (column + 4u < params.headDim) {
-      let at = (line + column) / 4u + 1u;
-      out[at] = vec4<f32>(params.factor * c7_1);
-    }
+    if (column + 0u < params.headDim) { out[(line + column) / 4u + 0u] = vec4<f32>(params.factor * c7_0); }
+    if (column + 4u < params.headDim) { out[(line + column) / 4u + 1u] = vec4<f32>(params.factor * c7_1); }
   }
 }

@@ -79,115 +79,69 @@ fn main(
     let bPlace5 = keyBase + min(column + 5u, params.keyLength - 1u) * params.kvHeads * params.headDim;
     let bPlace6 = keyBase + min(column + 6u, params.keyLength - 1u) * params.kvHeads * params.headDim;
     let bPlace7 = keyBase + min(column + 7u, params.keyLength - 1u) * params.kvHeads * params.headDim;
-    for (var k = 0u; k < params.headDim; k++) {
-      let a0 = vec4<f32>(f32(a[aPlace0 + k]), f32(a[aPlace1 + k]), f32(a[aPlace2 + k]), f32(a[aPlace3 + k]));
-      let a1 = vec4<f32>(f32(a[aPlace4 + k]), f32(a[aPlace5 + k]), f32(a[aPlace6 + k]), f32(a[aPlace7 + k]));
-      let b0 = vec4<f32>(f32(b[bPlace0 + k]), f32(b[bPlace1 + k]), f32(b[bPlace2 + k]), f32(b[bPlace3 + k]));
-      let b1 = vec4<f32>(f32(b[bPlace4 + k]), f32(b[bPlace5 + k]), f32(b[bPlace6 + k]), f32(b[bPlace7 + k]));
-      c0_0 = fma(vec4<f32>(a0[0]), b0, c0_0);
-      c0_1 = fma(vec4<f32>(a0[0]), b1, c0_1);
-      c1_0 = fma(vec4<f32>(a0[1]), b0, c1_0);
-      c1_1 = fma(vec4<f32>(a0[1]), b1, c1_1);
-      c2_0 = fma(vec4<f32>(a0[2]), b0, c2_0);
-      c2_1 = fma(vec4<f32>(a0[2]), b1, c2_1);
-      c3_0 = fma(vec4<f32>(a0[3]), b0, c3_0);
-      c3_1 = fma(vec4<f32>(a0[3]), b1, c3_1);
-      c4_0 = fma(vec4<f32>(a1[0]), b0, c4_0);
-      c4_1 = fma(vec4<f32>(a1[0]), b1, c4_1);
-      c5_0 = fma(vec4<f32>(a1[1]), b0, c5_0);
-      c5_1 = fma(vec4<f32>(a1[1]), b1, c5_1);
-      c6_0 = fma(vec4<f32>(a1[2]), b0, c6_0);
-      c6_1 = fma(vec4<f32>(a1[2]), b1, c6_1);
-      c7_0 = fma(vec4<f32>(a1[3]), b0, c7_0);
-      c7_1 = fma(vec4<f32>(a1[3]), b1, c7_1);
+    for (var k = 0u; k < params.headDim; k += 1u) {
+      {
+        let a0 = vec4<f32>(f32(a[aPlace0 + k]), f32(a[aPlace1 + k]), f32(a[aPlace2 + k]), f32(a[aPlace3 + k]));
+        let a1 = vec4<f32>(f32(a[aPlace4 + k]), f32(a[aPlace5 + k]), f32(a[aPlace6 + k]), f32(a[aPlace7 + k]));
+        let b0 = vec4<f32>(f32(b[bPlace0 + k]), f32(b[bPlace1 + k]), f32(b[bPlace2 + k]), f32(b[bPlace3 + k]));
+        let b1 = vec4<f32>(f32(b[bPlace4 + k]), f32(b[bPlace5 + k]), f32(b[bPlace6 + k]), f32(b[bPlace7 + k]));
+        c0_0 = fma(vec4<f32>(a0[0]), b0, c0_0);
+        c0_1 = fma(vec4<f32>(a0[0]), b1, c0_1);
+        c1_0 = fma(vec4<f32>(a0[1]), b0, c1_0);
+        c1_1 = fma(vec4<f32>(a0[1]), b1, c1_1);
+        c2_0 = fma(vec4<f32>(a0[2]), b0, c2_0);
+        c2_1 = fma(vec4<f32>(a0[2]), b1, c2_1);
+        c3_0 = fma(vec4<f32>(a0[3]), b0, c3_0);
+        c3_1 = fma(vec4<f32>(a0[3]), b1, c3_1);
+        c4_0 = fma(vec4<f32>(a1[0]), b0, c4_0);
+        c4_1 = fma(vec4<f32>(a1[0]), b1, c4_1);
+        c5_0 = fma(vec4<f32>(a1[1]), b0, c5_0);
+        c5_1 = fma(vec4<f32>(a1[1]), b1, c5_1);
+        c6_0 = fma(vec4<f32>(a1[2]), b0, c6_0);
+        c6_1 = fma(vec4<f32>(a1[2]), b1, c6_1);
+        c7_0 = fma(vec4<f32>(a1[3]), b0, c7_0);
+        c7_1 = fma(vec4<f32>(a1[3]), b1, c7_1);
+      }
     }
   }
   if (row + 0u < params.rowCount) {
     let line = stripBase + (row + 0u) * params.stripWidth;
-    if (column + 0u < params.stripWidth) {
-      let at = (line + column) / 4u + 0u;
-      strip[at] = vec4<f32>(params.factor * c0_0);
-    }
-    if (column + 4u < params.stripWidth) {
-      let at = (line + column) / 4u + 1u;
-      strip[at] = vec4<f32>(params.factor * c0_1);
-    }
+    if (column + 0u < params.stripWidth) { strip[(line + column) / 4u + 0u] = vec4<f32>(params.factor * c0_0); }
+    if (column + 4u < params.stripWidth) { strip[(line + column) / 4u + 1u] = vec4<f32>(params.factor * c0_1); }
   }
   if (row + 1u < params.rowCount) {
     let line = stripBase + (row + 1u) * params.stripWidth;
-    if (column + 0u < params.stripWidth) {
-      let at = (line + column) / 4u + 0u;
-      strip[at] = vec4<f32>(params.factor * c1_0);
-    }
-    if (column + 4u < params.stripWidth) {
-      let at = (line + column) / 4u + 1u;
-      strip[at] = vec4<f32>(params.factor * c1_1);
-    }
+    if (column + 0u < params.stripWidth) { strip[(line + column) / 4u + 0u] = vec4<f32>(params.factor * c1_0); }
+    if (column + 4u < params.stripWidth) { strip[(line + column) / 4u + 1u] = vec4<f32>(params.factor * c1_1); }
   }
   if (row + 2u < params.rowCount) {
     let line = stripBase + (row + 2u) * params.stripWidth;
-    if (column + 0u < params.stripWidth) {
-      let at = (line + column) / 4u + 0u;
-      strip[at] = vec4<f32>(params.factor * c2_0);
-    }
-    if (column + 4u < params.stripWidth) {
-      let at = (line + column) / 4u + 1u;
-      strip[at] = vec4<f32>(params.factor * c2_1);
-    }
+    if (column + 0u < params.stripWidth) { strip[(line + column) / 4u + 0u] = vec4<f32>(params.factor * c2_0); }
+    if (column + 4u < params.stripWidth) { strip[(line + column) / 4u + 1u] = vec4<f32>(params.factor * c2_1); }
   }
   if (row + 3u < params.rowCount) {
     let line = stripBase + (row + 3u) * params.stripWidth;
-    if (column + 0u < params.stripWidth) {
-      let at = (line + column) / 4u + 0u;
-      strip[at] = vec4<f32>(params.factor * c3_0);
-    }
-    if (column + 4u < params.stripWidth) {
-      let at = (line + column) / 4u + 1u;
-      strip[at] = vec4<f32>(params.factor * c3_1);
-    }
+    if (column + 0u < params.stripWidth) { strip[(line + column) / 4u + 0u] = vec4<f32>(params.factor * c3_0); }
+    if (column + 4u < params.stripWidth) { strip[(line + column) / 4u + 1u] = vec4<f32>(params.factor * c3_1); }
   }
   if (row + 4u < params.rowCount) {
     let line = stripBase + (row + 4u) * params.stripWidth;
-    if (column + 0u < params.stripWidth) {
-      let at = (line + column) / 4u + 0u;
-      strip[at] = vec4<f32>(params.factor * c4_0);
-    }
-    if (column + 4u < params.stripWidth) {
-      let at = (line + column) / 4u + 1u;
-      strip[at] = vec4<f32>(params.factor * c4_1);
-    }
+    if (column + 0u < params.stripWidth) { strip[(line + column) / 4u + 0u] = vec4<f32>(params.factor * c4_0); }
+    if (column + 4u < params.stripWidth) { strip[(line + column) / 4u + 1u] = vec4<f32>(params.factor * c4_1); }
   }
   if (row + 5u < params.rowCount) {
     let line = stripBase + (row + 5u) * params.stripWidth;
-    if (column + 0u < params.stripWidth) {
-      let at = (line + column) / 4u + 0u;
-      strip[at] = vec4<f32>(params.factor * c5_0);
-    }
-    if (column + 4u < params.stripWidth) {
-      let at = (line + column) / 4u + 1u;
-      strip[at] = vec4<f32>(params.factor * c5_1);
-    }
+    if (column + 0u < params.stripWidth) { strip[(line + column) / 4u + 0u] = vec4<f32>(params.factor * c5_0); }
+    if (column + 4u < params.stripWidth) { strip[(line + column) / 4u + 1u] = vec4<f32>(params.factor * c5_1); }
   }
   if (row + 6u < params.rowCount) {
     let line = stripBase + (row + 6u) * params.stripWidth;
-    if (column + 0u < params.stripWidth) {
-      let at = (line + column) / 4u + 0u;
-      strip[at] = vec4<f32>(params.factor * c6_0);
-    }
-    if (column + 4u < params.stripWidth) {
-      let at = (line + column) / 4u + 1u;
-      strip[at] = vec4<f32>(params.factor * c6_1);
-    }
+    if (column + 0u < params.stripWidth) { strip[(line + column) / 4u + 0u] = vec4<f32>(params.factor * c6_0); }
+    if (column + 4u < params.stripWidth) { strip[(line + column) / 4u + 1u] = vec4<f32>(params.factor * c6_1); }
   }
   if (row + 7u < params.rowCount) {
     let line = stripBase + (row + 7u) * params.stripWidth;
-    if (column + 0u < params.stripWidth) {
-      let at = (line + column) / 4u + 0u;
-      strip[at] = vec4<f32>(params.factor * c7_0);
-    }
-    if (column + 4u < params.stripWidth) {
-      let at = (line + column) / 4u + 1u;
-      strip[at] = vec4<f32>(params.factor * c7_1);
-    }
+    if (column + 0u < params.stripWidth) { strip[(line + column) / 4u + 0u] = vec4<f32>(params.factor * c7_0); }
+    if (column + 4u < params.stripWidth) { strip[(line + column) / 4u + 1u] = vec4<f32>(params.factor * c7_1); }
   }
 }

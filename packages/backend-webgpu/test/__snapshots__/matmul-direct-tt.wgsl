@@ -55,115 +55,69 @@ fn main(
     let bPlace5 = bBase + min(column + 5u, params.n - 1u) * params.bStride;
     let bPlace6 = bBase + min(column + 6u, params.n - 1u) * params.bStride;
     let bPlace7 = bBase + min(column + 7u, params.n - 1u) * params.bStride;
-    for (var k = kStart; k < kEnd; k++) {
-      let a0 = vec4<f32>(a[(aPlace0 + k * params.aStride) / 4u]);
-      let a1 = vec4<f32>(a[(aPlace1 + k * params.aStride) / 4u]);
-      let b0 = vec4<f32>(f32(b[bPlace0 + k]), f32(b[bPlace1 + k]), f32(b[bPlace2 + k]), f32(b[bPlace3 + k]));
-      let b1 = vec4<f32>(f32(b[bPlace4 + k]), f32(b[bPlace5 + k]), f32(b[bPlace6 + k]), f32(b[bPlace7 + k]));
-      c0_0 = fma(vec4<f32>(a0[0]), b0, c0_0);
-      c0_1 = fma(vec4<f32>(a0[0]), b1, c0_1);
-      c1_0 = fma(vec4<f32>(a0[1]), b0, c1_0);
-      c1_1 = fma(vec4<f32>(a0[1]), b1, c1_1);
-      c2_0 = fma(vec4<f32>(a0[2]), b0, c2_0);
-      c2_1 = fma(vec4<f32>(a0[2]), b1, c2_1);
-      c3_0 = fma(vec4<f32>(a0[3]), b0, c3_0);
-      c3_1 = fma(vec4<f32>(a0[3]), b1, c3_1);
-      c4_0 = fma(vec4<f32>(a1[0]), b0, c4_0);
-      c4_1 = fma(vec4<f32>(a1[0]), b1, c4_1);
-      c5_0 = fma(vec4<f32>(a1[1]), b0, c5_0);
-      c5_1 = fma(vec4<f32>(a1[1]), b1, c5_1);
-      c6_0 = fma(vec4<f32>(a1[2]), b0, c6_0);
-      c6_1 = fma(vec4<f32>(a1[2]), b1, c6_1);
-      c7_0 = fma(vec4<f32>(a1[3]), b0, c7_0);
-      c7_1 = fma(vec4<f32>(a1[3]), b1, c7_1);
+    for (var k = kStart; k < kEnd; k += 1u) {
+      {
+        let a0 = vec4<f32>(a[(aPlace0 + k * params.aStride) / 4u]);
+        let a1 = vec4<f32>(a[(aPlace1 + k * params.aStride) / 4u]);
+        let b0 = vec4<f32>(f32(b[bPlace0 + k]), f32(b[bPlace1 + k]), f32(b[bPlace2 + k]), f32(b[bPlace3 + k]));
+        let b1 = vec4<f32>(f32(b[bPlace4 + k]), f32(b[bPlace5 + k]), f32(b[bPlace6 + k]), f32(b[bPlace7 + k]));
+        c0_0 = fma(vec4<f32>(a0[0]), b0, c0_0);
+        c0_1 = fma(vec4<f32>(a0[0]), b1, c0_1);
+        c1_0 = fma(vec4<f32>(a0[1]), b0, c1_0);
+        c1_1 = fma(vec4<f32>(a0[1]), b1, c1_1);
+        c2_0 = fma(vec4<f32>(a0[2]), b0, c2_0);
+        c2_1 = fma(vec4<f32>(a0[2]), b1, c2_1);
+        c3_0 = fma(vec4<f32>(a0[3]), b0, c3_0);
+        c3_1 = fma(vec4<f32>(a0[3]), b1, c3_1);
+        c4_0 = fma(vec4<f32>(a1[0]), b0, c4_0);
+        c4_1 = fma(vec4<f32>(a1[0]), b1, c4_1);
+        c5_0 = fma(vec4<f32>(a1[1]), b0, c5_0);
+        c5_1 = fma(vec4<f32>(a1[1]), b1, c5_1);
+        c6_0 = fma(vec4<f32>(a1[2]), b0, c6_0);
+        c6_1 = fma(vec4<f32>(a1[2]), b1, c6_1);
+        c7_0 = fma(vec4<f32>(a1[3]), b0, c7_0);
+        c7_1 = fma(vec4<f32>(a1[3]), b1, c7_1);
+      }
     }
   }
   if (row + 0u < params.m) {
     let line = outBase + (row + 0u) * params.n;
-    if (column + 0u < params.n) {
-      let at = (line + column) / 4u + 0u;
-      out[at] = vec4<f32>(c0_0);
-    }
-    if (column + 4u < params.n) {
-      let at = (line + column) / 4u + 1u;
-      out[at] = vec4<f32>(c0_1);
-    }
+    if (column + 0u < params.n) { out[(line + column) / 4u + 0u] = vec4<f32>(c0_0); }
+    if (column + 4u < params.n) { out[(line + column) / 4u + 1u] = vec4<f32>(c0_1); }
   }
   if (row + 1u < params.m) {
     let line = outBase + (row + 1u) * params.n;
-    if (column + 0u < params.n) {
-      let at = (line + column) / 4u + 0u;
-      out[at] = vec4<f32>(c1_0);
-    }
-    if (column + 4u < params.n) {
-      let at = (line + column) / 4u + 1u;
-      out[at] = vec4<f32>(c1_1);
-    }
+    if (column + 0u < params.n) { out[(line + column) / 4u + 0u] = vec4<f32>(c1_0); }
+    if (column + 4u < params.n) { out[(line + column) / 4u + 1u] = vec4<f32>(c1_1); }
   }
   if (row + 2u < params.m) {
     let line = outBase + (row + 2u) * params.n;
-    if (column + 0u < params.n) {
-      let at = (line + column) / 4u + 0u;
-      out[at] = vec4<f32>(c2_0);
-    }
-    if (column + 4u < params.n) {
-      let at = (line + column) / 4u + 1u;
-      out[at] = vec4<f32>(c2_1);
-    }
+    if (column + 0u < params.n) { out[(line + column) / 4u + 0u] = vec4<f32>(c2_0); }
+    if (column + 4u < params.n) { out[(line + column) / 4u + 1u] = vec4<f32>(c2_1); }
   }
   if (row + 3u < params.m) {
     let line = outBase + (row + 3u) * params.n;
-    if (column + 0u < params.n) {
-      let at = (line + column) / 4u + 0u;
-      out[at] = vec4<f32>(c3_0);
-    }
-    if (column + 4u < params.n) {
-      let at = (line + column) / 4u + 1u;
-      out[at] = vec4<f32>(c3_1);
-    }
+    if (column + 0u < params.n) { out[(line + column) / 4u + 0u] = vec4<f32>(c3_0); }
+    if (column + 4u < params.n) { out[(line + column) / 4u + 1u] = vec4<f32>(c3_1); }
   }
   if (row + 4u < params.m) {
     let line = outBase + (row + 4u) * params.n;
-    if (column + 0u < params.n) {
-      let at = (line + column) / 4u + 0u;
-      out[at] = vec4<f32>(c4_0);
-    }
-    if (column + 4u < params.n) {
-      let at = (line + column) / 4u + 1u;
-      out[at] = vec4<f32>(c4_1);
-    }
+    if (column + 0u < params.n) { out[(line + column) / 4u + 0u] = vec4<f32>(c4_0); }
+    if (column + 4u < params.n) { out[(line + column) / 4u + 1u] = vec4<f32>(c4_1); }
   }
   if (row + 5u < params.m) {
     let line = outBase + (row + 5u) * params.n;
-    if (column + 0u < params.n) {
-      let at = (line + column) / 4u + 0u;
-      out[at] = vec4<f32>(c5_0);
-    }
-    if (column + 4u < params.n) {
-      let at = (line + column) / 4u + 1u;
-      out[at] = vec4<f32>(c5_1);
-    }
+    if (column + 0u < params.n) { out[(line + column) / 4u + 0u] = vec4<f32>(c5_0); }
+    if (column + 4u < params.n) { out[(line + column) / 4u + 1u] = vec4<f32>(c5_1); }
   }
   if (row + 6u < params.m) {
     let line = outBase + (row + 6u) * params.n;
-    if (column + 0u < params.n) {
-      let at = (line + column) / 4u + 0u;
-      out[at] = vec4<f32>(c6_0);
-    }
-    if (column + 4u < params.n) {
-      let at = (line + column) / 4u + 1u;
-      out[at] = vec4<f32>(c6_1);
-    }
+    if (column + 0u < params.n) { out[(line + column) / 4u + 0u] = vec4<f32>(c6_0); }
+    if (column + 4u < params.n) { out[(line + column) / 4u + 1u] = vec4<f32>(c6_1); }
   }
   if (row + 7u < params.m) {
     let line = outBase + (row + 7u) * params.n;
-    if (column + 0u < params.n) {
-      let at = (line + column) / 4u + 0u;
-      out[at] = vec4<f32>(c7_0);
-    }
-    if (column + 4u < params.n) {
-      let at = (line + column) / 4u + 1u;
-      out[at] = vec4<f32>(c7_1);
-    }
+    if (column + 0u < params.n) { out[(line + column) / 4u + 0u] = vec4<f32>(c7_0); }
+    if (column + 4u < params.n) { out[(line + column) / 4u + 1u] = vec4<f32>(c7_1); }
   }
 }

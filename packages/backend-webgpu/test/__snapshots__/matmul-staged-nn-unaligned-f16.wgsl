@@ -115,90 +115,90 @@ fn main(
   }
   if (row + 0u < params.m) {
     let line = outBase + (row + 0u) * params.n;
-    if (column + 0u < params.n) { out[line + column + 0u] = f16(c0_0[0]); }
-    if (column + 1u < params.n) { out[line + column + 1u] = f16(c0_0[1]); }
-    if (column + 2u < params.n) { out[line + column + 2u] = f16(c0_0[2]); }
-    if (column + 3u < params.n) { out[line + column + 3u] = f16(c0_0[3]); }
-    if (column + 4u < params.n) { out[line + column + 4u] = f16(c0_1[0]); }
-    if (column + 5u < params.n) { out[line + column + 5u] = f16(c0_1[1]); }
-    if (column + 6u < params.n) { out[line + column + 6u] = f16(c0_1[2]); }
-    if (column + 7u < params.n) { out[line + column + 7u] = f16(c0_1[3]); }
+    if (column + 0u < params.n) { out[line + column + 0u] = f16((c0_0)[0]); }
+    if (column + 1u < params.n) { out[line + column + 1u] = f16((c0_0)[1]); }
+    if (column + 2u < params.n) { out[line + column + 2u] = f16((c0_0)[2]); }
+    if (column + 3u < params.n) { out[line + column + 3u] = f16((c0_0)[3]); }
+    if (column + 4u < params.n) { out[line + column + 4u] = f16((c0_1)[0]); }
+    if (column + 5u < params.n) { out[line + column + 5u] = f16((c0_1)[1]); }
+    if (column + 6u < params.n) { out[line + column + 6u] = f16((c0_1)[2]); }
+    if (column + 7u < params.n) { out[line + column + 7u] = f16((c0_1)[3]); }
   }
   if (row + 1u < params.m) {
     let line = outBase + (row + 1u) * params.n;
-    if (column + 0u < params.n) { out[line + column + 0u] = f16(c1_0[0]); }
-    if (column + 1u < params.n) { out[line + column + 1u] = f16(c1_0[1]); }
-    if (column + 2u < params.n) { out[line + column + 2u] = f16(c1_0[2]); }
-    if (column + 3u < params.n) { out[line + column + 3u] = f16(c1_0[3]); }
-    if (column + 4u < params.n) { out[line + column + 4u] = f16(c1_1[0]); }
-    if (column + 5u < params.n) { out[line + column + 5u] = f16(c1_1[1]); }
-    if (column + 6u < params.n) { out[line + column + 6u] = f16(c1_1[2]); }
-    if (column + 7u < params.n) { out[line + column + 7u] = f16(c1_1[3]); }
+    if (column + 0u < params.n) { out[line + column + 0u] = f16((c1_0)[0]); }
+    if (column + 1u < params.n) { out[line + column + 1u] = f16((c1_0)[1]); }
+    if (column + 2u < params.n) { out[line + column + 2u] = f16((c1_0)[2]); }
+    if (column + 3u < params.n) { out[line + column + 3u] = f16((c1_0)[3]); }
+    if (column + 4u < params.n) { out[line + column + 4u] = f16((c1_1)[0]); }
+    if (column + 5u < params.n) { out[line + column + 5u] = f16((c1_1)[1]); }
+    if (column + 6u < params.n) { out[line + column + 6u] = f16((c1_1)[2]); }
+    if (column + 7u < params.n) { out[line + column + 7u] = f16((c1_1)[3]); }
   }
   if (row + 2u < params.m) {
     let line = outBase + (row + 2u) * params.n;
-    if (column + 0u < params.n) { out[line + column + 0u] = f16(c2_0[0]); }
-    if (column + 1u < params.n) { out[line + column + 1u] = f16(c2_0[1]); }
-    if (column + 2u < params.n) { out[line + column + 2u] = f16(c2_0[2]); }
-    if (column + 3u < params.n) { out[line + column + 3u] = f16(c2_0[3]); }
-    if (column + 4u < params.n) { out[line + column + 4u] = f16(c2_1[0]); }
-    if (column + 5u < params.n) { out[line + column + 5u] = f16(c2_1[1]); }
-    if (column + 6u < params.n) { out[line + column + 6u] = f16(c2_1[2]); }
-    if (column + 7u < params.n) { out[line + column + 7u] = f16(c2_1[3]); }
+    if (column + 0u < params.n) { out[line + column + 0u] = f16((c2_0)[0]); }
+    if (column + 1u < params.n) { out[line + column + 1u] = f16((c2_0)[1]); }
+    if (column + 2u < params.n) { out[line + column + 2u] = f16((c2_0)[2]); }
+    if (column + 3u < params.n) { out[line + column + 3u] = f16((c2_0)[3]); }
+    if (column + 4u < params.n) { out[line + column + 4u] = f16((c2_1)[0]); }
+    if (column + 5u < params.n) { out[line + column + 5u] = f16((c2_1)[1]); }
+    if (column + 6u < params.n) { out[line + column + 6u] = f16((c2_1)[2]); }
+    if (column + 7u < params.n) { out[line + column + 7u] = f16((c2_1)[3]); }
   }
   if (row + 3u < params.m) {
     let line = outBase + (row + 3u) * params.n;
-    if (column + 0u < params.n) { out[line + column + 0u] = f16(c3_0[0]); }
-    if (column + 1u < params.n) { out[line + column + 1u] = f16(c3_0[1]); }
-    if (column + 2u < params.n) { out[line + column + 2u] = f16(c3_0[2]); }
-    if (column + 3u < params.n) { out[line + column + 3u] = f16(c3_0[3]); }
-    if (column + 4u < params.n) { out[line + column + 4u] = f16(c3_1[0]); }
-    if (column + 5u < params.n) { out[line + column + 5u] = f16(c3_1[1]); }
-    if (column + 6u < params.n) { out[line + column + 6u] = f16(c3_1[2]); }
-    if (column + 7u < params.n) { out[line + column + 7u] = f16(c3_1[3]); }
+    if (column + 0u < params.n) { out[line + column + 0u] = f16((c3_0)[0]); }
+    if (column + 1u < params.n) { out[line + column + 1u] = f16((c3_0)[1]); }
+    if (column + 2u < params.n) { out[line + column + 2u] = f16((c3_0)[2]); }
+    if (column + 3u < params.n) { out[line + column + 3u] = f16((c3_0)[3]); }
+    if (column + 4u < params.n) { out[line + column + 4u] = f16((c3_1)[0]); }
+    if (column + 5u < params.n) { out[line + column + 5u] = f16((c3_1)[1]); }
+    if (column + 6u < params.n) { out[line + column + 6u] = f16((c3_1)[2]); }
+    if (column + 7u < params.n) { out[line + column + 7u] = f16((c3_1)[3]); }
   }
   if (row + 4u < params.m) {
     let line = outBase + (row + 4u) * params.n;
-    if (column + 0u < params.n) { out[line + column + 0u] = f16(c4_0[0]); }
-    if (column + 1u < params.n) { out[line + column + 1u] = f16(c4_0[1]); }
-    if (column + 2u < params.n) { out[line + column + 2u] = f16(c4_0[2]); }
-    if (column + 3u < params.n) { out[line + column + 3u] = f16(c4_0[3]); }
-    if (column + 4u < params.n) { out[line + column + 4u] = f16(c4_1[0]); }
-    if (column + 5u < params.n) { out[line + column + 5u] = f16(c4_1[1]); }
-    if (column + 6u < params.n) { out[line + column + 6u] = f16(c4_1[2]); }
-    if (column + 7u < params.n) { out[line + column + 7u] = f16(c4_1[3]); }
+    if (column + 0u < params.n) { out[line + column + 0u] = f16((c4_0)[0]); }
+    if (column + 1u < params.n) { out[line + column + 1u] = f16((c4_0)[1]); }
+    if (column + 2u < params.n) { out[line + column + 2u] = f16((c4_0)[2]); }
+    if (column + 3u < params.n) { out[line + column + 3u] = f16((c4_0)[3]); }
+    if (column + 4u < params.n) { out[line + column + 4u] = f16((c4_1)[0]); }
+    if (column + 5u < params.n) { out[line + column + 5u] = f16((c4_1)[1]); }
+    if (column + 6u < params.n) { out[line + column + 6u] = f16((c4_1)[2]); }
+    if (column + 7u < params.n) { out[line + column + 7u] = f16((c4_1)[3]); }
   }
   if (row + 5u < params.m) {
     let line = outBase + (row + 5u) * params.n;
-    if (column + 0u < params.n) { out[line + column + 0u] = f16(c5_0[0]); }
-    if (column + 1u < params.n) { out[line + column + 1u] = f16(c5_0[1]); }
-    if (column + 2u < params.n) { out[line + column + 2u] = f16(c5_0[2]); }
-    if (column + 3u < params.n) { out[line + column + 3u] = f16(c5_0[3]); }
-    if (column + 4u < params.n) { out[line + column + 4u] = f16(c5_1[0]); }
-    if (column + 5u < params.n) { out[line + column + 5u] = f16(c5_1[1]); }
-    if (column + 6u < params.n) { out[line + column + 6u] = f16(c5_1[2]); }
-    if (column + 7u < params.n) { out[line + column + 7u] = f16(c5_1[3]); }
+    if (column + 0u < params.n) { out[line + column + 0u] = f16((c5_0)[0]); }
+    if (column + 1u < params.n) { out[line + column + 1u] = f16((c5_0)[1]); }
+    if (column + 2u < params.n) { out[line + column + 2u] = f16((c5_0)[2]); }
+    if (column + 3u < params.n) { out[line + column + 3u] = f16((c5_0)[3]); }
+    if (column + 4u < params.n) { out[line + column + 4u] = f16((c5_1)[0]); }
+    if (column + 5u < params.n) { out[line + column + 5u] = f16((c5_1)[1]); }
+    if (column + 6u < params.n) { out[line + column + 6u] = f16((c5_1)[2]); }
+    if (column + 7u < params.n) { out[line + column + 7u] = f16((c5_1)[3]); }
   }
   if (row + 6u < params.m) {
     let line = outBase + (row + 6u) * params.n;
-    if (column + 0u < params.n) { out[line + column + 0u] = f16(c6_0[0]); }
-    if (column + 1u < params.n) { out[line + column + 1u] = f16(c6_0[1]); }
-    if (column + 2u < params.n) { out[line + column + 2u] = f16(c6_0[2]); }
-    if (column + 3u < params.n) { out[line + column + 3u] = f16(c6_0[3]); }
-    if (column + 4u < params.n) { out[line + column + 4u] = f16(c6_1[0]); }
-    if (column + 5u < params.n) { out[line + column + 5u] = f16(c6_1[1]); }
-    if (column + 6u < params.n) { out[line + column + 6u] = f16(c6_1[2]); }
-    if (column + 7u < params.n) { out[line + column + 7u] = f16(c6_1[3]); }
+    if (column + 0u < params.n) { out[line + column + 0u] = f16((c6_0)[0]); }
+    if (column + 1u < params.n) { out[line + column + 1u] = f16((c6_0)[1]); }
+    if (column + 2u < params.n) { out[line + column + 2u] = f16((c6_0)[2]); }
+    if (column + 3u < params.n) { out[line + column + 3u] = f16((c6_0)[3]); }
+    if (column + 4u < params.n) { out[line + column + 4u] = f16((c6_1)[0]); }
+    if (column + 5u < params.n) { out[line + column + 5u] = f16((c6_1)[1]); }
+    if (column + 6u < params.n) { out[line + column + 6u] = f16((c6_1)[2]); }
+    if (column + 7u < params.n) { out[line + column + 7u] = f16((c6_1)[3]); }
   }
   if (row + 7u < params.m) {
     let line = outBase + (row + 7u) * params.n;
-    if (column + 0u < params.n) { out[line + column + 0u] = f16(c7_0[0]); }
-    if (column + 1u < params.n) { out[line + column + 1u] = f16(c7_0[1]); }
-    if (column + 2u < params.n) { out[line + column + 2u] = f16(c7_0[2]); }
-    if (column + 3u < params.n) { out[line + column + 3u] = f16(c7_0[3]); }
-    if (column + 4u < params.n) { out[line + column + 4u] = f16(c7_1[0]); }
-    if (column + 5u < params.n) { out[line + column + 5u] = f16(c7_1[1]); }
-    if (column + 6u < params.n) { out[line + column + 6u] = f16(c7_1[2]); }
-    if (column + 7u < params.n) { out[line + column + 7u] = f16(c7_1[3]); }
+    if (column + 0u < params.n) { out[line + column + 0u] = f16((c7_0)[0]); }
+    if (column + 1u < params.n) { out[line + column + 1u] = f16((c7_0)[1]); }
+    if (column + 2u < params.n) { out[line + column + 2u] = f16((c7_0)[2]); }
+    if (column + 3u < params.n) { out[line + column + 3u] = f16((c7_0)[3]); }
+    if (column + 4u < params.n) { out[line + column + 4u] = f16((c7_1)[0]); }
+    if (column + 5u < params.n) { out[line + column + 5u] = f16((c7_1)[1]); }
+    if (column + 6u < params.n) { out[line + column + 6u] = f16((c7_1)[2]); }
+    if (column + 7u < params.n) { out[line + column + 7u] = f16((c7_1)[3]); }
   }
 }

@@ -108,90 +108,42 @@ fn main(
   }
   if (row + 0u < params.m) {
     let line = outBase + (row + 0u) * params.n;
-    if (column + 0u < params.n) {
-      let at = (line + column) / 4u + 0u;
-      out[at] = vec4<f32>(c0_0);
-    }
-    if (column + 4u < params.n) {
-      let at = (line + column) / 4u + 1u;
-      out[at] = vec4<f32>(c0_1);
-    }
+    if (column + 0u < params.n) { out[(line + column) / 4u + 0u] = vec4<f32>(c0_0); }
+    if (column + 4u < params.n) { out[(line + column) / 4u + 1u] = vec4<f32>(c0_1); }
   }
   if (row + 1u < params.m) {
     let line = outBase + (row + 1u) * params.n;
-    if (column + 0u < params.n) {
-      let at = (line + column) / 4u + 0u;
-      out[at] = vec4<f32>(c1_0);
-    }
-    if (column + 4u < params.n) {
-      let at = (line + column) / 4u + 1u;
-      out[at] = vec4<f32>(c1_1);
-    }
+    if (column + 0u < params.n) { out[(line + column) / 4u + 0u] = vec4<f32>(c1_0); }
+    if (column + 4u < params.n) { out[(line + column) / 4u + 1u] = vec4<f32>(c1_1); }
   }
   if (row + 2u < params.m) {
     let line = outBase + (row + 2u) * params.n;
-    if (column + 0u < params.n) {
-      let at = (line + column) / 4u + 0u;
-      out[at] = vec4<f32>(c2_0);
-    }
-    if (column + 4u < params.n) {
-      let at = (line + column) / 4u + 1u;
-      out[at] = vec4<f32>(c2_1);
-    }
+    if (column + 0u < params.n) { out[(line + column) / 4u + 0u] = vec4<f32>(c2_0); }
+    if (column + 4u < params.n) { out[(line + column) / 4u + 1u] = vec4<f32>(c2_1); }
   }
   if (row + 3u < params.m) {
     let line = outBase + (row + 3u) * params.n;
-    if (column + 0u < params.n) {
-      let at = (line + column) / 4u + 0u;
-      out[at] = vec4<f32>(c3_0);
-    }
-    if (column + 4u < params.n) {
-      let at = (line + column) / 4u + 1u;
-      out[at] = vec4<f32>(c3_1);
-    }
+    if (column + 0u < params.n) { out[(line + column) / 4u + 0u] = vec4<f32>(c3_0); }
+    if (column + 4u < params.n) { out[(line + column) / 4u + 1u] = vec4<f32>(c3_1); }
   }
   if (row + 4u < params.m) {
     let line = outBase + (row + 4u) * params.n;
-    if (column + 0u < params.n) {
-      let at = (line + column) / 4u + 0u;
-      out[at] = vec4<f32>(c4_0);
-    }
-    if (column + 4u < params.n) {
-      let at = (line + column) / 4u + 1u;
-      out[at] = vec4<f32>(c4_1);
-    }
+    if (column + 0u < params.n) { out[(line + column) / 4u + 0u] = vec4<f32>(c4_0); }
+    if (column + 4u < params.n) { out[(line + column) / 4u + 1u] = vec4<f32>(c4_1); }
   }
   if (row + 5u < params.m) {
     let line = outBase + (row + 5u) * params.n;
-    if (column + 0u < params.n) {
-      let at = (line + column) / 4u + 0u;
-      out[at] = vec4<f32>(c5_0);
-    }
-    if (column + 4u < params.n) {
-      let at = (line + column) / 4u + 1u;
-      out[at] = vec4<f32>(c5_1);
-    }
+    if (column + 0u < params.n) { out[(line + column) / 4u + 0u] = vec4<f32>(c5_0); }
+    if (column + 4u < params.n) { out[(line + column) / 4u + 1u] = vec4<f32>(c5_1); }
   }
   if (row + 6u < params.m) {
     let line = outBase + (row + 6u) * params.n;
-    if (column + 0u < params.n) {
-      let at = (line + column) / 4u + 0u;
-      out[at] = vec4<f32>(c6_0);
-    }
-    if (column + 4u < params.n) {
-      let at = (line + column) / 4u + 1u;
-      out[at] = vec4<f32>(c6_1);
-    }
+    if (column + 0u < params.n) { out[(line + column) / 4u + 0u] = vec4<f32>(c6_0); }
+    if (column + 4u < params.n) { out[(line + column) / 4u + 1u] = vec4<f32>(c6_1); }
   }
   if (row + 7u < params.m) {
     let line = outBase + (row + 7u) * params.n;
-    if (column + 0u < params.n) {
-      let at = (line + column) / 4u + 0u;
-      out[at] = vec4<f32>(c7_0);
-    }
-    if (column + 4u < params.n) {
-      let at = (line + column) / 4u + 1u;
-      out[at] = vec4<f32>(c7_1);
-    }
+    if (column + 0u < params.n) { out[(line + column) / 4u + 0u] = vec4<f32>(c7_0); }
+    if (column + 4u < params.n) { out[(line + column) / 4u + 1u] = vec4<f32>(c7_1); }
   }
 }

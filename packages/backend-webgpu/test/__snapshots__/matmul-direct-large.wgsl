@@ -1,0 +1,212 @@
+enable f16;
+struct Params {
+  m: u32,
+  n: u32,
+  k: u32,
+  aStride: u32,
+  bStride: u32,
+  splits: u32,
+  kPerSplit: u32,
+}
+@group(0) @binding(0) var<uniform> params: Params;
+@group(0) @binding(1) var<storage, read> a: array<vec4<f16>>;
+@group(0) @binding(2) var<storage, read> b: array<vec4<f16>>;
+@group(0) @binding(3) var<storage, read_write> out: array<vec4<f32>>;
+@compute @workgroup_size(64)
+fn main(
+  @builtin(workgroup_id) group: vec3<u32>,
+  @builtin(num_workgroups) groups: vec3<u32>,
+  @builtin(local_invocation_index) lane: u32,
+) {
+  let batch = group.z / params.splits;
+  let split = group.z % params.splits;
+  let kStart = split * params.kPerSplit;
+  let kEnd = min(kStart + params.kPerSplit, params.k);
+  let aBase = batch * params.m * params.k;
+  let bBase = batch * params.k * params.n;
+  let outBase = group.z * params.m * params.n;
+  let rowStart = group.y * 64u;
+  let columnStart = group.x * 64u;
+  let row = rowStart + (lane / 8u) * 8u;
+  let column = columnStart + (lane % 8u) * 8u;
+  var c0_0 = vec4<f32>();
+  var c0_1 = vec4<f32>();
+  var c1_0 = vec4<f32>();
+  var c1_1 = vec4<f32>();
+  var c2_0 = vec4<f32>();
+  var c2_1 = vec4<f32>();
+  var c3_0 = vec4<f32>();
+  var c3_1 = vec4<f32>();
+  var c4_0 = vec4<f32>();
+  var c4_1 = vec4<f32>();
+  var c5_0 = vec4<f32>();
+  var c5_1 = vec4<f32>();
+  var c6_0 = vec4<f32>();
+  var c6_1 = vec4<f32>();
+  var c7_0 = vec4<f32>();
+  var c7_1 = vec4<f32>();
+  {
+    let aPlace0 = aBase + min(row + 0u, params.m - 1u) * params.aStride;
+    let aPlace1 = aBase + min(row + 1u, params.m - 1u) * params.aStride;
+    let aPlace2 = aBase + min(row + 2u, params.m - 1u) * params.aStride;
+    let aPlace3 = aBase + min(row + 3u, params.m - 1u) * params.aStride;
+    let aPlace4 = aBase + min(row + 4u, params.m - 1u) * params.aStride;
+    let aPlace5 = aBase + min(row + 5u, params.m - 1u) * params.aStride;
+    let aPlace6 = aBase + min(row + 6u, params.m - 1u) * params.aStride;
+    let aPlace7 = aBase + min(row + 7u, params.m - 1u) * params.aStride;
+    let bPlace0 = bBase + min(column + 0u, params.n - 1u) * params.bStride;
+    let bPlace1 = bBase + min(column + 1u, params.n - 1u) * params.bStride;
+    let bPlace2 = bBase + min(column + 2u, params.n - 1u) * params.bStride;
+    let bPlace3 = bBase + min(column + 3u, params.n - 1u) * params.bStride;
+    let bPlace4 = bBase + min(column + 4u, params.n - 1u) * params.bStride;
+    let bPlace5 = bBase + min(column + 5u, params.n - 1u) * params.bStride;
+    let bPlace6 = bBase + min(column + 6u, params.n - 1u) * params.bStride;
+    let bPlace7 = bBase + min(column + 7u, params.n - 1u) * params.bStride;
+    for (var k = kStart; k < kEnd; k += 4u) {
+      let aLine0 = vec4<f32>(a[(aPlace0 + k) / 4u]);
+      let aLine1 = vec4<f32>(a[(aPlace1 + k) / 4u]);
+      let aLine2 = vec4<f32>(a[(aPlace2 + k) / 4u]);
+      let aLine3 = vec4<f32>(a[(aPlace3 + k) / 4u]);
+      let aLine4 = vec4<f32>(a[(aPlace4 + k) / 4u]);
+      let aLine5 = vec4<f32>(a[(aPlace5 + k) / 4u]);
+      let aLine6 = vec4<f32>(a[(aPlace6 + k) / 4u]);
+      let aLine7 = vec4<f32>(a[(aPlace7 + k) / 4u]);
+      let bLine0 = vec4<f32>(b[(bPlace0 + k) / 4u]);
+      let bLine1 = vec4<f32>(b[(bPlace1 + k) / 4u]);
+      let bLine2 = vec4<f32>(b[(bPlace2 + k) / 4u]);
+      let bLine3 = vec4<f32>(b[(bPlace3 + k) / 4u]);
+      let bLine4 = vec4<f32>(b[(bPlace4 + k) / 4u]);
+      let bLine5 = vec4<f32>(b[(bPlace5 + k) / 4u]);
+      let bLine6 = vec4<f32>(b[(bPlace6 + k) / 4u]);
+      let bLine7 = vec4<f32>(b[(bPlace7 + k) / 4u]);
+      {
+        let a0 = vec4<f32>(aLine0[0], aLine1[0], aLine2[0], aLine3[0]);
+        let a1 = vec4<f32>(aLine4[0], aLine5[0], aLine6[0], aLine7[0]);
+        let b0 = vec4<f32>(bLine0[0], bLine1[0], bLine2[0], bLine3[0]);
+        let b1 = vec4<f32>(bLine4[0], bLine5[0], bLine6[0], bLine7[0]);
+        c0_0 = fma(vec4<f32>(a0[0]), b0, c0_0);
+        c0_1 = fma(vec4<f32>(a0[0]), b1, c0_1);
+        c1_0 = fma(vec4<f32>(a0[1]), b0, c1_0);
+        c1_1 = fma(vec4<f32>(a0[1]), b1, c1_1);
+        c2_0 = fma(vec4<f32>(a0[2]), b0, c2_0);
+        c2_1 = fma(vec4<f32>(a0[2]), b1, c2_1);
+        c3_0 = fma(vec4<f32>(a0[3]), b0, c3_0);
+        c3_1 = fma(vec4<f32>(a0[3]), b1, c3_1);
+        c4_0 = fma(vec4<f32>(a1[0]), b0, c4_0);
+        c4_1 = fma(vec4<f32>(a1[0]), b1, c4_1);
+        c5_0 = fma(vec4<f32>(a1[1]), b0, c5_0);
+        c5_1 = fma(vec4<f32>(a1[1]), b1, c5_1);
+        c6_0 = fma(vec4<f32>(a1[2]), b0, c6_0);
+        c6_1 = fma(vec4<f32>(a1[2]), b1, c6_1);
+        c7_0 = fma(vec4<f32>(a1[3]), b0, c7_0);
+        c7_1 = fma(vec4<f32>(a1[3]), b1, c7_1);
+      }
+      {
+        let a0 = vec4<f32>(aLine0[1], aLine1[1], aLine2[1], aLine3[1]);
+        let a1 = vec4<f32>(aLine4[1], aLine5[1], aLine6[1], aLine7[1]);
+        let b0 = vec4<f32>(bLine0[1], bLine1[1], bLine2[1], bLine3[1]);
+        let b1 = vec4<f32>(bLine4[1], bLine5[1], bLine6[1], bLine7[1]);
+        c0_0 = fma(vec4<f32>(a0[0]), b0, c0_0);
+        c0_1 = fma(vec4<f32>(a0[0]), b1, c0_1);
+        c1_0 = fma(vec4<f32>(a0[1]), b0, c1_0);
+        c1_1 = fma(vec4<f32>(a0[1]), b1, c1_1);
+        c2_0 = fma(vec4<f32>(a0[2]), b0, c2_0);
+        c2_1 = fma(vec4<f32>(a0[2]), b1, c2_1);
+        c3_0 = fma(vec4<f32>(a0[3]), b0, c3_0);
+        c3_1 = fma(vec4<f32>(a0[3]), b1, c3_1);
+        c4_0 = fma(vec4<f32>(a1[0]), b0, c4_0);
+        c4_1 = fma(vec4<f32>(a1[0]), b1, c4_1);
+        c5_0 = fma(vec4<f32>(a1[1]), b0, c5_0);
+        c5_1 = fma(vec4<f32>(a1[1]), b1, c5_1);
+        c6_0 = fma(vec4<f32>(a1[2]), b0, c6_0);
+        c6_1 = fma(vec4<f32>(a1[2]), b1, c6_1);
+        c7_0 = fma(vec4<f32>(a1[3]), b0, c7_0);
+        c7_1 = fma(vec4<f32>(a1[3]), b1, c7_1);
+      }
+      {
+        let a0 = vec4<f32>(aLine0[2], aLine1[2], aLine2[2], aLine3[2]);
+        let a1 = vec4<f32>(aLine4[2], aLine5[2], aLine6[2], aLine7[2]);
+        let b0 = vec4<f32>(bLine0[2], bLine1[2], bLine2[2], bLine3[2]);
+        let b1 = vec4<f32>(bLine4[2], bLine5[2], bLine6[2], bLine7[2]);
+        c0_0 = fma(vec4<f32>(a0[0]), b0, c0_0);
+        c0_1 = fma(vec4<f32>(a0[0]), b1, c0_1);
+        c1_0 = fma(vec4<f32>(a0[1]), b0, c1_0);
+        c1_1 = fma(vec4<f32>(a0[1]), b1, c1_1);
+        c2_0 = fma(vec4<f32>(a0[2]), b0, c2_0);
+        c2_1 = fma(vec4<f32>(a0[2]), b1, c2_1);
+        c3_0 = fma(vec4<f32>(a0[3]), b0, c3_0);
+        c3_1 = fma(vec4<f32>(a0[3]), b1, c3_1);
+        c4_0 = fma(vec4<f32>(a1[0]), b0, c4_0);
+        c4_1 = fma(vec4<f32>(a1[0]), b1, c4_1);
+        c5_0 = fma(vec4<f32>(a1[1]), b0, c5_0);
+        c5_1 = fma(vec4<f32>(a1[1]), b1, c5_1);
+        c6_0 = fma(vec4<f32>(a1[2]), b0, c6_0);
+        c6_1 = fma(vec4<f32>(a1[2]), b1, c6_1);
+        c7_0 = fma(vec4<f32>(a1[3]), b0, c7_0);
+        c7_1 = fma(vec4<f32>(a1[3]), b1, c7_1);
+      }
+      {
+        let a0 = vec4<f32>(aLine0[3], aLine1[3], aLine2[3], aLine3[3]);
+        let a1 = vec4<f32>(aLine4[3], aLine5[3], aLine6[3], aLine7[3]);
+        let b0 = vec4<f32>(bLine0[3], bLine1[3], bLine2[3], bLine3[3]);
+        let b1 = vec4<f32>(bLine4[3], bLine5[3], bLine6[3], bLine7[3]);
+        c0_0 = fma(vec4<f32>(a0[0]), b0, c0_0);
+        c0_1 = fma(vec4<f32>(a0[0]), b1, c0_1);
+        c1_0 = fma(vec4<f32>(a0[1]), b0, c1_0);
+        c1_1 = fma(vec4<f32>(a0[1]), b1, c1_1);
+        c2_0 = fma(vec4<f32>(a0[2]), b0, c2_0);
+        c2_1 = fma(vec4<f32>(a0[2]), b1, c2_1);
+        c3_0 = fma(vec4<f32>(a0[3]), b0, c3_0);
+        c3_1 = fma(vec4<f32>(a0[3]), b1, c3_1);
+        c4_0 = fma(vec4<f32>(a1[0]), b0, c4_0);
+        c4_1 = fma(vec4<f32>(a1[0]), b1, c4_1);
+        c5_0 = fma(vec4<f32>(a1[1]), b0, c5_0);
+        c5_1 = fma(vec4<f32>(a1[1]), b1, c5_1);
+        c6_0 = fma(vec4<f32>(a1[2]), b0, c6_0);
+        c6_1 = fma(vec4<f32>(a1[2]), b1, c6_1);
+        c7_0 = fma(vec4<f32>(a1[3]), b0, c7_0);
+        c7_1 = fma(vec4<f32>(a1[3]), b1, c7_1);
+      }
+    }
+  }
+  if (row + 0u < params.m) {
+    let line = outBase + (row + 0u) * params.n;
+    if (column + 0u < params.n) { out[(line + column) / 4u + 0u] = vec4<f32>(c0_0); }
+    if (column + 4u < params.n) { out[(line + column) / 4u + 1u] = vec4<f32>(c0_1); }
+  }
+  if (row + 1u < params.m) {
+    let line = outBase + (row + 1u) * params.n;
+    if (column + 0u < params.n) { out[(line + column) / 4u + 0u] = vec4<f32>(c1_0); }
+    if (column + 4u < params.n) { out[(line + column) / 4u + 1u] = vec4<f32>(c1_1); }
+  }
+  if (row + 2u < params.m) {
+    let line = outBase + (row + 2u) * params.n;
+    if (column + 0u < params.n) { out[(line + column) / 4u + 0u] = vec4<f32>(c2_0); }
+    if (column + 4u < params.n) { out[(line + column) / 4u + 1u] = vec4<f32>(c2_1); }
+  }
+  if (row + 3u < params.m) {
+    let line = outBase + (row + 3u) * params.n;
+    if (column + 0u < params.n) { out[(line + column) / 4u + 0u] = vec4<f32>(c3_0); }
+    if (column + 4u < params.n) { out[(line + column) / 4u + 1u] = vec4<f32>(c3_1); }
+  }
+  if (row + 4u < params.m) {
+    let line = outBase + (row + 4u) * params.n;
+    if (column + 0u < params.n) { out[(line + column) / 4u + 0u] = vec4<f32>(c4_0); }
+    if (column + 4u < params.n) { out[(line + column) / 4u + 1u] = vec4<f32>(c4_1); }
+  }
+  if (row + 5u < params.m) {
+    let line = outBase + (row + 5u) * params.n;
+    if (column + 0u < params.n) { out[(line + column) / 4u + 0u] = vec4<f32>(c5_0); }
+    if (column + 4u < params.n) { out[(line + column) / 4u + 1u] = vec4<f32>(c5_1); }
+  }
+  if (row + 6u < params.m) {
+    let line = outBase + (row + 6u) * params.n;
+    if (column + 0u < params.n) { out[(line + column) / 4u + 0u] = vec4<f32>(c6_0); }
+    if (column + 4u < params.n) { out[(line + column) / 4u + 1u] = vec4<f32>(c6_1); }
+  }
+  if (row + 7u < params.m) {
+    let line = outBase + (row + 7u) * params.n;
+    if (column + 0u < params.n) { out[(line + column) / 4u + 0u] = vec4<f32>(c7_0); }
+    if (column + 4u < params.n) { out[(line + column) / 4u + 1u] = vec4<f32>(c7_1); }
+  }
+}
