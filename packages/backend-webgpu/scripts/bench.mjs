@@ -191,18 +191,23 @@ async function benchTraining() {
   await backend.dispose();
 }
 
+/** JavaScript time of an op, from the checks of core to the encoded command. */
 async function benchOverhead() {
   const kernels = await provider.create({});
-  const x = { buffer: kernels.full([1024], 1, 'f32'), shape: [1024], dtype: 'f32' };
-  let least = Number.POSITIVE_INFINITY;
-  for (let round = 0; round < 10; round++) {
-    const start = performance.now();
-    for (let i = 0; i < 1000; i++) kernels.free(kernels.add(x, x));
-    least = Math.min(least, performance.now() - start);
-    await kernels.synchronize();
+  const backend = new Backend(kernels);
+  const [a, b] = [backend.full([64, 64], 1), backend.full([64, 64], 1)];
+  const ops = { add: () => backend.add(a, b), matmul: () => backend.matmul(a, b), swiglu: () => backend.swiglu(a, b) };
+  for (const [name, op] of Object.entries(ops)) {
+    let least = Number.POSITIVE_INFINITY;
+    for (let round = 0; round < 10; round++) {
+      const start = performance.now();
+      for (let i = 0; i < 1000; i++) op().dispose();
+      least = Math.min(least, performance.now() - start);
+      await kernels.synchronize();
+    }
+    console.log(`JavaScript time of ${name}, core included: ${least.toFixed(2)} microseconds`);
   }
-  console.log(`JavaScript time to encode an add: ${least.toFixed(2)} microseconds`);
-  await kernels.dispose();
+  await backend.dispose();
 }
 
 if (wants('overhead')) await benchOverhead();
