@@ -15,10 +15,12 @@ namespace {
 
 struct Scratch {  // of one thread
   float *keys, *values, *strip, *query, *out, *bias;
+  ActiveChunks active;
 
   static std::size_t floats(const Shape& s) {
     return static_cast<std::size_t>(roundUp(s.keys * s.z.headDim + s.dim * s.z.keyLength + s.tileHeight * s.stride +
-                                                2 * s.tileHeight * s.dim + s.reversedBias(),
+                                                2 * s.tileHeight * s.dim + s.reversedBias() +
+                                                ActiveChunks::floats(s.keys),
                                             16));
   }
   Scratch(const Shape& s, float* memory)
@@ -27,7 +29,8 @@ struct Scratch {  // of one thread
         strip(values + s.dim * s.z.keyLength),
         query(strip + s.tileHeight * s.stride),
         out(query + s.tileHeight * s.dim),
-        bias(out + s.tileHeight * s.dim) {}
+        bias(out + s.tileHeight * s.dim),
+        active(bias + s.reversedBias()) {}
 };
 
 std::int64_t splitsOf(const Shape& s, int threads) {
@@ -51,7 +54,7 @@ void forTiles(const ops::AttentionInputs& in, const Shape& s, Runtime& runtime, 
         const TileRows t(s, in.starts, b, tile);
         copyTile(floats(in.q) + s.queryAt(b, t.first, h), s.z.heads * s.z.headDim, t.count, s,
                  static_cast<float>(in.scale), scratch.query);
-        scoreProducts(s, t, scratch.query, scratch.keys, scratch.strip);
+        scoreProducts(s, t, scratch.query, scratch.keys, nullptr, scratch.strip);
         visit(b, h, t, scratch);
       }
     }
@@ -72,13 +75,13 @@ void attention(const ops::Attention& op, Runtime& runtime, float* workspace) {
   float* inverses = tops == nullptr ? nullptr : tops + s.z.batch * s.z.heads * s.z.queryLength;
   forTiles(op.in, s, runtime, workspace,
            [&](std::int64_t b, std::int64_t h, const TileRows& t, const Scratch& scratch) {
-    stripWeights(s, t, op.in.bias ? scratch.bias : nullptr, op.in.tau ? floats(op.in.tau) + h : nullptr, scratch.strip,
-                 [&](std::int64_t r, float top, float inverse) {
+    stripWeights(s, t, op.in.bias ? scratch.bias : nullptr, op.in.tau ? floats(op.in.tau) + h : nullptr, scratch.active,
+                 scratch.strip, [&](std::int64_t r, float top, float inverse) {
       if (tops == nullptr) return;
       tops[s.statisticAt(b, h, t.first + r)] = top;
       inverses[s.statisticAt(b, h, t.first + r)] = inverse;
     });
-    valueProducts(s, t, scratch.strip, scratch.values, scratch.out);
+    valueProducts(s, t, scratch.strip, scratch.values, &scratch.active, scratch.out);
     for (std::int64_t r = 0; r < t.count; ++r)
       std::copy_n(scratch.out + r * s.dim, s.z.headDim, floats(op.out) + s.queryAt(b, t.first + r, h));
   });
@@ -88,8 +91,8 @@ void attentionWeights(const ops::AttentionWeights& op, Runtime& runtime, float* 
   const Shape s(op.in.sizes);
   forTiles(op.in, s, runtime, workspace,
            [&](std::int64_t b, std::int64_t h, const TileRows& t, const Scratch& scratch) {
-    stripWeights(s, t, op.in.bias ? scratch.bias : nullptr, op.in.tau ? floats(op.in.tau) + h : nullptr, scratch.strip,
-                 [](std::int64_t, float, float) {});
+    stripWeights(s, t, op.in.bias ? scratch.bias : nullptr, op.in.tau ? floats(op.in.tau) + h : nullptr, scratch.active,
+                 scratch.strip, [](std::int64_t, float, float) {});
     for (std::int64_t r = 0; r < t.count; ++r) {
       float* row = floats(op.out) + s.statisticAt(b, h, t.first + r) * s.z.keyLength;
       std::fill(row, row + s.z.keyLength, 0.0f);

@@ -3,10 +3,14 @@
 //   S = Q K'     G = dO V'     p, w, m from S and the kept row statistics;  delta = sum p m g  (the definition: the
 //   dQ = dS K    dK += dS' Q    dV += W' dO                      strip of G holds whole rows, so u is not needed)
 //
+// G counts only where m is 1 and dV only where w > 0, so both go over the active tiles alone (found from the scores, before
+// the exponentials); ds = p (m g - delta) is not zero elsewhere, and the other three products go over all.
+//
 // Task: one (batch, kv head) with all query heads of its group, in order, so dK and dV are summed in one place in one
 // order. With too few of them the query tiles are dealt out, each share sums into its own dK and dV, and these are added
 // in order. dbias and dtau are summed per task and added in order: no atomics, every run alike.
 #include <algorithm>
+#include <cmath>
 
 #include "attention_tile.h"
 
@@ -32,11 +36,12 @@ struct Plan {
 
 struct Scratch {  // of one thread
   float *keyColumns, *keyRows, *valueColumns, *scores, *gradients, *query, *dout, *dquery, *bias;
+  ActiveChunks active;
 
   static std::size_t floats(const Shape& s) {
     return static_cast<std::size_t>(roundUp(2 * s.keys * s.z.headDim + s.dim * s.z.keyLength +
                                                 2 * s.tileHeight * s.stride + 3 * s.tileHeight * s.dim +
-                                                s.reversedBias(),
+                                                s.reversedBias() + ActiveChunks::floats(s.keys),
                                             16));
   }
   Scratch(const Shape& s, float* memory)
@@ -48,7 +53,8 @@ struct Scratch {  // of one thread
         query(gradients + s.tileHeight * s.stride),
         dout(query + s.tileHeight * s.dim),
         dquery(dout + s.tileHeight * s.dim),
-        bias(dquery + s.tileHeight * s.dim) {}
+        bias(dquery + s.tileHeight * s.dim),
+        active(bias + s.reversedBias()) {}
 };
 
 // The workspace: per-thread scratch, then dK and dV sums, then dbias and dtau per task and head of the group.
@@ -71,7 +77,18 @@ struct Workspace {
   }
 };
 
-// One row: scores become w, gradients become ds. Returns the row's share of dtau (times n).
+// A score up to this has p + offset <= 0 for certain (SPEC.md "Inactive tiles"); NaN where any may have more. The margin is
+// far beyond the rounding of top, of the logarithm and of the exponential that decides later.
+inline float inactiveUpTo(float top, float inverse, float offset) {
+  const bool usual = offset <= 0 && std::fabs(top) <= std::numeric_limits<float>::max();
+  if (!usual) return std::numeric_limits<float>::quiet_NaN();
+  const float margin = 1e-3f + 1e-6f * std::fabs(top);
+  // At an offset of zero only a p that underflows is inactive.
+  return top + std::max(std::log(-offset / inverse), -87.3f) - margin;
+}
+
+// One row: scores become w, gradients become ds; the gradients of inactive weights may be anything. Returns the row's
+// share of dtau (times n).
 inline float differentiateRow(float* score, float* gradient, std::int64_t count, float top, float inverse,
                               float offset) {
   const Vector shift = splat(top), f = splat(inverse), o = splat(offset), zero = {};
@@ -109,29 +126,35 @@ void differentiateTile(const ops::AttentionGrad& op, const Shape& s, const TileR
   const std::int64_t ld = s.z.heads * s.z.headDim;
   copyTile(floats(op.in.q) + s.queryAt(b, t.first, h), ld, t.count, s, static_cast<float>(op.in.scale), x.query);
   copyTile(floats(op.dout) + s.queryAt(b, t.first, h), ld, t.count, s, 1.0f, x.dout);
-  scoreProducts(s, t, x.query, x.keyColumns, x.scores);
-  scoreProducts(s, t, x.dout, x.valueColumns, x.gradients);
+  scoreProducts(s, t, x.query, x.keyColumns, nullptr, x.scores);
   const auto* tops = static_cast<const float*>(op.saved) + s.statisticAt(b, h, t.first);
   const float* inverses = tops + s.z.batch * s.z.heads * s.z.queryLength;
+  float offsets[queryRows], limits[queryRows];
+  for (std::int64_t r = 0; r < t.count; ++r) {
+    const std::int64_t count = t.end(r) - t.begin(r);
+    if (op.in.bias) addBias(x.scores + r * s.stride + t.begin(r), count, x.bias, s.z.window);
+    offsets[r] = op.in.tau ? floats(op.in.tau)[h] * (1.0f / static_cast<float>(count)) : 0.0f;
+    limits[r] = inactiveUpTo(tops[r], inverses[r], offsets[r]);
+    findActive(s, t, r, x.scores, limits, x.active);
+  }
+  scoreProducts(s, t, x.dout, x.valueColumns, &x.active, x.gradients);
   for (std::int64_t r = 0; r < t.count; ++r) {
     const std::int64_t count = t.end(r) - t.begin(r), group = r / tileRows * tileRows;
     float *scores = x.scores + r * s.stride, *gradients = x.gradients + r * s.stride;
-    if (op.in.bias) addBias(scores + t.begin(r), count, x.bias, s.z.window);
-    const float share = 1.0f / static_cast<float>(count);
     const float active = differentiateRow(scores + t.begin(r), gradients + t.begin(r), count, tops[r], inverses[r],
-                                          op.in.tau ? floats(op.in.tau)[h] * share : 0.0f);
-    *dtau += static_cast<double>(active) * static_cast<double>(share);
+                                          offsets[r]);
+    *dtau += static_cast<double>(active) * static_cast<double>(1.0f / static_cast<float>(count));
     if (op.dbias) addBiasGradient(gradients + t.begin(r), count, s.z.window, dbias);
     clearAround(scores, t, r, group);
     clearAround(gradients, t, r, group);
   }
-  valueProducts(s, t, x.gradients, x.keyRows, x.dquery);
+  valueProducts(s, t, x.gradients, x.keyRows, nullptr, x.dquery);
   for (std::int64_t r = 0; r < t.count; ++r) {
     float* out = floats(op.dq) + s.queryAt(b, t.first + r, h);
     for (std::int64_t d = 0; d < s.z.headDim; ++d) out[d] = x.dquery[r * s.dim + d] * static_cast<float>(op.in.scale);
   }
-  keyProducts(s, t, x.gradients, x.query, dk);  // the query tile has the scale in it
-  keyProducts(s, t, x.scores, x.dout, dv);
+  keyProducts(s, t, x.gradients, x.query, nullptr, dk);  // the query tile has the scale in it
+  keyProducts(s, t, x.scores, x.dout, &x.active, dv);
 }
 
 // dk and dv of (b, kv) = the sum of `parts` accumulators that lie one behind the other.

@@ -7,12 +7,14 @@
 //
 // Both products with keys as columns and those with head dimensions as columns run through micro.h. Per group of
 // tileRows rows only the keys that they attend are touched, in steps of tileColumns: the causal triangle and `starts`
-// cost what they hold, rounded up to a tile.
+// cost what they hold, rounded up to a tile. Of the products with w or m, those tiles are left out that hold no weight
+// (attention_active.h).
 #pragma once
 
 #include <algorithm>
 #include <limits>
 
+#include "attention_active.h"
 #include "kernels.h"
 #include "pack.h"
 #include "row_loops.h"
@@ -21,6 +23,7 @@ namespace lazy_cpu {
 namespace LAZY_ISA {
 
 inline constexpr std::int64_t queryRows = 64 / tileRows * tileRows;
+static_assert(queryRows / tileRows <= 32, "ActiveChunks has 32 bits");
 inline constexpr std::int64_t keyBlock = 256;  // keys between visits of a row group: one panel of values is 32 KiB
 
 // Sizes that follow from the problem.
@@ -87,48 +90,60 @@ inline void copyTile(const float* from, std::int64_t ld, std::int64_t rows, cons
   }
 }
 
-// strip[r][j] = rows[r] . column j of `panels` (packColumns of the keys), for the keys that each group attends.
-inline void scoreProducts(const Shape& s, const TileRows& t, const float* rows, const float* panels, float* strip) {
+// strip[r][j] = rows[r] . column j of `panels` (packColumns of the keys), for the keys that each group attends and, where
+// `active` is given, needs: the rest of the strip stays as it was.
+LAZY_INLINE void scoreProducts(const Shape& s, const TileRows& t, const float* rows, const float* panels,
+                          const ActiveChunks* active, float* strip) {
   const std::int64_t begin = t.groupBegin(0), end = roundUp(t.end(t.count - 1), tileColumns);
   for (std::int64_t key = begin; key < end; key += tileColumns) {
     for (std::int64_t r = 0; r < t.count; r += tileRows) {
       if (key < t.groupBegin(r) || key >= t.groupEnd(r)) continue;
+      if (active != nullptr && !active->holds(r / tileRows, key)) continue;
       microRows(static_cast<int>(t.groupCount(r)), s.z.headDim, rows + r * s.dim, s.dim, 1, panels + key * s.z.headDim,
                 tileColumns, strip + r * s.stride + key, s.stride, false);
     }
   }
 }
 
-// out[r] = sum over keys of strip[r][j] * row j of `panels` (packRows of values or keys).
-inline void valueProducts(const Shape& s, const TileRows& t, const float* strip, const float* panels, float* out) {
+// out[r] = sum over keys of strip[r][j] * row j of `panels` (packRows of values or keys); of those that `active` names.
+LAZY_INLINE void valueProducts(const Shape& s, const TileRows& t, const float* strip, const float* panels,
+                          const ActiveChunks* active, float* out) {
   const std::int64_t begin = t.groupBegin(0), end = t.end(t.count - 1);
+  if (active != nullptr) std::fill_n(out, t.count * s.dim, 0.0f);
   for (std::int64_t block = begin; block < end; block += keyBlock) {
     for (std::int64_t d = 0; d < s.dim; d += tileColumns) {
       for (std::int64_t r = 0; r < t.count; r += tileRows) {
-        const std::int64_t from = std::max(block, t.groupBegin(r));
-        const std::int64_t to = std::min(block + keyBlock, t.end(r + t.groupCount(r) - 1));
-        if (from >= to) continue;
-        microRows(static_cast<int>(t.groupCount(r)), to - from, strip + r * s.stride + from, s.stride, 1,
-                  panels + d * s.z.keyLength + from * tileColumns, tileColumns, out + r * s.dim + d, s.dim,
-                  from > t.groupBegin(r));
+        const std::int64_t first = std::max(block, t.groupBegin(r));
+        const std::int64_t last = std::min(block + keyBlock, t.end(r + t.groupCount(r) - 1));
+        const auto add = [&](std::int64_t from, std::int64_t to) {
+          microRows(static_cast<int>(t.groupCount(r)), to - from, strip + r * s.stride + from, s.stride, 1,
+                    panels + d * s.z.keyLength + from * tileColumns, tileColumns, out + r * s.dim + d, s.dim,
+                    active != nullptr || from > t.groupBegin(r));
+        };
+        if (active != nullptr) active->forKeys(r / tileRows, first, last, add);
+        else if (first < last) add(first, last);
       }
     }
   }
 }
 
-// sums[j] += sum over rows of strip[r][j] * rows[r], both [..][dim].
-inline void keyProducts(const Shape& s, const TileRows& t, const float* strip, const float* rows, float* sums) {
+// sums[j] += sum over rows of strip[r][j] * rows[r], both [..][dim]; over those that `active` names.
+LAZY_INLINE void keyProducts(const Shape& s, const TileRows& t, const float* strip, const float* rows,
+                        const ActiveChunks* active, float* sums) {
   const std::int64_t end = t.end(t.count - 1);
   for (std::int64_t panel = t.groupBegin(0); panel < end; panel += tileColumns) {
     const std::int64_t last = std::min<std::int64_t>(panel + tileColumns, end);
     for (std::int64_t key = panel; key < last; key += tileRows) {
       const std::int64_t count = std::min<std::int64_t>(tileRows, last - key);
+      const auto add = [&](std::int64_t from, std::int64_t to) {
+        for (std::int64_t d = 0; d < s.dim; d += tileColumns) {
+          microRows(static_cast<int>(count), to - from, strip + from * s.stride + key, 1, s.stride,
+                    rows + from * s.dim + d, s.dim, sums + key * s.dim + d, s.dim, true);
+        }
+      };
       const std::int64_t from = t.rowsFrom(key), to = t.rowsTo(key, count);
-      if (from >= to) continue;
-      for (std::int64_t d = 0; d < s.dim; d += tileColumns) {
-        microRows(static_cast<int>(count), to - from, strip + from * s.stride + key, 1, s.stride,
-                  rows + from * s.dim + d, s.dim, sums + key * s.dim + d, s.dim, true);
-      }
+      if (active != nullptr) active->forRows(key, from, to, add);
+      else if (from < to) add(from, to);
     }
   }
 }
@@ -201,10 +216,21 @@ LAZY_INLINE void clearAround(float* strip, const TileRows& t, std::int64_t r, st
   for (std::int64_t j = t.end(r); j < t.groupEnd(groupRow); j += lanes) store(strip + j, Vector{});
 }
 
-// Raw scores to w, row by row; `keep` gets (r, top, inverse sum).
+// To be called for each row r in turn: notes at the end of a group which of its strip[r][j] are above limits[r].
+LAZY_INLINE void findActive(const Shape& s, const TileRows& t, std::int64_t r, const float* strip, const float* limits,
+                            const ActiveChunks& active) {
+  const std::int64_t first = r / tileRows * tileRows, rows = t.groupCount(first);
+  if (r == 0) active.open(t.groupBegin(0), roundUp(t.end(t.count - 1), tileColumns));
+  if (r + 1 < first + rows) return;
+  active.find(first / tileRows, rows, t.groupBegin(first), t.groupEnd(first), strip + first * s.stride, s.stride,
+              limits + first);
+}
+
+// Raw scores to w, row by row, and which of them are active; `keep` gets (r, top, inverse sum).
 template <class Keep>
-inline void stripWeights(const Shape& s, const TileRows& t, const float* reversed, const float* tau, float* strip,
-                         const Keep& keep) {
+LAZY_INLINE void stripWeights(const Shape& s, const TileRows& t, const float* reversed, const float* tau,
+                         const ActiveChunks& active, float* strip, const Keep& keep) {
+  static constexpr float none[queryRows] = {};
   for (std::int64_t r = 0; r < t.count; ++r) {
     float* line = strip + r * s.stride;
     float* row = line + t.begin(r);
@@ -214,6 +240,7 @@ inline void stripWeights(const Shape& s, const TileRows& t, const float* reverse
     const float inverse = 1.0f / rowExponentials(row, count, top);
     rowWeights(row, count, inverse, tau == nullptr ? 0.0f : *tau / static_cast<float>(count));
     clearAround(line, t, r, r / tileRows * tileRows);
+    findActive(s, t, r, strip, none, active);
     keep(r, top, inverse);
   }
 }
