@@ -57,6 +57,7 @@ void Machine::threadMain(void* self) {
 
 void Machine::runBlock() {
   epoch_ = 0;
+  turns_.clear();
   std::fill(granules_.begin(), granules_.end(), Granule{});
   // Not zero: a zero would hide a read of memory that nobody wrote.
   std::fill(shared_.begin(), shared_.end(), std::byte{0xff});
@@ -267,6 +268,38 @@ void Machine::waitAsync(int groupsLeft) {
     }
     groups.erase(groups.begin());
   }
+}
+
+Machine::Turn* Machine::heldTurn(const int* turn) {
+  const auto found = std::find_if(turns_.begin(), turns_.end(), [&](const Turn& t) { return t.at == turn; });
+  return found == turns_.end() ? nullptr : &*found;
+}
+
+void Machine::awaitTurn(const int* turn, int value) {
+  if (*turn != value) {
+    return report("waits for turn " + std::to_string(value) + ", which no earlier block passes on: it is turn " +
+                  std::to_string(*turn));
+  }
+  turns_.push_back({turn, epoch_, 0, running_, -1});
+}
+
+void Machine::useTurn(const int* turn) {
+  Turn* held = heldTurn(turn);
+  if (held == nullptr || (held->waiter != running_ && held->epoch == epoch_)) {
+    return report("race between blocks: uses shared results without having waited for its turn");
+  }
+  held->user = held->user == -1 || held->useEpoch != epoch_ || held->user == running_ ? running_ : severalThreads;
+  held->useEpoch = epoch_;
+}
+
+void Machine::passTurn(int* turn, int value) {
+  const Turn* held = heldTurn(turn);
+  if (held == nullptr) return report("passes on a turn that it does not have");
+  if (held->user != -1 && held->user != running_ && held->useEpoch == epoch_) {
+    return report("race between blocks: passes its turn on while other threads may still use it");
+  }
+  *turn = value;
+  turns_.erase(turns_.begin() + (held - turns_.data()));
 }
 
 std::string Machine::place() const {

@@ -4,7 +4,10 @@
 // - shared memory: out of bounds, misaligned, read before written, and races: two accesses by different threads, one of
 //   them a write, with no barrier between them that orders the two;
 // - barriers and warp collectives that not all threads reach, or reach at different source lines;
-// - asynchronous copies that nobody waited for before their data was read, or that overwrite data still being read.
+// - asynchronous copies that nobody waited for before their data was read, or that overwrite data still being read;
+// - turns at memory that blocks share: waited for but never passed on, used without a wait that a barrier orders before
+//   the use, or passed on while another thread may still use it. Blocks run one after another, in the order of the
+//   grid, so a turn that is not there when it is waited for would depend on a block that starts later.
 //
 // Asynchronous copies land as late as the program allows: in the waiting call. Until then their destination counts as
 // unwritten, so a missing wait is always seen.
@@ -59,6 +62,10 @@ class Machine {
   void commitAsync();
   void waitAsync(int groupsLeft);
 
+  void awaitTurn(const int* turn, int value);
+  void useTurn(const int* turn);
+  void passTurn(int* turn, int value);
+
   void report(const std::string& what);
 
  private:
@@ -88,6 +95,13 @@ class Machine {
     std::int8_t readLane = -1;
     bool written = false;
   };
+  // A turn that this block has: who waited for it, and who used it last.
+  struct Turn {
+    const int* at;
+    std::uint32_t epoch, useEpoch;
+    int waiter, user;
+  };
+  static constexpr int severalThreads = -2;
   static constexpr std::int16_t severalWarps = -2;
   static constexpr std::int8_t severalLanes = -2;
 
@@ -95,6 +109,7 @@ class Machine {
   void runBlock();
   void runWarp(int warp);
   bool settleBarrier();
+  Turn* heldTurn(const int* turn);
   void pause(State state, int line);
   bool inBounds(std::size_t offset, std::size_t bytes, const char* access);
   void noteWrite(std::size_t offset, std::size_t bytes, bool written);
@@ -106,6 +121,7 @@ class Machine {
   std::vector<Warp> warps_;
   std::vector<std::byte> shared_;
   std::vector<Granule> granules_;
+  std::vector<Turn> turns_;
   const std::function<void()>* body_ = nullptr;
   const char* name_ = "";
   Index3 grid_, blockSize_, block_;

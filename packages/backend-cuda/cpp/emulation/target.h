@@ -1,6 +1,7 @@
 // gpu/target.h on the host: CUDA's words, and the instructions of gpu/target.h, on top of the emulated machine.
 #pragma once
 
+#include <algorithm>
 #include <cmath>
 #include <cstdint>
 #include <cstring>
@@ -129,6 +130,32 @@ inline bool warpAny(bool predicate, int line = __builtin_LINE()) {
     for (int i = 0; i < 32; ++i) static_cast<Lane*>(lanes[i])->value = any;
   }, &self, line);
   return self.value;
+}
+
+inline int warpMostInteger(int value, int line = __builtin_LINE()) {
+  struct Lane { int value; };
+  Lane self{value};
+  emulation::machine().warpCollective([](void* const* lanes) {
+    int most = static_cast<Lane*>(lanes[0])->value;
+    for (int i = 1; i < 32; ++i) most = std::max(most, static_cast<Lane*>(lanes[i])->value);
+    for (int i = 0; i < 32; ++i) static_cast<Lane*>(lanes[i])->value = most;
+  }, &self, line);
+  return self.value;
+}
+inline int floatAsInteger(float x) { return static_cast<int>(floatToBits(x)); }
+inline float integerAsFloat(int x) { return bitsToFloat(static_cast<std::uint32_t>(x)); }
+
+// ---- between blocks ----
+inline int takeTicket(int* next) { return (*next)++; }
+inline void awaitTurn(const int* turn, int value) { emulation::machine().awaitTurn(turn, value); }
+inline void passTurn(int* turn, int value) { emulation::machine().passTurn(turn, value); }
+inline float4 loadInTurn(const int* turn, const float4* from) {
+  emulation::machine().useTurn(turn);
+  return *from;
+}
+inline void storeInTurn(const int* turn, float4* to, float4 value) {
+  emulation::machine().useTurn(turn);
+  *to = value;
 }
 
 // ---- tensor cores ----

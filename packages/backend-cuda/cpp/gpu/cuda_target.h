@@ -57,6 +57,27 @@ template <class T>
 __device__ __forceinline__ T shuffle(T value, int source) { return __shfl_sync(0xffffffffu, value, source); }
 __device__ __forceinline__ bool warpAny(bool predicate) { return __any_sync(0xffffffffu, predicate); }
 
+__device__ __forceinline__ int warpMostInteger(int value) { return __reduce_max_sync(0xffffffffu, value); }
+__device__ __forceinline__ int floatAsInteger(float x) { return __float_as_int(x); }
+__device__ __forceinline__ float integerAsFloat(int x) { return __int_as_float(x); }
+
+// ---- between blocks ----
+__device__ __forceinline__ int takeTicket(int* next) { return atomicAdd(next, 1); }
+__device__ __forceinline__ void awaitTurn(const int* turn, int value) {
+  for (;;) {
+    int now;
+    asm volatile("ld.acquire.gpu.global.s32 %0, [%1];" : "=r"(now) : "l"(turn) : "memory");
+    if (now == value) return;
+    __nanosleep(40);
+  }
+}
+__device__ __forceinline__ void passTurn(int* turn, int value) {
+  asm volatile("st.release.gpu.global.s32 [%0], %1;" ::"l"(turn), "r"(value) : "memory");
+}
+// Past the L1 caches, which know nothing of each other.
+__device__ __forceinline__ float4 loadInTurn(const int*, const float4* from) { return __ldcg(from); }
+__device__ __forceinline__ void storeInTurn(const int*, float4* to, float4 value) { __stcg(to, value); }
+
 // ---- tensor cores ----
 template <class T>
 __device__ __forceinline__ void loadMatrix4(std::uint32_t (&r)[4], const T* row) {

@@ -5,7 +5,10 @@
 //   bf16 f16 toFloat fromFloat<T> pack<T>       element types; pack puts two into a register
 //   Shared<T> sharedMemory<T>(offset) sharedCast   dynamic shared memory; kernels use no static one
 //   copyAsync16 copyAsyncCommit copyAsyncWait<n>   cp.async of 16 bytes, zero filled where invalid
-//   shuffleXor shuffle warpAny                   whole warps only
+//   shuffleXor shuffle warpAny warpMostInteger   whole warps only
+//   takeTicket                                   what the counter holds, which then holds one more
+//   awaitTurn passTurn loadInTurn storeInTurn    results that blocks add to one after another: one thread waits for the
+//                                                turn, a barrier later all use it, a barrier later one passes it on
 //   loadMatrix4(Transposed) multiplyAdd<T>       ldmatrix.x4 and mma.m16n8k16 with f32 accumulators
 //   exp2Fast log2Fast                            the approximate instructions; the f32 paths use expf and logf
 //   launch(name, kernel, grid, block, sharedBytes, stream, arguments...)
@@ -37,6 +40,14 @@ __device__ __forceinline__ float warpMax(float x) {
 #pragma unroll
   for (int mask = 16; mask > 0; mask /= 2) x = fmaxf(x, shuffleXor(x, mask));
   return x;
+}
+
+// The largest of the warp's x, by one instruction: as integers, floats have their own order once the negative ones are
+// turned around.
+__device__ __forceinline__ float warpMost(float x) {
+  const int bits = floatAsInteger(x);
+  const int most = warpMostInteger(bits ^ ((bits >> 31) & 0x7fffffff));
+  return integerAsFloat(most ^ ((most >> 31) & 0x7fffffff));
 }
 
 // Sum over the block, the same on every thread and run. `scratch` holds a float per warp and may be reused after.

@@ -40,18 +40,56 @@ std::size_t lseBytes(const AttentionInputs& in) {
   return ceilDiv(static_cast<std::size_t>(2 * rowsOf(in)) * sizeof(float), std::size_t{256}) * 256;
 }
 
+std::size_t activityBytes(const AttentionInputs& in) {
+  const AttentionSizes& z = in.sizes;
+  if (!in.tau || !usesTensorCores(in) || z.headDim > 128) return 0;
+  return static_cast<std::size_t>(z.batch * z.heads * ceilDiv(z.queryLength, std::int64_t{activeRows}) *
+                                  ceilDiv(z.keyLength, std::int64_t{activeSpan}));
+}
+
+// Where u, a and activity lie in what is saved.
+template <class T>
+void findSaved(AttentionProblem<T>& p, const AttentionInputs& in, void* saved) {
+  p.lse = static_cast<float*>(saved);
+  p.logTotal = p.lse + rowsOf(in);
+  if (!in.tau) return;
+  p.u = reinterpret_cast<T*>(static_cast<char*>(saved) + lseBytes(in));
+  p.a = p.u + in.q.size;
+  if (activityBytes(in) != 0) p.activity = reinterpret_cast<std::uint8_t*>(p.a + in.q.size);
+}
+
 std::int64_t biasPartials(const AttentionGrad& op) {
-  return op.in.bias ? op.in.sizes.batch * ceilDiv(op.in.sizes.queryLength, std::int64_t{gradRowTile(op.in)}) : 0;
+  return op.in.bias ? op.in.sizes.batch * gradBiasPartials(op.in) : 0;
+}
+
+// Scratch of the gradient: dq's sums in f32, delta and dtau's rows, dbias's partial sums, turns. The last two, which lie
+// together, begin as zeros.
+struct GradSpace {
+  std::size_t delta, dtauRows, dbias, turns, bytes;
+};
+GradSpace gradSpace(const AttentionGrad& op) {
+  GradSpace s{};
+  const bool tensor = usesTensorCores(op.in);
+  const std::size_t rows = static_cast<std::size_t>(rowsOf(op.in)) * sizeof(float);
+  s.delta = tensor ? gradSumsBytes(op.in) : 0;
+  s.dtauRows = s.delta + rows;
+  s.dbias = s.dtauRows + rows;
+  s.turns = s.dbias + static_cast<std::size_t>(biasPartials(op) * op.in.sizes.heads * op.in.sizes.window) * sizeof(float);
+  s.bytes = s.turns + (tensor ? gradTurnsBytes(op.in) : 0);
+  return s;
 }
 
 }  // namespace
 
-int gradRowTile(const AttentionInputs& in) {
-  return usesTensorCores(in) ? tensorGradRowTile(static_cast<int>(in.sizes.headDim)) : exactTile;
+std::int64_t gradBiasPartials(const AttentionInputs& in) {
+  const AttentionSizes& z = in.sizes;
+  if (!usesTensorCores(in)) return ceilDiv(z.queryLength, std::int64_t{exactTile});
+  return z.headDim <= 128 ? ceilDiv(z.keyLength, std::int64_t{gradKeyTile})
+                          : ceilDiv(z.queryLength, std::int64_t{wideGradRows});
 }
 
 std::size_t savedBytes(const AttentionInputs& in) {
-  return lseBytes(in) + (in.tau ? 2 * in.q.bytes() : 0);
+  return lseBytes(in) + (in.tau ? 2 * in.q.bytes() + activityBytes(in) : 0);
 }
 
 std::size_t workspace(const Attention& op) {
@@ -64,11 +102,9 @@ void run(const Attention& op, void* workspace, cudaStream_t stream) {
     AttentionProblem<T> p = problemOf<T>(op.in);
     p.out = pointer<T>(op.out);
     if (op.saved != nullptr) {
-      p.lse = static_cast<float*>(op.saved);
-      p.logTotal = p.lse + rowsOf(op.in);
-      if (op.in.tau) {
-        p.u = reinterpret_cast<T*>(static_cast<char*>(op.saved) + lseBytes(op.in));
-        p.a = p.u + op.in.q.size;
+      findSaved(p, op.in, op.saved);
+      if (p.activity != nullptr) {  // tiles that nobody attends are not visited
+        check(cudaMemsetAsync(p.activity, 0, activityBytes(op.in), stream), "attention");
       }
     } else if (decodes(op.in)) {
       return decode(p, workspace, stream);
@@ -80,39 +116,32 @@ void run(const Attention& op, void* workspace, cudaStream_t stream) {
   });
 }
 
-// delta and dtau's rows, then dbias's partial sums.
-std::size_t workspace(const AttentionGrad& op) {
-  return static_cast<std::size_t>(2 * rowsOf(op.in) + biasPartials(op) * op.in.sizes.heads * op.in.sizes.window) *
-         sizeof(float);
-}
+std::size_t workspace(const AttentionGrad& op) { return gradSpace(op).bytes; }
 
 void run(const AttentionGrad& op, void* workspace, cudaStream_t stream) {
   const AttentionSizes& z = op.in.sizes;
-  auto* delta = static_cast<float*>(workspace);
-  float* dtauRows = delta + rowsOf(op.in);
-  float* dbias = dtauRows + rowsOf(op.in);
+  const GradSpace space = gradSpace(op);
+  auto* scratch = static_cast<char*>(workspace);
+  auto* delta = reinterpret_cast<float*>(scratch + space.delta);
+  auto* dtauRows = reinterpret_cast<float*>(scratch + space.dtauRows);
+  auto* dbias = reinterpret_cast<float*>(scratch + space.dbias);
   const std::int64_t biasSize = z.heads * z.window;
+  if (space.bytes > space.dbias) {
+    check(cudaMemsetAsync(dbias, 0, space.bytes - space.dbias, stream), "attentionGrad");
+  }
   withFloatType(op.in.q.dtype, [&](auto t) {
     using T = decltype(t);
     AttentionProblem<T> p = problemOf<T>(op.in);
-    auto* saved = static_cast<char*>(const_cast<void*>(op.saved));
+    findSaved(p, op.in, const_cast<void*>(op.saved));
     p.out = pointer<T>(op.out);
-    p.lse = reinterpret_cast<float*>(saved);
-    p.logTotal = p.lse + rowsOf(op.in);
-    if (op.in.tau) {
-      p.u = reinterpret_cast<T*>(saved + lseBytes(op.in));
-      p.a = p.u + op.in.q.size;
-    }
     p.dout = pointer<const T>(op.dout);
     p.delta = delta;
     p.dq = pointer<T>(op.dq);
     p.dk = pointer<T>(op.dk);
     p.dv = pointer<T>(op.dv);
-    if (op.in.bias) {
-      p.dbias = dbias;
-      check(cudaMemsetAsync(dbias, 0, static_cast<std::size_t>(biasPartials(op) * biasSize) * sizeof(float), stream),
-            "attentionGrad");
-    }
+    p.dbias = op.in.bias ? dbias : nullptr;
+    p.dqSums = reinterpret_cast<float*>(scratch);
+    p.turns = reinterpret_cast<int*>(scratch + space.turns);
     float* rows = op.in.tau ? dtauRows : nullptr;
     if constexpr (sizeof(T) == 2) {
       if (usesTensorCores(op.in)) {

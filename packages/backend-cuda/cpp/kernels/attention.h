@@ -8,6 +8,10 @@
 
 namespace gpu {
 
+// Tiles of the tensor-core kernels that more than one of them knows: keys per block of the backward kernel for head sizes
+// up to 128, and the rows and keys of a bit, and keys of a byte, of `activity`.
+inline constexpr int gradKeyTile = 128, activeRows = 16, activeKeys = 16, activeSpan = 64;
+
 // Arguments of every attention kernel, in the launch.
 template <class T>
 struct AttentionProblem {
@@ -24,11 +28,16 @@ struct AttentionProblem {
   // u_i = sum m v and a_i = sum m p v, [B, L, H, D], absent without tau: o = a + (tau / n) u and delta = dO . a. a is
   // kept beside o, because o - (tau / n) u would bring o's rounding into delta, which stands beside g in a difference.
   T *u, *a;
+  // [B, H, L / 16, S / 64], rounded up: bit c says that some weight of the 16 rows and of keys 16 c .. 16 c + 15 of the 64 is
+  // positive. Absent without tau and for head sizes above 128.
+  std::uint8_t* activity;
   // backward
   const T* dout;
   const float* delta;  // [B, H, L]
   T *dq, *dk, *dv;
-  float* dbias;  // partial sums [B, row tiles, H, W], zero at first; absent without bias
+  float* dbias;  // partial sums [B, gradBiasPartials, H, W], zero at first; absent without bias
+  float* dqSums;  // dq in f32, in the order of attention_grad.cu
+  int* turns;     // [B, H, query tiles] whose turn it is to add to dq, and the next ticket; zero at first
 
   __device__ __forceinline__ std::int64_t queryAt(int b, int r, int h) const {
     return ((static_cast<std::int64_t>(b) * length + r) * heads + h) * headDim;
@@ -49,6 +58,18 @@ struct AttentionProblem {
   // tau_h / n_i, 0 without tau.
   __device__ __forceinline__ float offset(int b, int h, int r) const {
     return tau == nullptr ? 0.0f : tau[h] / static_cast<float>(position(r) - start(b, r) + 1);
+  }
+  __device__ __forceinline__ std::int64_t activityAt(int b, int h, int rowGroup, int span) const {
+    return ((static_cast<std::int64_t>(b) * heads + h) * ceilDiv(length, activeRows) + rowGroup) *
+               ceilDiv(keys, activeSpan) + span;
+  }
+  // Bit c: keys first + 16 c .. of gradKeyTile keys hold a positive weight of the 16 rows of `rowGroup`.
+  __device__ __forceinline__ int activeBits(int b, int h, int rowGroup, int first) const {
+    static_assert(gradKeyTile == 2 * activeSpan, "two bytes of four bits");
+    if (activity == nullptr) return 0xff;
+    if (rowGroup * activeRows >= length) return 0;
+    const std::uint8_t* bits = activity + activityAt(b, h, rowGroup, first / activeSpan);
+    return bits[0] | (first + activeSpan < keys ? bits[1] << 4 : 0);
   }
   __device__ __forceinline__ float biasAt(int h, int distance) const {
     return distance < window && distance >= 0 ? bias[static_cast<std::int64_t>(h) * window + distance] : 0.0f;
@@ -83,8 +104,8 @@ inline bool usesTensorCores(const AttentionInputs& in) {
 }
 inline bool decodes(const AttentionInputs& in) { return in.sizes.queryLength == 1; }
 
-// Rows of queries per block of the kernel that makes dbias: the number of partial sums follows from it.
-int gradRowTile(const AttentionInputs& in);
+// Partial sums of dbias per sequence and head.
+std::int64_t gradBiasPartials(const AttentionInputs& in);
 
 // Exact f32 arithmetic on any element type, head sizes up to 256 (attention_exact.cu).
 template <class T>
@@ -95,12 +116,18 @@ template <class T>
 void exactDelta(const AttentionProblem<T>& p, float* delta, float* dtauRows, cudaStream_t stream);
 inline constexpr int exactTile = 32;
 
-// Tensor cores, bf16 and f16, head sizes that are multiples of 8 (attention_forward.cu, attention_grad.cu).
+// Tensor cores, bf16 and f16, head sizes that are multiples of 8 (attention_forward.cu, attention_grad.cu and, for head
+// sizes above 128, attention_grad_wide.cu).
 template <class T>
 void tensorForward(const AttentionProblem<T>& p, cudaStream_t stream);
 template <class T>
 void tensorGrad(const AttentionProblem<T>& p, cudaStream_t stream);
-int tensorGradRowTile(int headDim);
+template <class T>
+void tensorGradWide(const AttentionProblem<T>& p, cudaStream_t stream);
+inline constexpr int wideGradRows = 64;
+// Bytes of dqSums and of turns.
+std::size_t gradSumsBytes(const AttentionInputs& in);
+std::size_t gradTurnsBytes(const AttentionInputs& in);
 
 // One query row per sequence, split over the keys (attention_decode.cu).
 std::size_t decodeWorkspace(const AttentionInputs& in);

@@ -2,6 +2,11 @@
 // so pass 1 streams the keys for lse alone, and pass 2 recomputes the scores, 16 keys at a time, turns them into weights
 // (and, for training, the 0/1 matrix m) in registers, and multiplies them with the values.
 //
+// Pass 1 also keeps the largest score of a warp's rows per key tile. Where that is below what the smallest weight needs
+// (lse_i + log(-tau / n_i), the least of the warp's rows), pass 2 leaves out the whole tile, q . k too. Counted for tiles
+// that stay: a maximum per 8 scores and a warp's redux per 64 keys in pass 1, a comparison per 64 keys in pass 2. Rows of
+// a warp are neighbours, so their thresholds are close; a threshold per row would cost a vote per tile.
+//
 // A warp owns whole rows, so lse stays within a quad of lanes. Scores are kept in base 2: exp2 is the instruction.
 #include "kernels/attention.h"
 #include "kernels/tiles.h"
@@ -12,20 +17,24 @@ namespace {
 
 // Columns: padded head size. Values: columns of v that a block works on; beyond 128 the output is split over blocks,
 // which repeat the scores, since the accumulators of o and u for 256 columns do not fit the registers.
-template <int columns_, int values_, int rowTiles_, int warps_, int keyTile_>
+template <int columns_, int values_, int rowTiles_, int warps_, int keyTile_, int tops_>
 struct ForwardShape {
-  static constexpr int columns = columns_, values = values_, rowTiles = rowTiles_, warps = warps_, keyTile = keyTile_;
+  static constexpr int columns = columns_, values = values_, rowTiles = rowTiles_, warps = warps_, keyTile = keyTile_,
+                       tops = tops_;
   static constexpr int rows = 16 * rowTiles * warps, threads = 32 * warps;
   static constexpr std::size_t queryBytes = static_cast<std::size_t>(rows) * columns * 2,
                                keyBytes = static_cast<std::size_t>(keyTile) * columns * 2,
                                valueBytes = static_cast<std::size_t>(keyTile) * values * 2;
-  static constexpr std::size_t sharedBytes = queryBytes + 2 * (keyBytes + valueBytes);
+  // Maxima of pass 1: as many per warp as shared memory has room for. Longer rows keep one for 2, 4, ... key tiles.
+  static constexpr std::size_t topsAt = queryBytes + 2 * (keyBytes + valueBytes),
+                               sharedBytes = topsAt + static_cast<std::size_t>(warps) * tops * 4;
+  static_assert(sharedBytes <= 99 * 1024, "fits every architecture");
 };
-using Forward64 = ForwardShape<64, 64, 2, 4, 64>;
-using Forward128 = ForwardShape<128, 128, 1, 8, 64>;
-using Forward256 = ForwardShape<256, 128, 1, 4, 32>;
+using Forward64 = ForwardShape<64, 64, 2, 4, 64, 256>;
+using Forward128 = ForwardShape<128, 128, 1, 8, 64, 96>;
+using Forward256 = ForwardShape<256, 128, 1, 4, 32, 256>;
 // o and u of 128 columns and the addresses of head size 256 together are a few registers too many.
-using Forward256Training = ForwardShape<256, 64, 1, 4, 32>;
+using Forward256Training = ForwardShape<256, 64, 1, 4, 32, 256>;
 
 // Bits of a pair of 0/1 in T.
 template <class T>
@@ -139,8 +148,15 @@ __global__ void __launch_bounds__(Shape::threads, 1)
     }
   };
 
+  // Weights can be zero only where tau is negative. An entry of `tops` is for 2^span key tiles.
+  const bool mayVanish = p.tau != nullptr && p.tau[h] < 0;
+  const auto tops = sharedMemory<float>(Shape::topsAt + threadIdx.x / 32 * Shape::tops * 4);
+  int span = 0;
+  while ((lastTile - firstTile) >> span >= Shape::tops) ++span;
+  const int spanEnd = (1 << span) - 1;
+
   // Pass 1: each lane keeps maximum and sum of its own columns; the quad of a row meets once, at the end.
-  float most[rowTiles][2], lse[rowTiles][2];
+  float most[rowTiles][2], lse[rowTiles][2], top = lowest;
 #pragma unroll
   for (int i = 0; i < rowTiles; ++i) {
 #pragma unroll
@@ -156,10 +172,9 @@ __global__ void __launch_bounds__(Shape::threads, 1)
       fetchKeys(t + 1);
       copyAsyncCommit();
     }
-    if (!attends(t)) continue;
     const bool plainTile = plain(t);
 #pragma unroll 1
-    for (int row = 0; row < keyTile; row += 32) {
+    for (int row = 0; row < keyTile && attends(t); row += 32) {
       float s[2][rowTiles][2][4];
       scores(s[0], keyStage(t), row, t * keyTile + row, plainTile);
       scores(s[1], keyStage(t), row + 16, t * keyTile + row + 16, plainTile);
@@ -167,9 +182,11 @@ __global__ void __launch_bounds__(Shape::threads, 1)
       for (int i = 0; i < rowTiles; ++i) {
 #pragma unroll
         for (int half = 0; half < 2; ++half) {
-          float next = most[i][half];
+          float next = s[0][i][0][2 * half];
 #pragma unroll
-          for (int e = 0; e < 8; ++e) next = fmaxf(next, s[e / 4][i][e / 2 % 2][2 * half + e % 2]);
+          for (int e = 1; e < 8; ++e) next = fmaxf(next, s[e / 4][i][e / 2 % 2][2 * half + e % 2]);
+          top = fmaxf(top, next);
+          next = fmaxf(most[i][half], next);
           float total = lse[i][half] * exp2Fast(most[i][half] - next);
 #pragma unroll
           for (int e = 0; e < 8; ++e) total += exp2Fast(s[e / 4][i][e / 2 % 2][2 * half + e % 2] - next);
@@ -178,18 +195,38 @@ __global__ void __launch_bounds__(Shape::threads, 1)
         }
       }
     }
+    if (mayVanish && (((t - firstTile) & spanEnd) == spanEnd || t == lastTile)) {
+      top = warpMost(top);
+      if (lane == 0) tops[(t - firstTile) >> span] = top;
+      top = lowest;
+    }
   }
 #pragma unroll
   for (int i = 0; i < rowTiles; ++i) {
 #pragma unroll
     for (int half = 0; half < 2; ++half) {
-      float top = fmaxf(most[i][half], shuffleXor(most[i][half], 1));
-      top = fmaxf(top, shuffleXor(top, 2));
-      float total = lse[i][half] * exp2Fast(most[i][half] - top);
+      float highest = fmaxf(most[i][half], shuffleXor(most[i][half], 1));
+      highest = fmaxf(highest, shuffleXor(highest, 2));
+      float total = lse[i][half] * exp2Fast(most[i][half] - highest);
       total += shuffleXor(total, 1);
       total += shuffleXor(total, 2);
-      lse[i][half] = top + log2Fast(total);
+      lse[i][half] = highest + log2Fast(total);
     }
+  }
+  // No score up to here gives a positive weight in any of the warp's rows. The margin is for what rounding adds to s - lse,
+  // exp2 and this threshold itself.
+  float threshold = 2 * lowest;
+  if (mayVanish) {
+    threshold = -lowest;
+#pragma unroll
+    for (int i = 0; i < rowTiles; ++i) {
+#pragma unroll
+      for (int half = 0; half < 2; ++half) {
+        const float least = lse[i][half] + log2Fast(-offset[i][half]) - (1e-5f + 1e-6f * fabsf(lse[i][half]));
+        if (last[i][half] >= 0) threshold = fminf(threshold, least);
+      }
+    }
+    threshold = -warpMost(-threshold);
   }
 
   // Pass 2: o = sum w v; in training also u = sum m v and a = sum m p v = o - (tau / n) u. There, w is rounded to T in
@@ -222,14 +259,15 @@ __global__ void __launch_bounds__(Shape::threads, 1)
       fetchValues(t + 1);
       copyAsyncCommit();
     }
-    if (!attends(t)) continue;
+    if (!attends(t) || (mayVanish && tops[(t - firstTile) >> span] <= threshold)) continue;
     const bool plainTile = plain(t);
+    int activity[rowTiles] = {};
 #pragma unroll 1
     for (int row = 0; row < keyTile; row += 16) {
       float s[rowTiles][2][4];
       scores(s, keyStage(t), row, t * keyTile + row, plainTile);
       std::uint32_t w[rowTiles][4], m[training ? rowTiles : 1][4];
-      bool any = false;
+      bool any[rowTiles] = {};
 #pragma unroll
       for (int i = 0; i < rowTiles; ++i) {
 #pragma unroll
@@ -241,7 +279,7 @@ __global__ void __launch_bounds__(Shape::threads, 1)
             const float weight = exp2Fast(s[i][n][e] - lse[i][e / 2]) + offset[i][e / 2];
             active[e] = weight > 0 && (plainTile || s[i][n][e] > lowest);
             s[i][n][e] = active[e] ? (training ? weight * unit[i][e / 2] : weight) : 0.0f;
-            any = any || active[e];
+            any[i] = any[i] || active[e];
           }
           if constexpr (training) {
             m[i][2 * n] = onePair<T>(active[0], active[1]);
@@ -250,8 +288,15 @@ __global__ void __launch_bounds__(Shape::threads, 1)
         }
         packA<T>(w[i], s[i]);
       }
-      // Where no weight of the warp is positive, nothing is added: one vote saves the products.
-      if (!warpAny(any)) continue;
+      // Where no weight of the warp is positive, nothing is added: a vote saves the products.
+      bool anyRow = false;
+#pragma unroll
+      for (int i = 0; i < rowTiles; ++i) {
+        const bool active = warpAny(any[i]);
+        activity[i] |= (active ? 1 : 0) << row / activeKeys;
+        anyRow = anyRow || active;
+      }
+      if (!anyRow) continue;
 #pragma unroll
       for (int n = 0; n < valueTiles / 2; ++n) {
         std::uint32_t bValues[4];
@@ -264,6 +309,16 @@ __global__ void __launch_bounds__(Shape::threads, 1)
             multiplyAdd<T>(u[i][2 * n], m[i], bValues[0], bValues[1]);
             multiplyAdd<T>(u[i][2 * n + 1], m[i], bValues[2], bValues[3]);
           }
+        }
+      }
+    }
+    if constexpr (training && keyTile == activeSpan) {
+      if (p.activity == nullptr || lane != 0) continue;
+#pragma unroll
+      for (int i = 0; i < rowTiles; ++i) {
+        const int group = warpRow / activeRows + i;
+        if (group * activeRows < p.length) {
+          p.activity[p.activityAt(b, h, group, t)] = static_cast<std::uint8_t>(activity[i]);
         }
       }
     }

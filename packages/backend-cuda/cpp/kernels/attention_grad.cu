@@ -1,227 +1,90 @@
-// Backward attention on tensor cores (SPEC.md "Backward"). delta_i comes from o and u, so nothing is rebuilt: one kernel
-// goes over the keys for dq and dbias, one over the queries for dk and dv. Both recompute s and g = dO . v: seven products
-// where one kernel with a shared dq would need five, but no atomics, no dq in f32, and the same bits every time.
+// Backward attention on tensor cores for head sizes up to 128 (SPEC.md "Backward"): five products, s, g = dO . v, dv, dk and
+// dq, in one kernel. delta_i comes from o and u, so nothing is rebuilt. Wider heads: attention_grad_wide.cu.
 //
-// In both, a warp owns 16 rows per row tile and works through the other side 16 at a time: two products give s and g, the
-// lanes turn them into ds (and w), and these are operand A of the next products without leaving the registers.
-#include "kernels/attention.h"
-#include "kernels/tiles.h"
+// A block owns 128 keys and goes over the queries that attend them, `step` at a time. A warp owns 16 of the keys: two
+// products give s and g (transposed: rows are keys), the lanes turn them into w and ds, which are operand A of the next two
+// products, for dv and dk, without leaving the registers. ds also goes to shared memory, from which the warps, now owners
+// of 16 queries and 32 columns each, take dq's part of these 128 keys, and dbias its diagonals.
+//
+// dq needs a sum over blocks. It is kept in f32, in the order of the fragments, and the blocks of a head add to a query tile
+// one after another, from the diagonal back to the first key: same order, same bits. The first adds to nothing, the last
+// rounds the sum to dq. Blocks take tickets, later keys first; a block waits only for blocks with an earlier ticket, which
+// run already, so no order in which the hardware starts blocks can block for ever. Every block begins at its diagonal, a key
+// block's length behind the one it waits for: when all start at once, none waits.
+//
+// What that costs, counted at batch 4, 16 heads, 4096 tokens, head size 64 (never measured):
+// - f32 sums: 2 x 64 rows x 64 columns x 4 B = 32 KiB per step of 64 queries and 128 keys, 67,584 steps (causal): 2.2 GB.
+//   A step's five products take 2.4 us of a multiprocessor at the rate of FlashAttention-2 (284 TFLOP/s of an H100), so
+//   132 of them ask 1.8 TB/s, of L2, for the four heads that run at a time keep 4 MiB of sums alive. Memory sees 67 MB.
+// - ds through shared memory: 16 KiB written and read four (head size 128: two) times per step.
+// - the tail: long key blocks come last, up to 64 steps of a total of 512 per multiprocessor; half of that is idle, 6 %.
+// - saved: s and g of a kernel of its own for dq: 2 of 7 products, 137 of 481 GFLOP.
+// Not chosen: dq's sums per split of the keys (no turns, but a split per head and 67 MB each, and splits that do not divide the
+// multiprocessors); ds in memory for a product of its own (as many bytes, but 1 GB alive at a time, which L2 cannot hold).
+//
+// A tile of 16 queries and 16 keys in which the forward pass saw no positive weight has w = 0 and ds = -p delta: it needs
+// neither g nor dv. Forward leaves a bit per tile, so a tile that is active costs a branch that all lanes take alike.
+#include "kernels/attention_grad.h"
 
 namespace gpu {
 
 namespace {
 
-// Columns: padded head size. The first operands of s and g stay in registers where they fit (`resident`), else they are
-// read from shared memory each time. `outputs`: columns of dq, or of dk and dv, per block; the others repeat s and g.
-template <int columns_, int rowTiles_, int warps_, int step_, int stages_, bool resident_, int outputs_>
+template <int columns_, int step_, bool resident_>
 struct GradShape {
-  static constexpr int columns = columns_, rowTiles = rowTiles_, warps = warps_, step = step_, stages = stages_,
-                       outputs = outputs_;
+  static constexpr int columns = columns_, step = step_, rows = gradKeyTile, warps = rows / 16, threads = 32 * warps,
+                       stages = 2;
   static constexpr bool resident = resident_;
-  static constexpr int rows = 16 * rowTiles * warps, threads = 32 * warps;
+  // A warp's part of dq: 16 queries, 32 columns.
+  static constexpr int queryTiles = step / 16, queryColumns = columns * queryTiles / warps;
+  static_assert(queryColumns == 32 && queryTiles * (columns / queryColumns) == warps, "every warp has a part of dq");
   static constexpr std::size_t rowBytes = static_cast<std::size_t>(rows) * columns * 2,
                                stepBytes = static_cast<std::size_t>(step) * columns * 2;
-  // [rows] x 2, stages x [step] x 2, then 16 bytes per query and stage, or the staging of dbias.
-  static constexpr std::size_t stagesAt = 2 * rowBytes, restAt = stagesAt + 2 * stages * stepBytes;
-  // Where ds of row r and column c waits for dbias. Rows are turned against each other, so that both the lanes that store
-  // and those that walk along a diagonal meet different banks.
-  __device__ static constexpr int stagingAtPair(int r, int c) { return r * step + ((c + 8 * r) & (step - 1)); }
-  // Resident operands leave their tiles free once they are loaded.
-  static constexpr std::size_t stagingAt = resident ? 0 : restAt;
-  static constexpr std::size_t stagingBytes = resident ? 0 : static_cast<std::size_t>(rows) * step * 4;
-  static_assert(!resident || static_cast<std::size_t>(rows) * step * 4 <= 2 * rowBytes, "dbias's staging fits");
-  static constexpr std::size_t queryGradBytes = restAt + stagingBytes;
-  static constexpr std::size_t keyGradBytes = restAt + static_cast<std::size_t>(stages) * step * 16;
+  // ds^T: 128 keys by `step` queries. A tile is 64 columns wide, so with 32 queries the keys from 64 lie beside the others.
+  static constexpr int pairRows = rows * step / 64;
+  static constexpr std::size_t pairBytes = static_cast<std::size_t>(rows) * step * 2;
+  // Keys, values, stages of queries and dO, ds where it fits the 99 KiB of sm_86, 89 and 120 (else it takes the place of the
+  // step's dO, once dv is done with it), then 16 bytes per query and stage, activity, and the ticket.
+  static constexpr bool ownPairs = columns == 64;
+  static constexpr std::size_t stagesAt = 2 * rowBytes, pairsAt = stagesAt + 2 * stages * stepBytes,
+                               rowsAt = pairsAt + (ownPairs ? pairBytes : 0),
+                               activeAt = rowsAt + static_cast<std::size_t>(stages) * step * 16,
+                               ticketAt = activeAt + static_cast<std::size_t>(stages) * queryTiles * 4,
+                               sharedBytes = ticketAt + 16;
+  static_assert(ownPairs || pairBytes <= stepBytes, "ds fits the place of dO");
+  static_assert(sharedBytes <= 99 * 1024, "fits every architecture");
 };
-using QueryGrad64 = GradShape<64, 1, 8, 64, 2, true, 64>;
-using QueryGrad128 = GradShape<128, 1, 8, 32, 2, true, 128>;
-using QueryGrad256 = GradShape<256, 1, 4, 16, 1, false, 128>;
-using KeyGrad64 = GradShape<64, 1, 8, 64, 2, true, 64>;
-using KeyGrad128 = GradShape<128, 1, 8, 32, 2, false, 128>;
-using KeyGrad256 = GradShape<256, 1, 4, 16, 1, false, 64>;
+using Grad64 = GradShape<64, 64, true>;
+using Grad128 = GradShape<128, 32, false>;
 
-// Operand A for all columns, from registers or, each time it is asked for, from shared memory.
 template <class T, class Shape>
-struct RowOperand {
-  Tile<T, Shape::columns> tile;
-  int row;
-  std::uint32_t fragments[Shape::resident ? Shape::columns / 16 : 1][4];
+__global__ void __launch_bounds__(Shape::threads, 1) gradKernel(const __grid_constant__ AttentionProblem<T> p) {
+  constexpr int columns = Shape::columns, step = Shape::step, queryTiles = Shape::queryTiles;
+  const int group = p.heads / p.kvHeads, keyBlocks = ceilDiv(p.keys, Shape::rows), queryBlocks = ceilDiv(p.length, step);
+  const int thread = static_cast<int>(threadIdx.x), lane = thread % 32, warp = thread / 32, warpRow = 16 * warp;
 
-  __device__ __forceinline__ void load() {
-    if constexpr (Shape::resident) {
-#pragma unroll
-      for (int d = 0; d < Shape::columns / 16; ++d) tile.loadA(fragments[d], row, 16 * d);
-    }
-  }
-  // c (16 x 16) = rows . (16 rows of other, from `otherRow`)^T
-  __device__ __forceinline__ void dot(float (&c)[2][4], const Tile<T, Shape::columns>& other, int otherRow) const {
-    clear(c);
-#pragma unroll
-    for (int d = 0; d < Shape::columns / 16; ++d) {
-      std::uint32_t b[4];
-      other.loadB(b, otherRow, 16 * d);
-      if constexpr (Shape::resident) {
-        multiplyAdd<T>(c[0], fragments[d], b[0], b[1]);
-        multiplyAdd<T>(c[1], fragments[d], b[2], b[3]);
-      } else {
-        std::uint32_t a[4];
-        tile.loadA(a, row, 16 * d);
-        multiplyAdd<T>(c[0], a, b[0], b[1]);
-        multiplyAdd<T>(c[1], a, b[2], b[3]);
-      }
-    }
-  }
-};
-
-// What the gradient needs to know of a query row.
-struct QueryRow {
-  float lse, delta, offset;
-  int start;
-};
-
-template <class T>
-__device__ __forceinline__ QueryRow queryRow(const AttentionProblem<T>& p, int b, int h, int r) {
-  // A row that does not exist attends nothing.
-  if (r >= p.length) return {0, 0, 0, INT_MAX};
-  return {p.lse[p.rowAt(b, h, r)], p.delta[p.rowAt(b, h, r)], p.offset(b, h, r), p.start(b, r)};
-}
-
-// s (a raw product) becomes ds, g becomes w.
-template <class T>
-__device__ __forceinline__ void pairGrad(const AttentionProblem<T>& p, float& s, float& g, const QueryRow& row, int h,
-                                         int distance, bool attended, bool plain, float scale) {
-  float score = s * scale;
-  if (!plain) score += p.biasAt(h, distance) * log2e;
-  const float weight = exp2Fast(score - row.lse);  // p_ij
-  const bool active = weight + row.offset > 0;
-  const float ds = weight * ((active ? g : 0.0f) - row.delta), w = active ? weight + row.offset : 0.0f;
-  s = plain || attended ? ds : 0.0f;
-  g = plain || attended ? w : 0.0f;
-}
-
-// dq_i = scale sum_j ds_ij k_j, and this row tile's part of dbias.
-template <class T, class Shape>
-__global__ void __launch_bounds__(Shape::threads, 1) queryGradKernel(const __grid_constant__ AttentionProblem<T> p, int outputBlocks) {
-  constexpr int columns = Shape::columns, step = Shape::step;
-  static_assert(Shape::rowTiles == 1, "a warp owns 16 rows");
-  const int rowTile = static_cast<int>(gridDim.x - 1 - blockIdx.x), first = rowTile * Shape::rows;
-  const int b = static_cast<int>(blockIdx.z) / outputBlocks, h = static_cast<int>(blockIdx.y),
-            kvHead = h / (p.heads / p.kvHeads);
-  const int firstOutput = static_cast<int>(blockIdx.z) % outputBlocks * Shape::outputs;
-  const int lane = static_cast<int>(threadIdx.x) % 32, warpRow = static_cast<int>(threadIdx.x) / 32 * 16;
-  const int rows = p.length - first < Shape::rows ? p.length - first : Shape::rows;
-  const auto stage = [](int t, int which) {
-    return Tile<T, columns>{
-        sharedMemory<T>(Shape::stagesAt + static_cast<unsigned>(t % Shape::stages * 2 + which) * Shape::stepBytes)};
-  };
-  const int firstTile = p.start(b, first) / step, lastTile = p.position(first + rows - 1) / step;
-  const auto fetch = [&](int t) {
-    const std::int64_t at = p.keyAt(b, t * step, kvHead);
-    stage(t, 0).template copyFrom<step, Shape::threads>(p.k + at, p.keyStride(), p.keys - t * step, p.headDim);
-    stage(t, 1).template copyFrom<step, Shape::threads>(p.v + at, p.keyStride(), p.keys - t * step, p.headDim);
-    copyAsyncCommit();
-  };
-  RowOperand<T, Shape> queries{{sharedMemory<T>(0)}, warpRow, {}}, gradients{{sharedMemory<T>(Shape::rowBytes)}, warpRow, {}};
-  const std::int64_t at = p.queryAt(b, first, h);
-  queries.tile.template copyFrom<Shape::rows, Shape::threads>(p.q + at, p.queryStride(), rows, p.headDim);
-  gradients.tile.template copyFrom<Shape::rows, Shape::threads>(p.dout + at, p.queryStride(), rows, p.headDim);
-  copyAsyncCommit();
-  fetch(firstTile);
-  const QueryRow row[2] = {queryRow(p, b, h, first + warpRow + lane / 4), queryRow(p, b, h, first + warpRow + lane / 4 + 8)};
-  copyAsyncWait<1>();
+  const auto ticketPlace = sharedMemory<int>(Shape::ticketAt);
+  if (thread == 0) *ticketPlace = takeTicket(p.turns + static_cast<std::int64_t>(p.batch) * p.heads * queryBlocks);
   __syncthreads();
-  queries.load();
-  gradients.load();
-
-  const bool warpWorks = warpRow < rows;
-  const int warpEnd = warpRow + 15 < rows ? warpRow + 15 : rows - 1;
-  const int firstPosition = p.position(first + warpRow), lastPosition = p.position(first + warpEnd);
-  const int firstStart = warpWorks ? p.start(b, first + warpRow) : 0, lastStart = warpWorks ? p.start(b, first + warpEnd) : 0;
-  const float scale = p.scale * log2e;
-  const auto staging = sharedMemory<float>(Shape::stagingAt);
-  float* dbias = p.dbias == nullptr || firstOutput != 0
-                     ? nullptr
-                     : p.dbias + ((static_cast<std::int64_t>(b) * gridDim.x + rowTile) * p.heads + h) * p.window;
-  float dq[Shape::outputs / 8][4];
-  clear(dq);
-  for (int t = firstTile; t <= lastTile; ++t) {
-    copyAsyncWait<0>();
-    __syncthreads();
-    if (Shape::stages > 1 && t < lastTile) fetch(t + 1);
-    const int key = t * step;
-    const bool works = warpWorks && key <= lastPosition && key + step > firstStart;
-    const bool plain = warpRow + 15 < rows && key >= lastStart &&
-                       firstPosition - (key + step - 1) >= p.window;
-    // Some pair of the block lies within the bias window.
-    const bool near = dbias != nullptr && p.position(first) - (key + step - 1) < p.window;
-#pragma unroll 1
-    for (int c = 0; c < step; c += 16) {
-      float s[2][4], g[2][4];
-      clear(s);
-      if (works) {
-        queries.dot(s, stage(t, 0), c);
-        gradients.dot(g, stage(t, 1), c);
-#pragma unroll
-        for (int n = 0; n < 2; ++n) {
-#pragma unroll
-          for (int e = 0; e < 4; ++e) {
-            const QueryRow& mine = row[e / 2];
-            const int j = key + c + 8 * n + 2 * (lane % 4) + e % 2;
-            const int i = p.position(first + warpRow + lane / 4 + 8 * (e / 2));
-            pairGrad(p, s[n][e], g[n][e], mine, h, i - j, j >= mine.start && j <= i, plain, scale);
-          }
-        }
-        std::uint32_t ds[4];
-        packA<T>(ds, s);
-        accumulate(dq, ds, stage(t, 0), c, firstOutput);
-      }
-      if (near) {
-#pragma unroll
-        for (int n = 0; n < 2; ++n) {
-#pragma unroll
-          for (int e = 0; e < 4; ++e) {
-            staging[Shape::stagingAtPair(warpRow + lane / 4 + 8 * (e / 2), c + 8 * n + 2 * (lane % 4) + e % 2)] =
-                s[n][e];
-          }
-        }
-      }
-    }
-    if (near) {
-      __syncthreads();
-      // dbias[h, d] = sum over i - j = d: a thread per diagonal of the tile, rows in order.
-      for (int e = static_cast<int>(threadIdx.x); e < Shape::rows + step - 1; e += Shape::threads) {
-        const int distance = p.position(first) - key - (step - 1) + e;
-        if (distance < 0 || distance >= p.window) continue;
-        const int from = e - (step - 1) > 0 ? e - (step - 1) : 0, to = e < Shape::rows ? e : Shape::rows - 1;
-        float sum = 0;
-        for (int r = from; r <= to; ++r) sum += staging[Shape::stagingAtPair(r, r + step - 1 - e)];
-        dbias[distance] += sum;
-      }
-    }
-    if (Shape::stages == 1) {
-      __syncthreads();
-      if (t < lastTile) fetch(t + 1);
-    }
-  }
-  storeRows(p.dq + at + firstOutput, p.queryStride(), warpRow, rows, p.headDim - firstOutput, dq, p.scale);
-}
-
-// dk_j = scale sum_i ds_ij q_i and dv_j = sum_i w_ij dO_i. Rows are keys; the queries of all heads of the group stream by.
-template <class T, class Shape>
-__global__ void __launch_bounds__(Shape::threads, 1) keyGradKernel(const __grid_constant__ AttentionProblem<T> p, int outputBlocks) {
-  constexpr int columns = Shape::columns, step = Shape::step, outputTiles = Shape::outputs / 8;
-  const int first = static_cast<int>(blockIdx.x) * Shape::rows, kvHead = static_cast<int>(blockIdx.y);
-  const int b = static_cast<int>(blockIdx.z) / outputBlocks;
-  const int firstOutput = static_cast<int>(blockIdx.z) % outputBlocks * Shape::outputs;
-  const int group = p.heads / p.kvHeads;
-  const int lane = static_cast<int>(threadIdx.x) % 32, warpRow = static_cast<int>(threadIdx.x) / 32 * 16;
+  const int ticket = *ticketPlace;
+  const int block = keyBlocks - 1 - ticket % keyBlocks, first = block * Shape::rows;
+  const int kvHead = ticket / keyBlocks % p.kvHeads, b = ticket / keyBlocks / p.kvHeads;
   const int rows = p.keys - first < Shape::rows ? p.keys - first : Shape::rows;
+
   const auto stage = [](int i, int which) {
     return Tile<T, columns>{
         sharedMemory<T>(Shape::stagesAt + static_cast<unsigned>(i % Shape::stages * 2 + which) * Shape::stepBytes)};
   };
+  const auto pairs = [](int i) {
+    return Tile<T, 64>{sharedMemory<T>(Shape::ownPairs ? Shape::pairsAt
+                                                       : Shape::stagesAt + static_cast<unsigned>(i % Shape::stages * 2 + 1) *
+                                                                               Shape::stepBytes)};
+  };
   const auto rowStage = [](int i) {
-    return sharedMemory<float4>(Shape::restAt + static_cast<unsigned>(i % Shape::stages) * step * 16);
+    return sharedMemory<float4>(Shape::rowsAt + static_cast<unsigned>(i % Shape::stages) * step * 16);
+  };
+  const auto activeStage = [](int i) {
+    return sharedMemory<int>(Shape::activeAt + static_cast<unsigned>(i % Shape::stages) * queryTiles * 4);
   };
   RowOperand<T, Shape> keys{{sharedMemory<T>(0)}, warpRow, {}}, values{{sharedMemory<T>(Shape::rowBytes)}, warpRow, {}};
   const std::int64_t at = p.keyAt(b, first, kvHead);
@@ -229,11 +92,11 @@ __global__ void __launch_bounds__(Shape::threads, 1) keyGradKernel(const __grid_
   values.tile.template copyFrom<Shape::rows, Shape::threads>(p.v + at, p.keyStride(), rows, p.headDim);
   copyAsyncCommit();
 
-  // Query tiles that may attend these keys: from the first position that reaches them to the last start that does.
+  // Query tiles that attend these keys: from the first position that reaches them to the last start that does.
   const int shift = p.keys - p.length;
   const int firstTile = first - shift > 0 ? (first - shift) / step : 0;
   int endTile = firstTile;
-  while (endTile * step < p.length && p.start(b, endTile * step) < first + rows) ++endTile;
+  while (endTile < queryBlocks && p.start(b, endTile * step) < first + rows) ++endTile;
   const int tiles = endTile - firstTile, count = tiles * group;
   // Step i: query tile firstTile + i % tiles of the group's head i / tiles.
   const auto fetch = [&](int i) {
@@ -242,11 +105,11 @@ __global__ void __launch_bounds__(Shape::threads, 1) keyGradKernel(const __grid_
     stage(i, 0).template copyFrom<step, Shape::threads>(p.q + from, p.queryStride(), p.length - query, p.headDim);
     stage(i, 1).template copyFrom<step, Shape::threads>(p.dout + from, p.queryStride(), p.length - query, p.headDim);
     copyAsyncCommit();
-    const int r = static_cast<int>(threadIdx.x);
-    if (r < step) {
-      const QueryRow row = queryRow(p, b, h, query + r);
-      rowStage(i)[r] = make_float4(row.lse, row.delta, row.offset, static_cast<float>(row.start));
+    if (thread < step) {
+      const QueryRow row = queryRow(p, b, h, query + thread);
+      rowStage(i)[thread] = make_float4(row.lse, row.delta, row.offset, static_cast<float>(row.start));
     }
+    if (thread < queryTiles) activeStage(i)[thread] = p.activeBits(b, h, query / 16 + thread, first);
   };
   if (count > 0) fetch(0);
   copyAsyncWait<0>();
@@ -257,76 +120,176 @@ __global__ void __launch_bounds__(Shape::threads, 1) keyGradKernel(const __grid_
   const bool warpWorks = warpRow < rows;
   const int warpKey = first + warpRow;
   const float scale = p.scale * log2e;
-  float dk[outputTiles][4], dv[outputTiles][4];
+  const int dqRow = warp % queryTiles * 16, dqColumn = warp / queryTiles * Shape::queryColumns;
+  int* passing = nullptr;  // the turn that thread 0 passes on next, and to whom
+  int next = 0;
+  float dk[columns / 8][4], dv[columns / 8][4];
   clear(dk);
   clear(dv);
   for (int i = 0; i < count; ++i) {
     copyAsyncWait<0>();
-    __syncthreads();
-    if (Shape::stages > 1 && i + 1 < count) fetch(i + 1);
-    const int h = kvHead * group + i / tiles, query = (firstTile + i % tiles) * step;
+    __syncthreads();  // step i is there for all, and all are done with step i - 1
+    if (i + 1 < count) fetch(i + 1);
+    const int h = kvHead * group + i / tiles, tile = firstTile + i % tiles, query = tile * step;
     const int lastQuery = query + step < p.length ? query + step - 1 : p.length - 1;
     const bool works = warpWorks && p.position(lastQuery) >= warpKey && p.start(b, query) <= warpKey + 15;
-    const bool plain = lastQuery - query == step - 1 && warpRow + 15 < rows && p.start(b, lastQuery) <= warpKey && p.position(query) - (warpKey + 15) >= p.window;
-#pragma unroll 1
-    for (int c = 0; works && c < step; c += 16) {
-      float s[2][4], g[2][4];
-      keys.dot(s, stage(i, 0), c);
-      values.dot(g, stage(i, 1), c);
+    const bool plain = lastQuery - query == step - 1 && warpRow + 15 < rows && p.start(b, lastQuery) <= warpKey &&
+                       p.position(query) - (warpKey + 15) >= p.window;
+    std::uint32_t ds[Shape::ownPairs ? 1 : queryTiles][4];
+    const auto storePairs = [&](const std::uint32_t (&a)[4], int c) {
 #pragma unroll
-      for (int n = 0; n < 2; ++n) {
+      for (int e = 0; e < 4; ++e) {
+        const int key = warpRow + lane / 4 + 8 * (e % 2), column = key / Shape::pairRows * step + c + 8 * (e / 2);
+        *sharedCast<std::uint32_t>(pairs(i).unit(key % Shape::pairRows, column / 8) + 2 * (lane % 4)) = a[e];
+      }
+    };
+#pragma unroll(Shape::ownPairs ? 1 : queryTiles)
+    for (int c = 0; c < step; c += 16) {
+      std::uint32_t(&mine)[4] = ds[Shape::ownPairs ? 0 : c / 16];
+      if (works && p.position(query + c + 15) >= warpKey) {
+        const bool active = (activeStage(i)[c / 16] >> warp & 1) != 0;
+        float s[2][4], g[2][4];
+        keys.dot(s, stage(i, 0), c);
+        if (active) {
+          values.dot(g, stage(i, 1), c);
+        } else {
+          clear(g);
+        }
 #pragma unroll
-        for (int odd = 0; odd < 2; ++odd) {
-          const int r = c + 8 * n + 2 * (lane % 4) + odd;
-          const float4 packed = rowStage(i)[r];
-          const QueryRow row{packed.x, packed.y, packed.z, 0};
-          const int position = p.position(query + r);
+        for (int n = 0; n < 2; ++n) {
 #pragma unroll
-          for (int half = 0; half < 2; ++half) {
-            const int j = warpKey + lane / 4 + 8 * half, e = 2 * half + odd;
-            pairGrad(p, s[n][e], g[n][e], row, h, position - j, static_cast<float>(j) >= packed.w && j <= position, plain,
-                     scale);
+          for (int odd = 0; odd < 2; ++odd) {
+            const int r = c + 8 * n + 2 * (lane % 4) + odd;
+            const float4 packed = rowStage(i)[r];
+            const QueryRow row{packed.x, packed.y, packed.z, 0};
+            const int position = p.position(query + r);
+#pragma unroll
+            for (int half = 0; half < 2; ++half) {
+              const int j = warpKey + lane / 4 + 8 * half, e = 2 * half + odd;
+              pairGrad(p, s[n][e], g[n][e], row, h, position - j, static_cast<float>(j) >= packed.w && j <= position,
+                       plain, scale);
+            }
           }
         }
+        if (active) {
+          packA<T>(mine, g);
+          accumulate(dv, mine, stage(i, 1), c, 0);
+        }
+        packA<T>(mine, s);
+        accumulate(dk, mine, stage(i, 0), c, 0);
+      } else {
+#pragma unroll
+        for (int e = 0; e < 4; ++e) mine[e] = 0;
       }
-      std::uint32_t a[4];
-      packA<T>(a, g);
-      accumulate(dv, a, stage(i, 1), c, firstOutput);
-      packA<T>(a, s);
-      accumulate(dk, a, stage(i, 0), c, firstOutput);
+      if constexpr (Shape::ownPairs) storePairs(mine, c);
     }
-    if (Shape::stages == 1) {
-      __syncthreads();
-      if (i + 1 < count) fetch(i + 1);
+    if constexpr (!Shape::ownPairs) {
+      __syncthreads();  // nobody reads dO of this step any more
+#pragma unroll
+      for (int c = 0; c < queryTiles; ++c) storePairs(ds[c], 16 * c);
+    }
+    // Turn t of a query tile is that of the t-th key block before its diagonal. Passing on here and not when the sums were
+    // stored, most of a step ago, spares the waiting for the stores.
+    const std::int64_t tileAt = (static_cast<std::int64_t>(b) * p.heads + h) * queryBlocks + tile;
+    int* turn = p.turns + tileAt;
+    const int order = p.position(lastQuery) / Shape::rows - block;
+    const bool last = p.start(b, query) >= first;
+    if (thread == 0) {
+      if (passing != nullptr) passTurn(passing, next);
+      awaitTurn(turn, order);
+    }
+    __syncthreads();  // ds is there for all, and it is this block's turn
+    passing = last ? nullptr : turn;
+    next = order + 1;
+
+    auto* sums = reinterpret_cast<float4*>(p.dqSums) + (tileAt * Shape::warps + warp) * 4 * 32 + lane;
+    float4 before[4];
+    if (order > 0) {
+#pragma unroll
+      for (int n = 0; n < 4; ++n) before[n] = loadInTurn(turn, sums + 32 * n);
+    }
+    float dq[4][4];
+    clear(dq);
+    const int reach = p.position(lastQuery) - first + 1 < rows ? p.position(lastQuery) - first + 1 : rows;
+#pragma unroll 2
+    for (int key = 0; key < reach; key += 16) {
+      std::uint32_t a[4];
+      pairs(i).loadATransposed(a, key % Shape::pairRows, key / Shape::pairRows * step + dqRow);
+      accumulate(dq, a, keys.tile, key, dqColumn);
+    }
+    if (order > 0) {
+#pragma unroll
+      for (int n = 0; n < 4; ++n) {
+        dq[n][0] += before[n].x;
+        dq[n][1] += before[n].y;
+        dq[n][2] += before[n].z;
+        dq[n][3] += before[n].w;
+      }
+    }
+    if (last) {
+      storeRows(p.dq + p.queryAt(b, query, h) + dqColumn, p.queryStride(), dqRow, p.length - query, p.headDim - dqColumn,
+                dq, p.scale);
+    } else {
+#pragma unroll
+      for (int n = 0; n < 4; ++n) storeInTurn(turn, sums + 32 * n, make_float4(dq[n][0], dq[n][1], dq[n][2], dq[n][3]));
+    }
+
+    // dbias[h, d] = sum over i - j = d: a thread per diagonal of the tile, keys in order.
+    const int nearest = p.position(query) - first;  // distance of the tile's first query and key
+    if (p.dbias != nullptr && nearest - (Shape::rows - 1) < p.window) {
+      float* dbias = p.dbias + ((static_cast<std::int64_t>(b) * keyBlocks + block) * p.heads + h) * p.window;
+      for (int e = thread; e < Shape::rows + step - 1; e += Shape::threads) {
+        const int offset = e - (Shape::rows - 1);  // query minus key, within the tile
+        const int distance = nearest + offset;
+        if (distance < 0 || distance >= p.window) continue;
+        const int from = offset < 0 ? -offset : 0, to = step - offset < reach ? step - offset : reach;
+        float sum = 0;
+        for (int key = from; key < to; ++key) {
+          const int column = key / Shape::pairRows * step + key + offset;
+          const T pair = *(pairs(i).unit(key % Shape::pairRows, column / 8) + column % 8);
+          sum += toFloat(pair);
+        }
+        dbias[distance] += sum;
+      }
     }
   }
-  storeRows(p.dk + at + firstOutput, p.keyStride(), warpRow, rows, p.headDim - firstOutput, dk, p.scale);
-  storeRows(p.dv + at + firstOutput, p.keyStride(), warpRow, rows, p.headDim - firstOutput, dv, 1.0f);
+  __syncthreads();
+  if (thread == 0 && passing != nullptr) passTurn(passing, next);
+  storeRows(p.dk + at, p.keyStride(), warpRow, rows, p.headDim, dk, p.scale);
+  storeRows(p.dv + at, p.keyStride(), warpRow, rows, p.headDim, dv, 1.0f);
 }
 
-template <class T, class Query, class Key>
+template <class T, class Shape>
 void launchGrad(const AttentionProblem<T>& p, cudaStream_t stream) {
-  const auto u = [](int x) { return static_cast<unsigned>(x); };
-  const int queryBlocks = ceilDiv(p.headDim, Query::outputs), keyBlocks = ceilDiv(p.headDim, Key::outputs);
-  launch("attentionGrad dq", queryGradKernel<T, Query>,
-         dim3{u(ceilDiv(p.length, Query::rows)), u(p.heads), u(p.batch * queryBlocks)}, dim3{Query::threads},
-         Query::queryGradBytes, stream, p, queryBlocks);
-  launch("attentionGrad dk dv", keyGradKernel<T, Key>,
-         dim3{u(ceilDiv(p.keys, Key::rows)), u(p.kvHeads), u(p.batch * keyBlocks)}, dim3{Key::threads},
-         Key::keyGradBytes, stream, p, keyBlocks);
+  const std::int64_t blocks = static_cast<std::int64_t>(ceilDiv(p.keys, Shape::rows)) * p.kvHeads * p.batch;
+  launch("attentionGrad", gradKernel<T, Shape>, dim3{gridSize(blocks, 1)}, dim3{Shape::threads}, Shape::sharedBytes,
+         stream, p);
+}
+
+int stepOf(std::int64_t headDim) { return headDim <= 64 ? Grad64::step : Grad128::step; }
+int columnsOf(std::int64_t headDim) { return headDim <= 64 ? Grad64::columns : Grad128::columns; }
+
+std::int64_t tilesOf(const AttentionInputs& in) {
+  const AttentionSizes& z = in.sizes;
+  return z.batch * z.heads * ceilDiv(z.queryLength, std::int64_t{stepOf(z.headDim)});
 }
 
 }  // namespace
 
-int tensorGradRowTile(int headDim) {
-  return headDim <= 64 ? QueryGrad64::rows : headDim <= 128 ? QueryGrad128::rows : QueryGrad256::rows;
+std::size_t gradSumsBytes(const AttentionInputs& in) {
+  if (in.sizes.headDim > 128) return 0;
+  return static_cast<std::size_t>(tilesOf(in) * stepOf(in.sizes.headDim) * columnsOf(in.sizes.headDim)) * sizeof(float);
+}
+
+std::size_t gradTurnsBytes(const AttentionInputs& in) {
+  return in.sizes.headDim > 128 ? 0 : static_cast<std::size_t>(tilesOf(in) + 1) * sizeof(int);
 }
 
 template <class T>
 void tensorGrad(const AttentionProblem<T>& p, cudaStream_t stream) {
-  if (p.headDim <= 64) return launchGrad<T, QueryGrad64, KeyGrad64>(p, stream);
-  if (p.headDim <= 128) return launchGrad<T, QueryGrad128, KeyGrad128>(p, stream);
-  launchGrad<T, QueryGrad256, KeyGrad256>(p, stream);
+  if (p.headDim <= 64) return launchGrad<T, Grad64>(p, stream);
+  if (p.headDim <= 128) return launchGrad<T, Grad128>(p, stream);
+  tensorGradWide(p, stream);
 }
 
 template void tensorGrad(const AttentionProblem<bf16>&, cudaStream_t);

@@ -1,0 +1,69 @@
+// What the backward kernels on tensor cores share: operands that stay in registers where they fit, and the gradient of a
+// pair of query and key.
+#pragma once
+
+#include "kernels/attention.h"
+#include "kernels/tiles.h"
+
+namespace gpu {
+
+// Operand A for all columns, from registers or, each time it is asked for, from shared memory.
+template <class T, class Shape>
+struct RowOperand {
+  Tile<T, Shape::columns> tile;
+  int row;
+  std::uint32_t fragments[Shape::resident ? Shape::columns / 16 : 1][4];
+
+  __device__ __forceinline__ void load() {
+    if constexpr (Shape::resident) {
+#pragma unroll
+      for (int d = 0; d < Shape::columns / 16; ++d) tile.loadA(fragments[d], row, 16 * d);
+    }
+  }
+  // c (16 x 16) = rows . (16 rows of other, from `otherRow`)^T
+  __device__ __forceinline__ void dot(float (&c)[2][4], const Tile<T, Shape::columns>& other, int otherRow) const {
+    clear(c);
+#pragma unroll
+    for (int d = 0; d < Shape::columns / 16; ++d) {
+      std::uint32_t b[4];
+      other.loadB(b, otherRow, 16 * d);
+      if constexpr (Shape::resident) {
+        multiplyAdd<T>(c[0], fragments[d], b[0], b[1]);
+        multiplyAdd<T>(c[1], fragments[d], b[2], b[3]);
+      } else {
+        std::uint32_t a[4];
+        tile.loadA(a, row, 16 * d);
+        multiplyAdd<T>(c[0], a, b[0], b[1]);
+        multiplyAdd<T>(c[1], a, b[2], b[3]);
+      }
+    }
+  }
+};
+
+// What the gradient needs to know of a query row.
+struct QueryRow {
+  float lse, delta, offset;
+  int start;
+};
+
+template <class T>
+__device__ __forceinline__ QueryRow queryRow(const AttentionProblem<T>& p, int b, int h, int r) {
+  // A row that does not exist attends nothing.
+  if (r >= p.length) return {0, 0, 0, INT_MAX};
+  return {p.lse[p.rowAt(b, h, r)], p.delta[p.rowAt(b, h, r)], p.offset(b, h, r), p.start(b, r)};
+}
+
+// s (a raw product) becomes ds, g becomes w.
+template <class T>
+__device__ __forceinline__ void pairGrad(const AttentionProblem<T>& p, float& s, float& g, const QueryRow& row, int h,
+                                         int distance, bool attended, bool plain, float scale) {
+  float score = s * scale;
+  if (!plain) score += p.biasAt(h, distance) * log2e;
+  const float weight = exp2Fast(score - row.lse);  // p_ij
+  const bool active = weight + row.offset > 0;
+  const float ds = weight * ((active ? g : 0.0f) - row.delta), w = active ? weight + row.offset : 0.0f;
+  s = plain || attended ? ds : 0.0f;
+  g = plain || attended ? w : 0.0f;
+}
+
+}  // namespace gpu
