@@ -27,6 +27,15 @@ const TILES = {
   head_64_last_key_opens_tile: { L: 128, S: 129, capacity: 130, H: 1, D: 64, W: 1, bias: () => 5, tau: -1 },
   head_128_last_key_opens_tile: { L: 128, S: 129, capacity: 130, H: 1, D: 128, W: 1, bias: () => 5, tau: -1 },
   head_136_inference_columns: { L: 65, S: 66, H: 1, D: 136, W: 9, tau: -0.3 },
+  // Far tiles hold no positive weight: all of them, those of one head in two, or some (scores of deviation 4).
+  head_64_local: { L: 330, H: 2, D: 64, W: 24, tau: -1, bias: (h, d) => (h === 0 ? 14 : 0.1 * d) },
+  head_64_local_documents: { L: 400, H: 1, D: 64, W: 30, tau: -1, bias: () => 12, starts: packed(150, 301) },
+  head_64_partly_local: { L: 390, S: 460, H: 2, Hkv: 1, D: 64, W: 16, tau: -1, bias: () => 8, deviation: 2 },
+  head_128_local: { L: 200, S: 330, H: 2, Hkv: 1, D: 128, W: 24, tau: -1, bias: (h) => 14 * h },
+  head_128_partly_local: { L: 260, H: 1, D: 128, W: 16, tau: -1, bias: () => 8, deviation: 2 },
+  head_256_local: { L: 130, H: 1, D: 256, W: 16, tau: -1, bias: () => 14 },
+  // More key tiles than there are maxima (96), so that two tiles share one.
+  head_128_local_long: { L: 20, S: 6300, H: 1, D: 128, W: 24, tau: -1, bias: () => 20, deviation: 2 },
 };
 
 /** The same for the exact kernels, which f32 and head sizes that are no multiple of 8 take. */

@@ -39,4 +39,12 @@ void check(cudaError_t error, const char* what) {
   throw std::runtime_error(message);
 }
 
+void checkGrid(const char* kernel, unsigned y, unsigned z) {
+  constexpr unsigned limit = 65535;
+  if (y <= limit && z <= limit) return;
+  throw lazy_native::Unsupported(std::string(kernel) + ": batch, heads or width are too large for one launch (" +
+                                 std::to_string(y) + " x " + std::to_string(z) + " blocks; CUDA takes up to " +
+                                 std::to_string(limit) + " each). Split the batch");
+}
+
 }  // namespace gpu

@@ -12,4 +12,7 @@ namespace gpu {
 // `what` names the call or kernel. Any error after which the context is of no more use becomes DeviceLost.
 void check(cudaError_t error, const char* what);
 
+// CUDA's limit on blocks in y and z. Throws Unsupported, since nothing but the tensors' sizes leads there.
+void checkGrid(const char* kernel, unsigned y, unsigned z);
+
 }  // namespace gpu

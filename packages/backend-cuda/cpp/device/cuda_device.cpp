@@ -1,6 +1,8 @@
 #include "device/cuda_device.h"
 
+#include <algorithm>
 #include <cstdlib>
+#include <cstring>
 #include <new>
 #include <stdexcept>
 #include <utility>
@@ -14,6 +16,8 @@ namespace {
 // behavior" of the CUDA runtime), which is faster than pinning.
 constexpr std::size_t pageableBytes = 64 * 1024;
 constexpr std::size_t pinnedKept = std::size_t{256} << 20;
+// A download goes through two pinned pieces of this size: one arrives while the other is copied to where it is wanted.
+constexpr std::size_t downloadPiece = std::size_t{4} << 20;
 
 std::size_t pinnedBucket(std::size_t bytes) {
   std::size_t bucket = pageableBytes;
@@ -49,6 +53,7 @@ CudaDevice::CudaDevice(const Options& options) : index_(static_cast<int>(number(
     }
   }
   check(cudaStreamCreateWithFlags(&stream_, cudaStreamNonBlocking), "cudaStreamCreate");
+  for (cudaEvent_t& event : arrived_) check(cudaEventCreateWithFlags(&event, cudaEventDisableTiming), "cudaEventCreate");
 }
 
 CudaDevice::~CudaDevice() {
@@ -56,6 +61,7 @@ CudaDevice::~CudaDevice() {
   cudaSetDevice(index_);
   for (const auto& [bytes, memory] : pinned_) cudaFreeHost(memory);
   blas_.reset();
+  for (cudaEvent_t event : arrived_) cudaEventDestroy(event);
   cudaStreamDestroy(stream_);
 }
 
@@ -129,7 +135,28 @@ void CudaDevice::upload(void* to, const void* from, std::size_t bytes) {
 }
 
 void CudaDevice::download(void* to, const void* from, std::size_t bytes) {
-  check(cudaMemcpyAsync(to, from, bytes, cudaMemcpyDeviceToHost, stream_), "download");
+  if (bytes <= pageableBytes) {
+    check(cudaMemcpyAsync(to, from, bytes, cudaMemcpyDeviceToHost, stream_), "download");
+    return finish();
+  }
+  const std::size_t piece = std::min(bytes, downloadPiece), pieces = (bytes + piece - 1) / piece;
+  const auto giveBack = [this, piece](void* memory) { releaseHost(memory, piece); };
+  std::unique_ptr<void, decltype(giveBack)> staging[2] = {{nullptr, giveBack}, {nullptr, giveBack}};
+  for (std::size_t i = 0; i <= pieces; ++i) {
+    if (i < pieces) {
+      auto& place = staging[i % 2];
+      if (!place) place.reset(allocateHost(piece));
+      check(cudaMemcpyAsync(place.get(), static_cast<const char*>(from) + i * piece, std::min(piece, bytes - i * piece),
+                            cudaMemcpyDeviceToHost, stream_),
+            "download");
+      check(cudaEventRecord(arrived_[i % 2], stream_), "download");
+    }
+    if (i > 0) {
+      check(cudaEventSynchronize(arrived_[(i - 1) % 2]), "download");
+      std::memcpy(static_cast<char*>(to) + (i - 1) * piece, staging[(i - 1) % 2].get(),
+                  std::min(piece, bytes - (i - 1) * piece));
+    }
+  }
   finish();
 }
 

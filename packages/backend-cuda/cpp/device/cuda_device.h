@@ -71,9 +71,10 @@ class CudaDevice final : public Device {
  private:
   int index_ = 0;
   cudaStream_t stream_{};
+  cudaEvent_t arrived_[2]{};  // the two pieces of a download
   std::string name_, products_;
   std::unique_ptr<Blas> blas_;
-  // Pinned blocks kept for the next upload; asking the driver for one costs about as much as a small kernel's time.
+  // Pinned blocks kept for the next transfer; asking the driver for one costs about as much as a small kernel's time.
   std::mutex pinnedMutex_;
   std::multimap<std::size_t, void*> pinned_;
   std::size_t pinnedBytes_ = 0;

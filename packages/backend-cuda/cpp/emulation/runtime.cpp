@@ -110,6 +110,13 @@ cudaError_t cudaStreamCreateWithFlags(cudaStream_t* stream, unsigned) {
 cudaError_t cudaStreamDestroy(cudaStream_t) { return cudaSuccess; }
 // Like a GPU's, an error sticks: the device is of no more use.
 cudaError_t cudaStreamSynchronize(cudaStream_t) { return lastError; }
+cudaError_t cudaEventCreateWithFlags(cudaEvent_t* event, unsigned) {
+  *event = nullptr;
+  return cudaSuccess;
+}
+cudaError_t cudaEventDestroy(cudaEvent_t) { return cudaSuccess; }
+cudaError_t cudaEventRecord(cudaEvent_t, cudaStream_t) { return lastError; }
+cudaError_t cudaEventSynchronize(cudaEvent_t) { return lastError; }
 cudaError_t cudaGetLastError() { return lastError; }
 
 const char* cudaGetErrorName(cudaError_t error) {

@@ -201,6 +201,7 @@ T half(std::uint32_t pair, int which) {
 // g, g, g+8, g+8 and columns 2t, 2t+1.
 template <class T>
 void product(void* const* lanes) {
+  emulation::machine().countProduct();
   float a[16][16], b[16][8], c[16][8];
   for (int l = 0; l < 32; ++l) {
     const auto& lane = *static_cast<ProductLane*>(lanes[l]);
@@ -249,6 +250,7 @@ std::uint32_t pack(float low, float high) {
 template <class... P, class... A>
 void launch(const char* name, void (*kernel)(P...), dim3 grid, dim3 block, std::size_t sharedBytes, cudaStream_t,
             A... arguments) {
+  checkGrid(name, grid.y, grid.z);
   emulation::launchKernel(name, grid, block, sharedBytes, [&] { kernel(P(arguments)...); });
 }
 

@@ -137,6 +137,7 @@ __device__ __forceinline__ std::uint32_t pack<f16>(float low, float high) {
 template <class... P, class... A>
 void launch(const char* name, void (*kernel)(P...), dim3 grid, dim3 block, std::size_t sharedBytes, cudaStream_t stream,
             A... arguments) {
+  checkGrid(name, grid.y, grid.z);
   if (sharedBytes > 48 * 1024) {
     check(cudaFuncSetAttribute(reinterpret_cast<const void*>(kernel), cudaFuncAttributeMaxDynamicSharedMemorySize,
                                static_cast<int>(sharedBytes)),

@@ -48,6 +48,9 @@ __device__ __forceinline__ std::uint32_t onePair<f16>(bool low, bool high) {
   return (low ? 0x3c00u : 0u) | (high ? 0x3c000000u : 0u);
 }
 
+// 1 + tau / n, the weight of p = 1, where it is positive.
+__device__ __forceinline__ float unitOf(float offset) { return offset > -1 ? 1 + offset : 1.0f; }
+
 template <class T, class Shape, bool training>
 __global__ void __launch_bounds__(Shape::threads, 1)
     forwardKernel(const __grid_constant__ AttentionProblem<T> p, int valueBlocks) {
@@ -85,18 +88,17 @@ __global__ void __launch_bounds__(Shape::threads, 1)
   fetchKeys(firstTile);
   copyAsyncCommit();
 
-  // This lane's rows: lane / 4 and + 8 of each row tile. A row that does not exist attends nothing.
-  int start[rowTiles][2], last[rowTiles][2];
+  // This lane's rows: lane / 4 and + 8 of each row tile. A row that does not exist is like the last one; nobody sees it.
+  const int ownPosition = p.position(warpRow + lane / 4);
+  int start[rowTiles][2];
   float offset[rowTiles][2];
 #pragma unroll
   for (int i = 0; i < rowTiles; ++i) {
 #pragma unroll
     for (int half = 0; half < 2; ++half) {
-      const int r = warpRow + 16 * i + 8 * half + lane / 4;
-      const bool exists = r < p.length;
-      start[i][half] = exists ? p.start(b, r) : 0;
-      last[i][half] = exists ? p.position(r) : -1;
-      offset[i][half] = exists ? p.offset(b, h, r) : 0.0f;
+      const int own = warpRow + 16 * i + 8 * half + lane / 4, r = own < p.length ? own : p.length - 1;
+      start[i][half] = p.start(b, r);
+      offset[i][half] = p.offset(b, h, r);
     }
   }
   // What the warp as a whole attends: tiles outside are skipped, tiles inside need no masks.
@@ -139,8 +141,9 @@ __global__ void __launch_bounds__(Shape::threads, 1)
           float x = s[i][n][e] * scale;
           if (!plainTile) {
             const int at = key + 8 * n + 2 * (lane % 4) + e % 2;
-            const bool attended = at >= start[i][e / 2] && at <= last[i][e / 2];
-            x = attended ? x + p.biasAt(h, last[i][e / 2] - at) * log2e : lowest;
+            const int distance = ownPosition + 16 * i + 8 * (e / 2) - at;
+            const bool attended = at >= start[i][e / 2] && distance >= 0;
+            x = attended ? x + p.biasAt(h, distance) * log2e : lowest;
           }
           s[i][n][e] = x;
         }
@@ -150,10 +153,10 @@ __global__ void __launch_bounds__(Shape::threads, 1)
 
   // Weights can be zero only where tau is negative. An entry of `tops` is for 2^span key tiles.
   const bool mayVanish = p.tau != nullptr && p.tau[h] < 0;
-  const auto tops = sharedMemory<float>(Shape::topsAt + threadIdx.x / 32 * Shape::tops * 4);
   int span = 0;
-  while ((lastTile - firstTile) >> span >= Shape::tops) ++span;
-  const int spanEnd = (1 << span) - 1;
+  while ((lastTile >> span) - (firstTile >> span) >= Shape::tops) ++span;
+  const auto tops =
+      sharedMemory<float>(Shape::topsAt + threadIdx.x / 32 * Shape::tops * 4) + -(firstTile >> span);  // from tile 0
 
   // Pass 1: each lane keeps maximum and sum of its own columns; the quad of a row meets once, at the end.
   float most[rowTiles][2], lse[rowTiles][2], top = lowest;
@@ -195,9 +198,9 @@ __global__ void __launch_bounds__(Shape::threads, 1)
         }
       }
     }
-    if (mayVanish && (((t - firstTile) & spanEnd) == spanEnd || t == lastTile)) {
+    if (mayVanish && (t == lastTile || (t + 1) >> span != t >> span)) {
       top = warpMost(top);
-      if (lane == 0) tops[(t - firstTile) >> span] = top;
+      if (lane == 0) tops[t >> span] = top;
       top = lowest;
     }
   }
@@ -215,6 +218,7 @@ __global__ void __launch_bounds__(Shape::threads, 1)
   }
   // No score up to here gives a positive weight in any of the warp's rows. The margin is for what rounding adds to s - lse,
   // exp2 and this threshold itself.
+  // tops becomes 1 for tiles that pass 2 works on, 0 for the others.
   float threshold = 2 * lowest;
   if (mayVanish) {
     threshold = -lowest;
@@ -223,21 +227,38 @@ __global__ void __launch_bounds__(Shape::threads, 1)
 #pragma unroll
       for (int half = 0; half < 2; ++half) {
         const float least = lse[i][half] + log2Fast(-offset[i][half]) - (1e-5f + 1e-6f * fabsf(lse[i][half]));
-        if (last[i][half] >= 0) threshold = fminf(threshold, least);
+        threshold = fminf(threshold, least);
       }
     }
     threshold = -warpMost(-threshold);
+    __syncwarp();
+  }
+  for (int e = (firstTile >> span) + lane; e <= lastTile >> span; e += 32) {
+    tops[e] = !mayVanish || tops[e] > threshold ? 1.0f : 0.0f;
   }
 
   // Pass 2: o = sum w v; in training also u = sum m v and a = sum m p v = o - (tau / n) u. There, w is rounded to T in
   // units of 1 + tau / n, the weight that p = 1 has: a row with one dominant key then has a = v exactly, and in the
-  // gradient g - delta vanishes as it should.
-  float unit[training ? rowTiles : 1][2];
+  // gradient g - delta vanishes as it should. lse and tau / n become those of weights in this unit.
+  if (p.lse != nullptr && firstValue == 0 && lane % 4 == 0) {
+#pragma unroll
+    for (int i = 0; i < rowTiles; ++i) {
+#pragma unroll
+      for (int half = 0; half < 2; ++half) {
+        const int r = warpRow + 16 * i + 8 * half + lane / 4;
+        if (r < p.length) p.lse[p.rowAt(b, h, r)] = lse[i][half];
+      }
+    }
+  }
   if constexpr (training) {
 #pragma unroll
     for (int i = 0; i < rowTiles; ++i) {
 #pragma unroll
-      for (int half = 0; half < 2; ++half) unit[i][half] = offset[i][half] > -1 ? 1 / (1 + offset[i][half]) : 1.0f;
+      for (int half = 0; half < 2; ++half) {
+        const float unit = unitOf(offset[i][half]);
+        lse[i][half] += log2Fast(unit);
+        offset[i][half] /= unit;
+      }
     }
   }
   __syncthreads();
@@ -259,17 +280,18 @@ __global__ void __launch_bounds__(Shape::threads, 1)
       fetchValues(t + 1);
       copyAsyncCommit();
     }
-    if (!attends(t) || (mayVanish && tops[(t - firstTile) >> span] <= threshold)) continue;
+    if (!attends(t) || tops[t >> span] == 0) continue;
     const bool plainTile = plain(t);
-    int activity[rowTiles] = {};
+    int activity = 0;  // bit 8 i + c: row tile i, keys 16 c
 #pragma unroll 1
     for (int row = 0; row < keyTile; row += 16) {
       float s[rowTiles][2][4];
       scores(s, keyStage(t), row, t * keyTile + row, plainTile);
       std::uint32_t w[rowTiles][4], m[training ? rowTiles : 1][4];
-      bool any[rowTiles] = {};
+      bool anyRow = false;
 #pragma unroll
       for (int i = 0; i < rowTiles; ++i) {
+        bool any = false;
 #pragma unroll
         for (int n = 0; n < 2; ++n) {
           bool active[4];
@@ -278,8 +300,8 @@ __global__ void __launch_bounds__(Shape::threads, 1)
             // w = max(p + tau / n, 0); a key that is not attended weighs 0 even when tau is positive.
             const float weight = exp2Fast(s[i][n][e] - lse[i][e / 2]) + offset[i][e / 2];
             active[e] = weight > 0 && (plainTile || s[i][n][e] > lowest);
-            s[i][n][e] = active[e] ? (training ? weight * unit[i][e / 2] : weight) : 0.0f;
-            any[i] = any[i] || active[e];
+            s[i][n][e] = active[e] ? weight : 0.0f;
+            any = any || active[e];
           }
           if constexpr (training) {
             m[i][2 * n] = onePair<T>(active[0], active[1]);
@@ -287,15 +309,11 @@ __global__ void __launch_bounds__(Shape::threads, 1)
           }
         }
         packA<T>(w[i], s[i]);
+        any = warpAny(any);
+        activity |= (any ? 1 : 0) << (8 * i + row / activeKeys);
+        anyRow = anyRow || any;
       }
       // Where no weight of the warp is positive, nothing is added: a vote saves the products.
-      bool anyRow = false;
-#pragma unroll
-      for (int i = 0; i < rowTiles; ++i) {
-        const bool active = warpAny(any[i]);
-        activity[i] |= (active ? 1 : 0) << row / activeKeys;
-        anyRow = anyRow || active;
-      }
       if (!anyRow) continue;
 #pragma unroll
       for (int n = 0; n < valueTiles / 2; ++n) {
@@ -318,7 +336,7 @@ __global__ void __launch_bounds__(Shape::threads, 1)
       for (int i = 0; i < rowTiles; ++i) {
         const int group = warpRow / activeRows + i;
         if (group * activeRows < p.length) {
-          p.activity[p.activityAt(b, h, group, t)] = static_cast<std::uint8_t>(activity[i]);
+          p.activity[p.activityAt(b, h, group, t)] = static_cast<std::uint8_t>(activity >> 8 * i & 0xff);
         }
       }
     }
@@ -330,9 +348,15 @@ __global__ void __launch_bounds__(Shape::threads, 1)
     const int row = warpRow - first + 16 * i;
     if constexpr (training) {
 #pragma unroll
-      for (int n = 0; n < valueTiles; ++n) {
+      for (int half = 0; half < 2; ++half) {
+        const int own = warpRow + 16 * i + 8 * half + lane / 4;
+        offset[i][half] = p.offset(b, h, own < p.length ? own : p.length - 1);
+        const float unit = unitOf(offset[i][half]);
 #pragma unroll
-        for (int e = 0; e < 4; ++e) o[i][n][e] /= unit[i][e / 2];
+        for (int n = 0; n < valueTiles; ++n) {
+          o[i][n][2 * half] *= unit;
+          o[i][n][2 * half + 1] *= unit;
+        }
       }
     }
     storeRows(p.out + at, p.queryStride(), row, rows, p.headDim - firstValue, o[i], 1.0f);
@@ -344,16 +368,6 @@ __global__ void __launch_bounds__(Shape::threads, 1)
         for (int e = 0; e < 4; ++e) o[i][n][e] -= offset[i][e / 2] * u[i][n][e];
       }
       storeRows(p.a + at, p.queryStride(), row, rows, p.headDim - firstValue, o[i], 1.0f);
-    }
-  }
-  if (p.lse != nullptr && firstValue == 0 && lane % 4 == 0) {
-#pragma unroll
-    for (int i = 0; i < rowTiles; ++i) {
-#pragma unroll
-      for (int half = 0; half < 2; ++half) {
-        const int r = warpRow + 16 * i + 8 * half + lane / 4;
-        if (r < p.length) p.lse[p.rowAt(b, h, r)] = lse[i][half];
-      }
     }
   }
 }

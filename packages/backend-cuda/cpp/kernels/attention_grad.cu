@@ -44,18 +44,23 @@ struct GradShape {
   static constexpr int pairRows = rows * step / 64;
   static constexpr std::size_t pairBytes = static_cast<std::size_t>(rows) * step * 2;
   // Keys, values, stages of queries and dO, ds where it fits the 99 KiB of sm_86, 89 and 120 (else it takes the place of the
-  // step's dO, once dv is done with it), then 16 bytes per query and stage, activity, and the ticket.
+  // step's dO, once dv is done with it), then 16 bytes per query and stage, activity, and notes.
   static constexpr bool ownPairs = columns == 64;
   static constexpr std::size_t stagesAt = 2 * rowBytes, pairsAt = stagesAt + 2 * stages * stepBytes,
                                rowsAt = pairsAt + (ownPairs ? pairBytes : 0),
                                activeAt = rowsAt + static_cast<std::size_t>(stages) * step * 16,
-                               ticketAt = activeAt + static_cast<std::size_t>(stages) * queryTiles * 4,
-                               sharedBytes = ticketAt + 16;
+                               notesAt = activeAt + static_cast<std::size_t>(stages) * queryTiles * 4,
+                               sharedBytes = notesAt + 32;
   static_assert(ownPairs || pairBytes <= stepBytes, "ds fits the place of dO");
   static_assert(sharedBytes <= 99 * 1024, "fits every architecture");
 };
 using Grad64 = GradShape<64, 64, true>;
 using Grad128 = GradShape<128, 32, false>;
+
+// A block's keys, from `first`, and the query tiles that attend them.
+struct Work {
+  int first, b, kvHead, firstTile, tiles;
+};
 
 template <class T, class Shape>
 __global__ void __launch_bounds__(Shape::threads, 1) gradKernel(const __grid_constant__ AttentionProblem<T> p) {
@@ -63,13 +68,26 @@ __global__ void __launch_bounds__(Shape::threads, 1) gradKernel(const __grid_con
   const int group = p.heads / p.kvHeads, keyBlocks = ceilDiv(p.keys, Shape::rows), queryBlocks = ceilDiv(p.length, step);
   const int thread = static_cast<int>(threadIdx.x), lane = thread % 32, warp = thread / 32, warpRow = 16 * warp;
 
-  const auto ticketPlace = sharedMemory<int>(Shape::ticketAt);
-  if (thread == 0) *ticketPlace = takeTicket(p.turns + static_cast<std::int64_t>(p.batch) * p.heads * queryBlocks);
+  const int shift = p.keys - p.length;
+  // What thread 0 found out for all. Read again in every step: registers are scarcer than shared memory's time.
+  const auto notes = sharedMemory<int>(Shape::notesAt);
+  const auto work = [&] { return Work{notes[0], notes[1], notes[2], notes[3], notes[4]}; };
+  if (thread == 0) {
+    const int ticket = takeTicket(p.turns + static_cast<std::int64_t>(p.batch) * p.heads * queryBlocks);
+    const int first = (keyBlocks - 1 - ticket % keyBlocks) * Shape::rows, b = ticket / keyBlocks / p.kvHeads;
+    // Query tiles that attend these keys: from the first position that reaches them to the last start that does.
+    const int firstTile = first - shift > 0 ? (first - shift) / step : 0;
+    int endTile = firstTile;
+    while (endTile < queryBlocks && p.start(b, endTile * step) < first + Shape::rows) ++endTile;
+    notes[0] = first;
+    notes[1] = b;
+    notes[2] = ticket / keyBlocks % p.kvHeads;
+    notes[3] = firstTile;
+    notes[4] = endTile - firstTile;
+    notes[5] = -1;  // which turn thread 0 passes on next (-1: none)
+    notes[6] = 0;   // and to whom
+  }
   __syncthreads();
-  const int ticket = *ticketPlace;
-  const int block = keyBlocks - 1 - ticket % keyBlocks, first = block * Shape::rows;
-  const int kvHead = ticket / keyBlocks % p.kvHeads, b = ticket / keyBlocks / p.kvHeads;
-  const int rows = p.keys - first < Shape::rows ? p.keys - first : Shape::rows;
 
   const auto stage = [](int i, int which) {
     return Tile<T, columns>{
@@ -87,20 +105,18 @@ __global__ void __launch_bounds__(Shape::threads, 1) gradKernel(const __grid_con
     return sharedMemory<int>(Shape::activeAt + static_cast<unsigned>(i % Shape::stages) * queryTiles * 4);
   };
   RowOperand<T, Shape> keys{{sharedMemory<T>(0)}, warpRow, {}}, values{{sharedMemory<T>(Shape::rowBytes)}, warpRow, {}};
-  const std::int64_t at = p.keyAt(b, first, kvHead);
+  const int first = work().first, count = work().tiles * group;
+  const int rows = p.keys - first < Shape::rows ? p.keys - first : Shape::rows;
+  const auto firstKey = [&] { return p.keyAt(work().b, work().first, work().kvHead); };
+  const std::int64_t at = firstKey();
   keys.tile.template copyFrom<Shape::rows, Shape::threads>(p.k + at, p.keyStride(), rows, p.headDim);
   values.tile.template copyFrom<Shape::rows, Shape::threads>(p.v + at, p.keyStride(), rows, p.headDim);
   copyAsyncCommit();
 
-  // Query tiles that attend these keys: from the first position that reaches them to the last start that does.
-  const int shift = p.keys - p.length;
-  const int firstTile = first - shift > 0 ? (first - shift) / step : 0;
-  int endTile = firstTile;
-  while (endTile < queryBlocks && p.start(b, endTile * step) < first + rows) ++endTile;
-  const int tiles = endTile - firstTile, count = tiles * group;
   // Step i: query tile firstTile + i % tiles of the group's head i / tiles.
   const auto fetch = [&](int i) {
-    const int h = kvHead * group + i / tiles, query = (firstTile + i % tiles) * step;
+    const Work w = work();
+    const int b = w.b, h = w.kvHead * group + i / w.tiles, query = (w.firstTile + i % w.tiles) * step;
     const std::int64_t from = p.queryAt(b, query, h);
     stage(i, 0).template copyFrom<step, Shape::threads>(p.q + from, p.queryStride(), p.length - query, p.headDim);
     stage(i, 1).template copyFrom<step, Shape::threads>(p.dout + from, p.queryStride(), p.length - query, p.headDim);
@@ -109,7 +125,7 @@ __global__ void __launch_bounds__(Shape::threads, 1) gradKernel(const __grid_con
       const QueryRow row = queryRow(p, b, h, query + thread);
       rowStage(i)[thread] = make_float4(row.lse, row.delta, row.offset, static_cast<float>(row.start));
     }
-    if (thread < queryTiles) activeStage(i)[thread] = p.activeBits(b, h, query / 16 + thread, first);
+    if (thread < queryTiles) activeStage(i)[thread] = p.activeBits(b, h, query / 16 + thread, w.first);
   };
   if (count > 0) fetch(0);
   copyAsyncWait<0>();
@@ -121,8 +137,10 @@ __global__ void __launch_bounds__(Shape::threads, 1) gradKernel(const __grid_con
   const int warpKey = first + warpRow;
   const float scale = p.scale * log2e;
   const int dqRow = warp % queryTiles * 16, dqColumn = warp / queryTiles * Shape::queryColumns;
-  int* passing = nullptr;  // the turn that thread 0 passes on next, and to whom
-  int next = 0;
+  const auto passOn = [&] {
+    const int held = notes[5], to = notes[6];
+    if (held >= 0) passTurn(p.turns + held, to);
+  };
   float dk[columns / 8][4], dv[columns / 8][4];
   clear(dk);
   clear(dv);
@@ -130,12 +148,14 @@ __global__ void __launch_bounds__(Shape::threads, 1) gradKernel(const __grid_con
     copyAsyncWait<0>();
     __syncthreads();  // step i is there for all, and all are done with step i - 1
     if (i + 1 < count) fetch(i + 1);
-    const int h = kvHead * group + i / tiles, tile = firstTile + i % tiles, query = tile * step;
+    const Work w = work();
+    const int b = w.b, h = w.kvHead * group + i / w.tiles, tile = w.firstTile + i % w.tiles, query = tile * step;
     const int lastQuery = query + step < p.length ? query + step - 1 : p.length - 1;
     const bool works = warpWorks && p.position(lastQuery) >= warpKey && p.start(b, query) <= warpKey + 15;
     const bool plain = lastQuery - query == step - 1 && warpRow + 15 < rows && p.start(b, lastQuery) <= warpKey &&
                        p.position(query) - (warpKey + 15) >= p.window;
-    std::uint32_t ds[Shape::ownPairs ? 1 : queryTiles][4];
+    // ds of these 16 queries and, where it cannot be stored yet, of the 16 before.
+    std::uint32_t mine[4] = {}, earlier[4] = {};
     const auto storePairs = [&](const std::uint32_t (&a)[4], int c) {
 #pragma unroll
       for (int e = 0; e < 4; ++e) {
@@ -143,9 +163,12 @@ __global__ void __launch_bounds__(Shape::threads, 1) gradKernel(const __grid_con
         *sharedCast<std::uint32_t>(pairs(i).unit(key % Shape::pairRows, column / 8) + 2 * (lane % 4)) = a[e];
       }
     };
-#pragma unroll(Shape::ownPairs ? 1 : queryTiles)
+#pragma unroll 1
     for (int c = 0; c < step; c += 16) {
-      std::uint32_t(&mine)[4] = ds[Shape::ownPairs ? 0 : c / 16];
+      if constexpr (!Shape::ownPairs) {
+#pragma unroll
+        for (int e = 0; e < 4; ++e) earlier[e] = mine[e];
+      }
       if (works && p.position(query + c + 15) >= warpKey) {
         const bool active = (activeStage(i)[c / 16] >> warp & 1) != 0;
         float s[2][4], g[2][4];
@@ -185,29 +208,33 @@ __global__ void __launch_bounds__(Shape::threads, 1) gradKernel(const __grid_con
     }
     if constexpr (!Shape::ownPairs) {
       __syncthreads();  // nobody reads dO of this step any more
-#pragma unroll
-      for (int c = 0; c < queryTiles; ++c) storePairs(ds[c], 16 * c);
+      static_assert(Shape::ownPairs || queryTiles == 2, "two pieces of ds");
+      storePairs(earlier, 0);
+      storePairs(mine, 16);
     }
     // Turn t of a query tile is that of the t-th key block before its diagonal. Passing on here and not when the sums were
     // stored, most of a step ago, spares the waiting for the stores.
-    const std::int64_t tileAt = (static_cast<std::int64_t>(b) * p.heads + h) * queryBlocks + tile;
+    const int tileAt = (b * p.heads + h) * queryBlocks + tile;
     int* turn = p.turns + tileAt;
-    const int order = p.position(lastQuery) / Shape::rows - block;
+    const int order = p.position(lastQuery) / Shape::rows - first / Shape::rows;
     const bool last = p.start(b, query) >= first;
     if (thread == 0) {
-      if (passing != nullptr) passTurn(passing, next);
+      passOn();
       awaitTurn(turn, order);
+      notes[5] = last ? -1 : tileAt;
+      notes[6] = order + 1;
     }
     __syncthreads();  // ds is there for all, and it is this block's turn
-    passing = last ? nullptr : turn;
-    next = order + 1;
 
-    auto* sums = reinterpret_cast<float4*>(p.dqSums) + (tileAt * Shape::warps + warp) * 4 * 32 + lane;
+    auto* sums = reinterpret_cast<float4*>(p.dqSums) +
+                 (static_cast<std::int64_t>(tileAt) * Shape::warps + warp) * 4 * 32 + lane;
     float4 before[4];
-    if (order > 0) {
+    const auto loadSums = [&] {
 #pragma unroll
-      for (int n = 0; n < 4; ++n) before[n] = loadInTurn(turn, sums + 32 * n);
-    }
+      for (int n = 0; n < 4 && order > 0; ++n) before[n] = loadInTurn(turn, sums + 32 * n);
+    };
+    // Before the product, which hides L2's latency, where there are registers for both.
+    if constexpr (Shape::resident) loadSums();
     float dq[4][4];
     clear(dq);
     const int reach = p.position(lastQuery) - first + 1 < rows ? p.position(lastQuery) - first + 1 : rows;
@@ -217,6 +244,7 @@ __global__ void __launch_bounds__(Shape::threads, 1) gradKernel(const __grid_con
       pairs(i).loadATransposed(a, key % Shape::pairRows, key / Shape::pairRows * step + dqRow);
       accumulate(dq, a, keys.tile, key, dqColumn);
     }
+    if constexpr (!Shape::resident) loadSums();
     if (order > 0) {
 #pragma unroll
       for (int n = 0; n < 4; ++n) {
@@ -237,7 +265,7 @@ __global__ void __launch_bounds__(Shape::threads, 1) gradKernel(const __grid_con
     // dbias[h, d] = sum over i - j = d: a thread per diagonal of the tile, keys in order.
     const int nearest = p.position(query) - first;  // distance of the tile's first query and key
     if (p.dbias != nullptr && nearest - (Shape::rows - 1) < p.window) {
-      float* dbias = p.dbias + ((static_cast<std::int64_t>(b) * keyBlocks + block) * p.heads + h) * p.window;
+      float* dbias = p.dbias + ((static_cast<std::int64_t>(b) * keyBlocks + first / Shape::rows) * p.heads + h) * p.window;
       for (int e = thread; e < Shape::rows + step - 1; e += Shape::threads) {
         const int offset = e - (Shape::rows - 1);  // query minus key, within the tile
         const int distance = nearest + offset;
@@ -254,9 +282,9 @@ __global__ void __launch_bounds__(Shape::threads, 1) gradKernel(const __grid_con
     }
   }
   __syncthreads();
-  if (thread == 0 && passing != nullptr) passTurn(passing, next);
-  storeRows(p.dk + at, p.keyStride(), warpRow, rows, p.headDim, dk, p.scale);
-  storeRows(p.dv + at, p.keyStride(), warpRow, rows, p.headDim, dv, 1.0f);
+  if (thread == 0) passOn();
+  storeRows(p.dk + firstKey(), p.keyStride(), warpRow, rows, p.headDim, dk, p.scale);
+  storeRows(p.dv + firstKey(), p.keyStride(), warpRow, rows, p.headDim, dv, 1.0f);
 }
 
 template <class T, class Shape>

@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "gpu/target.h"
+#include "kernels/kernels.h"
 
 namespace {
 
@@ -256,6 +257,84 @@ void deviceMemory() {
   expect(cudaFree(memory) == cudaErrorInvalidValue, "a second free is refused");
 }
 
+// Two blocks add to the same place, one after the other, as attention's gradient does.
+enum class Turns { right, early, unordered, reversed, together };
+std::string takeTurns(Turns how) {
+  int state[2] = {0, 0};  // the turn, the next ticket
+  alignas(16) float4 sum{0, 0, 0, 0};
+  const std::string report = run(64, 4, [&, how] {
+    const auto ticket = sharedMemory<int>();
+    if (threadIdx.x == 0) *ticket = gpu::takeTicket(&state[1]);
+    __syncthreads();
+    const int mine = how == Turns::reversed ? 1 - *ticket : static_cast<int>(*ticket);
+    if (threadIdx.x == 0 && how != Turns::early) gpu::awaitTurn(&state[0], mine);
+    if (how != Turns::unordered) __syncthreads();
+    if (threadIdx.x == 40) {
+      float4 x = gpu::loadInTurn(&state[0], &sum);
+      x.x += 1;
+      gpu::storeInTurn(&state[0], &sum, x);
+    }
+    if (how != Turns::together) __syncthreads();
+    if (threadIdx.x == 0 && how != Turns::early) gpu::passTurn(&state[0], mine + 1);
+  }, 2);
+  if (report.empty()) expect(sum.x == 2 && state[0] == 2, "both blocks added");
+  return report;
+}
+
+void turns() {
+  expectClean("turns", takeTurns(Turns::right));
+  expectReport("a turn that nobody waited for", takeTurns(Turns::early), "without having waited");
+  expectReport("no barrier after the wait", takeTurns(Turns::unordered), "without having waited");
+  expectReport("later blocks first", takeTurns(Turns::reversed), "no earlier block passes on");
+  // The thread that passes on runs first, so nothing was used yet, and the use comes after the turn is gone.
+  expect(!takeTurns(Turns::together).empty(), "no barrier before passing on is reported");
+}
+
+// Products of one head of 512 tokens, forward (for training) and backward, with a bias that is `near` within 24 tokens.
+struct Products {
+  std::uint64_t forward, backward;
+};
+Products productsOf(float near) {
+  const std::int64_t L = 512, D = 64, W = 24;
+  std::vector<std::vector<char>> memory;
+  const auto make = [&](std::int64_t size, gpu::DType dtype, float deviation) {
+    memory.emplace_back(static_cast<std::size_t>(size) * gpu::bytesPerElement(dtype) + 16);
+    void* data = memory.back().data();
+    data = reinterpret_cast<void*>((reinterpret_cast<std::uintptr_t>(data) + 15) / 16 * 16);
+    std::uint32_t random = 12345;
+    for (std::int64_t i = 0; i < size; ++i) {
+      random = random * 1664525 + 1013904223;
+      const float x = deviation * (static_cast<float>(random >> 8) / 8388608.0f - 1);
+      if (dtype == gpu::DType::bf16) static_cast<gpu::bf16*>(data)[i] = gpu::fromFloat<gpu::bf16>(x);
+      else static_cast<float*>(data)[i] = deviation;
+    }
+    return gpu::Tensor{data, size, dtype};
+  };
+  const auto operand = [&](float deviation) { return make(L * D, gpu::DType::bf16, deviation); };
+  gpu::AttentionInputs in{{1, L, L, L, 1, 1, D, W}, 0.125, operand(1), operand(1), operand(1),
+                          make(W, gpu::DType::f32, near), make(1, gpu::DType::f32, -1), {}};
+  const auto scratch = [&](std::size_t bytes) { return make(static_cast<std::int64_t>(bytes / 4 + 1), gpu::DType::f32, 0).data; };
+  gpu::Attention forward{in, operand(0), scratch(gpu::savedBytes(in))};
+  const std::uint64_t before = emulation::machine().products();
+  gpu::run(forward, nullptr, nullptr);
+  const std::uint64_t between = emulation::machine().products();
+  gpu::AttentionGrad backward{in, operand(1), forward.out, forward.saved, operand(0), operand(0), operand(0),
+                              make(W, gpu::DType::f32, 0), make(1, gpu::DType::f32, 0)};
+  gpu::run(backward, scratch(gpu::workspace(backward)), nullptr);
+  gpu::check(cudaGetLastError(), "products");
+  return {between - before, emulation::machine().products() - between};
+}
+
+void inactiveTiles() {
+  const Products dense = productsOf(0), local = productsOf(20);
+  // All that stays of a far tile is q . k of pass 1, and of the backward pass s, dq and dk.
+  const auto say = [](const char* pass, std::uint64_t few, std::uint64_t all) {
+    return std::string(pass) + " of a local head: " + std::to_string(few) + " of " + std::to_string(all) + " products";
+  };
+  expect(local.forward * 2 < dense.forward, say("forward", local.forward, dense.forward));
+  expect(local.backward * 4 < dense.backward * 3, say("backward", local.backward, dense.backward));
+}
+
 }  // namespace
 
 int main() {
@@ -268,6 +347,8 @@ int main() {
   shuffles();
   conversions();
   deviceMemory();
+  turns();
+  inactiveTiles();
   std::printf("%d checks, %d failed\n", checks, failures);
   return failures == 0 ? 0 : 1;
 }
