@@ -10,6 +10,7 @@ import { tmpdir } from 'node:os';
 import { basename, dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
+import { predictions } from './roofline.mjs';
 
 const directory = dirname(dirname(fileURLToPath(import.meta.url)));
 const KERNELS = join(directory, 'cpp', 'kernels');
@@ -106,8 +107,15 @@ function launchShape(name) {
     .split(',')
     .map((x) => (x.trim() === 'true' ? 1 : Number(x) || 0));
   if (shape !== undefined && name.startsWith('forwardKernel')) {
-    const [columns, values, rowTiles, warps, keyTile] = shape;
-    return { threads: 32 * warps, shared: 2 * (16 * rowTiles * warps * columns + 2 * keyTile * (columns + values)) };
+    const [columns, values, rowTiles, warps, keyTile, tops] = shape;
+    const rows = 16 * rowTiles * warps;
+    const tiles = 2 * (rows * columns + 2 * keyTile * (columns + values));
+    return { threads: 32 * warps, shared: tiles + 4 * (warps * tops + rows) };
+  }
+  if (shape !== undefined && name.startsWith('gradKernel')) {
+    const [columns, step] = shape;
+    const tiles = 4 * 128 * columns + 8 * step * columns + (columns === 64 ? 2 * 128 * step : 0);
+    return { threads: 256, shared: tiles + 2 * step * 16 + (2 * step * 4) / 16 + 32 };
   }
   if (shape !== undefined) {
     const [columns, rowTiles, warps, step, stages, ,] = shape;
@@ -156,29 +164,6 @@ function group(items) {
   return map;
 }
 
-function roofline() {
-  const [B, H, L, D] = [4, 16, 4096, 64];
-  const unit = 2 * B * H * ((L * L) / 2) * D;
-  const pairs = (B * H * L * L) / 2;
-  const tensor = B * H * L * D * 2;
-  const [peak, attained, bandwidth, exponentials] = [989e12, 284e12, 3.35e12, 132 * 16 * 1.755e9];
-  const ms = (seconds) => (seconds * 1e3).toFixed(3);
-  const row = (name, units, exps, tensors) =>
-    `| ${name} | ${units} | ${ms((units * unit) / peak)} | ${ms((exps * pairs) / exponentials)} | ${ms((tensors * tensor) / bandwidth)} | ${ms(Math.max((units * unit) / attained, (tensors * tensor) / bandwidth))} |`;
-  return [
-    '| kernels | products | tensor cores at peak | exponentials | memory | prediction |',
-    '|---|---|---|---|---|---|',
-    row('FlashAttention-2, softmax forward (published rate, for scale)', 2, 1, 4),
-    row('forward, inference', 3, 2, 4),
-    row('forward, training', 4, 2, 6),
-    row('delta', 0, 0, 3),
-    row('dq and dbias', 3, 1, 5),
-    row('dk and dv', 4, 1, 6),
-    row('backward', 7, 2, 14),
-    row('forward + backward', 11, 4, 20),
-  ].join('\n');
-}
-
 function page(all) {
   const heavy = all.filter(({ file }) => /attention|matmul/.test(file));
   const light = all.filter(({ file }) => !/attention|matmul/.test(file));
@@ -200,18 +185,5 @@ Shared memory of these is under 6 KiB and left out of their occupancy.
 
 ${table(light)}
 
-## Roofline: batch 4, 16 heads, 4096 tokens, head size 64, bf16, causal, on an H100 SXM, in milliseconds
-
-- One product is \`2 B H (L^2 / 2) D\` = 68.7 GFLOP. Peak: 989 TFLOP/s (datasheet, dense). mma.sync, which these kernels use,
-  does not reach that on Hopper (wgmma does); the *prediction* takes the 284 TFLOP/s that FlashAttention-2, which uses
-  mma.sync too, is published with for this shape. It assumes that exponentials overlap with products as well as there.
-- Exponentials: 16 a cycle and multiprocessor, 132 of them at 1.755 GHz; two passes need two per pair.
-- Memory: tensors of B L H D elements read or written once (u and a are the two that training adds), at 3.35 TB/s.
-
-${roofline()}
-
-Against FlashAttention-2's 2 products forward and 7 in training, that predicts 1.5 times its forward (inference) and
-${(11 / 7).toFixed(2)} times its forward and backward, if the kernels reach the same share of the peak. Inactive tiles are not in this: a group of
-16 keys with no positive weight in a warp's rows saves the products with v.
-`;
+${predictions()}`;
 }

@@ -19,6 +19,7 @@ test('the mutations that are tried cover every kind of kernel', () => {
     'attention_exact.cu',
     'attention_forward.cu',
     'attention_grad.cu',
+    'attention_grad_wide.cu',
     'matmul.cu',
     'rows.cu',
   ]);

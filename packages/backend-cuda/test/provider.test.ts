@@ -59,6 +59,25 @@ describe('the emulated device', () => {
     await backend.dispose();
   });
 
+  test('a batch beyond what one launch takes is refused with the numbers, and the backend stays usable', async () => {
+    const backend = new Backend(await provider.create({ device: 'emulated' }));
+    const product = backend.matmul(backend.zeros([65_536, 1, 4]), backend.zeros([65_536, 4, 1]));
+    await expect(product.data()).rejects.toThrow(UnsupportedError);
+    const again = backend.matmul(backend.zeros([65_536, 1, 4]), backend.zeros([65_536, 4, 1]));
+    await expect(again.data()).rejects.toThrow(/matmul.*65536 blocks; CUDA takes up to 65535 each\). Split the batch/);
+    expect(await backend.full([1], 2).data()).toEqual(Float32Array.of(2));
+    await backend.dispose();
+  });
+
+  test('large downloads, in several pieces, arrive whole', async () => {
+    const backend = new Backend(await provider.create({ device: 'emulated' }));
+    const size = 2 ** 21 + 3; // two pieces of 4 MiB and 12 bytes
+    const values = await backend.tensor(Float32Array.from({ length: size }, (_, i) => i % 1009), [size]).data();
+    expect(values.length).toBe(size);
+    expect(values.findIndex((value, i) => value !== i % 1009)).toBe(-1);
+    await backend.dispose();
+  });
+
   test('out of memory names what was asked for, what is free and what is held, and leaves the backend usable', async () => {
     const backend = new Backend(await provider.create({ device: 'emulated' }));
     const held = backend.full([1024], 1);

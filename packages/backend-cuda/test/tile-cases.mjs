@@ -34,7 +34,7 @@ const TILES = {
   head_128_local: { L: 200, S: 330, H: 2, Hkv: 1, D: 128, W: 24, tau: -1, bias: (h) => 14 * h },
   head_128_partly_local: { L: 260, H: 1, D: 128, W: 16, tau: -1, bias: () => 8, deviation: 2 },
   head_256_local: { L: 130, H: 1, D: 256, W: 16, tau: -1, bias: () => 14 },
-  // More key tiles than there are maxima (96), so that two tiles share one.
+  // More key tiles than there are maxima (80), so that two tiles share one.
   head_128_local_long: { L: 20, S: 6300, H: 1, D: 128, W: 24, tau: -1, bias: () => 20, deviation: 2 },
 };
 

@@ -286,7 +286,7 @@ void Machine::awaitTurn(const int* turn, int value) {
 void Machine::useTurn(const int* turn) {
   Turn* held = heldTurn(turn);
   if (held == nullptr || (held->waiter != running_ && held->epoch == epoch_)) {
-    return report("race between blocks: uses shared results without having waited for its turn");
+    return report("race: uses what blocks share without having waited for its turn");
   }
   held->user = held->user == -1 || held->useEpoch != epoch_ || held->user == running_ ? running_ : severalThreads;
   held->useEpoch = epoch_;
@@ -296,7 +296,7 @@ void Machine::passTurn(int* turn, int value) {
   const Turn* held = heldTurn(turn);
   if (held == nullptr) return report("passes on a turn that it does not have");
   if (held->user != -1 && held->user != running_ && held->useEpoch == epoch_) {
-    return report("race between blocks: passes its turn on while other threads may still use it");
+    return report("race: passes its turn on while other threads may still use it");
   }
   *turn = value;
   turns_.erase(turns_.begin() + (held - turns_.data()));

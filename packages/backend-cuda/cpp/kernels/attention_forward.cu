@@ -27,11 +27,12 @@ struct ForwardShape {
                                valueBytes = static_cast<std::size_t>(keyTile) * values * 2;
   // Maxima of pass 1: as many per warp as shared memory has room for. Longer rows keep one for 2, 4, ... key tiles.
   static constexpr std::size_t topsAt = queryBytes + 2 * (keyBytes + valueBytes),
-                               sharedBytes = topsAt + static_cast<std::size_t>(warps) * tops * 4;
+                               startsAt = topsAt + static_cast<std::size_t>(warps) * tops * 4,
+                               sharedBytes = startsAt + static_cast<std::size_t>(rows) * 4;
   static_assert(sharedBytes <= 99 * 1024, "fits every architecture");
 };
 using Forward64 = ForwardShape<64, 64, 2, 4, 64, 256>;
-using Forward128 = ForwardShape<128, 128, 1, 8, 64, 96>;
+using Forward128 = ForwardShape<128, 128, 1, 8, 64, 80>;
 using Forward256 = ForwardShape<256, 128, 1, 4, 32, 256>;
 // o and u of 128 columns and the addresses of head size 256 together are a few registers too many.
 using Forward256Training = ForwardShape<256, 64, 1, 4, 32, 256>;
@@ -89,15 +90,18 @@ __global__ void __launch_bounds__(Shape::threads, 1)
   copyAsyncCommit();
 
   // This lane's rows: lane / 4 and + 8 of each row tile. A row that does not exist is like the last one; nobody sees it.
+  // Starts are needed where a tile is not plain, and wait in shared memory.
   const int ownPosition = p.position(warpRow + lane / 4);
-  int start[rowTiles][2];
+  const auto starts = sharedMemory<int>(Shape::startsAt);
+  for (int r = static_cast<int>(threadIdx.x); r < Shape::rows; r += Shape::threads) {
+    starts[r] = p.start(b, first + r < p.length ? first + r : p.length - 1);
+  }
   float offset[rowTiles][2];
 #pragma unroll
   for (int i = 0; i < rowTiles; ++i) {
 #pragma unroll
     for (int half = 0; half < 2; ++half) {
       const int own = warpRow + 16 * i + 8 * half + lane / 4, r = own < p.length ? own : p.length - 1;
-      start[i][half] = p.start(b, r);
       offset[i][half] = p.offset(b, h, r);
     }
   }
@@ -142,7 +146,7 @@ __global__ void __launch_bounds__(Shape::threads, 1)
           if (!plainTile) {
             const int at = key + 8 * n + 2 * (lane % 4) + e % 2;
             const int distance = ownPosition + 16 * i + 8 * (e / 2) - at;
-            const bool attended = at >= start[i][e / 2] && distance >= 0;
+            const bool attended = at >= starts[warpRow - first + 16 * i + 8 * (e / 2) + lane / 4] && distance >= 0;
             x = attended ? x + p.biasAt(h, distance) * log2e : lowest;
           }
           s[i][n][e] = x;
@@ -239,7 +243,7 @@ __global__ void __launch_bounds__(Shape::threads, 1)
 
   // Pass 2: o = sum w v; in training also u = sum m v and a = sum m p v = o - (tau / n) u. There, w is rounded to T in
   // units of 1 + tau / n, the weight that p = 1 has: a row with one dominant key then has a = v exactly, and in the
-  // gradient g - delta vanishes as it should. lse and tau / n become those of weights in this unit.
+  // gradient g - delta vanishes as it should.
   if (p.lse != nullptr && firstValue == 0 && lane % 4 == 0) {
 #pragma unroll
     for (int i = 0; i < rowTiles; ++i) {
@@ -250,15 +254,12 @@ __global__ void __launch_bounds__(Shape::threads, 1)
       }
     }
   }
+  float perUnit[training ? rowTiles : 1][2];
   if constexpr (training) {
 #pragma unroll
     for (int i = 0; i < rowTiles; ++i) {
 #pragma unroll
-      for (int half = 0; half < 2; ++half) {
-        const float unit = unitOf(offset[i][half]);
-        lse[i][half] += log2Fast(unit);
-        offset[i][half] /= unit;
-      }
+      for (int half = 0; half < 2; ++half) perUnit[i][half] = 1 / unitOf(offset[i][half]);
     }
   }
   __syncthreads();
@@ -300,7 +301,7 @@ __global__ void __launch_bounds__(Shape::threads, 1)
             // w = max(p + tau / n, 0); a key that is not attended weighs 0 even when tau is positive.
             const float weight = exp2Fast(s[i][n][e] - lse[i][e / 2]) + offset[i][e / 2];
             active[e] = weight > 0 && (plainTile || s[i][n][e] > lowest);
-            s[i][n][e] = active[e] ? weight : 0.0f;
+            s[i][n][e] = active[e] ? (training ? weight * perUnit[i][e / 2] : weight) : 0.0f;
             any = any || active[e];
           }
           if constexpr (training) {
@@ -349,8 +350,6 @@ __global__ void __launch_bounds__(Shape::threads, 1)
     if constexpr (training) {
 #pragma unroll
       for (int half = 0; half < 2; ++half) {
-        const int own = warpRow + 16 * i + 8 * half + lane / 4;
-        offset[i][half] = p.offset(b, h, own < p.length ? own : p.length - 1);
         const float unit = unitOf(offset[i][half]);
 #pragma unroll
         for (int n = 0; n < valueTiles; ++n) {

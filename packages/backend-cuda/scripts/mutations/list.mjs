@@ -1,9 +1,10 @@
 const forward = 'attention_forward.cu';
 const grad = 'attention_grad.cu';
+const wide = 'attention_grad_wide.cu';
 const exact = 'attention_exact.cu';
 const decode = 'attention_decode.cu';
 const matmul = 'matmul.cu';
-const tensorAttention = [forward, grad];
+const tensorAttention = [forward, grad, wide];
 
 const TILES = 'bf16 head_64';
 /**
@@ -57,23 +58,67 @@ export const MUTATIONS = [
     always: true,
   },
   {
-    name: 'gradient of q: no barrier before dbias is summed',
-    file: grad,
+    name: 'wide gradient of q: no barrier before dbias is summed',
+    file: wide,
     from: 'if (near) {\n      __syncthreads();',
     to: 'if (near) {',
+    run: 'bf16 head_256',
+    always: true,
+  },
+  {
+    name: 'gradient: no barrier before a step is read',
+    file: grad,
+    from: '__syncthreads();  // step i is there',
+    to: '//',
+    run: TILES,
+  },
+  {
+    name: 'gradient: no barrier before ds is read',
+    file: grad,
+    from: '__syncthreads();  // ds is there',
+    to: '//',
     run: TILES,
     always: true,
   },
   {
-    name: 'gradient of k and v: no barrier per step',
+    name: 'gradient: ds takes the place of dO that others still read',
     file: grad,
-    from: '__syncthreads();\n    if (Shape::stages > 1 && i + 1 < count)',
-    to: 'if (Shape::stages > 1 && i + 1 < count)',
+    from: '__syncthreads();  // nobody reads dO',
+    to: '//',
+    run: 'bf16 head_128',
+  },
+  {
+    name: 'gradient: turn at the sums of dq not waited for',
+    file: grad,
+    from: 'awaitTurn(turn, order);',
+    to: '',
+    run: TILES,
+    always: true,
+  },
+  {
+    name: 'gradient: turn passed on before the sums are stored',
+    file: grad,
+    from: 'notes[5] = last ? -1 : tileAt;',
+    to: 'notes[5] = -1;\n      if (!last) passTurn(turn, order + 1);',
     run: TILES,
   },
   {
-    name: 'gradient, one stage: refill without a barrier',
+    name: 'gradient: last turn kept',
     file: grad,
+    from: 'if (thread == 0) passOn();',
+    to: '',
+    run: TILES,
+  },
+  {
+    name: 'gradient: later blocks wait for earlier ones',
+    file: grad,
+    from: '(keyBlocks - 1 - ticket % keyBlocks)',
+    to: '(ticket % keyBlocks)',
+    run: TILES,
+  },
+  {
+    name: 'wide gradient: refill without a barrier',
+    file: wide,
     from: '      __syncthreads();\n      if (i + 1 < count) fetch(i + 1);',
     to: '      if (i + 1 < count) fetch(i + 1);',
     run: 'bf16 head_256',
@@ -175,12 +220,26 @@ export const MUTATIONS = [
     to: '',
     run: TILES,
   },
+  {
+    name: 'gradient of q: ds not transposed',
+    file: grad,
+    from: 'pairs(i).loadATransposed(a,',
+    to: 'pairs(i).loadA(a,',
+    run: TILES,
+  },
+  {
+    name: 'gradient of q: sums of the neighbouring warp',
+    file: grad,
+    from: 'Shape::warps + warp) * 4',
+    to: 'Shape::warps + (order == 0 ? warp : warp ^ 1)) * 4',
+    run: TILES,
+  },
   // edges off by one
   {
     name: 'forward: the diagonal is masked',
     file: forward,
-    from: 'at <= last[i][e / 2];',
-    to: 'at < last[i][e / 2];',
+    from: 'distance >= 0;',
+    to: 'distance > 0;',
     run: TILES,
     always: true,
   },
@@ -237,11 +296,52 @@ export const MUTATIONS = [
     run: 'bf16 head_64_one',
     always: true,
   },
-  { name: 'gradient of q: diagonal one row short', file: grad, from: 'r <= to; ++r)', to: 'r < to; ++r)', run: TILES },
+  {
+    name: 'wide gradient of q: diagonal one row short',
+    file: wide,
+    from: 'r <= to; ++r)',
+    to: 'r < to; ++r)',
+    run: 'bf16 head_(256|200)',
+  },
+  {
+    name: 'gradient of bias: diagonal one key short',
+    file: grad,
+    from: 'key < to; ++key)',
+    to: 'key + 1 < to; ++key)',
+    run: TILES,
+  },
+  {
+    name: 'gradient of q: last keys missed',
+    file: grad,
+    from: 'key < reach; key += 16',
+    to: 'key + 16 < reach; key += 16',
+    run: TILES,
+  },
+  {
+    name: 'gradient of q: turns counted from the first query of a tile',
+    file: grad,
+    from: 'p.position(lastQuery) / Shape::rows -',
+    to: 'p.position(query) / Shape::rows -',
+    run: 'bf16 head_64_chunk',
+  },
+  {
+    name: 'gradient of q: one block of keys too many',
+    file: grad,
+    from: 'p.start(b, query) >= first;',
+    to: 'p.start(b, query) > first;',
+    run: TILES,
+  },
+  {
+    name: 'gradient: 16 queries judged by the first',
+    file: grad,
+    from: 'p.position(query + c + 15) >= warpKey',
+    to: 'p.position(query + c) >= warpKey',
+    run: TILES,
+  },
   {
     name: 'gradient of k: documents end too early',
     file: grad,
-    from: 'p.start(b, endTile * step) < first + rows',
+    from: 'p.start(b, endTile * step) < first + Shape::rows',
     to: 'p.start(b, endTile * step) < first + 1',
     run: 'bf16 head_64_far',
   },
@@ -270,11 +370,12 @@ export const MUTATIONS = [
   },
   {
     name: 'gradient: inactive pairs without -p delta',
-    file: grad,
+    file: 'attention_grad.h',
     from: 'weight * ((active ? g : 0.0f) - row.delta)',
     to: 'weight * (active ? g - row.delta : 0.0f)',
     run: TILES,
     always: true,
+    compile: [grad],
   },
   {
     name: 'gradient: delta from the output',
@@ -282,5 +383,41 @@ export const MUTATIONS = [
     from: 'p.a == nullptr ? p.out : p.a',
     to: 'p.out',
     run: TILES,
+  },
+  {
+    name: 'forward: tiles with small weights left out',
+    file: forward,
+    from: '- (1e-5f',
+    to: '+ (5.0f',
+    run: 'bf16 head_(64|128)_partly',
+  },
+  {
+    name: 'forward: maxima without half the rows',
+    file: forward,
+    from: 'top = fmaxf(top, next);',
+    to: 'if (half == 0) top = fmaxf(top, next);',
+    run: 'bf16 head_(64|128)_partly',
+  },
+  {
+    name: 'forward: maxima of two tiles, one kept',
+    file: forward,
+    from: 't == lastTile || (t + 1) >> span != t >> span',
+    to: 't == lastTile || span == 0 || (t + 1) >> span == t >> span',
+    run: 'bf16 head_128_local_long',
+  },
+  {
+    name: 'activity of the other rows',
+    file: forward,
+    from: '(8 * i + row / activeKeys)',
+    to: '(8 * (1 - i) + row / activeKeys)',
+    run: 'bf16 head_64_partly',
+  },
+  {
+    name: 'activity of the neighbouring keys',
+    file: grad,
+    from: '>> warp & 1',
+    to: '>> (warp ^ 1) & 1',
+    run: 'bf16 head_64_partly',
+    always: true,
   },
 ];
