@@ -72,7 +72,12 @@ describe('the emulated device', () => {
   test('large downloads, in several pieces, arrive whole', async () => {
     const backend = new Backend(await provider.create({ device: 'emulated' }));
     const size = 2 ** 21 + 3; // two pieces of 4 MiB and 12 bytes
-    const values = await backend.tensor(Float32Array.from({ length: size }, (_, i) => i % 1009), [size]).data();
+    const values = await backend
+      .tensor(
+        Float32Array.from({ length: size }, (_, i) => i % 1009),
+        [size],
+      )
+      .data();
     expect(values.length).toBe(size);
     expect(values.findIndex((value, i) => value !== i % 1009)).toBe(-1);
     await backend.dispose();
