@@ -16,6 +16,8 @@ export interface AttentionCase {
   readonly length: number;
   readonly headDim: number;
   readonly window: number;
+  /** Tokens that each row attends for practical purposes: the bias is -100 from that distance on. Null: the bias is 0. */
+  readonly local: number | null;
   readonly backward: boolean;
 }
 
@@ -45,8 +47,9 @@ export function titleOf(task: Case): string {
       return `matmul ${m}x${n}x${k} ${transposeA ? 't' : 'n'}${transposeB ? 't' : 'n'}`;
     }
     case 'attention': {
-      const { batch, heads, length, headDim, backward } = task;
-      return `attention (${batch}, ${heads}, ${length}, ${headDim}) ${backward ? 'forward+backward' : 'forward'}`;
+      const { batch, heads, length, headDim, local, backward } = task;
+      const kind = local === null ? '' : `, local heads of ${local}`;
+      return `attention (${batch}, ${heads}, ${length}, ${headDim})${kind} ${backward ? 'forward+backward' : 'forward'}`;
     }
     case 'train': {
       const { numLayers, hiddenSize, numHeads, context } = task.model;
@@ -94,7 +97,20 @@ const square = (transposeA: boolean, transposeB: boolean): MatmulCase => ({
 });
 
 const attention = (batch: number, heads: number, length: number, headDim: number): AttentionCase[] =>
-  [false, true].map((backward) => ({ kind: 'attention', batch, heads, length, headDim, window: 512, backward }));
+  [false, true].map((backward) => ({
+    kind: 'attention',
+    batch,
+    heads,
+    length,
+    headDim,
+    window: 512,
+    local: null,
+    backward,
+  }));
+
+/** Heads whose far weights are all zero: what leaving out inactive tiles gains. */
+const localAttention = (length: number, local: number): AttentionCase[] =>
+  attention(1, 8, length, 64).map((task) => ({ ...task, window: length, local }));
 
 /** What `npm run bench` measures on a backend; on WebGPU what a software adapter does in seconds. */
 export function allCases(backend: string): Case[] {
@@ -111,6 +127,7 @@ export function allCases(backend: string): Case[] {
     { kind: 'matmul', m: 384, n: 128, k: 4096, transposeA: true, transposeB: false },
     ...attention(1, 8, 1024, 64),
     ...attention(1, 8, 2048, 64),
+    ...localAttention(2048, 64),
     ...attention(16, 4, 256, 32),
     { kind: 'train', model: preset('nano'), batch: 16, learningRate: 1e-4 },
     small,

@@ -51,7 +51,16 @@ if (values.output !== undefined) {
 
 async function compareEngines(): Promise<void> {
   const attention = (batch: number, heads: number, length: number, headDim: number): Case[] =>
-    [false, true].map((backward) => ({ kind: 'attention', batch, heads, length, headDim, window: 512, backward }));
+    [false, true].map((backward) => ({
+      kind: 'attention',
+      batch,
+      heads,
+      length,
+      headDim,
+      window: 512,
+      local: null,
+      backward,
+    }));
   const model = { vocabSize: 256, hiddenSize: 128, numLayers: 2, numHeads: 4, context: 128 };
   const cases: Case[] = [
     { kind: 'matmul', m: 1024, n: 1024, k: 1024, transposeA: false, transposeB: true },

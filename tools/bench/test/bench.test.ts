@@ -77,7 +77,7 @@ test('every case has a title of its own and useful operations', () => {
 });
 
 test('attention counts the attended pairs alone', () => {
-  const sizes = { kind: 'attention', batch: 2, heads: 3, length: 4, headDim: 8, window: 1 } as const;
+  const sizes = { kind: 'attention', batch: 2, heads: 3, length: 4, headDim: 8, window: 1, local: null } as const;
   expect(flopsOf({ ...sizes, backward: false })).toBe(2 * 3 * 10 * 8 * 4);
   expect(flopsOf({ ...sizes, backward: true })).toBe(2 * 3 * 10 * 8 * 4 * 3);
 });

@@ -25,7 +25,9 @@ export function jaxPeer(device: 'wasm' | 'webgpu'): Peer {
     },
     async prepare(task) {
       if (server === null) throw new Error('not open');
-      return task.kind === 'decode' ? null : remoteRunner(server, task);
+      // The local case is about what this project leaves out; the bias is zero here.
+      const absent = task.kind === 'decode' || (task.kind === 'attention' && task.local !== null);
+      return absent ? null : remoteRunner(server, task);
     },
     close: async () => server?.stop(),
   };

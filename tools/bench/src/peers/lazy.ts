@@ -68,10 +68,13 @@ function matmulRunner(backend: Backend, { m, n, k, transposeA, transposeB }: Mat
 }
 
 function attentionRunner(backend: Backend, task: AttentionCase): Runner {
-  const { batch, heads, length, headDim, window, backward } = task;
+  const { batch, heads, length, headDim, window, local, backward } = task;
   const shape = [batch, length, heads, headDim];
   const [q, k, v, dOutput] = [0, 1, 2, 3].map(() => random(backend, shape));
-  const bias = backend.zeros([heads, window]);
+  const bias = backend.tensor(
+    Float32Array.from({ length: heads * window }, (_, i) => (i % window >= (local ?? window) ? -100 : 0)),
+    [heads, window],
+  );
   const tau = backend.full([heads], -1);
   const work = (): Tensor => {
     const { output, saved } = backend.attention(q, k, v, { bias, tau, save: backward });

@@ -62,7 +62,8 @@ export function tfjsPeer(engine: keyof typeof ENGINES): Peer {
       case 'matmul':
         return matmulRunner(tf, task);
       case 'attention':
-        return attentionRunner(tf, task);
+        // The local case is about what this project leaves out; the bias is zero here.
+        return task.local === null ? attentionRunner(tf, task) : null;
       case 'train':
         return trainRunner(tf, task);
       case 'decode':

@@ -44,7 +44,10 @@ def attention(case):
     shape = (case["batch"], case["heads"], case["length"], case["headDim"])
     backward = case["backward"]
     q, k, v = (torch.rand(shape).mul(2).sub(1).requires_grad_(backward) for _ in range(3))
-    bias = torch.zeros(case["heads"], case["window"]).requires_grad_(backward)
+    bias = torch.zeros(case["heads"], case["window"])
+    if case["local"] is not None:
+        bias[:, case["local"]:] = -100
+    bias.requires_grad_(backward)
     tau = torch.full((case["heads"],), -1.0).requires_grad_(backward)
     gradient = torch.rand(shape)
 
