@@ -46,7 +46,7 @@ export interface DeviceTraits {
 
 /**
  * Invocations per row. On llvmpipe 8, one vector of the processor: a barrier then has nobody to wait for (5 norms of 1024 rows
- * of 128: 5 ms of CPU, with 64 invocations 27; attention's softmax 16 and 66; measured in one run).
+ * of 128: 5 ms of CPU, with 64 invocations 27; attention's softmax 16 and 66).
  */
 const rowThreads = ({ software }: DeviceTraits): number => (software ? 8 : 64);
 
