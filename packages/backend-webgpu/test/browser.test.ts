@@ -9,9 +9,8 @@ import { createServer, type ViteDevServer } from 'vite';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import type { Outcome } from './browser/page.ts';
 
-// SwiftShader, the adapter that Chromium brings, takes two to three minutes for the suite, most of it for compiling the
-// attention of head sizes 128 and 256. Chromium offers no other software adapter here: it sees Mesa's llvmpipe, but
-// takes none that cannot share images with its compositor. SwiftShader has no shader-f16.
+// On SwiftShader, the adapter that Chromium brings. It offers no other software adapter here: it sees Mesa's llvmpipe, but has "No
+// available adapters" even where SwiftShader is taken away. SwiftShader has no shader-f16.
 const executablePath = process.env.LAZY_ATTENTION_CHROMIUM ?? '/usr/bin/chromium';
 const root = dirname(dirname(fileURLToPath(import.meta.url)));
 
