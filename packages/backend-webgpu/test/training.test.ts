@@ -120,7 +120,8 @@ describe.skipIf(unavailable !== null)(`models${unavailable === null ? '' : `: ${
     for (const each of losses) expect(each).toEqual(losses[0]);
   });
 
-  test('encoding an op takes under 20 microseconds, the checks of core included', async () => {
+  // What makes an op cheap in JavaScript; scripts/bench.mjs overhead measures it, core included.
+  test('a repeated op is one dispatch: no submit, buffer or pipeline of its own', async () => {
     const { backend, kernels } = await open();
     const [a, b] = [backend.full([64, 64], 1), backend.full([64, 64], 1)];
     const ops: Record<string, () => Tensor> = {
@@ -128,15 +129,12 @@ describe.skipIf(unavailable !== null)(`models${unavailable === null ? '' : `: ${
       matmul: () => backend.matmul(a, b),
     };
     for (const [name, op] of Object.entries(ops)) {
-      const times: number[] = [];
-      for (let i = 0; i < 8; i++) {
-        const start = performance.now();
-        for (let n = 0; n < 1000; n++) op().dispose();
-        times.push(performance.now() - start);
-        await kernels.synchronize();
-      }
-      // Milliseconds for 1000 are microseconds for one. The least of several: the machine does other things too.
-      expect(Math.min(...times), name).toBeLessThan(20);
+      op().dispose();
+      await kernels.synchronize();
+      const { dispatches, ...before } = kernels.stats();
+      for (let n = 0; n < 1000; n++) op().dispose();
+      expect(kernels.stats(), name).toEqual({ ...before, dispatches: dispatches + 1000 });
+      await kernels.synchronize();
     }
     a.dispose();
     b.dispose();
