@@ -51,7 +51,9 @@ inline void micro(std::int64_t k, const float* a, std::int64_t rowStride, std::i
     for (int j = 0; j < NV; ++j) row[j] = load(b + j * lanes);
 #pragma GCC unroll 16
     for (int i = 0; i < MR; ++i) {
-      const Vector x = splat((i < 4 ? a : far)[i % 4 * rowStride]);
+      // A name of its own: GCC 12 with UndefinedBehaviorSanitizer misreads (i < 4 ? a : far)[..].
+      const float* rows = i < 4 ? a : far;
+      const Vector x = splat(rows[i % 4 * rowStride]);
 #pragma GCC unroll 4
       for (int j = 0; j < NV; ++j) sums[i][j] += x * row[j];
     }
