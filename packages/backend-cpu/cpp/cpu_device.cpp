@@ -26,16 +26,29 @@ constexpr std::size_t largeAllocation = std::size_t{64} << 20;
 
 std::size_t floatsOf(std::size_t count) { return count * sizeof(float); }
 
+// The compute threads, which also run the queue: whichever is awake begins the next op.
+struct Crew final : ops::Server {
+  Crew(int threads, ops::Tasks& tasks) : runtime(threads, tasks) {}
+  void wake() noexcept override { runtime.pool.wake(); }
+
+  Runtime runtime;
+};
+
 class CpuDevice final : public ops::Device {
  public:
-  CpuDevice(const KernelTable& table, int threads) : table_(table), runtime_(threads) {}
+  CpuDevice(const KernelTable& table, int threads) : table_(table), threads_(threads) {}
 
   std::string describe() const override {
-    const int threads = runtime_.pool.threads();
-    return processorName() + ", " + std::to_string(threads) + (threads == 1 ? " thread, " : " threads, ") +
+    return processorName() + ", " + std::to_string(threads_) + (threads_ == 1 ? " thread, " : " threads, ") +
            displayName(table_.name);
   }
   std::vector<ops::DType> dtypes() const override { return {ops::DType::f32, ops::DType::i32}; }
+
+  std::unique_ptr<ops::Server> serve(ops::Tasks& tasks) override {
+    auto crew = std::make_unique<Crew>(threads_, tasks);
+    runtime_ = &crew->runtime;
+    return crew;
+  }
 
   void* allocate(std::size_t bytes) override {
     // Linux promises more memory than there is and ends the program when it is touched; so ask before.
@@ -71,19 +84,19 @@ class CpuDevice final : public ops::Device {
     for (const ops::Tensor& x : op.xs) chunks += sumChunks(x.size);
     return partials(chunks);
   }
-  std::size_t workspaceBytes(const ops::Matmul& op) const override { return table_.matmulWorkspace(op, threads()); }
+  std::size_t workspaceBytes(const ops::Matmul& op) const override { return table_.matmulWorkspace(op, threads_); }
   std::size_t workspaceBytes(const ops::RmsNormGrad& op) const override {
     return floatsOf(static_cast<std::size_t>(rowChunks(op.rows) * op.width));
   }
   std::size_t workspaceBytes(const ops::Rope&) const override { return 0; }
   std::size_t workspaceBytes(const ops::Attention& op) const override {
-    return table_.attentionWorkspace(op.in, threads());
+    return table_.attentionWorkspace(op.in, threads_);
   }
   std::size_t workspaceBytes(const ops::AttentionGrad& op) const override {
-    return table_.attentionGradWorkspace(op.in, threads());
+    return table_.attentionGradWorkspace(op.in, threads_);
   }
   std::size_t workspaceBytes(const ops::AttentionWeights& op) const override {
-    return table_.attentionWorkspace(op.in, threads());
+    return table_.attentionWorkspace(op.in, threads_);
   }
   std::size_t workspaceBytes(const ops::ElasticSoftmaxGrad& op) const override {
     return op.dtau ? partials(op.batch * op.heads * op.queryLength) : 0;
@@ -95,46 +108,45 @@ class CpuDevice final : public ops::Device {
   void upload(void* to, const void* from, std::size_t bytes) override { std::memcpy(to, from, bytes); }
   void download(void* to, const void* from, std::size_t bytes) override { std::memcpy(to, from, bytes); }
 
-  void run(const ops::Fill& op) override { table_.fill(op, runtime_); }
+  void run(const ops::Fill& op) override { table_.fill(op, *runtime_); }
   void run(const ops::Cast& op) override {
     if (op.x.dtype != op.out.dtype) throw ops::Unsupported("cast: the cpu backend computes in f32 alone");
     std::memcpy(op.out.data, op.x.data, op.x.bytes());
   }
-  void run(const ops::CopyRows& op) override { table_.copyRows(op, runtime_); }
-  void run(const ops::Binary& op) override { table_.binary(op, runtime_); }
-  void run(const ops::Scale& op) override { table_.scale(op, runtime_); }
-  void run(const ops::Sum& op, void* w) override { table_.sum(op, runtime_, static_cast<double*>(w)); }
+  void run(const ops::CopyRows& op) override { table_.copyRows(op, *runtime_); }
+  void run(const ops::Binary& op) override { table_.binary(op, *runtime_); }
+  void run(const ops::Scale& op) override { table_.scale(op, *runtime_); }
+  void run(const ops::Sum& op, void* w) override { table_.sum(op, *runtime_, static_cast<double*>(w)); }
   void run(const ops::Broadcast& op) override {
-    table_.fill({op.out, static_cast<double>(*static_cast<const float*>(op.dy.data))}, runtime_);
+    table_.fill({op.out, static_cast<double>(*static_cast<const float*>(op.dy.data))}, *runtime_);
   }
-  void run(const ops::SumSquares& op, void* w) override { table_.sumSquares(op, runtime_, static_cast<double*>(w)); }
-  void run(const ops::Matmul& op, void* w) override { table_.matmul(op, runtime_, static_cast<float*>(w)); }
-  void run(const ops::RmsNorm& op) override { table_.rmsNorm(op, runtime_); }
-  void run(const ops::RmsNormGrad& op, void* w) override { table_.rmsNormGrad(op, runtime_, static_cast<float*>(w)); }
-  void run(const ops::Rope& op, void*) override { table_.rope(op, runtime_); }
-  void run(const ops::Attention& op, void* w) override { table_.attention(op, runtime_, static_cast<float*>(w)); }
+  void run(const ops::SumSquares& op, void* w) override { table_.sumSquares(op, *runtime_, static_cast<double*>(w)); }
+  void run(const ops::Matmul& op, void* w) override { table_.matmul(op, *runtime_, static_cast<float*>(w)); }
+  void run(const ops::RmsNorm& op) override { table_.rmsNorm(op, *runtime_); }
+  void run(const ops::RmsNormGrad& op, void* w) override { table_.rmsNormGrad(op, *runtime_, static_cast<float*>(w)); }
+  void run(const ops::Rope& op, void*) override { table_.rope(op, *runtime_); }
+  void run(const ops::Attention& op, void* w) override { table_.attention(op, *runtime_, static_cast<float*>(w)); }
   void run(const ops::AttentionGrad& op, void* w) override {
-    table_.attentionGrad(op, runtime_, static_cast<float*>(w));
+    table_.attentionGrad(op, *runtime_, static_cast<float*>(w));
   }
   void run(const ops::AttentionWeights& op, void* w) override {
-    table_.attentionWeights(op, runtime_, static_cast<float*>(w));
+    table_.attentionWeights(op, *runtime_, static_cast<float*>(w));
   }
-  void run(const ops::ElasticSoftmax& op) override { table_.elasticSoftmax(op, runtime_); }
+  void run(const ops::ElasticSoftmax& op) override { table_.elasticSoftmax(op, *runtime_); }
   void run(const ops::ElasticSoftmaxGrad& op, void* w) override {
-    table_.elasticSoftmaxGrad(op, runtime_, static_cast<double*>(w));
+    table_.elasticSoftmaxGrad(op, *runtime_, static_cast<double*>(w));
   }
-  void run(const ops::Swiglu& op) override { table_.swiglu(op, runtime_); }
-  void run(const ops::SwigluGrad& op) override { table_.swigluGrad(op, runtime_); }
-  void run(const ops::Embedding& op) override { table_.embedding(op, runtime_); }
-  void run(const ops::EmbeddingGrad& op, void*) override { table_.embeddingGrad(op, runtime_); }
+  void run(const ops::Swiglu& op) override { table_.swiglu(op, *runtime_); }
+  void run(const ops::SwigluGrad& op) override { table_.swigluGrad(op, *runtime_); }
+  void run(const ops::Embedding& op) override { table_.embedding(op, *runtime_); }
+  void run(const ops::EmbeddingGrad& op, void*) override { table_.embeddingGrad(op, *runtime_); }
   void run(const ops::CrossEntropy& op, void* w) override {
-    table_.crossEntropy(op, runtime_, static_cast<double*>(w));
+    table_.crossEntropy(op, *runtime_, static_cast<double*>(w));
   }
-  void run(const ops::CrossEntropyGrad& op, void*) override { table_.crossEntropyGrad(op, runtime_); }
-  void run(const ops::AdamW& op) override { table_.adamw(op, runtime_); }
+  void run(const ops::CrossEntropyGrad& op, void*) override { table_.crossEntropyGrad(op, *runtime_); }
+  void run(const ops::AdamW& op) override { table_.adamw(op, *runtime_); }
 
  private:
-  int threads() const { return runtime_.pool.threads(); }
   static std::size_t partials(std::int64_t count) { return static_cast<std::size_t>(count) * sizeof(double); }
   static std::size_t alignment(std::size_t bytes) { return bytes >= hugePage ? hugePage : 64; }
   [[noreturn]] static void fail(std::size_t bytes) {
@@ -142,7 +154,8 @@ class CpuDevice final : public ops::Device {
   }
 
   const KernelTable& table_;
-  Runtime runtime_;
+  const int threads_;
+  Runtime* runtime_ = nullptr;  // the crew's, which the queue holds
   Arena arena_;
 };
 

@@ -18,15 +18,16 @@ namespace ops = lazy_native;
 inline constexpr std::size_t packFloats = std::size_t{256} << 10;
 
 struct Runtime {
-  explicit Runtime(int threads);
+  explicit Runtime(int threads);  // the caller's thread is one of them
+  Runtime(int threads, ops::Tasks& tasks);
   float* pack(int thread) { return packs.get() + static_cast<std::size_t>(thread) * packFloats; }
 
-  ThreadPool pool;
-  RopeTable rope;
   struct Free {
     void operator()(float* memory) const;
   };
   std::unique_ptr<float[], Free> packs;
+  RopeTable rope;
+  ThreadPool pool;  // last, since its threads use the others
 };
 
 struct KernelTable {

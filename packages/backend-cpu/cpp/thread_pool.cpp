@@ -6,33 +6,53 @@ namespace lazy_cpu {
 
 using lazy_native::spin;
 
-ThreadPool::ThreadPool(int threads) {
-  for (int thread = 1; thread < threads; ++thread) workers_.emplace_back([this, thread] { serve(thread); });
+namespace {
+
+constexpr std::uint64_t stretchOf(std::uint64_t begin, std::uint64_t end) { return begin << 32 | end; }
+
+}  // namespace
+
+thread_local int ThreadPool::current_ = 0;
+
+ThreadPool::ThreadPool(int threads, lazy_native::Tasks* tasks)
+    : threads_(threads), tasks_(tasks), stretches_(std::make_unique<Stretch[]>(static_cast<std::size_t>(threads))) {
+  for (int thread = tasks == nullptr ? 1 : 0; thread < threads; ++thread)
+    workers_.emplace_back([this, thread] { serve(thread); });
 }
 
 ThreadPool::~ThreadPool() {
   {
-    std::lock_guard<std::mutex> lock(mutex_);
+    const std::lock_guard<std::mutex> lock(mutex_);
     stopping_ = true;
   }
   wake_.notify_all();
   for (std::thread& worker : workers_) worker.join();
 }
 
+void ThreadPool::wake() noexcept {
+  if (asleep_.load() == 0) return;
+  const std::lock_guard<std::mutex> lock(mutex_);
+  wake_.notify_one();
+}
+
 // A loop does not need every thread: one that the system has put aside holds up the others only if it holds an item. So
 // JavaScript, which launches on a core of its own only where there is one to spare, does not stop the work.
 void ThreadPool::share(std::int64_t count, Call call, const void* work) {
-  count_ = count;
   call_ = call;
   work_ = work;
   open_.store(count, std::memory_order_relaxed);
-  left_.store(count);  // publishes the above; before the look at asleep_, so that no worker misses both
+  for (int thread = 0; thread < threads_; ++thread) {
+    const std::int64_t begin = count * thread / threads_, end = count * (thread + 1) / threads_;
+    stretches_[static_cast<std::size_t>(thread)].items.store(
+        stretchOf(static_cast<std::uint64_t>(begin), static_cast<std::uint64_t>(end)), std::memory_order_release);
+  }
+  loops_.fetch_add(1);  // before the look at asleep_, so that no worker misses both
   if (asleep_.load() > 0) {
     // A worker that counted itself asleep has seen no work under the lock or is waiting.
-    std::lock_guard<std::mutex> lock(mutex_);
+    const std::lock_guard<std::mutex> lock(mutex_);
     wake_.notify_all();
   }
-  take(0);
+  take(current_);
   const auto idle = [this] { return open_.load(std::memory_order_acquire) == 0; };
   if (spin(idle)) return;
   std::unique_lock<std::mutex> lock(mutex_);
@@ -41,29 +61,46 @@ void ThreadPool::share(std::int64_t count, Call call, const void* work) {
   waiting_.store(false);
 }
 
-void ThreadPool::take(int thread) {
-  std::int64_t left = left_.load(std::memory_order_relaxed), finished = 0;
-  while (left > 0) {
-    if (!left_.compare_exchange_weak(left, left - 1, std::memory_order_acquire, std::memory_order_relaxed)) continue;
-    call_(work_, count_ - left, thread);
+// Takes items one by one, from the front or the end, until there are none; how many they were.
+std::int64_t ThreadPool::work(Stretch& stretch, bool fromEnd, int thread) {
+  std::int64_t finished = 0;
+  std::uint64_t items = stretch.items.load(std::memory_order_relaxed);
+  for (;;) {
+    const std::uint64_t begin = items >> 32, end = items & 0xffffffffu;
+    if (begin >= end) return finished;
+    const std::uint64_t rest = fromEnd ? stretchOf(begin, end - 1) : stretchOf(begin + 1, end);
+    if (!stretch.items.compare_exchange_weak(items, rest, std::memory_order_acquire, std::memory_order_relaxed)) continue;
+    call_(work_, static_cast<std::int64_t>(fromEnd ? end - 1 : begin), thread);
     ++finished;
-    left = left_.load(std::memory_order_relaxed);
+    items = stretch.items.load(std::memory_order_relaxed);
   }
+}
+
+void ThreadPool::take(int thread) {
+  std::int64_t finished = work(stretches_[static_cast<std::size_t>(thread)], false, thread);
+  for (int other = thread + 1; other < thread + threads_; ++other)
+    finished += work(stretches_[static_cast<std::size_t>(other % threads_)], true, thread);
   if (finished == 0 || open_.fetch_sub(finished) != finished || !waiting_.load()) return;
-  std::lock_guard<std::mutex> lock(mutex_);
+  const std::lock_guard<std::mutex> lock(mutex_);
   done_.notify_one();
 }
 
 void ThreadPool::serve(int thread) {
-  const auto called = [this] { return stopping_.load() || left_.load() > 0; };
-  while (!stopping_) {
+  current_ = thread;
+  std::uint32_t seen = 0;
+  const auto called = [&] {
+    return loops_.load() != seen || (tasks_ != nullptr && tasks_->ready()) || stopping_.load(std::memory_order_relaxed);
+  };
+  while (!stopping_.load()) {
     if (!spin(called)) {
       std::unique_lock<std::mutex> lock(mutex_);
       ++asleep_;
       wake_.wait(lock, called);
       --asleep_;
     }
+    seen = loops_.load();
     take(thread);
+    if (tasks_ != nullptr) tasks_->run();
   }
 }
 

@@ -4,28 +4,33 @@
 #include <atomic>
 #include <condition_variable>
 #include <cstdint>
+#include <memory>
 #include <mutex>
 #include <thread>
 #include <vector>
+
+#include "lazy_native/serving.h"
 
 namespace lazy_cpu {
 
 class ThreadPool {
  public:
-  // `threads` counts the caller of `run`, so 1 starts none.
-  explicit ThreadPool(int threads);
+  // `threads` counts the thread that calls `run`, which is not the pool's; so 1 starts none.
+  explicit ThreadPool(int threads) : ThreadPool(threads, nullptr) {}
+  // All threads are the pool's. Any of them runs `tasks`, and `run` is for inside a task.
+  ThreadPool(int threads, lazy_native::Tasks& tasks) : ThreadPool(threads, &tasks) {}
   ~ThreadPool();
   ThreadPool(const ThreadPool&) = delete;
   ThreadPool& operator=(const ThreadPool&) = delete;
 
-  int threads() const { return static_cast<int>(workers_.size()) + 1; }
+  int threads() const { return threads_; }
 
-  // Calls work(item, thread) for every item < count, 0 <= thread < threads(); returns when all are done. Items are handed
-  // out as threads come free, so a result must depend on its item alone, never on the thread. One caller at a time; `work`
-  // must not throw.
+  // Calls work(item, thread) for every item < count, 0 <= thread < threads(); returns when all are done. Each thread has a
+  // stretch of consecutive items of its own and goes through it in order; one that is through takes items from the end of
+  // another's. So a result must depend on its item alone, never on the thread. One caller at a time; `work` must not throw.
   template <class Work>
   void run(std::int64_t count, const Work& work) {
-    if (count <= 1 || workers_.empty()) {
+    if (count <= 1 || threads_ == 1) {
       for (std::int64_t item = 0; item < count; ++item) work(item, 0);
       return;
     }
@@ -42,25 +47,40 @@ class ThreadPool {
     });
   }
 
+  // Some thread that sleeps must look for tasks.
+  void wake() noexcept;
+
  private:
   using Call = void (*)(const void* work, std::int64_t item, int thread);
 
+  // Items [begin, end) not taken yet, in one word: who changes it owns what is missing afterwards.
+  struct alignas(64) Stretch {
+    std::atomic<std::uint64_t> items{0};
+  };
+
+  ThreadPool(int threads, lazy_native::Tasks* tasks);
   void share(std::int64_t count, Call call, const void* work);
   void serve(int thread);
   void take(int thread);
+  std::int64_t work(Stretch& stretch, bool fromEnd, int thread);
 
-  std::vector<std::thread> workers_;
+  static thread_local int current_;  // number of this thread; 0 for one that is no pool's
+
+  const int threads_;
+  lazy_native::Tasks* const tasks_;
   std::mutex mutex_;
   std::condition_variable wake_, done_;
-  std::atomic<int> asleep_{0};  // workers that wait for wake_
+  std::atomic<int> asleep_{0};  // threads that wait for wake_
   std::atomic<bool> waiting_{false};  // the caller waits for done_
   std::atomic<bool> stopping_{false};
-  // Items of the loop not handed out, and not finished. Who counts `left_` down from n > 0 owns item count_ - n, and until
-  // that is counted off `open_` the loop cannot end; so the three below are read by owners of an item only.
-  std::atomic<std::int64_t> left_{0}, open_{0};
-  std::int64_t count_ = 0;
+  // The loop. A thread reads call_ and work_ only while it owns an item; until that item is counted off `open_` the loop cannot
+  // end, so no other one begins.
+  std::atomic<std::uint32_t> loops_{0};  // begun so far: tells threads to look
+  std::atomic<std::int64_t> open_{0};    // items not finished
   Call call_ = nullptr;
   const void* work_ = nullptr;
+  const std::unique_ptr<Stretch[]> stretches_;  // by thread
+  std::vector<std::thread> workers_;
 };
 
 }  // namespace lazy_cpu

@@ -11,7 +11,7 @@ const program = join(output, 'concurrency_test');
 const sources = [
   join(directory, 'test/cpp/concurrency_test.cpp'),
   ...['arena', 'thread_pool'].map((name) => join(directory, 'cpp', `${name}.cpp`)),
-  ...['queue', 'pool', 'device'].map((name) => join(native, 'cpp', `${name}.cpp`)),
+  ...['queue', 'one_thread', 'pool', 'device'].map((name) => join(native, 'cpp', `${name}.cpp`)),
 ];
 mkdirSync(output, { recursive: true });
 const flags = ['-std=c++17', '-O1', '-g', '-fsanitize=thread', '-Wall', '-Wextra', `-I${native}/include`, '-pthread'];

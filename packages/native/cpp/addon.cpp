@@ -44,6 +44,7 @@ Napi::Object initialise(Napi::Env env, Napi::Object exports, DeviceFactory facto
                 return out;
               }));
   exports.Set("create", Napi::Function::New(env, [factory](const Napi::CallbackInfo& info) -> Napi::Value {
+                const auto errorOf = info[1].As<Napi::Function>();
                 try {
                   Options options = optionsOf(info[0].As<Napi::Object>());
                   std::size_t limit = std::numeric_limits<std::size_t>::max();
@@ -51,12 +52,13 @@ Napi::Object initialise(Napi::Env env, Napi::Object exports, DeviceFactory facto
                     limit = static_cast<std::size_t>(std::get<double>(found->second));
                     options.erase(found);
                   }
-                  return makeContext(info.Env(),
-                                     std::make_shared<Session>(info.Env(), factory.create(options), limit));
+                  return makeContext(info.Env(), std::make_shared<Session>(info.Env(), factory.create(options), limit,
+                                                                           errorOf));
                 } catch (const Napi::Error&) {
                   throw;
                 } catch (...) {
-                  throw toJavaScript(info.Env(), describe(std::current_exception()));
+                  napi_throw(info.Env(), toJavaScript(errorOf, "create", describe(std::current_exception())));
+                  return {};
                 }
               }));
   return exports;

@@ -1,34 +1,17 @@
-// Positional arguments of a call from src/kernels.ts, taken one after the other.
+// Positional arguments of a call from src/kernels.ts, taken one after the other. On Node-API itself: its C++ wrapper allocates
+// for more than six arguments, and every op has more.
 #pragma once
 
 #include <napi.h>
 
+#include <array>
 #include <cstdint>
-#include <memory>
-#include <stdexcept>
 #include <string>
+#include <vector>
 
 #include "session.h"
 
 namespace lazy_native {
-
-inline Buffer& bufferOf(const Napi::Value& value, const Session& session) {
-  if (!value.IsExternal()) throw std::invalid_argument("expected a buffer of this backend");
-  Buffer& buffer = *value.As<Napi::External<Buffer>>().Data();
-  if (buffer.session() != &session) throw std::invalid_argument("buffer of another backend");
-  return buffer;
-}
-
-inline Tensor tensorOf(const Napi::Value& value, const Session& session) {
-  const Tensor tensor = bufferOf(value, session).tensor();
-  if (tensor.data == nullptr) throw std::invalid_argument("buffer was freed");
-  return tensor;
-}
-
-// The External owns the buffer from here on.
-inline Napi::Value wrap(Napi::Env env, std::unique_ptr<Buffer> buffer) {
-  return Napi::External<Buffer>::New(env, buffer.release(), [](Napi::Env, Buffer* b) { delete b; });
-}
 
 inline DType dtypeOf(const std::string& name) {
   if (name == "f32") return DType::f32;
@@ -50,23 +33,46 @@ inline const char* nameOf(DType dtype) {
 
 class Arguments {
  public:
-  Arguments(const Napi::CallbackInfo& info, const Session& session) : info_(info), session_(session) {}
+  static constexpr std::size_t most = 20;
 
-  Napi::Value value() { return info_[next_++]; }
-  Buffer& buffer() { return bufferOf(value(), session_); }
-  Tensor tensor() { return tensorOf(value(), session_); }
-  Tensor optional() {
-    const Napi::Value v = value();
-    return v.IsNull() || v.IsUndefined() ? Tensor{} : tensorOf(v, session_);
+  // `data` is what the function was made with.
+  Arguments(napi_env env, napi_callback_info info, void** data) : env_(env) {
+    std::size_t count = most;
+    napi_get_cb_info(env, info, &count, values_.data(), nullptr, data);  // fills up with undefined
   }
-  double number() { return value().ToNumber().DoubleValue(); }
+
+  Napi::Value value() { return {env_, values_[next_++]}; }
+  BufferId buffer() { return static_cast<BufferId>(number()); }
+  Tensor tensor(const Session& session) { return session.tensor(buffer()); }
+  // 0 stands for a tensor that is absent.
+  Tensor optional(const Session& session) {
+    const BufferId id = buffer();
+    return id == 0 ? Tensor{} : session.tensor(id);
+  }
+  // An Int32Array of buffers.
+  std::vector<Tensor> tensors(const Session& session) {
+    const auto ids = value().As<Napi::Int32Array>();
+    std::vector<Tensor> out;
+    out.reserve(ids.ElementLength());
+    for (std::size_t i = 0; i < ids.ElementLength(); ++i) out.push_back(session.tensor(ids.Data()[i]));
+    return out;
+  }
+  double number() {
+    double number = 0;
+    if (napi_get_value_double(env_, values_[next_++], &number) != napi_ok) throw std::invalid_argument("expected a number");
+    return number;
+  }
   std::int64_t integer() { return static_cast<std::int64_t>(number()); }
-  bool flag() { return value().ToBoolean().Value(); }
+  bool flag() {
+    bool flag = false;
+    if (napi_get_value_bool(env_, values_[next_++], &flag) != napi_ok) throw std::invalid_argument("expected a boolean");
+    return flag;
+  }
   DType dtype() { return dtypeOf(value().ToString().Utf8Value()); }
 
  private:
-  const Napi::CallbackInfo& info_;
-  const Session& session_;
+  const napi_env env_;
+  std::array<napi_value, most> values_;
   std::size_t next_ = 0;
 };
 

@@ -1,6 +1,6 @@
 #include "context.h"
 
-#include <functional>
+#include <memory>
 #include <utility>
 
 #include "arguments.h"
@@ -11,20 +11,44 @@ namespace {
 
 using Method = Napi::Value (*)(Napi::Env, Session&, Arguments&);
 
+// What a function of the context was made with.
+struct Binding {
+  std::shared_ptr<Session> session;
+  const char* name;
+  Method method;
+};
+
+// Every call comes in here. An error leaves as core's class for it.
+napi_value call(napi_env env, napi_callback_info info) {
+  void* data = nullptr;
+  Arguments arguments(env, info, &data);
+  const Binding& binding = *static_cast<Binding*>(data);
+  Session& session = *binding.session;
+  try {
+    session.takeFreed();
+    return binding.method(env, session, arguments);
+  } catch (const Napi::Error& error) {
+    error.ThrowAsJavaScriptException();
+  } catch (...) {
+    napi_throw(env, session.error(binding.name, describe(std::current_exception())));
+  }
+  return nullptr;
+}
+
 void define(Napi::Object target, const std::shared_ptr<Session>& session, const char* name, Method method) {
-  target.Set(name, Napi::Function::New(
-                       target.Env(),
-                       [session, method](const Napi::CallbackInfo& info) -> Napi::Value {
-                         try {
-                           Arguments arguments(info, *session);
-                           return method(info.Env(), *session, arguments);
-                         } catch (const Napi::Error&) {
-                           throw;
-                         } catch (...) {
-                           throw toJavaScript(info.Env(), describe(std::current_exception()));
-                         }
-                       },
-                       name));
+  const napi_env env = target.Env();
+  auto binding = std::make_unique<Binding>(Binding{session, name, method});
+  napi_value function = nullptr;
+  napi_create_function(env, name, NAPI_AUTO_LENGTH, call, binding.get(), &function);
+  const auto drop = [](napi_env, void* data, void*) { delete static_cast<Binding*>(data); };
+  napi_add_finalizer(env, function, binding.release(), drop, nullptr, nullptr);
+  target.Set(name, Napi::Value(env, function));
+}
+
+Napi::Value numberOf(Napi::Env env, NewBuffer& buffer) {
+  napi_value number = nullptr;
+  napi_create_int32(env, buffer.release(), &number);
+  return {env, number};
 }
 
 // ---- storage ----
@@ -37,42 +61,40 @@ Napi::Value upload(Napi::Env env, Session& s, Arguments& a) {
   auto out = s.create(size, dtype);
   if (dtype == DType::bf16 || dtype == DType::f16) {  // host data is f32
     const auto wide = s.create(size, DType::f32);
-    s.upload(wide->tensor().data, host, data.ByteLength());
-    s.launch(Cast{wide->tensor(), out->tensor()});
+    s.upload(wide.tensor().data, host, data.ByteLength());
+    s.launch(Cast{wide.tensor(), out.tensor()});
   } else {
-    s.upload(out->tensor().data, host, data.ByteLength());
+    s.upload(out.tensor().data, host, data.ByteLength());
   }
-  return wrap(env, std::move(out));
+  return numberOf(env, out);
 }
 
 Napi::Value read(Napi::Env env, Session& s, Arguments& a) {
-  Tensor x = a.tensor();
-  std::unique_ptr<Buffer> wide;
+  Tensor x = a.tensor(s);
+  NewBuffer wide;
   if (x.dtype == DType::bf16 || x.dtype == DType::f16) {
     wide = s.create(x.size, DType::f32);
-    s.launch(Cast{x, wide->tensor()});
-    x = wide->tensor();
+    s.launch(Cast{x, wide.tensor()});
+    x = wide.tensor();
   }
   const Napi::ArrayBuffer memory = Napi::ArrayBuffer::New(env, x.bytes());
   const auto length = static_cast<std::size_t>(x.size);
   const Napi::Object array = x.dtype == DType::i32
                                  ? static_cast<Napi::Object>(Napi::Int32Array::New(env, length, memory, 0))
                                  : static_cast<Napi::Object>(Napi::Float32Array::New(env, length, memory, 0));
-  return s.download(env, array, Napi::ArrayBuffer(memory).Data(), x.data, x.bytes());
+  return s.download(env, "read", array, Napi::ArrayBuffer(memory).Data(), x.data, x.bytes());
 }
 
 Napi::Value full(Napi::Env env, Session& s, Arguments& a) {
   const std::int64_t size = a.integer();
   const double value = a.number();
   auto out = s.create(size, a.dtype());
-  s.launch(Fill{out->tensor(), value});
-  return wrap(env, std::move(out));
+  s.launch(Fill{out.tensor(), value});
+  return numberOf(env, out);
 }
 
-Napi::Value free(Napi::Env env, Session&, Arguments& a) {
-  a.buffer().free();
-  return env.Undefined();
-}
+// What is listed as freed has been taken by now, as before every call.
+Napi::Value collect(Napi::Env env, Session&, Arguments&) { return env.Undefined(); }
 
 Napi::Value synchronize(Napi::Env env, Session& s, Arguments&) { return s.synchronize(env); }
 
@@ -89,23 +111,23 @@ Napi::Value memory(Napi::Env env, Session& s, Arguments&) {
 }
 
 Napi::Value cast(Napi::Env env, Session& s, Arguments& a) {
-  const Tensor x = a.tensor();
+  const Tensor x = a.tensor(s);
   auto out = s.create(x.size, a.dtype());
-  s.launch(Cast{x, out->tensor()});
-  return wrap(env, std::move(out));
+  s.launch(Cast{x, out.tensor()});
+  return numberOf(env, out);
 }
 
 Napi::Value slice(Napi::Env env, Session& s, Arguments& a) {
-  const Tensor x = a.tensor();
+  const Tensor x = a.tensor(s);
   const std::int64_t outer = a.integer(), length = a.integer(), inner = a.integer(), start = a.integer(),
                      count = a.integer();
   auto out = s.create(outer * count * inner, x.dtype);
-  s.launch(CopyRows{x, out->tensor(), outer, inner, count, length, start, count, 0});
-  return wrap(env, std::move(out));
+  s.launch(CopyRows{x, out.tensor(), outer, inner, count, length, start, count, 0});
+  return numberOf(env, out);
 }
 
 Napi::Value copyInto(Napi::Env env, Session& s, Arguments& a) {
-  const Tensor target = a.tensor(), source = a.tensor();
+  const Tensor target = a.tensor(s), source = a.tensor(s);
   const std::int64_t outer = a.integer(), length = a.integer(), inner = a.integer(), start = a.integer(),
                      count = a.integer();
   s.launch(CopyRows{source, target, outer, inner, count, count, 0, length, start});
@@ -116,54 +138,46 @@ Napi::Value copyInto(Napi::Env env, Session& s, Arguments& a) {
 
 template <Binary::Kind kind>
 Napi::Value binary(Napi::Env env, Session& s, Arguments& a) {
-  const Tensor x = a.tensor(), y = a.tensor();
+  const Tensor x = a.tensor(s), y = a.tensor(s);
   auto out = s.create(x.size, x.dtype);
-  s.launch(Binary{kind, x, y, out->tensor()});
-  return wrap(env, std::move(out));
+  s.launch(Binary{kind, x, y, out.tensor()});
+  return numberOf(env, out);
 }
 
 Napi::Value scale(Napi::Env env, Session& s, Arguments& a) {
-  const Tensor x = a.tensor();
+  const Tensor x = a.tensor(s);
   auto out = s.create(x.size, x.dtype);
-  s.launch(Scale{x, out->tensor(), a.number()});
-  return wrap(env, std::move(out));
+  s.launch(Scale{x, out.tensor(), a.number()});
+  return numberOf(env, out);
 }
 
 Napi::Value sum(Napi::Env env, Session& s, Arguments& a) {
-  const Tensor x = a.tensor();
+  const Tensor x = a.tensor(s);
   auto out = s.create(1, DType::f32);
-  s.launch(Sum{x, out->tensor()});
-  return wrap(env, std::move(out));
+  s.launch(Sum{x, out.tensor()});
+  return numberOf(env, out);
 }
 
 Napi::Value sumGrad(Napi::Env env, Session& s, Arguments& a) {
-  const Tensor dy = a.tensor();
+  const Tensor dy = a.tensor(s);
   const std::int64_t size = a.integer();
   auto out = s.create(size, a.dtype());
-  s.launch(Broadcast{dy, out->tensor()});
-  return wrap(env, std::move(out));
-}
-
-std::vector<Tensor> tensors(const Napi::Value& value, const Session& s) {
-  const Napi::Array array = value.As<Napi::Array>();
-  std::vector<Tensor> out;
-  out.reserve(array.Length());
-  for (std::uint32_t i = 0; i < array.Length(); ++i) out.push_back(tensorOf(array.Get(i), s));
-  return out;
+  s.launch(Broadcast{dy, out.tensor()});
+  return numberOf(env, out);
 }
 
 Napi::Value sumSquares(Napi::Env env, Session& s, Arguments& a) {
-  std::vector<Tensor> xs = tensors(a.value(), s);
+  std::vector<Tensor> xs = a.tensors(s);
   auto out = s.create(1, DType::f32);
-  s.launch(SumSquares{std::move(xs), out->tensor()});
-  return wrap(env, std::move(out));
+  s.launch(SumSquares{std::move(xs), out.tensor()});
+  return numberOf(env, out);
 }
 
 Napi::Value matmul(Napi::Env env, Session& s, Arguments& a) {
   Matmul op{};
-  op.a = a.tensor();
-  op.b = a.tensor();
-  op.out = a.optional();
+  op.a = a.tensor(s);
+  op.b = a.tensor(s);
+  op.out = a.optional(s);
   op.batch = a.integer();
   op.m = a.integer();
   op.n = a.integer();
@@ -176,34 +190,32 @@ Napi::Value matmul(Napi::Env env, Session& s, Arguments& a) {
     return env.Undefined();
   }
   auto out = s.create(op.batch * op.m * op.n, op.a.dtype);
-  op.out = out->tensor();
+  op.out = out.tensor();
   s.launch(op);
-  return wrap(env, std::move(out));
+  return numberOf(env, out);
 }
 
 // ---- layers ----
 
 Napi::Value rmsNorm(Napi::Env env, Session& s, Arguments& a) {
-  const Tensor x = a.tensor(), weight = a.tensor();
+  const Tensor x = a.tensor(s), weight = a.tensor(s);
   auto out = s.create(x.size, x.dtype);
-  s.launch(RmsNorm{x, weight, out->tensor(), x.size / weight.size, weight.size, a.number()});
-  return wrap(env, std::move(out));
+  s.launch(RmsNorm{x, weight, out.tensor(), x.size / weight.size, weight.size, a.number()});
+  return numberOf(env, out);
 }
 
 Napi::Value rmsNormGrad(Napi::Env env, Session& s, Arguments& a) {
-  const Tensor dy = a.tensor(), x = a.tensor(), weight = a.tensor();
+  const Tensor dy = a.tensor(s), x = a.tensor(s), weight = a.tensor(s);
   auto dx = s.create(x.size, x.dtype);
   auto dweight = s.create(weight.size, weight.dtype);
-  s.launch(RmsNormGrad{dy, x, weight, dx->tensor(), dweight->tensor(), x.size / weight.size, weight.size, a.number()});
-  Napi::Object out = Napi::Object::New(env);
-  out.Set("dx", wrap(env, std::move(dx)));
-  out.Set("dweight", wrap(env, std::move(dweight)));
-  return out;
+  s.launch(RmsNormGrad{dy, x, weight, dx.tensor(), dweight.tensor(), x.size / weight.size, weight.size, a.number()});
+  s.giveOut({&dx, &dweight});
+  return env.Undefined();
 }
 
 Napi::Value rope(Napi::Env env, Session& s, Arguments& a) {
   Rope op{};
-  op.x = a.tensor();
+  op.x = a.tensor(s);
   op.batch = a.integer();
   op.length = a.integer();
   op.heads = a.integer();
@@ -212,19 +224,19 @@ Napi::Value rope(Napi::Env env, Session& s, Arguments& a) {
   op.base = a.number();
   op.inverse = a.flag();
   auto out = s.create(op.x.size, op.x.dtype);
-  op.out = out->tensor();
+  op.out = out.tensor();
   s.launch(op);
-  return wrap(env, std::move(out));
+  return numberOf(env, out);
 }
 
-AttentionInputs attentionInputs(Arguments& a) {
+AttentionInputs attentionInputs(const Session& s, Arguments& a) {
   AttentionInputs in{};
-  in.q = a.tensor();
-  in.k = a.tensor();
-  in.v = a.optional();
-  in.bias = a.optional();
-  in.tau = a.optional();
-  in.starts = a.optional();
+  in.q = a.tensor(s);
+  in.k = a.tensor(s);
+  in.v = a.optional(s);
+  in.bias = a.optional(s);
+  in.tau = a.optional(s);
+  in.starts = a.optional(s);
   in.scale = a.number();
   AttentionSizes& z = in.sizes;
   for (std::int64_t* size : {&z.batch, &z.queryLength, &z.keyLength, &z.keyCapacity, &z.heads, &z.kvHeads, &z.headDim,
@@ -236,158 +248,143 @@ AttentionInputs attentionInputs(Arguments& a) {
 
 Napi::Value attention(Napi::Env env, Session& s, Arguments& a) {
   Attention op{};
-  op.in = attentionInputs(a);
+  op.in = attentionInputs(s, a);
   const bool save = a.flag();
   auto out = s.create(op.in.q.size, op.in.q.dtype);
-  op.out = out->tensor();
-  Napi::Object result = Napi::Object::New(env);
-  std::unique_ptr<Buffer> saved;
+  op.out = out.tensor();
+  NewBuffer saved;
   const std::size_t bytes = save ? s.device().savedBytes(op.in) : 0;
   if (save) {
     saved = s.createBytes(bytes);
-    op.saved = saved->tensor().data;
+    op.saved = saved.tensor().data;
   }
   s.launch(op);
-  result.Set("output", wrap(env, std::move(out)));
-  result.Set("saved", save ? wrap(env, std::move(saved)) : env.Null());
-  result.Set("savedBytes", static_cast<double>(bytes));
-  return result;
+  s.giveOut({&out, &saved}, bytes);
+  return env.Undefined();
 }
 
 Napi::Value attentionGrad(Napi::Env env, Session& s, Arguments& a) {
   AttentionGrad op{};
-  op.in = attentionInputs(a);
-  op.dout = a.tensor();
-  op.out = a.tensor();
-  op.saved = a.tensor().data;
+  op.in = attentionInputs(s, a);
+  op.dout = a.tensor(s);
+  op.out = a.tensor(s);
+  op.saved = a.tensor(s).data;
   auto dq = s.create(op.in.q.size, op.in.q.dtype);
   auto dk = s.create(op.in.k.size, op.in.k.dtype);
   auto dv = s.create(op.in.v.size, op.in.v.dtype);
-  auto dbias = op.in.bias ? s.create(op.in.bias.size, DType::f32) : nullptr;
-  auto dtau = op.in.tau ? s.create(op.in.tau.size, DType::f32) : nullptr;
-  op.dq = dq->tensor();
-  op.dk = dk->tensor();
-  op.dv = dv->tensor();
-  if (dbias) op.dbias = dbias->tensor();
-  if (dtau) op.dtau = dtau->tensor();
+  auto dbias = op.in.bias ? s.create(op.in.bias.size, DType::f32) : NewBuffer();
+  auto dtau = op.in.tau ? s.create(op.in.tau.size, DType::f32) : NewBuffer();
+  op.dq = dq.tensor();
+  op.dk = dk.tensor();
+  op.dv = dv.tensor();
+  if (op.in.bias) op.dbias = dbias.tensor();
+  if (op.in.tau) op.dtau = dtau.tensor();
   s.launch(op);
-  Napi::Object out = Napi::Object::New(env);
-  out.Set("dq", wrap(env, std::move(dq)));
-  out.Set("dk", wrap(env, std::move(dk)));
-  out.Set("dv", wrap(env, std::move(dv)));
-  out.Set("dbias", dbias ? wrap(env, std::move(dbias)) : env.Null());
-  out.Set("dtau", dtau ? wrap(env, std::move(dtau)) : env.Null());
-  return out;
+  s.giveOut({&dq, &dk, &dv, &dbias, &dtau});
+  return env.Undefined();
 }
 
 Napi::Value attentionWeights(Napi::Env env, Session& s, Arguments& a) {
   AttentionWeights op{};
-  op.in = attentionInputs(a);
+  op.in = attentionInputs(s, a);
   const AttentionSizes& z = op.in.sizes;
   auto out = s.create(z.batch * z.heads * z.queryLength * z.keyLength, DType::f32);
-  op.out = out->tensor();
+  op.out = out.tensor();
   s.launch(op);
-  return wrap(env, std::move(out));
+  return numberOf(env, out);
 }
 
 Napi::Value elasticSoftmax(Napi::Env env, Session& s, Arguments& a) {
   ElasticSoftmax op{};
-  op.scores = a.tensor();
-  op.tau = a.optional();
-  op.starts = a.optional();
+  op.scores = a.tensor(s);
+  op.tau = a.optional(s);
+  op.starts = a.optional(s);
   op.batch = a.integer();
   op.heads = a.integer();
   op.queryLength = a.integer();
   op.keyLength = a.integer();
   auto out = s.create(op.scores.size, op.scores.dtype);
-  op.out = out->tensor();
+  op.out = out.tensor();
   s.launch(op);
-  return wrap(env, std::move(out));
+  return numberOf(env, out);
 }
 
 Napi::Value elasticSoftmaxGrad(Napi::Env env, Session& s, Arguments& a) {
   ElasticSoftmaxGrad op{};
-  op.dweights = a.tensor();
-  op.scores = a.tensor();
-  op.tau = a.optional();
-  op.starts = a.optional();
+  op.dweights = a.tensor(s);
+  op.scores = a.tensor(s);
+  op.tau = a.optional(s);
+  op.starts = a.optional(s);
   op.batch = a.integer();
   op.heads = a.integer();
   op.queryLength = a.integer();
   op.keyLength = a.integer();
   auto dscores = s.create(op.scores.size, op.scores.dtype);
-  auto dtau = op.tau ? s.create(op.tau.size, DType::f32) : nullptr;
-  op.dscores = dscores->tensor();
-  if (dtau) op.dtau = dtau->tensor();
+  auto dtau = op.tau ? s.create(op.tau.size, DType::f32) : NewBuffer();
+  op.dscores = dscores.tensor();
+  if (op.tau) op.dtau = dtau.tensor();
   s.launch(op);
-  Napi::Object out = Napi::Object::New(env);
-  out.Set("dscores", wrap(env, std::move(dscores)));
-  out.Set("dtau", dtau ? wrap(env, std::move(dtau)) : env.Null());
-  return out;
+  s.giveOut({&dscores, &dtau});
+  return env.Undefined();
 }
 
 Napi::Value swiglu(Napi::Env env, Session& s, Arguments& a) {
-  const Tensor gate = a.tensor(), up = a.tensor();
+  const Tensor gate = a.tensor(s), up = a.tensor(s);
   auto out = s.create(gate.size, gate.dtype);
-  s.launch(Swiglu{gate, up, out->tensor()});
-  return wrap(env, std::move(out));
+  s.launch(Swiglu{gate, up, out.tensor()});
+  return numberOf(env, out);
 }
 
 Napi::Value swigluGrad(Napi::Env env, Session& s, Arguments& a) {
-  const Tensor dy = a.tensor(), gate = a.tensor(), up = a.tensor();
+  const Tensor dy = a.tensor(s), gate = a.tensor(s), up = a.tensor(s);
   auto dgate = s.create(gate.size, gate.dtype);
   auto dup = s.create(up.size, up.dtype);
-  s.launch(SwigluGrad{dy, gate, up, dgate->tensor(), dup->tensor()});
-  Napi::Object out = Napi::Object::New(env);
-  out.Set("dgate", wrap(env, std::move(dgate)));
-  out.Set("dup", wrap(env, std::move(dup)));
-  return out;
+  s.launch(SwigluGrad{dy, gate, up, dgate.tensor(), dup.tensor()});
+  s.giveOut({&dgate, &dup});
+  return env.Undefined();
 }
 
 Napi::Value embedding(Napi::Env env, Session& s, Arguments& a) {
-  const Tensor weight = a.tensor(), ids = a.tensor();
+  const Tensor weight = a.tensor(s), ids = a.tensor(s);
   const std::int64_t vocabulary = a.integer();
   const std::int64_t width = weight.size / vocabulary;
   auto out = s.create(ids.size * width, weight.dtype);
-  s.launch(Embedding{weight, ids, out->tensor(), vocabulary, width, ids.size});
-  return wrap(env, std::move(out));
+  s.launch(Embedding{weight, ids, out.tensor(), vocabulary, width, ids.size});
+  return numberOf(env, out);
 }
 
 Napi::Value embeddingGrad(Napi::Env env, Session& s, Arguments& a) {
-  const Tensor dy = a.tensor(), ids = a.tensor();
+  const Tensor dy = a.tensor(s), ids = a.tensor(s);
   const std::int64_t vocabulary = a.integer();
   const std::int64_t width = dy.size / ids.size;
   auto dweight = s.create(vocabulary * width, dy.dtype);
-  s.launch(EmbeddingGrad{dy, ids, dweight->tensor(), vocabulary, width, ids.size});
-  return wrap(env, std::move(dweight));
+  s.launch(EmbeddingGrad{dy, ids, dweight.tensor(), vocabulary, width, ids.size});
+  return numberOf(env, dweight);
 }
 
 Napi::Value crossEntropy(Napi::Env env, Session& s, Arguments& a) {
-  const Tensor logits = a.tensor(), targets = a.tensor();
+  const Tensor logits = a.tensor(s), targets = a.tensor(s);
   const std::int64_t ignoreIndex = a.integer(), count = a.integer();
   auto loss = s.create(1, DType::f32);
   auto lse = s.create(targets.size, DType::f32);
-  s.launch(CrossEntropy{logits, targets, loss->tensor(), lse->tensor(), targets.size, logits.size / targets.size,
+  s.launch(CrossEntropy{logits, targets, loss.tensor(), lse.tensor(), targets.size, logits.size / targets.size,
                         ignoreIndex, count});
-  Napi::Object out = Napi::Object::New(env);
-  out.Set("loss", wrap(env, std::move(loss)));
-  out.Set("lse", wrap(env, std::move(lse)));
-  return out;
+  s.giveOut({&loss, &lse});
+  return env.Undefined();
 }
 
 Napi::Value crossEntropyGrad(Napi::Env env, Session& s, Arguments& a) {
-  const Tensor dloss = a.tensor(), logits = a.tensor(), targets = a.tensor(), lse = a.tensor();
+  const Tensor dloss = a.tensor(s), logits = a.tensor(s), targets = a.tensor(s), lse = a.tensor(s);
   const std::int64_t ignoreIndex = a.integer(), count = a.integer();
   auto dlogits = s.create(logits.size, logits.dtype);
-  s.launch(CrossEntropyGrad{dloss, logits, targets, lse, dlogits->tensor(), targets.size, logits.size / targets.size,
+  s.launch(CrossEntropyGrad{dloss, logits, targets, lse, dlogits.tensor(), targets.size, logits.size / targets.size,
                             ignoreIndex, count});
-  return wrap(env, std::move(dlogits));
+  return numberOf(env, dlogits);
 }
 
 Napi::Value adamw(Napi::Env env, Session& s, Arguments& a) {
   AdamW op{};
-  const std::vector<Tensor> params = tensors(a.value(), s), grads = tensors(a.value(), s), ms = tensors(a.value(), s),
-                            vs = tensors(a.value(), s);
+  const std::vector<Tensor> params = a.tensors(s), grads = a.tensors(s), ms = a.tensors(s), vs = a.tensors(s);
   const Napi::Float64Array decays = a.value().As<Napi::Float64Array>();
   for (std::size_t i = 0; i < params.size(); ++i) op.updates.push_back({params[i], grads[i], ms[i], vs[i], decays[i]});
   op.learningRate = a.number();
@@ -396,7 +393,7 @@ Napi::Value adamw(Napi::Env env, Session& s, Arguments& a) {
   op.epsilon = a.number();
   op.correction1 = a.number();
   op.correction2 = a.number();
-  op.normSquared = a.optional();
+  op.normSquared = a.optional(s);
   op.maxNorm = a.number();
   s.launch(std::move(op));
   return env.Undefined();
@@ -406,7 +403,7 @@ constexpr std::pair<const char*, Method> methods[] = {
     {"upload", upload},
     {"read", read},
     {"full", full},
-    {"free", free},
+    {"collect", collect},
     {"synchronize", synchronize},
     {"dispose", dispose},
     {"memory", memory},
@@ -446,6 +443,8 @@ Napi::Object makeContext(Napi::Env env, std::shared_ptr<Session> session) {
   std::uint32_t count = 0;
   for (const DType dtype : session->device().dtypes()) dtypes.Set(count++, nameOf(dtype));
   context.Set("dtypes", dtypes);
+  context.Set("outputs", session->outputs());
+  context.Set("freed", session->freed());
   for (const auto& [name, method] : methods) define(context, session, name, method);
   return context;
 }

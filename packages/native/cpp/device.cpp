@@ -2,6 +2,8 @@
 
 #include <new>
 
+#include "one_thread.h"
+
 namespace lazy_native {
 
 void* Device::allocateHost(std::size_t bytes) {
@@ -11,5 +13,9 @@ void* Device::allocateHost(std::size_t bytes) {
 }
 
 void Device::releaseHost(void* memory, std::size_t) noexcept { ::operator delete(memory, std::align_val_t{64}); }
+
+std::unique_ptr<Server> Device::serve(Tasks& tasks) {
+  return std::make_unique<OneThread>(tasks, [this] { attach(); });
+}
 
 }  // namespace lazy_native

@@ -26,12 +26,11 @@ Failure describe(std::exception_ptr error) {
   }
 }
 
-Napi::Error toJavaScript(Napi::Env env, const Failure& failure) {
-  Napi::Error error = Napi::Error::New(env, failure.message);
-  error.Set("code", Napi::String::New(env, failure.code));
-  if (failure.code == "OUT_OF_MEMORY") error.Set("requestedBytes", Napi::Number::New(env, failure.requestedBytes));
-  if (!failure.fix.empty()) error.Set("fix", Napi::String::New(env, failure.fix));
-  return error;
+Napi::Value toJavaScript(Napi::Function errorOf, const char* op, const Failure& failure) {
+  const Napi::Env env = errorOf.Env();
+  return errorOf.Call({Napi::String::New(env, op), Napi::String::New(env, failure.code),
+                       Napi::String::New(env, failure.message), Napi::Number::New(env, failure.requestedBytes),
+                       Napi::String::New(env, failure.fix)});
 }
 
 }  // namespace lazy_native

@@ -18,7 +18,7 @@ struct Failure {
 
 Failure describe(std::exception_ptr error);
 
-// An Error with `code` and, where they apply, `requestedBytes` and `fix`; src/errors.ts makes core's classes of them.
-Napi::Error toJavaScript(Napi::Env env, const Failure& failure);
+// Core's error for it, with `errorOf(op, code, message, requestedBytes, fix)` of src/errors.ts.
+Napi::Value toJavaScript(Napi::Function errorOf, const char* op, const Failure& failure);
 
 }  // namespace lazy_native

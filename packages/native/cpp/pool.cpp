@@ -1,6 +1,7 @@
 #include "pool.h"
 
 #include <algorithm>
+#include <iterator>
 #include <memory>
 #include <string>
 #include <utility>
@@ -15,46 +16,41 @@ constexpr std::size_t cacheSlack = std::size_t{64} << 20;
 Pool::Pool(Device& device, std::size_t limit, Fence fence) : device_(device), limit_(limit), fence_(std::move(fence)) {}
 
 Pool::~Pool() {
-  for (const Cached& block : waiting_) device_.release(block.memory, block.bytes);
-  for (const auto& [memory, bytes] : used_) device_.release(memory, bytes);
+  for (const Block& block : used_) giveBack(block);
+  for (const Shelf& shelf : shelves_)
+    for (const Block& block : shelf) giveBack(block);
 }
 
-std::size_t Pool::bucket(std::size_t bytes) {
-  if (bytes <= smallest) return smallest;
-  std::size_t power = smallest;
-  while (power <= bytes / 2) power *= 2;
-  const std::size_t step = power / 4;
-  return (bytes + step - 1) / step * step;
+std::size_t Pool::shelfOf(std::size_t bytes, std::size_t& size) {
+  std::size_t power = smallest, shelf = 0;
+  for (; power <= bytes / 2; power *= 2) shelf += 4;
+  const std::size_t step = power / 4, steps = bytes <= smallest ? 4 : (bytes + step - 1) / step;
+  size = steps * step;
+  return shelf + steps - 4;
 }
 
-void* Pool::fromCache(std::size_t bytes) {
-  const auto found = bySize_.find(bytes);
-  if (found == bySize_.end()) return nullptr;
-  const Waiting::iterator block = found->second.back();  // the youngest is the likeliest to be in the CPU's cache
-  found->second.pop_back();
-  if (found->second.empty()) bySize_.erase(found);
-  void* memory = block->memory;
-  waiting_.erase(block);
-  statistics_.cached -= bytes;
-  return memory;
-}
-
-void* Pool::allocate(std::size_t asked) {
-  // Beyond this nothing can be rounded up without overflow, and no machine has it.
-  const std::size_t bytes = asked > (std::numeric_limits<std::size_t>::max() >> 2) ? asked : bucket(asked);
+Pool::Handle Pool::allocate(std::size_t asked) {
   const auto fail = [&](const std::string& cause, std::size_t free) {
     throw OutOfMemory(cause + ": asked for " + std::to_string(asked) + " bytes; " + std::to_string(free) +
                           " free, " + std::to_string(statistics_.inUse) + " held by live tensors, " +
                           std::to_string(statistics_.cached) + " cached",
                       asked);
   };
-  void* memory = fromCache(bytes);
-  if (memory == nullptr) {
+  std::size_t bytes = asked;
+  Shelf found;  // of one block
+  // Beyond this nothing can be rounded up without overflow, and no machine has it.
+  if (asked <= std::numeric_limits<std::size_t>::max() >> 2) {
+    Shelf& shelf = shelves_[shelfOf(asked, bytes)];
+    // The youngest is the likeliest to be in the CPU's cache.
+    if (!shelf.empty()) found.splice(found.end(), shelf, std::prev(shelf.end()));
+  }
+  if (found.empty()) {
     if (limit_ - std::min(limit_, statistics_.inUse) < bytes) {
       fail("memoryLimit of " + std::to_string(limit_) + " bytes would be exceeded",
            limit_ - std::min(limit_, statistics_.inUse));
     }
     if (limit_ - statistics_.inUse < bytes + statistics_.cached) dropAll();
+    void* memory = nullptr;
     try {
       memory = device_.allocate(bytes);
     } catch (const OutOfMemory&) {
@@ -66,44 +62,47 @@ void* Pool::allocate(std::size_t asked) {
       }
     }
     statistics_.systemAllocations += 1;
+    found.push_back({memory, bytes});
+  } else {
+    statistics_.cached -= bytes;
   }
-  used_.emplace(memory, bytes);
+  const Handle block = found.begin();
+  used_.splice(used_.end(), found);
   statistics_.inUse += bytes;
   statistics_.peak = std::max(statistics_.peak, statistics_.inUse);
-  return memory;
+  return block;
 }
 
-void Pool::free(void* memory) {
-  const auto found = used_.find(memory);
-  if (found == used_.end()) return;
-  const std::size_t bytes = found->second;
-  used_.erase(found);
+void Pool::free(Handle block) {
+  std::size_t bytes = 0;
+  Shelf& shelf = shelves_[shelfOf(block->bytes, bytes)];
+  block->freed = ++frees_;
+  shelf.splice(shelf.end(), used_, block);
   statistics_.inUse -= bytes;
   statistics_.cached += bytes;
-  waiting_.push_back({memory, bytes});
-  bySize_[bytes].push_back(std::prev(waiting_.end()));
   while (statistics_.inUse + statistics_.cached > statistics_.peak + cacheSlack) dropOldest();
 }
 
 void Pool::dropOldest() {
-  const Waiting::iterator block = waiting_.begin();
-  const auto [memory, bytes] = *block;
-  const auto found = bySize_.find(bytes);
-  found->second.remove(block);
-  if (found->second.empty()) bySize_.erase(found);
-  waiting_.erase(block);
-  statistics_.cached -= bytes;
+  Shelf* oldest = nullptr;
+  for (Shelf& shelf : shelves_)
+    if (!shelf.empty() && (oldest == nullptr || shelf.front().freed < oldest->front().freed)) oldest = &shelf;
+  const Block block = oldest->front();
+  oldest->pop_front();
+  statistics_.cached -= block.bytes;
   // Queued work may still use it, so it goes in queue order: with the task, whether that runs or is dropped at the end.
-  const std::shared_ptr<void> owner(memory, [&device = device_, bytes = bytes](void* m) { device.release(m, bytes); });
+  const std::shared_ptr<void> owner(block.memory,
+                                    [&device = device_, bytes = block.bytes](void* m) { device.release(m, bytes); });
   fence_.later([owner] {});
 }
 
 void Pool::dropAll() {
-  if (waiting_.empty()) return;
+  if (statistics_.cached == 0) return;
   fence_.now();
-  for (const Cached& block : waiting_) device_.release(block.memory, block.bytes);
-  waiting_.clear();
-  bySize_.clear();
+  for (Shelf& shelf : shelves_) {
+    for (const Block& block : shelf) giveBack(block);
+    shelf.clear();
+  }
   statistics_.cached = 0;
 }
 

@@ -5,16 +5,16 @@
 //
 // Sizes are rounded up to one of four steps per power of two, so at most a quarter of a block is slack. What is kept and
 // not used is bounded by the most that was ever in use at one time, plus 64 MiB; beyond that the blocks that waited
-// longest go back to the device. Not thread safe: JavaScript thread only.
+// longest go back to the device. A block moves between lists by splicing, so that reuse allocates nothing. Not thread safe:
+// JavaScript thread only.
 #pragma once
 
+#include <array>
 #include <cstddef>
 #include <cstdint>
 #include <functional>
 #include <limits>
 #include <list>
-#include <map>
-#include <unordered_map>
 
 #include "lazy_native/device.h"
 
@@ -35,36 +35,40 @@ class Pool {
     std::function<void()> now;
   };
 
+  struct Block {
+    void* memory;
+    std::size_t bytes;
+    std::uint64_t freed = 0;  // when, counted in frees
+  };
+  using Handle = std::list<Block>::iterator;
+
   Pool(Device& device, std::size_t limit, Fence fence);
   ~Pool();  // gives everything back, in use or not; nothing may be queued any more
   Pool(const Pool&) = delete;
   Pool& operator=(const Pool&) = delete;
 
   // Throws OutOfMemory with the bytes asked for, what is free and what is held.
-  void* allocate(std::size_t bytes);
-  void free(void* memory);
+  Handle allocate(std::size_t bytes);
+  void free(Handle block);
   const PoolStatistics& statistics() const { return statistics_; }
 
-  static std::size_t bucket(std::size_t bytes);
-
  private:
-  struct Cached {
-    void* memory;
-    std::size_t bytes;
-  };
-  using Waiting = std::list<Cached>;  // oldest first
+  // Blocks of one size, the one freed last at the back.
+  using Shelf = std::list<Block>;
 
-  void* fromCache(std::size_t bytes);
+  // Shelf of the blocks that serve `bytes`, and their size.
+  static std::size_t shelfOf(std::size_t bytes, std::size_t& size);
   void dropOldest();
   void dropAll();
+  void giveBack(const Block& block) { device_.release(block.memory, block.bytes); }
 
   Device& device_;
   const std::size_t limit_;
   const Fence fence_;
   PoolStatistics statistics_;
-  std::unordered_map<void*, std::size_t> used_;
-  Waiting waiting_;
-  std::map<std::size_t, std::list<Waiting::iterator>> bySize_;
+  std::uint64_t frees_ = 0;
+  std::list<Block> used_;
+  std::array<Shelf, 4 * 64 + 1> shelves_;
 };
 
 }  // namespace lazy_native

@@ -1,83 +1,76 @@
 #include "queue.h"
 
-#include <utility>
-
-#include "lazy_native/spin.h"
-
 namespace lazy_native {
 
-Queue::Queue(Task onStart, std::size_t depth) : depth_(depth) {
-  thread_ = std::thread([this, onStart = std::move(onStart)] { work(onStart); });
+Queue::Queue(const Serve& serve, std::size_t depth) : depth_(depth), slots_(std::make_unique<Task[]>(depth)) {
+  server_ = serve(*this);
+  waker_ = server_.get();
 }
 
 Queue::~Queue() { stop(); }
 
-void Queue::push(Task task) {
+template <class Done>
+void Queue::waitUntil(const Done& done) {
   std::unique_lock<std::mutex> lock(mutex_);
-  space_.wait(lock, [this] { return stopping_ || tasks_.size() < depth_; });
-  if (stopping_) return;
-  tasks_.push_back(std::move(task));
-  called_.store(true, std::memory_order_relaxed);
-  // A busy worker looks for more by itself; waking costs a system call only when it sleeps.
-  if (!running_) wake_.notify_one();
+  waited_.store(true);  // before the look at what is done: tellWhoWaits looks the other way round
+  space_.wait(lock, done);
+  waited_.store(false);
+}
+
+void Queue::tellWhoWaits() {
+  if (!waited_.load()) return;
+  const std::lock_guard<std::mutex> lock(mutex_);
+  space_.notify_all();
+}
+
+void Queue::waitForRoom() {
+  waitUntil([this] { return end_.load() - begin_.load() <= depth_ / 2; });
 }
 
 void Queue::drain() {
-  std::unique_lock<std::mutex> lock(mutex_);
-  space_.wait(lock, [this] { return stopping_ || (tasks_.empty() && !running_); });
+  waitUntil([this] { return stopping_.load() || (begin_.load() == end_.load() && !running_.load()); });
 }
 
 void Queue::stop() {
-  std::deque<Task> dropped;  // destroyed without the lock: a task's captures may be anything
-  {
-    std::lock_guard<std::mutex> lock(mutex_);
-    stopping_ = true;
-    called_ = true;
-    dropped.swap(tasks_);
-  }
-  wake_.notify_all();
-  space_.notify_all();
-  if (thread_.joinable()) thread_.join();
+  stopping_ = true;
+  server_.reset();
+  for (std::size_t i = begin_.load(); i != end_.load(); ++i) slots_[i % depth_].clear();
+  begin_.store(end_.load());
 }
 
 std::exception_ptr Queue::takeError() {
-  std::lock_guard<std::mutex> lock(mutex_);
+  const std::lock_guard<std::mutex> lock(mutex_);
   return std::exchange(error_, nullptr);
 }
 
-void Queue::work(const Task& onStart) {
-  Task task = onStart;
-  std::unique_lock<std::mutex> lock(mutex_);
-  running_ = true;
-  for (;;) {
-    lock.unlock();
-    std::exception_ptr error;
-    try {
-      task();
-    } catch (...) {
-      error = std::current_exception();
+Task::Afterwards Queue::runFirst() {
+  const std::size_t begin = begin_.load(std::memory_order_relaxed);
+  Task& task = slots_[begin % depth_];
+  Task::Afterwards afterwards;
+  try {
+    afterwards = task();
+  } catch (...) {
+    const std::lock_guard<std::mutex> lock(mutex_);
+    if (!error_) error_ = std::current_exception();
+  }
+  task.clear();
+  begin_.store(begin + 1);
+  return afterwards;
+}
+
+void Queue::run() {
+  while (waits()) {
+    if (running_.exchange(true)) return;  // who runs looks again when it has stopped
+    Task::Afterwards afterwards;
+    while (waits() && !afterwards) {
+      afterwards = runFirst();
+      tellWhoWaits();
     }
-    task = nullptr;
-    lock.lock();
-    if (error && !error_) error_ = error;
-    if (tasks_.empty()) {
-      running_ = false;
-      called_.store(false, std::memory_order_relaxed);
-      space_.notify_all();
-      lock.unlock();
-      spin([this] { return called_.load(std::memory_order_relaxed); });
-      lock.lock();
-      wake_.wait(lock, [this] { return stopping_ || !tasks_.empty(); });
-      running_ = !tasks_.empty();
-    } else if (tasks_.size() + 1 >= depth_) {
-      space_.notify_all();
-    }
-    if (stopping_) {
-      running_ = false;
-      return;
-    }
-    task = std::move(tasks_.front());
-    tasks_.pop_front();
+    running_.store(false);
+    tellWhoWaits();
+    if (!afterwards) continue;
+    if (waits()) waker_->wake();
+    afterwards();
   }
 }
 

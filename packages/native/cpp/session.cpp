@@ -13,25 +13,30 @@ struct Session::Settlement {
   Napi::Promise::Deferred deferred;
   Napi::Reference<Napi::Value> value;
   std::shared_ptr<Session> session;  // alive until its promises are settled
+  const char* op;
   bool closing;
   std::optional<Failure> failure;
 };
 
-Buffer::Buffer(std::shared_ptr<Session> session, std::size_t bytes, std::int64_t size, DType dtype)
-    : session_(std::move(session)), size_(size), dtype_(dtype), memory_(session_->pool().allocate(bytes)) {}
-
-void Buffer::free() {
-  if (memory_ != nullptr && !session_->closed()) session_->pool().free(memory_);
-  memory_ = nullptr;
+NewBuffer::~NewBuffer() {
+  if (id_ != 0) session_->free(id_);
 }
 
-Session::Session(Napi::Env env, std::unique_ptr<Device> device, std::size_t memoryLimit)
-    : env_(env), device_(std::move(device)) {
+Tensor NewBuffer::tensor() const { return session_->tensor(id_); }
+
+Session::Session(Napi::Env env, std::unique_ptr<Device> device, std::size_t memoryLimit, Napi::Function errorOf)
+    : env_(env), device_(std::move(device)), errorOf_(Napi::Persistent(errorOf)) {
+  auto outputs = Napi::Float64Array::New(env, 8);
+  outputsData_ = outputs.Data();
+  outputs_.Reset(outputs, 1);
+  auto freed = Napi::Int32Array::New(env, 512);
+  freedData_ = freed.Data();
+  freed_.Reset(freed, 1);
   notify_ = Notify::New(env, "lazy-attention", 0, 1, this);
   notify_.Unref(env);  // an idle backend does not keep the process alive
   // Registered after the thread-safe function, so that at exit the queue ends before the function goes.
   napi_add_env_cleanup_hook(env, closeAtExit, this);
-  queue_ = std::make_unique<Queue>([d = device_.get()] { d->attach(); });
+  queue_ = std::make_unique<Queue>([d = device_.get()](Tasks& tasks) { return d->serve(tasks); });
   pool_ = std::make_unique<Pool>(
       *device_, memoryLimit,
       Pool::Fence{[this](std::function<void()> then) {
@@ -63,15 +68,36 @@ void Session::close() {
 
 void Session::closeAtExit(void* self) { static_cast<Session*>(self)->close(); }
 
-std::unique_ptr<Buffer> Session::create(std::int64_t size, DType dtype) {
-  refuseWhenLost();
-  return std::make_unique<Buffer>(shared_from_this(), static_cast<std::size_t>(size) * bytesPerElement(dtype), size,
-                                  dtype);
+Napi::Value Session::error(const char* op, const Failure& failure) const {
+  return toJavaScript(errorOf_.Value(), op, failure);
 }
 
-std::unique_ptr<Buffer> Session::createBytes(std::size_t bytes) {
+NewBuffer Session::create(std::size_t bytes, std::int64_t size, DType dtype) {
   refuseWhenLost();
-  return std::make_unique<Buffer>(shared_from_this(), bytes, static_cast<std::int64_t>(bytes / 4), DType::f32);
+  return {*this, buffers_.add(*pool_, bytes, size, dtype)};
+}
+
+NewBuffer Session::create(std::int64_t size, DType dtype) {
+  return create(static_cast<std::size_t>(size) * bytesPerElement(dtype), size, dtype);
+}
+
+NewBuffer Session::createBytes(std::size_t bytes) {
+  return create(bytes, static_cast<std::int64_t>(bytes / 4), DType::f32);
+}
+
+void Session::free(BufferId id) {
+  if (!closed()) buffers_.remove(*pool_, id);
+}
+
+void Session::freeListed() {
+  const std::int32_t count = std::exchange(freedData_[0], 0);
+  for (std::int32_t i = 1; i <= count; ++i) free(freedData_[i]);
+}
+
+void Session::giveOut(std::initializer_list<NewBuffer*> buffers, std::size_t bytes) {
+  double* out = outputsData_;
+  for (NewBuffer* buffer : buffers) *out++ = buffer->release();
+  *out = static_cast<double>(bytes);
 }
 
 void Session::refuseWhenLost() const {
@@ -95,14 +121,15 @@ void Session::upload(void* to, const void* from, std::size_t bytes) {
   });
 }
 
-Napi::Promise Session::download(Napi::Env env, Napi::Object array, void* host, const void* from, std::size_t bytes) {
+Napi::Promise Session::download(Napi::Env env, const char* op, Napi::Object array, void* host, const void* from,
+                                std::size_t bytes) {
   refuseWhenLost();
-  return settle(env, array, [d = device_.get(), host, from, bytes] { d->download(host, from, bytes); }, false);
+  return settle(env, op, array, [d = device_.get(), host, from, bytes] { d->download(host, from, bytes); }, false);
 }
 
 Napi::Promise Session::synchronize(Napi::Env env) {
   refuseWhenLost();
-  return settle(env, env.Undefined(), [d = device_.get()] { d->finish(); }, false);
+  return settle(env, "synchronize", env.Undefined(), [d = device_.get()] { d->finish(); }, false);
 }
 
 Napi::Promise Session::dispose(Napi::Env env) {
@@ -111,16 +138,20 @@ Napi::Promise Session::dispose(Napi::Env env) {
     deferred.Resolve(env.Undefined());
     return deferred.Promise();
   }
-  return settle(env, env.Undefined(), [d = device_.get()] { d->finish(); }, true);
+  return settle(env, "dispose", env.Undefined(), [d = device_.get()] { d->finish(); }, true);
 }
 
-Napi::Promise Session::settle(Napi::Env env, Napi::Value value, std::function<void()> work, bool closing) {
-  auto* settlement = new Settlement{Napi::Promise::Deferred::New(env), {}, shared_from_this(), closing, std::nullopt};
+Napi::Promise Session::settle(Napi::Env env, const char* op, Napi::Value value, std::function<void()> work,
+                              bool closing) {
+  auto* settlement = new Settlement{Napi::Promise::Deferred::New(env), {}, shared_from_this(), op, closing,
+                                    std::nullopt};
   // A reference needs an object; undefined is left out.
   if (value.IsObject()) settlement->value = Napi::Reference<Napi::Value>::New(value, 1);
   const Napi::Promise promise = settlement->deferred.Promise();
   if (pending_++ == 0) notify_.Ref(env);
-  queue_->push([this, settlement, work = std::move(work)] {
+  // Telling JavaScript may take this thread's core away from it: JavaScript wakes up there. So that comes afterwards, when
+  // another thread may run what JavaScript queues next.
+  queue_->push([this, settlement, work = std::move(work)]() -> Task::Afterwards {
     std::exception_ptr error = queue_->takeError();
     try {
       if (!lost_) work();
@@ -133,7 +164,7 @@ Napi::Promise Session::settle(Napi::Env env, Napi::Value value, std::function<vo
     } else if (lost_) {
       settlement->failure = Failure{"DEVICE_LOST", "the device stopped working", 0, ""};
     }
-    notify_.BlockingCall(settlement);
+    return [this, settlement] { notify_.BlockingCall(settlement); };
   });
   return promise;
 }
@@ -153,7 +184,7 @@ void Session::settleOnJavaScriptThread(Napi::Env env, Napi::Function, Session*, 
     self.notify_.Release();
   }
   if (settlement->failure) {
-    settlement->deferred.Reject(toJavaScript(env, *settlement->failure).Value());
+    settlement->deferred.Reject(self.error(settlement->op, *settlement->failure));
   } else {
     settlement->deferred.Resolve(settlement->value.IsEmpty() ? env.Undefined() : settlement->value.Value());
   }

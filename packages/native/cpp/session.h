@@ -5,11 +5,13 @@
 
 #include <atomic>
 #include <cstddef>
+#include <initializer_list>
 #include <memory>
 #include <optional>
 #include <type_traits>
 #include <utility>
 
+#include "buffers.h"
 #include "failure.h"
 #include "lazy_native/device.h"
 #include "pool.h"
@@ -19,28 +21,32 @@ namespace lazy_native {
 
 class Session;
 
-// A piece of device memory that JavaScript holds through an External. Freed by `free`, else when it is collected.
-class Buffer {
+// Device memory that an op is about to fill; given back unless JavaScript takes it over. Empty by default.
+class NewBuffer {
  public:
-  Buffer(std::shared_ptr<Session> session, std::size_t bytes, std::int64_t size, DType dtype);
-  ~Buffer() { free(); }
-  Buffer(const Buffer&) = delete;
-  Buffer& operator=(const Buffer&) = delete;
+  NewBuffer() = default;
+  NewBuffer(Session& session, BufferId id) : session_(&session), id_(id) {}
+  ~NewBuffer();
+  NewBuffer(NewBuffer&& other) noexcept : session_(other.session_), id_(other.release()) {}
+  NewBuffer& operator=(NewBuffer&& other) noexcept {
+    std::swap(session_, other.session_);
+    std::swap(id_, other.id_);
+    return *this;
+  }
 
-  void free();
-  Tensor tensor() const { return {memory_, size_, dtype_}; }
-  const Session* session() const { return session_.get(); }
+  Tensor tensor() const;
+  // 0 when empty.
+  BufferId release() { return std::exchange(id_, 0); }
 
  private:
-  const std::shared_ptr<Session> session_;
-  const std::int64_t size_;
-  const DType dtype_;
-  void* memory_;
+  Session* session_ = nullptr;
+  BufferId id_ = 0;
 };
 
 class Session : public std::enable_shared_from_this<Session> {
  public:
-  Session(Napi::Env env, std::unique_ptr<Device> device, std::size_t memoryLimit);
+  // `errorOf(op, code, message, requestedBytes, fix)` makes core's error of a failure.
+  Session(Napi::Env env, std::unique_ptr<Device> device, std::size_t memoryLimit, Napi::Function errorOf);
   ~Session();
   Session(const Session&) = delete;
   Session& operator=(const Session&) = delete;
@@ -48,22 +54,36 @@ class Session : public std::enable_shared_from_this<Session> {
   Device& device() { return *device_; }
   Pool& pool() { return *pool_; }
   bool closed() const { return device_ == nullptr; }
+  Napi::Value error(const char* op, const Failure& failure) const;
 
-  std::unique_ptr<Buffer> create(std::int64_t size, DType dtype);
-  std::unique_ptr<Buffer> createBytes(std::size_t bytes);
+  NewBuffer create(std::int64_t size, DType dtype);
+  NewBuffer createBytes(std::size_t bytes);
+  Tensor tensor(BufferId id) const { return buffers_.tensor(id); }
+  void free(BufferId id);
+
+  // ---- memory shared with JavaScript, which costs less than arguments and results ----
+  // Where ops with several outputs put their numbers, 0 for none, and behind them `bytes`.
+  Napi::Value outputs() const { return outputs_.Value(); }
+  void giveOut(std::initializer_list<NewBuffer*> buffers, std::size_t bytes = 0);
+  // Numbers that JavaScript is done with: how many, then which. Taken at the next call, whatever it is.
+  Napi::Value freed() const { return freed_.Value(); }
+  void takeFreed() {
+    if (freedData_[0] != 0) freeListed();
+  }
 
   // Queues an op with the scratch that the device wants for it.
   template <class Op>
   void launch(Op op);
   // Copies `bytes` from host memory before it returns.
   void upload(void* to, const void* from, std::size_t bytes);
-  // Resolves with `array` once `bytes` from `from` are in `host`, its memory.
-  Napi::Promise download(Napi::Env env, Napi::Object array, void* host, const void* from, std::size_t bytes);
+  // Resolves with `array` once `bytes` from `from` are in `host`, its memory. Errors are those of `op`.
+  Napi::Promise download(Napi::Env env, const char* op, Napi::Object array, void* host, const void* from,
+                         std::size_t bytes);
   Napi::Promise synchronize(Napi::Env env);
   // Finishes what is queued, then closes.
   Napi::Promise dispose(Napi::Env env);
 
-  // Drops queued work, joins the thread, gives all memory back. May be called twice.
+  // Drops queued work, joins the threads, gives all memory back. May be called twice.
   void close();
 
  private:
@@ -75,9 +95,11 @@ class Session : public std::enable_shared_from_this<Session> {
   template <class Op>
   static std::false_type wantsWorkspace(...);
 
+  NewBuffer create(std::size_t bytes, std::int64_t size, DType dtype);
   void refuseWhenLost() const;
+  void freeListed();
   // Queues `work` and settles a promise with `value` (or undefined) when it is done.
-  Napi::Promise settle(Napi::Env env, Napi::Value value, std::function<void()> work, bool closing);
+  Napi::Promise settle(Napi::Env env, const char* op, Napi::Value value, std::function<void()> work, bool closing);
   static void settleOnJavaScriptThread(Napi::Env env, Napi::Function, Session* self, Settlement* settlement);
   static void closeAtExit(void* self);
 
@@ -88,6 +110,12 @@ class Session : public std::enable_shared_from_this<Session> {
   std::size_t pending_ = 0;  // promises not settled; JavaScript thread
   using Notify = Napi::TypedThreadSafeFunction<Session, Settlement, settleOnJavaScriptThread>;
   Notify notify_;
+  Napi::FunctionReference errorOf_;
+  Napi::Reference<Napi::Float64Array> outputs_;
+  Napi::Reference<Napi::Int32Array> freed_;
+  double* outputsData_;
+  std::int32_t* freedData_;
+  Buffers buffers_;
   std::unique_ptr<Pool> pool_;
   std::unique_ptr<Queue> queue_;
 };
@@ -98,12 +126,18 @@ void Session::launch(Op op) {
   Device* device = device_.get();
   if constexpr (decltype(wantsWorkspace<Op>(0))::value) {
     const std::size_t bytes = device->workspaceBytes(op);
-    void* workspace = bytes == 0 ? nullptr : pool_->allocate(bytes);
-    queue_->push([this, device, op = std::move(op), workspace] {
-      if (!lost_) device->run(op, workspace);
-    });
-    // Free for the next op already: work runs in queue order.
-    if (workspace != nullptr) pool_->free(workspace);
+    if (bytes > 0) {
+      const Pool::Handle workspace = pool_->allocate(bytes);
+      queue_->push([this, device, op = std::move(op), memory = workspace->memory] {
+        if (!lost_) device->run(op, memory);
+      });
+      // Free for the next op already: work runs in queue order.
+      pool_->free(workspace);
+    } else {
+      queue_->push([this, device, op = std::move(op)] {
+        if (!lost_) device->run(op, nullptr);
+      });
+    }
   } else {
     queue_->push([this, device, op = std::move(op)] {
       if (!lost_) device->run(op);

@@ -1,6 +1,3 @@
-/** Device memory, as C++ hands it out: opaque. */
-export type NativeBuffer = object & { readonly __nativeBuffer?: never };
-
 /** What the caching allocator holds, in bytes. */
 export interface NativeMemory {
   readonly inUse: number;
@@ -10,8 +7,10 @@ export interface NativeMemory {
   readonly systemAllocations: number;
 }
 
-type Tensor = NativeBuffer;
-type Optional = NativeBuffer | null;
+/** The number of a buffer (buffers.ts). */
+type Tensor = number;
+/** 0 for none. */
+type Optional = number;
 
 /** q, k, v, bias, tau, starts, scale, B, L, S, capacity, H, Hkv, D, W. */
 export type AttentionArguments = [
@@ -25,14 +24,22 @@ export type AttentionArguments = [
   ...sizes: [number, number, number, number, number, number, number, number],
 ];
 
-/** Positional calls into cpp/context.cpp. */
+/**
+ * Positional calls into cpp/context.cpp. Buffers are numbers; an op with several outputs leaves them in `outputs`, in the order
+ * that its comment gives.
+ */
 export interface NativeContext {
   readonly device: string;
   readonly dtypes: readonly string[];
+  /** Where ops with several outputs leave them, 0 for none. Valid until the next call. */
+  readonly outputs: Float64Array;
+  /** Buffers to give back: how many, then which. Taken at the next call of any function. */
+  readonly freed: Int32Array;
   upload(data: Float32Array | Int32Array, dtype: string): Tensor;
   read(x: Tensor): Promise<Float32Array | Int32Array>;
   full(size: number, value: number, dtype: string): Tensor;
-  free(x: Tensor): void;
+  /** Does nothing but what every call does first: takes what is listed in `freed`. */
+  collect(): void;
   synchronize(): Promise<void>;
   dispose(): Promise<void>;
   memory(): NativeMemory;
@@ -44,7 +51,7 @@ export interface NativeContext {
   scale(x: Tensor, factor: number): Tensor;
   sum(x: Tensor): Tensor;
   sumGrad(dy: Tensor, size: number, dtype: string): Tensor;
-  sumSquares(xs: readonly Tensor[]): Tensor;
+  sumSquares(xs: Int32Array): Tensor;
   matmul(
     a: Tensor,
     b: Tensor,
@@ -52,7 +59,8 @@ export interface NativeContext {
     ...problem: [batch: number, m: number, n: number, k: number, transposeA: boolean, transposeB: boolean]
   ): Tensor | undefined;
   rmsNorm(x: Tensor, weight: Tensor, epsilon: number): Tensor;
-  rmsNormGrad(dy: Tensor, x: Tensor, weight: Tensor, epsilon: number): { dx: Tensor; dweight: Tensor };
+  /** dx, dweight */
+  rmsNormGrad(dy: Tensor, x: Tensor, weight: Tensor, epsilon: number): void;
   rope(
     x: Tensor,
     ...rotation: [
@@ -65,14 +73,10 @@ export interface NativeContext {
       inverse: boolean,
     ]
   ): Tensor;
-  attention(...call: [...AttentionArguments, save: boolean]): { output: Tensor; saved: Optional; savedBytes: number };
-  attentionGrad(...call: [...AttentionArguments, dOutput: Tensor, output: Tensor, saved: Tensor]): {
-    dq: Tensor;
-    dk: Tensor;
-    dv: Tensor;
-    dbias: Optional;
-    dtau: Optional;
-  };
+  /** output, saved, and how many bytes saved has */
+  attention(...call: [...AttentionArguments, save: boolean]): void;
+  /** dq, dk, dv, dbias, dtau */
+  attentionGrad(...call: [...AttentionArguments, dOutput: Tensor, output: Tensor, saved: Tensor]): void;
   attentionWeights(...call: AttentionArguments): Tensor;
   elasticSoftmax(
     scores: Tensor,
@@ -80,18 +84,21 @@ export interface NativeContext {
     starts: Optional,
     ...sizes: [batch: number, heads: number, queries: number, keys: number]
   ): Tensor;
+  /** dscores, dtau */
   elasticSoftmaxGrad(
     dWeights: Tensor,
     scores: Tensor,
     tau: Optional,
     starts: Optional,
     ...sizes: [batch: number, heads: number, queries: number, keys: number]
-  ): { dscores: Tensor; dtau: Optional };
+  ): void;
   swiglu(gate: Tensor, up: Tensor): Tensor;
-  swigluGrad(dy: Tensor, gate: Tensor, up: Tensor): { dgate: Tensor; dup: Tensor };
+  /** dgate, dup */
+  swigluGrad(dy: Tensor, gate: Tensor, up: Tensor): void;
   embedding(weight: Tensor, ids: Tensor, vocabulary: number): Tensor;
   embeddingGrad(dy: Tensor, ids: Tensor, vocabulary: number): Tensor;
-  crossEntropy(logits: Tensor, targets: Tensor, ignoreIndex: number, count: number): { loss: Tensor; lse: Tensor };
+  /** loss, lse */
+  crossEntropy(logits: Tensor, targets: Tensor, ignoreIndex: number, count: number): void;
   crossEntropyGrad(
     dLoss: Tensor,
     logits: Tensor,
@@ -101,10 +108,10 @@ export interface NativeContext {
     count: number,
   ): Tensor;
   adamw(
-    params: readonly Tensor[],
-    grads: readonly Tensor[],
-    ms: readonly Tensor[],
-    vs: readonly Tensor[],
+    params: Int32Array,
+    grads: Int32Array,
+    ms: Int32Array,
+    vs: Int32Array,
     weightDecays: Float64Array,
     learningRate: number,
     beta1: number,
@@ -124,9 +131,12 @@ export interface NativeProbe {
   readonly fix?: string;
 }
 
+export type ErrorOf = (op: string, code: string, message: string, requestedBytes: number, fix: string) => Error;
+
 /** What a `.node` file made with LAZY_NATIVE_ADDON exports. */
 export interface NativeAddon {
   readonly version: string;
   probe(): NativeProbe;
-  create(options: Readonly<Record<string, number | string | boolean>>): NativeContext;
+  /** `errorOf` makes the error that a call throws or rejects with. */
+  create(options: Readonly<Record<string, number | string | boolean>>, errorOf: ErrorOf): NativeContext;
 }

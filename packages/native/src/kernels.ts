@@ -5,11 +5,10 @@ import {
   type Kernels,
   type KernelTensor,
   type SavedState,
-  type SliceView,
   type TensorData,
 } from '@lazy-attention/core';
-import type { AttentionArguments, NativeBuffer, NativeContext, NativeMemory } from './addon.ts';
-import { typedError } from './errors.ts';
+import type { AttentionArguments, NativeContext, NativeMemory } from './addon.ts';
+import { type NativeBuffer, nativeBuffers } from './buffers.ts';
 
 /** Row statistics of an attention, in device memory. */
 export interface NativeSaved extends SavedState {
@@ -23,77 +22,100 @@ export interface NativeKernels extends Kernels<NativeBuffer, NativeSaved> {
 
 type T = KernelTensor<NativeBuffer>;
 
-/** Core's `Kernels` on top of a native context: turns objects into positional arguments, and errors into core's classes. */
-export function createNativeKernels(name: string, context: NativeContext): NativeKernels {
-  const native = typed(name, context);
-  const buffer = (x: T | null): NativeBuffer | null => x?.buffer ?? null;
-  const kernels: NativeKernels = {
+/** Core's `Kernels` on top of a native context: turns objects into positional arguments, and numbers into handles. */
+export function createNativeKernels(name: string, native: NativeContext): NativeKernels {
+  const { outputs } = native;
+  const { hold, free } = nativeBuffers(native);
+  const output = (index: number): NativeBuffer => hold(outputs[index]);
+  const optionalOutput = (index: number): NativeBuffer | null => (outputs[index] === 0 ? null : output(index));
+  return {
     name,
-    device: context.device,
-    dtypes: new Set(context.dtypes as readonly DType[]),
+    device: native.device,
+    dtypes: new Set(native.dtypes as readonly DType[]),
     nativeMemory: () => native.memory(),
 
-    upload: (data, _shape, dtype) => native.upload(hostData(data, dtype), dtype),
-    full: (shape, value, dtype) => native.full(elementCount(shape), value, dtype),
-    read: async (x) => native.read(x.buffer),
-    free: (x) => native.free(x),
-    freeSaved: (saved) => native.free(saved.buffer),
+    upload: (data, _shape, dtype) => hold(native.upload(hostData(data, dtype), dtype)),
+    full: (shape, value, dtype) => hold(native.full(elementCount(shape), value, dtype)),
+    read: async (x) => native.read(x.buffer.id),
+    free,
+    freeSaved: (saved) => free(saved.buffer),
     synchronize: async () => native.synchronize(),
     dispose: async () => native.dispose(),
 
-    cast: (x, dtype) => native.cast(x.buffer, dtype),
-    slice: (x, view) => native.slice(x.buffer, ...viewArguments(view)),
-    copyInto: (target, source, view) => native.copyInto(target.buffer, source.buffer, ...viewArguments(view)),
+    cast: (x, dtype) => hold(native.cast(x.buffer.id, dtype)),
+    slice: (x, { outer, length, inner, start, count }) =>
+      hold(native.slice(x.buffer.id, outer, length, inner, start, count)),
+    copyInto: (target, source, { outer, length, inner, start, count }) =>
+      native.copyInto(target.buffer.id, source.buffer.id, outer, length, inner, start, count),
 
-    add: (a, b) => native.add(a.buffer, b.buffer),
-    mul: (a, b) => native.mul(a.buffer, b.buffer),
-    scale: (x, factor) => native.scale(x.buffer, factor),
-    sum: (x) => native.sum(x.buffer),
-    sumGrad: (dy, shape, dtype) => native.sumGrad(dy.buffer, elementCount(shape), dtype),
-    sumSquares: (tensors) => native.sumSquares(tensors.map((x) => x.buffer)),
+    add: (a, b) => hold(native.add(a.buffer.id, b.buffer.id)),
+    mul: (a, b) => hold(native.mul(a.buffer.id, b.buffer.id)),
+    scale: (x, factor) => hold(native.scale(x.buffer.id, factor)),
+    sum: (x) => hold(native.sum(x.buffer.id)),
+    sumGrad: (dy, shape, dtype) => hold(native.sumGrad(dy.buffer.id, elementCount(shape), dtype)),
+    sumSquares: (tensors) => hold(native.sumSquares(Int32Array.from(tensors, idOf))),
 
     matmul(a, b, { batch, m, n, k, transposeA, transposeB }, accumulate) {
-      const product = native.matmul(a.buffer, b.buffer, buffer(accumulate), batch, m, n, k, transposeA, transposeB);
-      return accumulate?.buffer ?? (product as NativeBuffer);
+      const into = optionalId(accumulate);
+      const product = native.matmul(a.buffer.id, b.buffer.id, into, batch, m, n, k, transposeA, transposeB);
+      return accumulate?.buffer ?? hold(product as number);
     },
 
-    rmsNorm: (x, weight, epsilon) => native.rmsNorm(x.buffer, weight.buffer, epsilon),
-    rmsNormGrad: (dy, x, weight, epsilon) => native.rmsNormGrad(dy.buffer, x.buffer, weight.buffer, epsilon),
+    rmsNorm: (x, weight, epsilon) => hold(native.rmsNorm(x.buffer.id, weight.buffer.id, epsilon)),
+    rmsNormGrad(dy, x, weight, epsilon) {
+      native.rmsNormGrad(dy.buffer.id, x.buffer.id, weight.buffer.id, epsilon);
+      return { dx: output(0), dweight: output(1) };
+    },
     rope(x, { base, offset, inverse }) {
       const [batch, length, heads, dim] = x.shape as [number, number, number, number];
-      return native.rope(x.buffer, batch, length, heads, dim, offset, base, inverse);
+      return hold(native.rope(x.buffer.id, batch, length, heads, dim, offset, base, inverse));
     },
 
     attention(inputs, save) {
-      const { output, saved, savedBytes } = native.attention(...attentionArguments(inputs, inputs.v), save);
-      return { output, saved: saved === null ? null : { buffer: saved, bytes: savedBytes } };
+      native.attention(...attentionArguments(inputs, inputs.v), save);
+      const result = output(0);
+      return { output: result, saved: save ? { buffer: output(1), bytes: outputs[2] } : null };
     },
-    attentionGrad: (dOutput, inputs, output, saved) =>
-      native.attentionGrad(...attentionArguments(inputs, inputs.v), dOutput.buffer, output.buffer, saved.buffer),
-    attentionWeights: (inputs) => native.attentionWeights(...attentionArguments(inputs, null)),
+    attentionGrad(dOutput, inputs, { buffer }, saved) {
+      native.attentionGrad(...attentionArguments(inputs, inputs.v), dOutput.buffer.id, buffer.id, saved.buffer.id);
+      const [dq, dk, dv] = [output(0), output(1), output(2)];
+      return { dq, dk, dv, dbias: optionalOutput(3), dtau: optionalOutput(4) };
+    },
+    attentionWeights: (inputs) => hold(native.attentionWeights(...attentionArguments(inputs, null))),
 
     elasticSoftmax: ({ scores, tau, starts }) =>
-      native.elasticSoftmax(scores.buffer, buffer(tau), buffer(starts), ...fourSizes(scores)),
-    elasticSoftmaxGrad: (dWeights, { scores, tau, starts }) =>
-      native.elasticSoftmaxGrad(dWeights.buffer, scores.buffer, buffer(tau), buffer(starts), ...fourSizes(scores)),
+      hold(native.elasticSoftmax(scores.buffer.id, optionalId(tau), optionalId(starts), ...fourSizes(scores))),
+    elasticSoftmaxGrad(dWeights, { scores, tau, starts }) {
+      const ids = [scores.buffer.id, optionalId(tau), optionalId(starts)] as const;
+      native.elasticSoftmaxGrad(dWeights.buffer.id, ...ids, ...fourSizes(scores));
+      return { dscores: output(0), dtau: optionalOutput(1) };
+    },
 
-    swiglu: (gate, up) => native.swiglu(gate.buffer, up.buffer),
-    swigluGrad: (dy, gate, up) => native.swigluGrad(dy.buffer, gate.buffer, up.buffer),
+    swiglu: (gate, up) => hold(native.swiglu(gate.buffer.id, up.buffer.id)),
+    swigluGrad(dy, gate, up) {
+      native.swigluGrad(dy.buffer.id, gate.buffer.id, up.buffer.id);
+      return { dgate: output(0), dup: output(1) };
+    },
 
-    embedding: (weight, ids) => native.embedding(weight.buffer, ids.buffer, weight.shape[0] as number),
-    embeddingGrad: (dy, ids, vocabulary) => native.embeddingGrad(dy.buffer, ids.buffer, vocabulary),
+    embedding: (weight, ids) =>
+      hold(native.embedding(weight.buffer.id, ids.buffer.id, weight.shape[0] as number)),
+    embeddingGrad: (dy, ids, vocabulary) => hold(native.embeddingGrad(dy.buffer.id, ids.buffer.id, vocabulary)),
 
-    crossEntropy: (logits, targets, { ignoreIndex, count }) =>
-      native.crossEntropy(logits.buffer, targets.buffer, ignoreIndex, count),
-    crossEntropyGrad: (dLoss, logits, targets, lse, { ignoreIndex, count }) =>
-      native.crossEntropyGrad(dLoss.buffer, logits.buffer, targets.buffer, lse.buffer, ignoreIndex, count),
+    crossEntropy(logits, targets, { ignoreIndex, count }) {
+      native.crossEntropy(logits.buffer.id, targets.buffer.id, ignoreIndex, count);
+      return { loss: output(0), lse: output(1) };
+    },
+    crossEntropyGrad: (dLoss, logits, targets, lse, { ignoreIndex, count }) => {
+      const ids = [dLoss.buffer.id, logits.buffer.id, targets.buffer.id, lse.buffer.id] as const;
+      return hold(native.crossEntropyGrad(...ids, ignoreIndex, count));
+    },
 
     adamw(updates, problem) {
       native.adamw(
-        updates.map((update) => update.param.buffer),
-        updates.map((update) => update.grad.buffer),
-        updates.map((update) => update.m.buffer),
-        updates.map((update) => update.v.buffer),
+        Int32Array.from(updates, ({ param }) => param.buffer.id),
+        Int32Array.from(updates, ({ grad }) => grad.buffer.id),
+        Int32Array.from(updates, ({ m }) => m.buffer.id),
+        Int32Array.from(updates, ({ v }) => v.buffer.id),
         Float64Array.from(updates, (update) => update.weightDecay),
         problem.learningRate,
         problem.beta1,
@@ -101,41 +123,24 @@ export function createNativeKernels(name: string, context: NativeContext): Nativ
         problem.epsilon,
         problem.correction1,
         problem.correction2,
-        problem.clip?.normSquared.buffer ?? null,
+        optionalId(problem.clip?.normSquared ?? null),
         problem.clip?.maxNorm ?? 0,
       );
     },
   };
-  return kernels;
 }
 
-/** The context with every method's errors, thrown or rejected, turned into core's classes that name the op. */
-function typed(name: string, context: NativeContext): NativeContext {
-  const methods = Object.entries(context).filter(([, value]) => typeof value === 'function');
-  const wrapped = methods.map(([op, method]) => [
-    op,
-    (...args: unknown[]) => {
-      try {
-        const result: unknown = method(...args);
-        if (!(result instanceof Promise)) return result;
-        return result.catch((error: unknown) => {
-          throw typedError(name, op, error);
-        });
-      } catch (error) {
-        throw typedError(name, op, error);
-      }
-    },
-  ]);
-  return { ...context, ...Object.fromEntries(wrapped) } as NativeContext;
+function idOf(x: T): number {
+  return x.buffer.id;
+}
+
+function optionalId(x: T | null): number {
+  return x === null ? 0 : x.buffer.id;
 }
 
 function hostData(data: TensorData, dtype: DType): Float32Array | Int32Array {
   if (dtype === 'i32') return data instanceof Int32Array ? data : Int32Array.from(data);
   return data instanceof Float32Array ? data : Float32Array.from(data);
-}
-
-function viewArguments(view: SliceView): [number, number, number, number, number] {
-  return [view.outer, view.length, view.inner, view.start, view.count];
 }
 
 function fourSizes(scores: T): [number, number, number, number] {
@@ -145,12 +150,12 @@ function fourSizes(scores: T): [number, number, number, number] {
 function attentionArguments(inputs: Omit<AttentionInputs<NativeBuffer>, 'v'>, v: T | null): AttentionArguments {
   const { sizes } = inputs;
   return [
-    inputs.q.buffer,
-    inputs.k.buffer,
-    v?.buffer ?? null,
-    inputs.bias?.buffer ?? null,
-    inputs.tau?.buffer ?? null,
-    inputs.starts?.buffer ?? null,
+    inputs.q.buffer.id,
+    inputs.k.buffer.id,
+    optionalId(v),
+    optionalId(inputs.bias),
+    optionalId(inputs.tau),
+    optionalId(inputs.starts),
     inputs.scale,
     sizes.batch,
     sizes.queryLength,

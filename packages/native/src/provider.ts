@@ -7,7 +7,7 @@ import {
   ValueError,
 } from '@lazy-attention/core';
 import type { NativeAddon } from './addon.ts';
-import { typedError } from './errors.ts';
+import { errorOf } from './errors.ts';
 import { createNativeKernels } from './kernels.ts';
 import { type AddonPlace, addonPlace } from './locate.ts';
 import { probeAddon } from './probe.ts';
@@ -48,11 +48,7 @@ export function nativeProvider(backend: NativeBackend): BackendProvider {
       const { result, path } = await probeAddon(place);
       if (!result.available || path === null) throw new BackendUnavailableError(name, result.reason, result.fix);
       const addon = createRequire(import.meta.url)(path) as NativeAddon;
-      try {
-        return createNativeKernels(name, addon.create(native)) as Kernels;
-      } catch (error) {
-        throw typedError(name, 'create', error);
-      }
+      return createNativeKernels(name, addon.create(native, errorOf(name))) as Kernels;
     },
   };
 }

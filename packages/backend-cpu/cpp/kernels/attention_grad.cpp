@@ -31,7 +31,7 @@ struct Plan {
   std::int64_t splits, tasks;
   int threads;
   // Room for dK and dV: one per thread, or one per task where tasks are added up.
-  std::int64_t accumulators() const { return splits > 1 ? tasks : std::min<std::int64_t>(threads, tasks); }
+  std::int64_t accumulators() const { return splits > 1 ? tasks : threads; }
 };
 
 struct Scratch {  // of one thread

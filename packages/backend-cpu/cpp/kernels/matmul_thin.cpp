@@ -18,6 +18,7 @@ namespace LAZY_ISA {
 namespace {
 
 constexpr std::int64_t mostRows = 4;
+constexpr std::int64_t ahead = 2048;  // floats; beyond the end nothing is read
 
 // out[r] (+)= a[r] . b for R rows of A and one row of B.
 template <int R>
@@ -28,6 +29,8 @@ void dots(const float* a, std::int64_t lda, const float* b, std::int64_t k, floa
   const auto step = [&](std::int64_t p, auto width) {
     constexpr int n = decltype(width)::value;
     Vector y[n];
+#pragma GCC unroll 4
+    for (int c = 0; c < n; ++c) __builtin_prefetch(b + p + c * lanes + ahead);
 #pragma GCC unroll 4
     for (int c = 0; c < n; ++c) y[c] = load(b + p + c * lanes);
 #pragma GCC unroll 4

@@ -10,6 +10,7 @@
 #include <thread>
 #include <vector>
 
+#include "../../../native/cpp/one_thread.h"
 #include "../../../native/cpp/pool.h"
 #include "../../../native/cpp/queue.h"
 #include "../../cpp/arena.h"
@@ -71,13 +72,30 @@ class FakeDevice final : public Device {
   std::atomic<std::size_t> live{0};
 };
 
-void queueKeepsOrderAndErrors() {
-  std::vector<int> order;  // touched by the queue thread alone until drain
-  bool started = false;
-  Queue queue([&] { started = true; }, 16);  // shallow, so that push has to wait
+Queue::Serve oneThread(std::function<void()> onStart = [] {}) {
+  return [onStart](Tasks& tasks) { return std::make_unique<OneThread>(tasks, onStart); };
+}
+
+// The compute threads serve the queue, as in the CPU backend.
+struct Crew final : Server {
+  Crew(int threads, Tasks& tasks) : pool(threads, tasks) {}
+  void wake() noexcept override { pool.wake(); }
+  lazy_cpu::ThreadPool pool;
+};
+
+Queue::Serve crew(int threads, lazy_cpu::ThreadPool** pool = nullptr) {
+  return [threads, pool](Tasks& tasks) {
+    auto made = std::make_unique<Crew>(threads, tasks);
+    if (pool != nullptr) *pool = &made->pool;
+    return made;
+  };
+}
+
+void queueKeepsOrderAndErrors(const Queue::Serve& serve) {
+  std::vector<int> order;  // touched by one task at a time until drain
+  Queue queue(serve, 16);  // shallow, so that push has to wait
   for (int i = 0; i < 20000; ++i) queue.push([&order, i] { order.push_back(i); });
   queue.drain();
-  check(started, "onStart runs");
   check(order.size() == 20000, "every task runs");
   for (int i = 0; i < 20000; ++i) check(order[static_cast<std::size_t>(i)] == i, "tasks run in order");
   queue.push([] { throw std::runtime_error("first"); });
@@ -91,12 +109,22 @@ void queueKeepsOrderAndErrors() {
   check(!queue.takeError(), "an error is reported once");
 }
 
-void queueStopsWithWorkQueued() {
+void threadStartsOnce() {
+  std::atomic<int> started{0};
+  {
+    Queue queue(oneThread([&] { ++started; }));
+    queue.push([&] { check(started == 1, "onStart runs first"); });
+    queue.drain();
+  }
+  check(started == 1, "onStart runs once");
+}
+
+void queueStopsWithWorkQueued(const Queue::Serve& serve) {
   for (int round = 0; round < 200; ++round) {
     std::atomic<int> ran{0};
     const auto owned = std::make_shared<int>(1);
     {
-      Queue queue([] {});
+      Queue queue(serve);
       for (int i = 0; i < 100; ++i) queue.push([&ran, owned] { ++ran; });
       if (round % 2 == 0) queue.stop();
     }
@@ -108,18 +136,18 @@ void queueStopsWithWorkQueued() {
 void poolReusesAndReleases() {
   FakeDevice device;
   {
-    Queue queue([] {});
+    Queue queue(oneThread());
     Pool pool(device, std::size_t{64} << 20,
               {[&](std::function<void()> then) { queue.push(std::move(then)); }, [&] { queue.drain(); }});
     for (int step = 0; step < 2000; ++step) {
-      std::vector<void*> blocks;
+      std::vector<Pool::Handle> blocks;
       for (std::size_t i = 0; i < 20; ++i) {
-        void* block = pool.allocate(1000 * (i + 1) + static_cast<std::size_t>(step % 3) * 5000);
+        const Pool::Handle block = pool.allocate(1000 * (i + 1) + static_cast<std::size_t>(step % 3) * 5000);
         // Work that writes to the block, queued; the block is freed before it runs.
-        queue.push([block] { static_cast<volatile char*>(block)[0] = 1; });
+        queue.push([memory = block->memory] { static_cast<volatile char*>(memory)[0] = 1; });
         blocks.push_back(block);
       }
-      for (void* block : blocks) pool.free(block);
+      for (const Pool::Handle block : blocks) pool.free(block);
     }
     check(pool.statistics().inUse == 0, "all is given back");
     check(pool.statistics().systemAllocations < 200, "blocks are reused");
@@ -155,17 +183,56 @@ void threadsSleepAndWake() {
       if (item == round % 5) std::this_thread::sleep_for(std::chrono::microseconds(round));
       total += 1;
     });
-    std::this_thread::sleep_for(std::chrono::microseconds(2 * round % 90));
+    std::this_thread::sleep_for(std::chrono::microseconds(round % 10 == 0 ? 700 : 2 * round % 90));
   }
   check(total == 300 * 5, "no loop is lost");
 }
 
-void queueSleepsAndWakes() {
-  Queue queue([] {});
-  int ran = 0;  // touched by the queue thread alone until drain
+// Loops inside tasks, by whichever thread runs the task; each item once, each thread with its own number.
+void crewSharesLoopsOfTasks() {
+  for (const int threads : {1, 2, 4}) {
+    lazy_cpu::ThreadPool* pool = nullptr;
+    Queue queue(crew(threads, &pool));
+    std::vector<int> counts(100);
+    std::vector<std::atomic<bool>> busy(static_cast<std::size_t>(threads));
+    for (int round = 0; round < 3000; ++round) {
+      queue.push([&, round] {
+        pool->run(round % 100, [&](std::int64_t item, int thread) {
+          auto& mine = busy[static_cast<std::size_t>(thread)];
+          check(!mine.exchange(true), "a number belongs to one thread at a time");
+          counts[static_cast<std::size_t>(item)] += 1;
+          mine = false;
+        });
+      });
+      if (round % 500 == 0) std::this_thread::sleep_for(std::chrono::microseconds(round));
+    }
+    queue.drain();
+    for (int item = 0; item < 100; ++item) check(counts[static_cast<std::size_t>(item)] == 30 * (99 - item), "every item runs once");
+  }
+}
+
+// What a task leaves for afterwards runs while later tasks may: here it waits for one of them.
+void afterwardsHoldsNobodyUp() {
+  Queue queue(crew(2));
+  for (int round = 0; round < 300; ++round) {
+    std::atomic<bool> later{false}, done{false};
+    queue.push([&]() -> Task::Afterwards {
+      return [&] {
+        while (!later) std::this_thread::yield();
+        done = true;
+      };
+    });
+    queue.push([&] { later = true; });
+    while (!done) std::this_thread::yield();
+  }
+}
+
+void queueSleepsAndWakes(const Queue::Serve& serve) {
+  Queue queue(serve);
+  int ran = 0;  // touched by one task at a time until drain
   for (int round = 0; round < 500; ++round) {
     queue.push([&ran] { ++ran; });
-    std::this_thread::sleep_for(std::chrono::microseconds(round % 60));
+    std::this_thread::sleep_for(std::chrono::microseconds(round % 100 == 0 ? 700 : round % 60));
     if (round % 50 == 0) queue.drain();
   }
   queue.drain();
@@ -182,7 +249,7 @@ void arenaGivesBackWhatItTook() {
     unsigned char mark;
   };
   {
-    Queue queue([] {});
+    Queue queue(oneThread());
     std::vector<Block> live;
     std::uint32_t random = 1;
     for (int step = 0; step < 3000; ++step) {
@@ -212,10 +279,15 @@ void arenaGivesBackWhatItTook() {
 }  // namespace
 
 int main() {
-  queueKeepsOrderAndErrors();
-  queueStopsWithWorkQueued();
+  threadStartsOnce();
+  for (const Queue::Serve& serve : {oneThread(), crew(1), crew(3)}) {
+    queueKeepsOrderAndErrors(serve);
+    queueStopsWithWorkQueued(serve);
+    queueSleepsAndWakes(serve);
+  }
   poolReusesAndReleases();
-  queueSleepsAndWakes();
+  crewSharesLoopsOfTasks();
+  afterwardsHoldsNobodyUp();
   threadsShareLoops();
   threadsSleepAndWake();
   arenaGivesBackWhatItTook();

@@ -1,16 +1,16 @@
 // What a piece of hardware implements to become a backend. Everything else (tensors as JavaScript sees them, the queue,
 // the caching allocator, accounting, error mapping, promises) is the layer's.
 //
-// Two threads call a device:
-// - the *JavaScript thread* calls the const questions (describe, dtypes, savedBytes, workspaceBytes) and the memory
+// Who calls a device:
+// - the *JavaScript thread* calls the const questions (describe, dtypes, savedBytes, workspaceBytes), serve, and the memory
 //   functions (allocate, release, freeBytes, allocateHost, releaseHost);
-// - the *queue thread*, one per device, calls attach once, then upload, download, run and finish, one at a time and in
-//   the order in which JavaScript made the calls.
-// Memory functions may be called while the queue thread runs an op.
+// - the *queue* calls upload, download, run and finish, one at a time and in the order in which JavaScript made the calls, on
+//   one thread that calls attach first, or on the threads of a device that has its own (serve).
+// Memory functions may be called while the queue runs an op.
 //
 // Memory is reused in queue order: a buffer freed by JavaScript may be handed to the next op at once, while an earlier op
 // that reads it is still queued. A device that is asynchronous itself must therefore keep its work in order (one stream).
-// The layer calls `release` only when `finish` has returned after the buffer's last use, and may do so on the queue thread.
+// The layer calls `release` only when `finish` has returned after the buffer's last use, and may do so from the queue.
 #pragma once
 
 #include <cstddef>
@@ -22,6 +22,7 @@
 
 #include "lazy_native/errors.h"
 #include "lazy_native/ops.h"
+#include "lazy_native/serving.h"
 
 namespace lazy_native {
 
@@ -64,8 +65,12 @@ class Device {
   virtual std::size_t workspaceBytes(const CrossEntropy&) const { return 0; }
   virtual std::size_t workspaceBytes(const CrossEntropyGrad&) const { return 0; }
 
-  // ---- work (queue thread) ----
-  // Called once before anything else on the queue thread (cudaSetDevice, thread names).
+  // ---- threads (JavaScript thread) ----
+  // Who runs the queue's tasks. Asked once, before any work; the queue ends it before the device goes. Default: one thread.
+  virtual std::unique_ptr<Server> serve(Tasks& tasks);
+
+  // ---- work (queue) ----
+  // Called once before anything else on the thread of the default server (cudaSetDevice, thread names).
   virtual void attach() {}
   // `from` is memory of allocateHost and may be reused once this returns.
   virtual void upload(void* to, const void* from, std::size_t bytes) = 0;

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <chrono>
+#include <thread>
 
 namespace lazy_native {
 
@@ -13,17 +14,23 @@ inline void relax() {
 #endif
 }
 
-// Ops and loops follow each other within microseconds, and waking a sleeping thread costs tens of them; so look for
-// `done()` for up to 30 us. Longer would take the core from JavaScript and from other programs. Returns what it saw last.
+// Ops and loops follow each other within microseconds, and waking a sleeping thread costs tens of them, on a virtual machine
+// hundreds. So look for `done()`, at first without pause, then giving the core to whoever else wants it: JavaScript, which must
+// be able to answer what it has just been told. Returns what it saw last.
 template <class Done>
 bool spin(const Done& done) {
-  const auto end = std::chrono::steady_clock::now() + std::chrono::microseconds(30);
-  do {
+  using Clock = std::chrono::steady_clock;
+  const auto start = Clock::now();
+  while (Clock::now() < start + std::chrono::microseconds(30)) {
     for (int i = 0; i < 32; ++i) {
       if (done()) return true;
       relax();
     }
-  } while (std::chrono::steady_clock::now() < end);
+  }
+  while (Clock::now() < start + std::chrono::microseconds(500)) {
+    if (done()) return true;
+    std::this_thread::yield();
+  }
   return done();
 }
 

@@ -1,0 +1,58 @@
+// A callable that lives inside the slot it was put in: queueing an op costs no allocation, and none is freed by another thread
+// than the one that made it, which is what allocators are slowest at.
+#pragma once
+
+#include <cstddef>
+#include <functional>
+#include <new>
+#include <type_traits>
+#include <utility>
+
+namespace lazy_native {
+
+class Task {
+ public:
+  // What is left to do once the next task may begin. Empty for nothing.
+  using Afterwards = std::function<void()>;
+
+  static constexpr std::size_t room = 480;  // bytes; the largest op and what it is run with
+
+  Task() = default;
+  ~Task() { clear(); }
+  Task(const Task&) = delete;
+  Task& operator=(const Task&) = delete;
+
+  // `work()` returns nothing or an Afterwards.
+  template <class Work>
+  void set(Work&& work) {
+    using Stored = std::decay_t<Work>;
+    static_assert(sizeof(Stored) <= room && alignof(Stored) <= alignof(std::max_align_t), "raise Task::room");
+    clear();
+    new (memory_) Stored(std::forward<Work>(work));
+    call_ = [](void* stored) -> Afterwards {
+      auto& callable = *static_cast<Stored*>(stored);
+      if constexpr (std::is_void_v<decltype(callable())>) {
+        callable();
+        return {};
+      } else {
+        return callable();
+      }
+    };
+    destroy_ = [](void* stored) { static_cast<Stored*>(stored)->~Stored(); };
+  }
+
+  Afterwards operator()() { return call_(memory_); }
+
+  // Lets go of what the callable holds.
+  void clear() {
+    if (destroy_ != nullptr) destroy_(memory_);
+    destroy_ = nullptr;
+  }
+
+ private:
+  alignas(std::max_align_t) unsigned char memory_[room];
+  Afterwards (*call_)(void*) = nullptr;
+  void (*destroy_)(void*) = nullptr;
+};
+
+}  // namespace lazy_native
