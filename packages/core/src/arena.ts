@@ -1,16 +1,20 @@
 import { LazyAttentionError } from './errors.ts';
 import type { Kernels, SavedState } from './kernels.ts';
-import type { Storage } from './tensor.ts';
-import { Tensor } from './tensor.ts';
+import type { Storage, Tensor } from './tensor.ts';
 
-interface Releasable {
+/** Something alive that the end of a scope disposes. The arena alone writes the fields. */
+export interface Scoped {
+  /** All of the open scope that it belongs to; null outside every scope. */
+  scope: Scoped[] | null;
+  /** Its place there, so that disposing it early takes neither a search nor a hash. */
+  scopeIndex: number;
   dispose(): void;
 }
 
 /** Counts what lives on a backend, and remembers what was made inside each open scope. */
 export class Arena {
   #kernels: Kernels | null;
-  readonly #scopes: Set<Releasable>[] = [];
+  readonly #scopes: Scoped[][] = [];
   #tensors = 0;
   #bytes = 0;
   #peakBytes = 0;
@@ -29,7 +33,7 @@ export class Arena {
   }
 
   scope<T>(fn: () => T): T {
-    const made = new Set<Releasable>();
+    const made: Scoped[] = [];
     this.#scopes.push(made);
     let kept: Set<unknown> = new Set();
     try {
@@ -45,23 +49,46 @@ export class Arena {
       return result;
     } finally {
       this.#scopes.pop();
-      const outer = this.#scopes.at(-1);
       for (const item of made) {
-        if (kept.has(item)) outer?.add(item);
+        item.scope = null;
+        if (kept.has(item)) this.track(item);
         else item.dispose();
       }
     }
   }
 
-  register(item: Releasable): void {
-    if (item instanceof Tensor) this.#tensors++;
-    this.#scopes.at(-1)?.add(item);
+  /** Leaves `item` to the innermost open scope, if there is one. */
+  track(item: Scoped): void {
+    const scope = this.#scopes.at(-1);
+    if (scope === undefined) return;
+    item.scope = scope;
+    item.scopeIndex = scope.push(item) - 1;
   }
 
-  forget(item: Releasable): void {
-    if (item instanceof Tensor) this.#tensors--;
-    // Most are disposed in the scope that made them; the search ends there.
-    for (let i = this.#scopes.length - 1; i >= 0; i--) if (this.#scopes[i].delete(item)) return;
+  /** Takes `item`, disposed before its scope ends, out of the scope. The last one there moves into its place. */
+  forget(item: Scoped): void {
+    const { scope, scopeIndex } = item;
+    if (scope === null) return;
+    item.scope = null;
+    const last = scope.pop() as Scoped;
+    if (last === item) return;
+    last.scopeIndex = scopeIndex;
+    scope[scopeIndex] = last;
+  }
+
+  /** Counts a new tensor, and the tensor as a reference to its storage. */
+  add(tensor: Tensor): Tensor {
+    tensor.storage.references++;
+    this.#tensors++;
+    this.track(tensor);
+    return tensor;
+  }
+
+  /** The opposite of `add`, for a tensor that has just been disposed. */
+  drop(tensor: Tensor): void {
+    this.#tensors--;
+    this.forget(tensor);
+    this.release(tensor.storage);
   }
 
   hold(storage: Storage): Storage {

@@ -7,8 +7,6 @@ import {
   checkSameDType,
   checkShapeIs,
   checkStatisticsScalar,
-  definedOnly,
-  type Named,
 } from './checks.ts';
 import { type DType, statisticsDType } from './dtype.ts';
 import { DTypeError, ShapeError, ValueError } from './errors.ts';
@@ -20,7 +18,7 @@ import type {
   KernelTensor,
 } from './kernels.ts';
 import type * as api from './ops.ts';
-import { checkStarts, checkTau, fourAxes, planAttention } from './plan/attention.ts';
+import { checkFourAxes, checkStarts, checkTau, planAttention } from './plan/attention.ts';
 import { planMatmul } from './plan/matmul.ts';
 import { KeptAttention } from './saved.ts';
 import {
@@ -47,27 +45,27 @@ export class Backend extends TensorStore implements api.Ops, api.GradOps, api.St
   // Arithmetic
 
   add(a: Tensor, b: Tensor): Tensor {
-    checkElementwise(this, 'add', { a, b });
+    checkElementwise(this, 'add', ['a', 'b'], [a, b]);
     return this.wrap(this.kernels.add(kernelTensor(a), kernelTensor(b)), a.shape, a.dtype);
   }
 
   addGrad(dy: Tensor): { da: Tensor; db: Tensor } {
-    checkFloat(this, 'addGrad', { dy });
+    checkFloat(this, 'addGrad', ['dy'], [dy]);
     return { da: this.reshape(dy, dy.shape), db: this.reshape(dy, dy.shape) };
   }
 
   mul(a: Tensor, b: Tensor): Tensor {
-    checkElementwise(this, 'mul', { a, b });
+    checkElementwise(this, 'mul', ['a', 'b'], [a, b]);
     return this.wrap(this.kernels.mul(kernelTensor(a), kernelTensor(b)), a.shape, a.dtype);
   }
 
   mulGrad(dy: Tensor, a: Tensor, b: Tensor): { da: Tensor; db: Tensor } {
-    checkElementwise(this, 'mulGrad', { dy, a, b });
+    checkElementwise(this, 'mulGrad', ['dy', 'a', 'b'], [dy, a, b]);
     return { da: this.mul(dy, b), db: this.mul(dy, a) };
   }
 
   scale(x: Tensor, factor: number): Tensor {
-    checkFloat(this, 'scale', { x });
+    checkFloat(this, 'scale', ['x'], [x]);
     checkFinite('scale', 'factor', factor);
     return this.wrap(this.kernels.scale(kernelTensor(x), factor), x.shape, x.dtype);
   }
@@ -77,12 +75,12 @@ export class Backend extends TensorStore implements api.Ops, api.GradOps, api.St
   }
 
   sum(x: Tensor): Tensor {
-    checkFloat(this, 'sum', { x });
+    checkFloat(this, 'sum', ['x'], [x]);
     return this.wrap(this.kernels.sum(kernelTensor(x)), [], statisticsDType(x.dtype));
   }
 
   sumGrad(dy: Tensor, shape: Shape, dtype: DType = dy.dtype): Tensor {
-    checkFloat(this, 'sumGrad', { dy });
+    checkFloat(this, 'sumGrad', ['dy'], [dy]);
     checkShape('sumGrad', shape);
     checkDType(this, 'sumGrad', dtype);
     checkStatisticsScalar('sumGrad', 'dy', dy, dtype);
@@ -91,15 +89,16 @@ export class Backend extends TensorStore implements api.Ops, api.GradOps, api.St
 
   sumSquares(tensors: readonly Tensor[]): Tensor {
     if (tensors.length === 0) throw new ValueError('sumSquares: no tensors; expected at least one');
-    const named = Object.fromEntries(tensors.map((tensor, i) => [`tensors[${i}]`, tensor]));
-    checkFloat(this, 'sumSquares', named);
+    const names = tensors.map((_, i) => `tensors[${i}]`);
+    checkFloat(this, 'sumSquares', names, tensors);
     return this.wrap(this.kernels.sumSquares(tensors.map(kernelTensor)), [], statisticsDType(tensors[0].dtype));
   }
 
   matmul(a: Tensor, b: Tensor, options: api.MatmulOptions = {}): Tensor {
     checkOptions('matmul', options, ['transposeA', 'transposeB', 'accumulate']);
     const { transposeA = false, transposeB = false, accumulate } = options;
-    checkFloat(this, 'matmul', accumulate === undefined ? { a, b } : { a, b, accumulate });
+    if (accumulate === undefined) checkFloat(this, 'matmul', ['a', 'b'], [a, b]);
+    else checkFloat(this, 'matmul', ['a', 'b', 'accumulate'], [a, b, accumulate]);
     const { problem, shape } = planMatmul('matmul', a.shape, b.shape, transposeA, transposeB);
     if (accumulate === undefined) {
       return this.wrap(this.kernels.matmul(kernelTensor(a), kernelTensor(b), problem, null), shape, a.dtype);
@@ -124,7 +123,7 @@ export class Backend extends TensorStore implements api.Ops, api.GradOps, api.St
   ): { da: Tensor; db: Tensor } {
     checkOptions('matmulGrad', options, ['transposeA', 'transposeB']);
     const { transposeA = false, transposeB = false } = options;
-    checkFloat(this, 'matmulGrad', { dy, a, b });
+    checkFloat(this, 'matmulGrad', ['dy', 'a', 'b'], [dy, a, b]);
     const { shape, folded } = planMatmul('matmulGrad', a.shape, b.shape, transposeA, transposeB);
     checkShapeIs('matmulGrad', 'dy', dy, shape);
     return this.scope(() => {
@@ -145,7 +144,9 @@ export class Backend extends TensorStore implements api.Ops, api.GradOps, api.St
   // Layers
 
   rmsNorm(x: Tensor, weight: Tensor, options: api.RmsNormOptions = {}): Tensor {
-    const epsilon = this.#checkRmsNorm('rmsNorm', { x, weight }, x, weight, options);
+    checkOptions('rmsNorm', options, ['epsilon']);
+    checkFloat(this, 'rmsNorm', ['x', 'weight'], [x, weight]);
+    const epsilon = this.#checkRmsNorm('rmsNorm', x, weight, options);
     return this.wrap(this.kernels.rmsNorm(rows(x), kernelTensor(weight), epsilon), x.shape, x.dtype);
   }
 
@@ -155,17 +156,17 @@ export class Backend extends TensorStore implements api.Ops, api.GradOps, api.St
     weight: Tensor,
     options: api.RmsNormOptions = {},
   ): { dx: Tensor; dweight: Tensor } {
-    const epsilon = this.#checkRmsNorm('rmsNormGrad', { dy, x, weight }, x, weight, options);
+    checkOptions('rmsNormGrad', options, ['epsilon']);
+    checkFloat(this, 'rmsNormGrad', ['dy', 'x', 'weight'], [dy, x, weight]);
+    const epsilon = this.#checkRmsNorm('rmsNormGrad', x, weight, options);
     checkShapeIs('rmsNormGrad', 'dy', dy, x.shape);
     const { dx, dweight } = this.kernels.rmsNormGrad(rows(dy), rows(x), kernelTensor(weight), epsilon);
     return { dx: this.wrap(dx, x.shape, x.dtype), dweight: this.wrap(dweight, weight.shape, weight.dtype) };
   }
 
-  #checkRmsNorm(op: string, tensors: Named, x: Tensor, weight: Tensor, options: api.RmsNormOptions): number {
-    checkOptions(op, options, ['epsilon']);
-    checkFloat(this, op, tensors);
+  #checkRmsNorm(op: string, x: Tensor, weight: Tensor, options: api.RmsNormOptions): number {
     if (x.shape.length === 0) throw new ShapeError(`${op}: x has shape []; expected [..., C]`);
-    checkShapeIs(op, 'weight', weight, x.shape.slice(-1));
+    checkShapeIs(op, 'weight', weight, [x.shape[x.shape.length - 1]]);
     const epsilon = options.epsilon ?? 1e-6;
     checkPositive(op, 'epsilon', epsilon);
     return epsilon;
@@ -182,8 +183,9 @@ export class Backend extends TensorStore implements api.Ops, api.GradOps, api.St
 
   #rotate(op: string, x: Tensor, options: api.RopeOptions, inverse: boolean): Tensor {
     checkOptions(op, options, ['base', 'offset']);
-    checkFloat(this, op, { x });
-    const [, , , headDim] = fourAxes(op, 'x', x.shape, '[B, L, H, D]');
+    checkFloat(this, op, ['x'], [x]);
+    checkFourAxes(op, 'x', x.shape, '[B, L, H, D]');
+    const headDim = x.shape[3];
     if (headDim % 2 !== 0) {
       throw new ShapeError(`${op}: x has shape ${formatShape(x.shape)}; head size (${headDim}) must be even`);
     }
@@ -194,18 +196,18 @@ export class Backend extends TensorStore implements api.Ops, api.GradOps, api.St
   }
 
   swiglu(gate: Tensor, up: Tensor): Tensor {
-    checkElementwise(this, 'swiglu', { gate, up });
+    checkElementwise(this, 'swiglu', ['gate', 'up'], [gate, up]);
     return this.wrap(this.kernels.swiglu(kernelTensor(gate), kernelTensor(up)), gate.shape, gate.dtype);
   }
 
   swigluGrad(dy: Tensor, gate: Tensor, up: Tensor): { dgate: Tensor; dup: Tensor } {
-    checkElementwise(this, 'swigluGrad', { dy, gate, up });
+    checkElementwise(this, 'swigluGrad', ['dy', 'gate', 'up'], [dy, gate, up]);
     const { dgate, dup } = this.kernels.swigluGrad(kernelTensor(dy), kernelTensor(gate), kernelTensor(up));
     return { dgate: this.wrap(dgate, gate.shape, gate.dtype), dup: this.wrap(dup, up.shape, up.dtype) };
   }
 
   embedding(weight: Tensor, ids: Tensor): Tensor {
-    checkFloat(this, 'embedding', { weight });
+    checkFloat(this, 'embedding', ['weight'], [weight]);
     if (weight.shape.length !== 2) {
       throw new ShapeError(`embedding: weight has shape ${formatShape(weight.shape)}; expected [V, C]`);
     }
@@ -215,7 +217,7 @@ export class Backend extends TensorStore implements api.Ops, api.GradOps, api.St
   }
 
   embeddingGrad(dy: Tensor, ids: Tensor, vocabulary: number): Tensor {
-    checkFloat(this, 'embeddingGrad', { dy });
+    checkFloat(this, 'embeddingGrad', ['dy'], [dy]);
     checkInteger('embeddingGrad', 'vocabulary', vocabulary, 1, 2 ** 31 - 1);
     checkIds(this, 'embeddingGrad', 'ids', ids, vocabulary);
     checkShapeIs('embeddingGrad', 'dy', dy, [...ids.shape, dy.shape[dy.shape.length - 1]]);
@@ -224,7 +226,7 @@ export class Backend extends TensorStore implements api.Ops, api.GradOps, api.St
   }
 
   crossEntropy(logits: Tensor, targets: Tensor, options: api.CrossEntropyOptions = {}): api.CrossEntropyResult {
-    const problem = this.#checkCrossEntropy('crossEntropy', { logits }, logits, targets, options);
+    const problem = this.#checkCrossEntropy('crossEntropy', logits, targets, options);
     const { loss, lse } = this.kernels.crossEntropy(rows(logits), flat(targets), problem);
     const dtype = statisticsDType(logits.dtype);
     return { loss: this.wrap(loss, [], dtype), lse: this.wrap(lse, targets.shape, dtype) };
@@ -238,24 +240,24 @@ export class Backend extends TensorStore implements api.Ops, api.GradOps, api.St
     options: api.CrossEntropyOptions = {},
   ): Tensor {
     const op = 'crossEntropyGrad';
-    const problem = this.#checkCrossEntropy(op, { logits }, logits, targets, options);
-    checkOwned(this, op, { dLoss, lse });
+    const problem = this.#checkCrossEntropy(op, logits, targets, options);
+    checkOwned(this, op, 'dLoss', dLoss);
+    checkOwned(this, op, 'lse', lse);
     checkStatisticsScalar(op, 'dLoss', dLoss, logits.dtype);
     checkShapeIs(op, 'lse', lse, targets.shape);
-    checkSameDType(op, { dLoss, lse });
+    checkSameDType(op, 'lse', lse, 'dLoss', dLoss);
     const dlogits = this.kernels.crossEntropyGrad(kernelTensor(dLoss), rows(logits), flat(targets), flat(lse), problem);
     return this.wrap(dlogits, logits.shape, logits.dtype);
   }
 
   #checkCrossEntropy(
     op: string,
-    tensors: Named,
     logits: Tensor,
     targets: Tensor,
     options: api.CrossEntropyOptions,
   ): CrossEntropyProblem {
     checkOptions(op, options, ['ignoreIndex']);
-    checkFloat(this, op, tensors);
+    checkFloat(this, op, ['logits'], [logits]);
     if (logits.shape.length === 0) throw new ShapeError(`${op}: logits has shape []; expected [..., V]`);
     const { ignoreIndex = -100 } = options;
     checkInteger(op, 'ignoreIndex', ignoreIndex, -(2 ** 31), 2 ** 31 - 1);
@@ -281,7 +283,7 @@ export class Backend extends TensorStore implements api.Ops, api.GradOps, api.St
     const checked = updates.map((update, i) => this.#checkUpdate(op, update, i));
     if (clip !== undefined) {
       checkPositive(op, 'clip.maxNorm', clip.maxNorm);
-      checkOwned(this, op, { 'clip.normSquared': clip.normSquared });
+      checkOwned(this, op, 'clip.normSquared', clip.normSquared);
       checkStatisticsScalar(op, 'clip.normSquared', clip.normSquared, updates[0]?.param.dtype ?? 'f32');
     }
     if (checked.length === 0) return;
@@ -299,8 +301,7 @@ export class Backend extends TensorStore implements api.Ops, api.GradOps, api.St
   #checkUpdate(op: string, update: api.AdamWTensors, index: number): AdamWUpdate {
     const { param, grad, m, v, weightDecay = 0 } = update;
     const name = (part: string) => `updates[${index}].${part}`;
-    const named = { [name('param')]: param, [name('grad')]: grad, [name('m')]: m, [name('v')]: v };
-    checkElementwise(this, op, named);
+    checkElementwise(this, op, [name('param'), name('grad'), name('m'), name('v')], [param, grad, m, v]);
     if (param.dtype !== statisticsDType(param.dtype)) {
       throw new DTypeError(`${op}: ${name('param')} is ${param.dtype}; expected f32 master weights; cast in the model`);
     }
@@ -332,7 +333,7 @@ export class Backend extends TensorStore implements api.Ops, api.GradOps, api.St
     if (!(saved instanceof KeptAttention)) {
       throw new ValueError(`${op}: saved is ${describe(saved)}; expected what attention returned`);
     }
-    checkFloat(this, op, { dOutput });
+    checkFloat(this, op, ['dOutput'], [dOutput]);
     const { inputs, output, kept } = saved.open(op, this.kernels);
     const like = inputs.q;
     checkShapeIs(op, 'dOutput', dOutput, like.shape);
@@ -361,8 +362,11 @@ export class Backend extends TensorStore implements api.Ops, api.GradOps, api.St
 
   #attentionInputs(op: string, q: Tensor, k: Tensor, v: Tensor | null, options: api.AttentionOptions): AttentionInputs {
     const { bias, tau, starts } = options;
-    checkFloat(this, op, v === null ? { q, k } : { q, k, v });
-    checkOwned(this, op, definedOnly({ bias, tau, starts }));
+    if (v === null) checkFloat(this, op, ['q', 'k'], [q, k]);
+    else checkFloat(this, op, ['q', 'k', 'v'], [q, k, v]);
+    if (bias !== undefined) checkOwned(this, op, 'bias', bias);
+    if (tau !== undefined) checkOwned(this, op, 'tau', tau);
+    if (starts !== undefined) checkOwned(this, op, 'starts', starts);
     const { sizes, scale } = planAttention(op, q, k, v, options);
     return {
       sizes,
@@ -377,7 +381,9 @@ export class Backend extends TensorStore implements api.Ops, api.GradOps, api.St
   }
 
   elasticSoftmax(scores: Tensor, options: api.ElasticSoftmaxOptions = {}): Tensor {
-    const inputs = this.#elasticInputs('elasticSoftmax', { scores }, scores, options);
+    checkOptions('elasticSoftmax', options, ['tau', 'starts']);
+    checkFloat(this, 'elasticSoftmax', ['scores'], [scores]);
+    const inputs = this.#elasticInputs('elasticSoftmax', scores, options);
     return this.wrap(this.kernels.elasticSoftmax(inputs), scores.shape, scores.dtype);
   }
 
@@ -386,7 +392,9 @@ export class Backend extends TensorStore implements api.Ops, api.GradOps, api.St
     scores: Tensor,
     options: api.ElasticSoftmaxOptions = {},
   ): { dscores: Tensor; dtau: Tensor | undefined } {
-    const inputs = this.#elasticInputs('elasticSoftmaxGrad', { dWeights, scores }, scores, options);
+    checkOptions('elasticSoftmaxGrad', options, ['tau', 'starts']);
+    checkFloat(this, 'elasticSoftmaxGrad', ['dWeights', 'scores'], [dWeights, scores]);
+    const inputs = this.#elasticInputs('elasticSoftmaxGrad', scores, options);
     checkShapeIs('elasticSoftmaxGrad', 'dWeights', dWeights, scores.shape);
     const { dscores, dtau } = this.kernels.elasticSoftmaxGrad(kernelTensor(dWeights), inputs);
     return {
@@ -395,12 +403,12 @@ export class Backend extends TensorStore implements api.Ops, api.GradOps, api.St
     };
   }
 
-  #elasticInputs(op: string, tensors: Named, scores: Tensor, options: api.ElasticSoftmaxOptions): ElasticSoftmaxInputs {
-    checkOptions(op, options, ['tau', 'starts']);
+  #elasticInputs(op: string, scores: Tensor, options: api.ElasticSoftmaxOptions): ElasticSoftmaxInputs {
     const { tau, starts } = options;
-    checkFloat(this, op, tensors);
-    checkOwned(this, op, definedOnly({ tau, starts }));
-    const [batch, heads, queryLength, keyLength] = fourAxes(op, 'scores', scores.shape, '[B, H, L, S]');
+    if (tau !== undefined) checkOwned(this, op, 'tau', tau);
+    if (starts !== undefined) checkOwned(this, op, 'starts', starts);
+    checkFourAxes(op, 'scores', scores.shape, '[B, H, L, S]');
+    const [batch, heads, queryLength, keyLength] = scores.shape;
     if (queryLength > keyLength) {
       throw new ShapeError(
         `${op}: scores has shape ${formatShape(scores.shape)}; queries (${queryLength}) are the last of the keys, so at most ${keyLength}`,

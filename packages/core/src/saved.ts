@@ -1,17 +1,19 @@
-import type { Arena } from './arena.ts';
+import type { Arena, Scoped } from './arena.ts';
 import { BackendMismatchError, DisposedError, ValueError } from './errors.ts';
 import type { AttentionInputs, Kernels, KernelTensor, SavedState } from './kernels.ts';
 import type { SavedAttention } from './ops.ts';
-import type { Tensor } from './tensor.ts';
+import type { Storage, Tensor } from './tensor.ts';
 
 /** Inputs, output and the backend's own state of one attention, alive until the gradient has been taken. */
-export class KeptAttention implements SavedAttention {
+export class KeptAttention implements SavedAttention, Scoped {
+  scope: Scoped[] | null = null;
+  scopeIndex = 0;
   readonly #arena: Arena;
   readonly #kernels: Kernels;
   readonly #inputs: AttentionInputs;
   readonly #output: KernelTensor;
   readonly #state: SavedState | null;
-  readonly #held: readonly Tensor['storage'][];
+  readonly #held: readonly Storage[];
   #disposed = false;
 
   constructor(
@@ -30,7 +32,7 @@ export class KeptAttention implements SavedAttention {
     this.#held = held.flatMap((tensor) => (tensor === undefined ? [] : [tensor.storage]));
     for (const storage of this.#held) storage.references++;
     arena.addBytes(state?.bytes ?? 0);
-    arena.register(this);
+    arena.track(this);
   }
 
   get disposed(): boolean {

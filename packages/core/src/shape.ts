@@ -2,9 +2,19 @@ import { ShapeError, ValueError } from './errors.ts';
 
 export type Shape = readonly number[];
 
+/*
+ * Loops over shapes count by index: every op runs several of them, the shapes of tensors are frozen, and on frozen arrays
+ * V8 takes slow paths for slice, every and iterators.
+ */
+
 export function elementCount(shape: Shape): number {
+  return countBetween(shape, 0, shape.length);
+}
+
+/** Product of the sizes on the axes from `start` up to but not `end`. */
+export function countBetween(shape: Shape, start: number, end: number): number {
   let count = 1;
-  for (const size of shape) count *= size;
+  for (let axis = start; axis < end; axis++) count *= shape[axis];
   return count;
 }
 
@@ -13,25 +23,55 @@ export function formatShape(shape: Shape): string {
 }
 
 export function sameShape(a: Shape, b: Shape): boolean {
-  return a.length === b.length && a.every((size, i) => size === b[i]);
+  return a === b || (a.length === b.length && agreeBetween(a, b, 0, a.length));
+}
+
+/** Whether both have the same sizes on the axes from `start` up to but not `end`. */
+export function agreeBetween(a: Shape, b: Shape, start: number, end: number): boolean {
+  for (let axis = start; axis < end; axis++) if (a[axis] !== b[axis]) return false;
+  return true;
+}
+
+/** Frozen shapes by hash; one that shares a slot with another takes its place. */
+const interned: (Shape | undefined)[] = new Array(256).fill(undefined);
+
+/**
+ * A frozen array with these sizes. A program makes tensors of the same few shapes again and again, and to find the
+ * array costs less than to copy and freeze another; `sameShape` is then mostly a comparison of references.
+ */
+export function internShape(shape: Shape): Shape {
+  let hash = shape.length;
+  for (let axis = 0; axis < shape.length; axis++) hash = Math.imul(hash ^ shape[axis], 0x9e3779b1);
+  const slot = hash >>> 24;
+  const known = interned[slot];
+  if (known !== undefined && sameShape(known, shape)) return known;
+  const copy = Object.freeze([...shape]);
+  interned[slot] = copy;
+  return copy;
 }
 
 /** Largest number of elements in one tensor: kernels index with 32-bit signed integers. */
 export const MAX_ELEMENTS = 2 ** 31 - 1;
 
-/** Refuses anything but positive integers whose product an index can hold. Sizes of zero have no use here and are errors. */
-export function checkShape(op: string, shape: Shape): void {
+/**
+ * Refuses anything but positive integers whose product an index can hold, and returns that product. Sizes of zero have
+ * no use here and are errors.
+ */
+export function checkShape(op: string, shape: Shape): number {
   if (!Array.isArray(shape)) throw new ShapeError(`${op}: shape must be an array of sizes, got ${describe(shape)}`);
-  for (const [axis, size] of shape.entries()) {
+  for (let axis = 0; axis < shape.length; axis++) {
+    const size = shape[axis];
     if (!Number.isInteger(size) || size <= 0) {
       throw new ShapeError(
         `${op}: shape ${formatShape(shape)} has size ${size} on axis ${axis}; sizes are positive integers`,
       );
     }
   }
-  if (elementCount(shape) > MAX_ELEMENTS) {
+  const count = elementCount(shape);
+  if (count > MAX_ELEMENTS) {
     throw new ShapeError(`${op}: shape ${formatShape(shape)} has more than ${MAX_ELEMENTS} elements; split the tensor`);
   }
+  return count;
 }
 
 export function checkInteger(op: string, name: string, value: number, low: number, high: number): void {

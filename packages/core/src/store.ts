@@ -4,8 +4,8 @@ import { checkDType, checkFloat, checkOwned, checkSameDType } from './checks.ts'
 import { bytesPerElement, type DType, type TensorData } from './dtype.ts';
 import { DisposedError, DTypeError, ShapeError, ValueError } from './errors.ts';
 import type { Kernels, KernelTensor } from './kernels.ts';
-import { copyIndices, planSlice, replaceAxis, resolveAxis, sliceIndices } from './plan/slice.ts';
-import { checkInteger, checkShape, describe, elementCount, formatShape, type Shape, sameShape } from './shape.ts';
+import { agreeExcept, copyIndices, planSlice, replaceAxis, resolveAxis, sliceIndices } from './plan/slice.ts';
+import { checkInteger, checkShape, describe, elementCount, formatShape, type Shape } from './shape.ts';
 import { type Storage, Tensor } from './tensor.ts';
 
 /** Live tensors (views count) and device bytes that they and saved attentions hold. */
@@ -72,11 +72,9 @@ export abstract class TensorStore {
   tensor(data: TensorData | readonly number[], shape: Shape, dtype: DType = defaultDType(data)): Tensor {
     this.checkAlive('tensor');
     checkDType(this, 'tensor', dtype);
-    checkShape('tensor', shape);
-    if (data.length !== elementCount(shape)) {
-      throw new ShapeError(
-        `tensor: data has ${data.length} elements; shape ${formatShape(shape)} needs ${elementCount(shape)}`,
-      );
+    const count = checkShape('tensor', shape);
+    if (data.length !== count) {
+      throw new ShapeError(`tensor: data has ${data.length} elements; shape ${formatShape(shape)} needs ${count}`);
     }
     const host = toHost(data, dtype);
     const indices = host instanceof Int32Array ? host.slice() : null;
@@ -94,26 +92,26 @@ export abstract class TensorStore {
   #fill(op: string, shape: Shape, value: number, dtype: DType): Tensor {
     this.checkAlive(op);
     checkDType(this, op, dtype);
-    checkShape(op, shape);
+    const count = checkShape(op, shape);
     if (typeof value !== 'number') throw new ValueError(`${op}: value is ${describe(value)}; expected a number`);
     if (dtype === 'i32') checkInteger(op, 'value', value, -(2 ** 31), 2 ** 31 - 1);
-    const indices = dtype === 'i32' ? new Int32Array(elementCount(shape)).fill(value) : null;
+    const indices = dtype === 'i32' ? new Int32Array(count).fill(value) : null;
     return this.wrap(this.kernels.full(shape, value, dtype), shape, dtype, indices);
   }
 
   reshape(x: Tensor, shape: Shape): Tensor {
-    checkOwned(this, 'reshape', { x });
-    checkShape('reshape', shape);
-    if (elementCount(shape) !== x.size) {
+    checkOwned(this, 'reshape', 'x', x);
+    const count = checkShape('reshape', shape);
+    if (count !== x.size) {
       throw new ShapeError(
-        `reshape: x has shape ${formatShape(x.shape)} (${x.size} elements); ${formatShape(shape)} has ${elementCount(shape)}`,
+        `reshape: x has shape ${formatShape(x.shape)} (${x.size} elements); ${formatShape(shape)} has ${count}`,
       );
     }
     return this.view(x.storage, shape, x.dtype);
   }
 
   cast(x: Tensor, dtype: DType): Tensor {
-    checkOwned(this, 'cast', { x });
+    checkOwned(this, 'cast', 'x', x);
     checkDType(this, 'cast', dtype);
     if (x.dtype === 'i32' || dtype === 'i32') {
       throw new DTypeError(`cast: from ${x.dtype} to ${dtype}; expected floating types`);
@@ -127,7 +125,7 @@ export abstract class TensorStore {
   }
 
   slice(x: Tensor, axis: number, start: number, end: number): Tensor {
-    checkOwned(this, 'slice', { x });
+    checkOwned(this, 'slice', 'x', x);
     const resolved = resolveAxis('slice', x.shape, axis);
     const view = planSlice('slice', x.shape, resolved, start, end - start);
     const shape = replaceAxis(x.shape, resolved, view.count);
@@ -136,7 +134,7 @@ export abstract class TensorStore {
   }
 
   sliceGrad(dy: Tensor, shape: Shape, axis: number, start: number): Tensor {
-    checkFloat(this, 'sliceGrad', { dy });
+    checkFloat(this, 'sliceGrad', ['dy'], [dy]);
     const dx = this.zeros(shape, dy.dtype);
     try {
       this.#copyInto('sliceGrad', dx, dy, axis, start);
@@ -148,17 +146,18 @@ export abstract class TensorStore {
   }
 
   copyInto(target: Tensor, source: Tensor, axis: number, offset: number): void {
-    checkOwned(this, 'copyInto', { target, source });
+    checkOwned(this, 'copyInto', 'target', target);
+    checkOwned(this, 'copyInto', 'source', source);
     this.#copyInto('copyInto', target, source, axis, offset);
   }
 
   #copyInto(op: string, target: Tensor, source: Tensor, axis: number, offset: number): void {
-    checkSameDType(op, { target, source });
+    checkSameDType(op, 'source', source, 'target', target);
     if (target.storage === source.storage)
       throw new ValueError(`${op}: source and target share memory; copy source first`);
     const resolved = resolveAxis(op, target.shape, axis);
     const count = source.shape[resolved];
-    if (!sameShape(replaceAxis(target.shape, resolved, count), source.shape)) {
+    if (!agreeExcept(target.shape, source.shape, resolved)) {
       throw new ShapeError(
         `${op}: source has shape ${formatShape(source.shape)}; expected that of target, ${formatShape(target.shape)}, on all axes but ${resolved}`,
       );
@@ -184,20 +183,19 @@ export abstract class TensorStore {
 
   /** The backend's own handle behind a tensor, valid until the tensor is disposed. For backend packages. */
   bufferOf(x: Tensor): object {
-    checkOwned(this, 'bufferOf', { tensor: x });
+    checkOwned(this, 'bufferOf', 'tensor', x);
     return x.storage.buffer;
   }
 
   /** @internal Called by `Tensor.data`. */
   async read(x: Tensor): Promise<TensorData> {
-    checkOwned(this, 'data', { tensor: x });
+    checkOwned(this, 'data', 'tensor', x);
     return this.kernels.read(kernelTensor(x));
   }
 
   /** @internal Called once by `Tensor.dispose`. */
   release(x: Tensor): void {
-    this.arena.forget(x);
-    this.arena.release(x.storage);
+    this.arena.drop(x);
   }
 
   /** Takes over a buffer that a kernel returned. */
@@ -207,10 +205,7 @@ export abstract class TensorStore {
   }
 
   protected view(storage: Storage, shape: Shape, dtype: DType): Tensor {
-    storage.references++;
-    const tensor = new Tensor(this.self, storage, shape, dtype);
-    this.arena.register(tensor);
-    return tensor;
+    return this.arena.add(new Tensor(this.self, storage, shape, dtype));
   }
 
   /** @internal */

@@ -1,6 +1,7 @@
+import type { Scoped } from './arena.ts';
 import type { Backend } from './backend.ts';
 import type { DType, TensorData } from './dtype.ts';
-import type { Shape } from './shape.ts';
+import { elementCount, internShape, type Shape } from './shape.ts';
 
 /** A piece of device memory and how many tensors look at it. */
 export interface Storage {
@@ -20,23 +21,25 @@ export interface Storage {
  */
 export class Tensor {
   readonly shape: Shape;
+  /** Number of elements. */
+  readonly size: number;
   readonly dtype: DType;
   readonly backend: Backend;
   /** @internal */
   readonly storage: Storage;
+  /** @internal As of `Scoped`. */
+  scope: Scoped[] | null = null;
+  /** @internal As of `Scoped`. */
+  scopeIndex = 0;
   #disposed = false;
 
   /** @internal Use `backend.tensor`. */
   constructor(backend: Backend, storage: Storage, shape: Shape, dtype: DType) {
     this.backend = backend;
     this.storage = storage;
-    this.shape = Object.freeze([...shape]);
+    this.shape = internShape(shape);
+    this.size = elementCount(shape);
     this.dtype = dtype;
-  }
-
-  /** Number of elements. */
-  get size(): number {
-    return this.shape.reduce((product, size) => product * size, 1);
   }
 
   get disposed(): boolean {

@@ -40,6 +40,38 @@ describe('ownership', () => {
     expect(live.size).toBe(0);
   });
 
+  it('a scope with many tensors, most of them disposed early, keeps and disposes as a short one does', () => {
+    const { backend, live } = stub();
+    const held = backend.zeros([1]);
+    const kept = backend.scope(() => {
+      const first = backend.zeros([1]);
+      for (let i = 0; i < 5000; i++) {
+        const x = backend.zeros([1]);
+        if (i % 3 !== 0) x.dispose();
+      }
+      held.dispose();
+      expect(first.scope).toHaveLength(1 + Math.ceil(5000 / 3)); // nothing that is disposed stays reachable
+      return [first, backend.zeros([1])];
+    });
+    expect(kept.map((x) => x.disposed)).toEqual([false, false]);
+    expect(live.size).toBe(2);
+    expect(backend.memory()).toMatchObject({ tensors: 2, bytes: 8 });
+  });
+
+  it('a returned tensor that was disposed stays disposed', () => {
+    const { backend, live } = stub();
+    backend.scope(() => {
+      const gone = backend.scope(() => {
+        const x = backend.zeros([1]);
+        x.dispose();
+        return x;
+      });
+      expect(gone.disposed).toBe(true);
+    });
+    expect(live.size).toBe(0);
+    expect(backend.memory()).toMatchObject({ tensors: 0, bytes: 0 });
+  });
+
   it('scope cleans up after an exception and refuses promises', () => {
     const { backend, live } = stub();
     expect(() =>

@@ -15,8 +15,10 @@ export function planAttention(
   v: Tensor | null,
   options: AttentionOptions,
 ): { sizes: AttentionSizes; scale: number } {
-  const [batch, queryLength, heads, headDim] = fourAxes(op, 'q', q.shape, '[B, L, H, D]');
-  const [kBatch, keyCapacity, kvHeads, kDim] = fourAxes(op, 'k', k.shape, '[B, S, Hkv, D]');
+  checkFourAxes(op, 'q', q.shape, '[B, L, H, D]');
+  checkFourAxes(op, 'k', k.shape, '[B, S, Hkv, D]');
+  const [batch, queryLength, heads, headDim] = q.shape;
+  const [kBatch, keyCapacity, kvHeads, kDim] = k.shape;
   if (kBatch !== batch) mismatch(op, 'k', k.shape, `batch must be that of q (${batch})`);
   if (kDim !== headDim) mismatch(op, 'k', k.shape, `head size must be that of q (${headDim})`);
   if (heads % kvHeads !== 0) {
@@ -91,9 +93,8 @@ function checkStatistics(op: string, name: string, x: Tensor, like: Tensor): voi
   }
 }
 
-export function fourAxes(op: string, name: string, shape: Shape, expected: string): [number, number, number, number] {
+export function checkFourAxes(op: string, name: string, shape: Shape, expected: string): void {
   if (shape.length !== 4) throw new ShapeError(`${op}: ${name} has shape ${formatShape(shape)}; expected ${expected}`);
-  return shape as unknown as [number, number, number, number];
 }
 
 function mismatch(op: string, name: string, shape: Shape, rule: string): never {

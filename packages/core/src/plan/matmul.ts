@@ -1,6 +1,6 @@
 import { ShapeError } from '../errors.ts';
 import type { MatmulProblem } from '../kernels.ts';
-import { elementCount, formatShape, type Shape, sameShape } from '../shape.ts';
+import { agreeBetween, countBetween, formatShape, type Shape } from '../shape.ts';
 
 export interface MatmulPlan {
   readonly problem: MatmulProblem;
@@ -13,30 +13,33 @@ export interface MatmulPlan {
 export function planMatmul(op: string, a: Shape, b: Shape, transposeA: boolean, transposeB: boolean): MatmulPlan {
   if (a.length < 2) throw new ShapeError(`${op}: a has shape ${formatShape(a)}; expected at least two axes`);
   if (b.length < 2) throw new ShapeError(`${op}: b has shape ${formatShape(b)}; expected at least two axes`);
-  const [aRows, aColumns] = a.slice(-2) as [number, number];
-  const [bRows, bColumns] = b.slice(-2) as [number, number];
-  const lead = a.slice(0, -2);
-  const folded = b.length === 2 && a.length > 2;
+  const lead = a.length - 2;
+  const bLead = b.length - 2;
+  const folded = bLead === 0 && lead > 0;
   if (folded && transposeA) {
     throw new ShapeError(
       `${op}: a has shape ${formatShape(a)} and b ${formatShape(b)}; transposeA with a shared b is not defined; reshape a to two axes first`,
     );
   }
-  if (!folded && !sameShape(lead, b.slice(0, -2))) {
+  if (!folded && !(lead === bLead && agreeBetween(a, b, 0, lead))) {
     throw new ShapeError(
       `${op}: a has shape ${formatShape(a)} and b ${formatShape(b)}; leading sizes must be equal, or b must have two axes`,
     );
   }
-  const m = transposeA ? aColumns : aRows;
-  const k = transposeA ? aRows : aColumns;
-  const n = transposeB ? bRows : bColumns;
-  const bInner = transposeB ? bColumns : bRows;
+  const m = a[transposeA ? lead + 1 : lead];
+  const k = a[transposeA ? lead : lead + 1];
+  const n = b[transposeB ? bLead : bLead + 1];
+  const bInner = b[transposeB ? bLead + 1 : bLead];
   if (k !== bInner) {
     throw new ShapeError(
       `${op}: a has shape ${formatShape(a)}${transposeA ? ' (transposed)' : ''} and b ${formatShape(b)}${transposeB ? ' (transposed)' : ''}; inner sizes ${k} and ${bInner} differ`,
     );
   }
-  const batch = folded ? 1 : elementCount(lead);
-  const rows = folded ? elementCount(lead) * m : m;
-  return { problem: { batch, m: rows, n, k, transposeA, transposeB }, shape: [...lead, m, n], folded };
+  const matrices = countBetween(a, 0, lead);
+  const batch = folded ? 1 : matrices;
+  const rows = folded ? matrices * m : m;
+  const shape = [...a];
+  shape[lead] = m;
+  shape[lead + 1] = n;
+  return { problem: { batch, m: rows, n, k, transposeA, transposeB }, shape, folded };
 }

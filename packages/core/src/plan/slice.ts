@@ -1,6 +1,6 @@
 import { ShapeError } from '../errors.ts';
 import type { SliceView } from '../kernels.ts';
-import { checkInteger, elementCount, formatShape, type Shape } from '../shape.ts';
+import { agreeBetween, checkInteger, countBetween, formatShape, type Shape } from '../shape.ts';
 
 export function resolveAxis(op: string, shape: Shape, axis: number): number {
   if (shape.length === 0) throw new ShapeError(`${op}: a tensor of shape [] has no axis to take entries of`);
@@ -18,9 +18,9 @@ export function planSlice(op: string, shape: Shape, axis: number, start: number,
     );
   }
   return {
-    outer: elementCount(shape.slice(0, axis)),
+    outer: countBetween(shape, 0, axis),
     length,
-    inner: elementCount(shape.slice(axis + 1)),
+    inner: countBetween(shape, axis + 1, shape.length),
     start,
     count,
   };
@@ -28,6 +28,11 @@ export function planSlice(op: string, shape: Shape, axis: number, start: number,
 
 export function replaceAxis(shape: Shape, axis: number, size: number): number[] {
   return shape.map((old, i) => (i === axis ? size : old));
+}
+
+/** Whether both have the same sizes on all axes but this one. */
+export function agreeExcept(a: Shape, b: Shape, axis: number): boolean {
+  return a.length === b.length && agreeBetween(a, b, 0, axis) && agreeBetween(a, b, axis + 1, a.length);
 }
 
 /** What `slice` and `copyInto` do to the host's copy of an index tensor. */

@@ -2,6 +2,8 @@ import {
   Backend,
   formatShape,
   type Ops,
+  type RopeOptions,
+  type Shape,
   ShapeError,
   statisticsDType,
   type Tensor,
@@ -10,6 +12,7 @@ import {
 import { Recorder } from '../autodiff/recorder.ts';
 import { type AttentionConfig, type AttentionOptionsInput, resolveAttentionConfig } from '../model/config.ts';
 import { type InitOptions, initialize } from '../model/init.ts';
+import { type AttentionNames, attentionNames } from '../model/names.ts';
 import { attentionShapes, hasBias, hasTau, type Shapes } from '../model/shapes.ts';
 import { type Params, param } from '../params.ts';
 import { alibiBias } from './alibi.ts';
@@ -42,8 +45,6 @@ export interface AttentionForwardOptions {
 }
 
 interface InnerOptions extends AttentionForwardOptions {
-  /** Of the parameters' names. */
-  readonly prefix?: string;
   /** Which entry of the cache is this layer's. */
   readonly layer?: number;
   /** Added to the result, and used up. */
@@ -73,13 +74,14 @@ export interface LazyAttentionLayer {
 export function lazyAttentionLayer(options: AttentionOptionsInput & { readonly initStd?: number }): LazyAttentionLayer {
   const { initStd = 0.02, ...rest } = options;
   const config = resolveAttentionConfig(rest);
-  const shapes = attentionShapes(config);
+  const names = attentionNames();
+  const shapes = attentionShapes(config, names);
   return {
     config,
     shapes,
     init: (backend, seed, initOptions = {}) => initialize(backend, shapes, initStd, seed, initOptions),
     forward(ops, params, x, forwardOptions = {}) {
-      const y = scoped(ops, forwardOptions.observe, () => attend(ops, config, params, x, forwardOptions));
+      const y = scoped(ops, forwardOptions.observe, () => attend(ops, config, names, params, x, forwardOptions));
       if (forwardOptions.cache !== undefined) forwardOptions.cache.length += x.shape[1];
       return y;
     },
@@ -87,29 +89,27 @@ export function lazyAttentionLayer(options: AttentionOptionsInput & { readonly i
 }
 
 /** The layer's forward pass, without advancing the cache, which all layers of a model share. */
-export function attend(ops: Ops, config: AttentionConfig, params: Params, x: Tensor, options: InnerOptions): Tensor {
+export function attend(
+  ops: Ops,
+  config: AttentionConfig,
+  names: AttentionNames,
+  params: Params,
+  x: Tensor,
+  options: InnerOptions,
+): Tensor {
   checkInput(config, x);
-  const { numHeads, numKvHeads, headDim, attention } = config;
-  const { cache, layer = 0, prefix = '', residual } = options;
+  const { numHeads, numKvHeads, headDim, attention, ropeBase } = config;
+  const { cache, layer = 0, residual } = options;
   if (cache !== undefined) checkCache(ops, cache, layer, x);
   const [batch, length] = x.shape;
   const offset = cache?.length ?? 0;
   const keyLength = offset + length;
-  const weight = (name: string) => param(params, `${prefix}${name}`);
 
-  const project = (name: string, heads: number, rotate: boolean) => {
-    const flat = linear(ops, x, weight(`${name}_proj.weight`));
-    const split = ops.reshape(flat, [batch, length, heads, headDim]);
-    flat.dispose();
-    if (!rotate) return split;
-    const rotated = ops.rope(split, { base: config.ropeBase, offset });
-    split.dispose();
-    return rotated;
-  };
-  const rotate = attention !== 'alibi';
-  const q = project('q', numHeads, rotate);
-  let k = project('k', numKvHeads, rotate);
-  let v = project('v', numKvHeads, false);
+  const rotation = attention === 'alibi' ? null : { base: ropeBase, offset };
+  const kvShape = [batch, length, numKvHeads, headDim];
+  const q = project(ops, x, param(params, names.q), [batch, length, numHeads, headDim], rotation);
+  let k = project(ops, x, param(params, names.k), kvShape, rotation);
+  let v = project(ops, x, param(params, names.v), kvShape, null);
   if (cache !== undefined) {
     appendToCache(cache, layer, k, v);
     k.dispose();
@@ -121,20 +121,36 @@ export function attend(ops: Ops, config: AttentionConfig, params: Params, x: Ten
     attention === 'alibi' && options.fixedBias === undefined
       ? alibiBias(x.backend, numHeads, keyLength, statisticsDType(x.dtype))
       : undefined;
-  const bias = hasBias(config) ? weight('bias') : (options.fixedBias ?? alibi);
-  const tau = hasTau(config) ? weight('tau') : undefined;
+  const bias = hasBias(config) ? param(params, names.bias) : (options.fixedBias ?? alibi);
+  const tau = hasTau(config) ? param(params, names.tau) : undefined;
   const starts = options.starts ?? undefined;
   const { output, saved } = ops.attention(q, k, v, { bias, tau, starts, keyLength, save: !(ops instanceof Backend) });
   saved.dispose(); // a tape keeps its own
   options.observe?.({ q, k, v, keyLength, bias, tau, starts, output });
-  for (const tensor of [q, alibi, ...(cache === undefined ? [k, v] : [])]) tensor?.dispose();
+  q.dispose();
+  alibi?.dispose();
+  if (cache === undefined) {
+    k.dispose();
+    v.dispose();
+  }
 
   const joined = ops.reshape(output, [batch, length, numHeads * headDim]);
   output.dispose();
-  const o = weight('o_proj.weight');
+  const o = param(params, names.o);
   const y = residual === undefined ? linear(ops, joined, o) : linearInto(ops, residual, joined, o);
   joined.dispose();
   return y;
+}
+
+/** x through one projection, split into heads (`shape` is [B, L, heads, D]) and rotated. */
+function project(ops: Ops, x: Tensor, weight: Tensor, shape: Shape, rotation: RopeOptions | null): Tensor {
+  const flat = linear(ops, x, weight);
+  const split = ops.reshape(flat, shape);
+  flat.dispose();
+  if (rotation === null) return split;
+  const rotated = ops.rope(split, rotation);
+  split.dispose();
+  return rotated;
 }
 
 function checkInput(config: AttentionConfig, x: Tensor): void {

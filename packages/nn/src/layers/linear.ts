@@ -7,23 +7,24 @@ function inDType(ops: Ops, weight: Tensor, dtype: Tensor['dtype']): Tensor {
 
 /** x [..., in] times weight [out, in], the transpose that PyTorch's Linear stores. */
 export function linear(ops: Ops, x: Tensor, weight: Tensor): Tensor {
-  return withCast(ops, weight, x.dtype, (w) => ops.matmul(x, w, { transposeB: true }));
+  const w = inDType(ops, weight, x.dtype);
+  const y = ops.matmul(x, w, { transposeB: true });
+  if (w !== weight) w.dispose();
+  return y;
 }
 
 /** residual + linear(x, weight). Uses up `residual`: what is left of it is the result. */
 export function linearInto(ops: Ops, residual: Tensor, x: Tensor, weight: Tensor): Tensor {
-  const sum = withCast(ops, weight, x.dtype, (w) => ops.matmul(x, w, { transposeB: true, accumulate: residual }));
+  const w = inDType(ops, weight, x.dtype);
+  const sum = ops.matmul(x, w, { transposeB: true, accumulate: residual });
+  if (w !== weight) w.dispose();
   if (sum !== residual) residual.dispose();
   return sum;
 }
 
 export function norm(ops: Ops, x: Tensor, weight: Tensor, epsilon: number): Tensor {
-  return withCast(ops, weight, x.dtype, (w) => ops.rmsNorm(x, w, { epsilon }));
-}
-
-function withCast(ops: Ops, weight: Tensor, dtype: Tensor['dtype'], fn: (weight: Tensor) => Tensor): Tensor {
-  const cast = inDType(ops, weight, dtype);
-  const result = fn(cast);
-  if (cast !== weight) cast.dispose();
-  return result;
+  const w = inDType(ops, weight, x.dtype);
+  const y = ops.rmsNorm(x, w, { epsilon });
+  if (w !== weight) w.dispose();
+  return y;
 }

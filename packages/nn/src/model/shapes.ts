@@ -1,5 +1,6 @@
 import type { Shape } from '@lazy-attention/core';
 import type { AttentionConfig, LazyTransformerConfig } from './config.ts';
+import { type AttentionNames, layerNames } from './names.ts';
 
 export type Shapes = Readonly<Record<string, Shape>>;
 
@@ -12,15 +13,15 @@ export function hasTau(config: AttentionConfig): boolean {
 }
 
 /** Parameters of one attention layer; Linear weights are [out, in]. */
-export function attentionShapes(config: AttentionConfig, prefix = ''): Shapes {
+export function attentionShapes(config: AttentionConfig, names: AttentionNames): Shapes {
   const { hiddenSize, numHeads, numKvHeads, headDim, window } = config;
   return {
-    [`${prefix}q_proj.weight`]: [numHeads * headDim, hiddenSize],
-    [`${prefix}k_proj.weight`]: [numKvHeads * headDim, hiddenSize],
-    [`${prefix}v_proj.weight`]: [numKvHeads * headDim, hiddenSize],
-    [`${prefix}o_proj.weight`]: [hiddenSize, numHeads * headDim],
-    ...(hasBias(config) ? { [`${prefix}bias`]: [numHeads, window] } : {}),
-    ...(hasTau(config) ? { [`${prefix}tau`]: [numHeads] } : {}),
+    [names.q]: [numHeads * headDim, hiddenSize],
+    [names.k]: [numKvHeads * headDim, hiddenSize],
+    [names.v]: [numKvHeads * headDim, hiddenSize],
+    [names.o]: [hiddenSize, numHeads * headDim],
+    ...(hasBias(config) ? { [names.bias]: [numHeads, window] } : {}),
+    ...(hasTau(config) ? { [names.tau]: [numHeads] } : {}),
   };
 }
 
@@ -28,22 +29,17 @@ export function attentionShapes(config: AttentionConfig, prefix = ''): Shapes {
 export function modelShapes(config: LazyTransformerConfig): Shapes {
   const { vocabSize, hiddenSize, intermediateSize, numLayers, tieEmbeddings } = config;
   let shapes: Shapes = { 'model.embeddings.weight': [vocabSize, hiddenSize] };
-  for (let layer = 0; layer < numLayers; layer++) {
-    const prefix = layerPrefix(layer);
+  for (const names of layerNames(numLayers)) {
     shapes = {
       ...shapes,
-      [`${prefix}attn_norm.weight`]: [hiddenSize],
-      ...attentionShapes(config, `${prefix}attn.`),
-      [`${prefix}mlp_norm.weight`]: [hiddenSize],
-      [`${prefix}mlp.gate_proj.weight`]: [intermediateSize, hiddenSize],
-      [`${prefix}mlp.up_proj.weight`]: [intermediateSize, hiddenSize],
-      [`${prefix}mlp.down_proj.weight`]: [hiddenSize, intermediateSize],
+      [names.attentionNorm]: [hiddenSize],
+      ...attentionShapes(config, names.attention),
+      [names.mlpNorm]: [hiddenSize],
+      [names.mlp.gate]: [intermediateSize, hiddenSize],
+      [names.mlp.up]: [intermediateSize, hiddenSize],
+      [names.mlp.down]: [hiddenSize, intermediateSize],
     };
   }
   shapes = { ...shapes, 'model.norm.weight': [hiddenSize] };
   return tieEmbeddings ? shapes : { ...shapes, 'lm_head.weight': [vocabSize, hiddenSize] };
-}
-
-export function layerPrefix(layer: number): string {
-  return `model.layers.${layer}.`;
 }

@@ -16,7 +16,8 @@ import { scoped } from '../layers/scoped.ts';
 import { type Params, param } from '../params.ts';
 import { type LazyTransformerConfig, type LazyTransformerOptions, resolveConfig } from './config.ts';
 import { type InitOptions, initialize } from './init.ts';
-import { layerPrefix, modelShapes, type Shapes } from './shapes.ts';
+import { type LayerNames, layerNames } from './names.ts';
+import { modelShapes, type Shapes } from './shapes.ts';
 
 /** One layer as metrics see it. The tensors are valid during the call only; what is launched on them is safe. */
 export interface ObservedLayer extends ObservedAttention {
@@ -66,8 +67,9 @@ export interface LazyTransformer {
 export function lazyTransformer(options: LazyTransformerOptions): LazyTransformer {
   const config = resolveConfig(options);
   const shapes = modelShapes(config);
+  const layers = layerNames(config.numLayers);
   const run = (ops: Ops, params: Params, tokens: Tensor, forwardOptions: ForwardOptions = {}) =>
-    scoped(ops, forwardOptions.observe, () => forward(ops, config, params, tokens, forwardOptions));
+    scoped(ops, forwardOptions.observe, () => forward(ops, config, layers, params, tokens, forwardOptions));
   return {
     config,
     shapes,
@@ -86,12 +88,13 @@ export function lazyTransformer(options: LazyTransformerOptions): LazyTransforme
 function forward(
   ops: Ops,
   config: LazyTransformerConfig,
+  layers: readonly LayerNames[],
   params: Params,
   tokens: Tensor,
   { starts, cache, positions = 'all', observe }: ForwardOptions,
 ): Tensor {
   checkTokens(tokens, positions);
-  const { normEpsilon, numLayers } = config;
+  const { normEpsilon } = config;
   const length = tokens.shape[1];
   const embeddings = param(params, 'model.embeddings.weight');
   let x = embed(ops, config, embeddings, tokens);
@@ -99,12 +102,11 @@ function forward(
     config.attention === 'alibi'
       ? alibiBias(tokens.backend, config.numHeads, cache?.capacity ?? length, statisticsDType(x.dtype))
       : undefined;
-  for (let layer = 0; layer < numLayers; layer++) {
-    const prefix = layerPrefix(layer);
+  for (let layer = 0; layer < layers.length; layer++) {
+    const names = layers[layer];
     const hidden = x;
-    const h = norm(ops, x, param(params, `${prefix}attn_norm.weight`), normEpsilon);
-    x = attend(ops, config, params, h, {
-      prefix: `${prefix}attn.`,
+    const h = norm(ops, x, param(params, names.attentionNorm), normEpsilon);
+    x = attend(ops, config, names.attention, params, h, {
       layer,
       residual: x,
       starts,
@@ -113,8 +115,8 @@ function forward(
       observe: observe && ((attention) => observe({ ...attention, index: layer, hidden })),
     });
     h.dispose();
-    const m = norm(ops, x, param(params, `${prefix}mlp_norm.weight`), normEpsilon);
-    x = mlpInto(ops, params, `${prefix}mlp.`, x, m);
+    const m = norm(ops, x, param(params, names.mlpNorm), normEpsilon);
+    x = mlpInto(ops, names.mlp, params, x, m);
     m.dispose();
   }
   fixedBias?.dispose();

@@ -1,0 +1,54 @@
+/*
+ * Names of parameters are those of flash-linear-attention. They are made once per model: a name that is put together on
+ * every forward pass has to be hashed and looked up among all strings before it can be looked up in the record.
+ */
+
+export interface AttentionNames {
+  readonly q: string;
+  readonly k: string;
+  readonly v: string;
+  readonly o: string;
+  readonly bias: string;
+  readonly tau: string;
+}
+
+export interface MlpNames {
+  readonly gate: string;
+  readonly up: string;
+  readonly down: string;
+}
+
+export interface LayerNames {
+  readonly attentionNorm: string;
+  readonly attention: AttentionNames;
+  readonly mlpNorm: string;
+  readonly mlp: MlpNames;
+}
+
+export function attentionNames(prefix = ''): AttentionNames {
+  return {
+    q: `${prefix}q_proj.weight`,
+    k: `${prefix}k_proj.weight`,
+    v: `${prefix}v_proj.weight`,
+    o: `${prefix}o_proj.weight`,
+    bias: `${prefix}bias`,
+    tau: `${prefix}tau`,
+  };
+}
+
+/** Of each layer, in order. */
+export function layerNames(numLayers: number): readonly LayerNames[] {
+  return Array.from({ length: numLayers }, (_, layer) => {
+    const prefix = `model.layers.${layer}.`;
+    return {
+      attentionNorm: `${prefix}attn_norm.weight`,
+      attention: attentionNames(`${prefix}attn.`),
+      mlpNorm: `${prefix}mlp_norm.weight`,
+      mlp: {
+        gate: `${prefix}mlp.gate_proj.weight`,
+        up: `${prefix}mlp.up_proj.weight`,
+        down: `${prefix}mlp.down_proj.weight`,
+      },
+    };
+  });
+}
