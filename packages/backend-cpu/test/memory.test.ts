@@ -1,3 +1,6 @@
+import { execFile } from 'node:child_process';
+import { fileURLToPath } from 'node:url';
+import { promisify } from 'node:util';
 import { OutOfMemoryError } from '@lazy-attention/core';
 import type { NativeKernels } from '@lazy-attention/native';
 import { expect, test } from 'vitest';
@@ -91,6 +94,33 @@ test('100,000 op calls with disposal leave memory as it was', async () => {
   expect(process.memoryUsage().rss - before.resident).toBeLessThan(60e6);
   await kernels.dispose();
 }, 300_000);
+
+const FORGETFUL = `
+  const { provider } = await import(process.argv[1]);
+  const kernels = await provider.create({ threads: 1 });
+  const megabyte = 1 << 18;
+  const kept = kernels.full([megabyte], 1, 'f32');
+  for (let i = 0; i < 2500; i++) kernels.full([16], 0, 'f32');
+  for (let round = 0; round < 20; round++) {
+    globalThis.gc();
+    await new Promise((resolve) => setTimeout(resolve, 10));
+  }
+  const { inUse } = kernels.nativeMemory();
+  const values = await kernels.read({ buffer: kept, shape: [megabyte], dtype: 'f32' });
+  process.stdout.write(JSON.stringify({ small: (inUse - 4 * megabyte) / 256, intact: values.every((x) => x === 1) }));
+`;
+
+test('what is forgotten is given back once it is collected, but for the latest', async () => {
+  const dist = fileURLToPath(new URL('../dist/index.js', import.meta.url));
+  const { stdout } = await promisify(execFile)(
+    process.execPath,
+    ['--expose-gc', '--input-type=module', '-e', FORGETFUL, dist],
+    { timeout: 60_000 },
+  );
+  const { small, intact } = JSON.parse(stdout) as { small: number; intact: boolean };
+  expect(intact).toBe(true);
+  expect(small).toBeLessThanOrEqual(1024);
+}, 60_000);
 
 async function caught(fn: () => unknown): Promise<unknown> {
   try {

@@ -97,8 +97,7 @@ export function createNativeKernels(name: string, native: NativeContext): Native
       return { dgate: output(0), dup: output(1) };
     },
 
-    embedding: (weight, ids) =>
-      hold(native.embedding(weight.buffer.id, ids.buffer.id, weight.shape[0] as number)),
+    embedding: (weight, ids) => hold(native.embedding(weight.buffer.id, ids.buffer.id, weight.shape[0] as number)),
     embeddingGrad: (dy, ids, vocabulary) => hold(native.embeddingGrad(dy.buffer.id, ids.buffer.id, vocabulary)),
 
     crossEntropy(logits, targets, { ignoreIndex, count }) {
