@@ -64,8 +64,8 @@ void forTiles(const ops::AttentionInputs& in, const Shape& s, Runtime& runtime, 
 }  // namespace
 
 std::size_t attentionWorkspace(const ops::AttentionInputs& in, int threads) {
-  const std::size_t decode = decodes(in.sizes, false) ? decodeFloats(in.sizes) : 0;
-  return static_cast<std::size_t>(threads) * std::max(Scratch::floats(Shape(in.sizes)), decode) * sizeof(float);
+  const std::size_t tiles = static_cast<std::size_t>(threads) * Scratch::floats(Shape(in.sizes));
+  return std::max(tiles, decodes(in.sizes, false) ? decodeFloats(in) : 0) * sizeof(float);
 }
 
 void attention(const ops::Attention& op, Runtime& runtime, float* workspace) {

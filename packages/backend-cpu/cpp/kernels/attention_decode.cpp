@@ -1,16 +1,29 @@
-// Attention of a few query rows over a key cache: generation. The time is that of reading the cache, so keys are read in
-// place (from memory once; the other query heads of a group find them in cache), and of the values only the rows that
-// some weight needs (SPEC.md: with
-// 60 % zeros that spares 30 % of the traffic, which softmax attention cannot).
+// Attention of a few query rows over a key cache: generation. The time is that of reading the cache, so keys and values are read
+// in place, in whole cache rows of all heads, and of the values only the rows that some weight needs (SPEC.md: with 60 % zeros
+// that spares 30 % of the traffic, which softmax attention cannot).
 //
-// Active keys are listed first: a branch per key would be mispredicted as often as not.
+// The keys of a batch entry are cut into blocks, and two loops go over these: one makes scores and, per block, maximum and sum of
+// exp(score - maximum); the next one merges those of all blocks, makes the weights, lists the values that they need and adds these
+// up. Sums of blocks are added in order at the end. Blocks depend on sizes alone, so results do not depend on threads.
 //
-// Measured with keys and values not in cache, 280 tokens of 8 heads of 64 in f32, 1.15 MB in huge pages (Zen 4, two cores):
-// 45 us, and 80 on one core, which has 20 when they are cached. What failed: all heads of a token at once, which reads memory from front to
-// back (49 to 59 on one core, but 48 on two, with three loops where this has one); four heads at a time, 1 KiB of every 2 (94 on one); asking
-// for rows 8 or 16 ahead in software (78 to 99 on one).
+// Measured with keys and values not in cache, 280 tokens of 8 heads of 64 in f32, 1.15 MB in huge pages (Zen 5, two cores;
+// us on both and on one): without zeros 25 and 38, with 60 % zeros 23 and 33; a loop that only reads, 19 and 30; one task per
+// head, as it was before, 35 and 55, 30 and 48. What failed, or gave little:
+// - this arithmetic in a task per head: 34 and 45, against 35 and 51 in that run.
+// - sums indexed in a loop that is not unrolled, which compilers keep in memory: 4 heads of 32 in cache 14 us, else 5.
+// - keys asked for 0, 4 or 16 KiB ahead: the first loop 20, 17 and 16.5, instead of 16 with 8 KiB.
+// - blocks of 64 KiB: 4 to 10 % more for 280 and 1024 tokens; of 32 KiB: 6 to 27 %.
+// - values in tiles of 16 keys with a list for each: with 60 % zeros mostly slower than a task per head.
+// - 8 or 16 values at a time where all are needed: 10 and 18 % more for 1024 tokens than 4. With 60 % zeros, 4 or 8: 16 and 9 %
+//   more than 16. Asking for no values before all lists are done: up to 5 % more.
+//
+// On Zen 4 (two cores) the task per head took 45 us, and 80 on one core, 20 of them cached. What failed there, with that
+// arithmetic: all heads of a token at once (49 to 59 on one core, but 48 on two); four heads at a time, 1 KiB of every 2 (94 on
+// one); asking for rows 8 or 16 ahead in software (78 to 99 on one). This version has not been measured there.
 #include <algorithm>
+#include <limits>
 
+#include "attention_decode_rows.h"
 #include "attention_tile.h"
 
 namespace lazy_cpu {
@@ -19,44 +32,201 @@ namespace LAZY_ISA {
 namespace {
 
 constexpr std::int64_t mostRows = 4;
+constexpr std::int64_t blockBytes = 128 << 10;  // of keys, about; the least where there is enough
+constexpr std::int64_t mostBlocks = 32;
+constexpr std::int64_t ahead = 2048;            // floats to ask for in advance; beyond the end nothing is read
+constexpr std::int64_t denseStep = 4;           // values of one head at a time, where all are needed
+constexpr std::int64_t sparseStep = 16;         // and where not
+constexpr float lowest = std::numeric_limits<float>::lowest();
 
-// out[j] = query . key j, four keys at a time. `query` is filled up with zeros to whole vectors.
-void dotKeys(const float* query, const float* keys, std::int64_t ld, std::int64_t dim, std::int64_t count, float* out) {
-  const std::int64_t whole = dim / lanes * lanes;
-  const auto dots = [&](const float* from, auto width, float* to) {
-    constexpr int n = decltype(width)::value;
-    Vector sums[n] = {};
-    for (std::int64_t d = 0; d < whole; d += lanes)
-#pragma GCC unroll 4
-      for (int i = 0; i < n; ++i) sums[i] += load(query + d) * load(from + i * ld + d);
-    if (whole < dim)
-      for (int i = 0; i < n; ++i) sums[i] += load(query + whole) * loadSome(from + i * ld + whole, dim - whole);
-    for (int i = 0; i < n; ++i) to[i] = sumOf(sums[i]);
-  };
-  std::int64_t j = 0;
-  for (; j + 4 <= count; j += 4) dots(keys + j * ld, std::integral_constant<int, 4>{}, out + j);
-  for (; j < count; ++j) dots(keys + j * ld, std::integral_constant<int, 1>{}, out + j);
+LAZY_INLINE void prefetch(const float* from, std::int64_t count) {
+  for (std::int64_t i = 0; i < count; i += 16) __builtin_prefetch(from + i);
 }
 
-// out = sum over the listed keys of weight * value row.
-void addValues(const float* weights, const std::int32_t* active, std::int64_t count, const float* values,
-               std::int64_t ld, std::int64_t dim, float* out) {
-  std::int64_t d = 0;
-  for (; d + 4 * lanes <= dim; d += 4 * lanes) {
-    Vector sums[4] = {};
-    for (std::int64_t i = 0; i < count; ++i) {
-      const Vector w = splat(weights[active[i]]);
-      const float* row = values + active[i] * ld + d;
-#pragma GCC unroll 4
-      for (int v = 0; v < 4; ++v) sums[v] += w * load(row + v * lanes);
-    }
-    for (int v = 0; v < 4; ++v) store(out + d + v * lanes, sums[v]);
+// An even number, for two threads; one where a second thread would take longer to come.
+std::int64_t blocksOf(std::int64_t bytes) {
+  return bytes < blockBytes / 2 ? 1 : std::clamp<std::int64_t>(bytes / (2 * blockBytes) * 2, 2, mostBlocks);
+}
+
+// How the work is cut: by the sizes alone, so that results do not depend on threads.
+struct Plan {
+  explicit Plan(const ops::AttentionInputs& in)
+      : in(in),
+        s(in.sizes),
+        rows(s.z.queryLength * s.z.heads),
+        padded(roundUp(rows, 16)),
+        ld(s.z.kvHeads * s.z.headDim),
+        blocks(blocksOf(s.z.keyLength * ld * 4)),
+        entries(std::min(s.z.batch, (mostBlocks + blocks - 1) / blocks)),
+        stride(roundUp(keysOf(0), 16) + 16),
+        floats(roundUp(2 * rows * stride + 4 * padded + rows * s.z.headDim, 16)) {}
+
+  const ops::AttentionInputs& in;
+  const Shape s;
+  const std::int64_t rows, padded, ld;
+  const std::int64_t blocks;          // per batch entry
+  const std::int64_t entries;         // batch entries at a time, so that the workspace does not grow with the batch
+  const std::int64_t stride, floats;  // of a row and of a Block
+
+  // Per block, where the first attended key is `begin`.
+  std::int64_t keysOf(std::int64_t begin) const { return roundUp((s.z.keyLength - begin + blocks - 1) / blocks, 4); }
+  std::int64_t begin(std::int64_t b, std::int64_t r) const {
+    return in.starts ? integers(in.starts)[b * s.z.queryLength + r] : 0;
   }
-  for (; d + 4 <= dim; d += 4) {
-    float sums[4] = {};
-    for (std::int64_t i = 0; i < count; ++i)
-      for (int v = 0; v < 4; ++v) sums[v] += weights[active[i]] * values[active[i] * ld + d + v];
-    std::copy_n(sums, 4, out + d);
+  std::int64_t end(std::int64_t r) const { return r + s.offset + 1; }
+};
+
+// What is kept of a block between the loops. Rows are (query row, head), as in q and out.
+struct Block {
+  Block(const Plan& p, float* memory, std::int64_t item)
+      : scores(memory + item * p.floats),
+        offsets(reinterpret_cast<std::int32_t*>(scores + p.rows * p.stride)),
+        counts(offsets + p.rows * p.stride),
+        tops(reinterpret_cast<float*>(counts + p.padded)),
+        sums(tops + p.padded),
+        factors(sums + p.padded),
+        out(factors + p.padded) {}
+
+  float* const scores;                         // [rows][stride], from the first key; later the weights that are not zero
+  std::int32_t *const offsets, *const counts;  // [rows][stride], [rows]: the values that they weigh
+  float *const tops, *const sums;              // [rows]: maximum, and sum of exp(score - maximum)
+  float* const factors;                        // [rows]: what makes p of exp(score - maximum)
+  float* const out;                            // [rows][headDim]
+};
+
+// Keys [from, to) of a batch entry.
+struct Keys {
+  std::int64_t b, from, to;
+
+  Keys(const Plan& p, std::int64_t b, std::int64_t block) : b(b) {
+    std::int64_t begin = p.begin(b, 0);
+    for (std::int64_t r = 1; r < p.s.z.queryLength; ++r) begin = std::min(begin, p.begin(b, r));
+    from = std::min(begin + block * p.keysOf(begin), p.s.z.keyLength);
+    to = std::min(from + p.keysOf(begin), p.s.z.keyLength);
+  }
+};
+
+// visit(row, r, h, first, count) for every row that attends `count` > 0 of the keys, from number `first`.
+template <class Visit>
+LAZY_INLINE void forRows(const Plan& p, const Keys& keys, const Visit& visit) {
+  for (std::int64_t row = 0; row < p.rows; ++row) {
+    const std::int64_t r = row / p.s.z.heads;
+    const std::int64_t first = std::max(p.begin(keys.b, r), keys.from), last = std::min(p.end(r), keys.to);
+    if (first < last) visit(row, r, row % p.s.z.heads, first - keys.from, last - first);
+  }
+}
+
+// The rows that read the keys and values of one head.
+template <class Visit>
+LAZY_INLINE void forGroup(const Plan& p, std::int64_t kv, const Visit& visit) {
+  for (std::int64_t r = 0; r < p.s.z.queryLength; ++r)
+    for (std::int64_t h = kv * p.s.group; h < (kv + 1) * p.s.group; ++h) visit(r * p.s.z.heads + h);
+}
+
+void scoreKeys(const Plan& p, const Keys& keys, const Block& block) {
+  const std::int64_t dim = p.s.z.headDim;
+  const float* queries = floats(p.in.q) + keys.b * p.rows * dim;
+  const float scale = static_cast<float>(p.in.scale);
+  for (std::int64_t j = keys.from; j < keys.to; j += 4) {
+    const float* first = floats(p.in.k) + p.s.keyAt(keys.b, j, 0);
+    for (std::int64_t kv = 0; kv < p.s.z.kvHeads; ++kv) {
+      prefetch(first + 4 * kv * dim + ahead, 4 * dim);
+      const float* four[4];
+      for (std::int64_t i = 0; i < 4; ++i) four[i] = first + std::min(i, keys.to - 1 - j) * p.ld + kv * dim;
+      forGroup(p, kv, [&](std::int64_t row) {
+        const Four scores = dots(queries + row * dim, four, dim) * scale;
+        std::memcpy(block.scores + row * p.stride + j - keys.from, &scores, sizeof scores);
+      });
+    }
+  }
+}
+
+// Scores to exp(score - top of the block). The top is finite, so that a block of -inf weighs nothing.
+void exponentialsOf(const Plan& p, const Keys& keys, const Block& block) {
+  std::fill_n(block.tops, p.padded, lowest);
+  std::fill_n(block.sums, p.padded, 0.0f);
+  forRows(p, keys, [&](std::int64_t row, std::int64_t r, std::int64_t h, std::int64_t first, std::int64_t count) {
+    float* line = block.scores + row * p.stride + first;
+    if (p.in.bias) {
+      const float* bias = floats(p.in.bias) + h * p.s.z.window;
+      const std::int64_t far = p.end(r) - 1 - keys.from - first;  // distance of the first of them
+      for (std::int64_t j = std::max<std::int64_t>(0, far - p.s.z.window + 1); j < count; ++j) line[j] += bias[far - j];
+    }
+    block.tops[row] = std::max(rowMaximum(line, count), lowest);
+    block.sums[row] = rowExponentials(line, count, block.tops[row]);
+  });
+}
+
+// From the tops and sums of all blocks of the entry, whose first one is `item`.
+void factorsOf(const Plan& p, float* memory, std::int64_t item, const Block& block) {
+  for (std::int64_t row = 0; row < p.padded; row += lanes) {
+    Vector top = load(Block(p, memory, item).tops + row), total = {};
+    for (std::int64_t i = 1; i < p.blocks; ++i) top = maximum(top, load(Block(p, memory, item + i).tops + row));
+    for (std::int64_t i = 0; i < p.blocks; ++i) {
+      const Block other(p, memory, item + i);
+      total += load(other.sums + row) * exponentialOfNegative(load(other.tops + row) - top);
+    }
+    store(block.factors + row, exponentialOfNegative(load(block.tops + row) - top) / total);
+  }
+}
+
+LAZY_INLINE void prefetchValues(const Plan& p, const Keys& keys, std::int64_t kv, const std::int32_t* offsets,
+                                std::int64_t count) {
+  const float* values = floats(p.in.v) + p.s.keyAt(keys.b, keys.from, kv);
+  for (std::int64_t i = 0; i < count; ++i) prefetch(values + offsets[i], p.s.z.headDim);
+}
+
+// exp(score - top) to the weights that are not zero and where their values are. Without a branch per key, which would be
+// mispredicted as often as not. Asks for the first values.
+void weightsOf(const Plan& p, const Keys& keys, const Block& block) {
+  std::fill_n(block.counts, p.rows, 0);
+  forRows(p, keys, [&](std::int64_t row, std::int64_t r, std::int64_t h, std::int64_t first, std::int64_t count) {
+    float* line = block.scores + row * p.stride;
+    std::int32_t* offsets = block.offsets + row * p.stride;
+    const auto attended = static_cast<float>(p.end(r) - p.begin(keys.b, r));
+    rowWeights(line + first, count, block.factors[row], p.in.tau ? floats(p.in.tau)[h] / attended : 0.0f);
+    std::int32_t needed = 0;
+    for (std::int64_t j = first; j < first + count; ++j) {
+      const float w = line[j];
+      line[needed] = w;
+      offsets[needed] = static_cast<std::int32_t>(j * p.ld);
+      needed += w != 0.0f;
+    }
+    block.counts[row] = needed;
+    prefetchValues(p, keys, h / p.s.group, offsets, std::min<std::int64_t>(needed, sparseStep));
+  });
+}
+
+// Goes through the lists of all rows side by side, a few values of each head in turn: near enough to front to back.
+void sumValues(const Plan& p, const Keys& keys, const Block& block) {
+  const std::int64_t dim = p.s.z.headDim;
+  const auto [least, most] = std::minmax_element(block.counts, block.counts + p.rows);
+  const bool dense = *least == keys.to - keys.from;
+  const std::int64_t step = dense ? denseStep : sparseStep;
+  const float* first = floats(p.in.v) + p.s.keyAt(keys.b, keys.from, 0);
+  std::fill_n(block.out, p.rows * dim, 0.0f);
+  for (std::int64_t i = 0; i < *most; i += step) {
+    for (std::int64_t kv = 0; kv < p.s.z.kvHeads; ++kv) {
+      if (dense) prefetch(first + i * p.ld + kv * step * dim + ahead, step * dim);
+      forGroup(p, kv, [&](std::int64_t row) {
+        const std::int64_t left = block.counts[row] - i;
+        if (left <= 0) return;
+        const float* weights = block.scores + row * p.stride + i;
+        const std::int32_t* offsets = block.offsets + row * p.stride + i;
+        if (!dense) prefetchValues(p, keys, kv, offsets + step, std::min(left - step, step));
+        addValues(weights, offsets, std::min(left, step), first + kv * dim, dim, block.out + row * dim);
+      });
+    }
+  }
+}
+
+// In the order of the blocks, from the first one, `item`.
+void sumBlocks(const Plan& p, float* memory, std::int64_t item, float* out) {
+  const float* first = Block(p, memory, item).out;
+  for (std::int64_t i = 0; i < p.rows * p.s.z.headDim; i += 4) {
+    Four sum = {};
+    for (std::int64_t k = 0; k < p.blocks; ++k) sum += loadAs<Four>(first + k * p.floats + i);
+    std::memcpy(out + i, &sum, sizeof sum);
   }
 }
 
@@ -64,42 +234,32 @@ void addValues(const float* weights, const std::int32_t* active, std::int64_t co
 
 bool decodes(const ops::AttentionSizes& z, bool save) { return !save && z.queryLength <= mostRows; }
 
-std::size_t decodeFloats(const ops::AttentionSizes& z) {
-  const Shape s(z);
-  return static_cast<std::size_t>(s.dim + s.reversedBias() + 2 * s.stride);
+std::size_t decodeFloats(const ops::AttentionInputs& in) {
+  const Plan p(in);
+  return static_cast<std::size_t>(p.entries * p.blocks * p.floats);
 }
 
 void attentionDecode(const ops::Attention& op, Runtime& runtime, float* workspace) {
-  const Shape s(op.in.sizes);
-  const ops::AttentionInputs& in = op.in;
-  const std::int64_t ld = s.z.kvHeads * s.z.headDim;
-  runtime.pool.run(s.z.batch * s.z.kvHeads, [&](std::int64_t unit, int thread) {
-    const std::int64_t kv = unit % s.z.kvHeads, b = unit / s.z.kvHeads;
-    float* query = workspace + static_cast<std::size_t>(thread) * decodeFloats(s.z);
-    float* reversed = query + s.dim;
-    float* row = reversed + s.reversedBias();
-    auto* active = reinterpret_cast<std::int32_t*>(row + s.stride);
-    for (std::int64_t h = kv * s.group; h < (kv + 1) * s.group; ++h) {
-      if (in.bias) reverseBias(floats(in.bias) + h * s.z.window, s.z.window, reversed);
-      for (std::int64_t r = 0; r < s.z.queryLength; ++r) {
-        const std::int64_t begin = in.starts ? integers(in.starts)[b * s.z.queryLength + r] : 0;
-        const std::int64_t count = r + s.offset + 1 - begin;
-        copyTile(floats(in.q) + s.queryAt(b, r, h), 0, 1, s, static_cast<float>(in.scale), query);
-        dotKeys(query, floats(in.k) + s.keyAt(b, begin, kv), ld, s.z.headDim, count, row);
-        if (in.bias) addBias(row, count, reversed, s.z.window);
-        const float top = rowMaximum(row, count);
-        const float inverse = 1.0f / rowExponentials(row, count, top);
-        rowWeights(row, count, inverse, in.tau ? floats(in.tau)[h] / static_cast<float>(count) : 0.0f);
-        std::int64_t needed = 0;
-        for (std::int64_t j = 0; j < count; ++j) {
-          active[needed] = static_cast<std::int32_t>(j);
-          needed += row[j] != 0.0f;
-        }
-        addValues(row, active, needed, floats(in.v) + s.keyAt(b, begin, kv), ld, s.z.headDim,
-                  floats(op.out) + s.queryAt(b, r, h));
-      }
-    }
-  });
+  const Plan p(op.in);
+  for (std::int64_t b = 0; b < p.s.z.batch; b += p.entries) {
+    const std::int64_t entries = std::min(p.entries, p.s.z.batch - b);
+    runtime.pool.run(entries * p.blocks, [&](std::int64_t item, int) {
+      const Keys keys(p, b + item / p.blocks, item % p.blocks);
+      const Block block(p, workspace, item);
+      scoreKeys(p, keys, block);
+      exponentialsOf(p, keys, block);
+    });
+    runtime.pool.run(entries * p.blocks, [&](std::int64_t item, int) {
+      const Block block(p, workspace, item);
+      factorsOf(p, workspace, item / p.blocks * p.blocks, block);
+      const Keys keys(p, b + item / p.blocks, item % p.blocks);
+      weightsOf(p, keys, block);
+      sumValues(p, keys, block);
+    });
+    runtime.pool.run(entries, [&](std::int64_t entry, int) {
+      sumBlocks(p, workspace, entry * p.blocks, floats(op.out) + (b + entry) * p.rows * p.s.z.headDim);
+    });
+  }
 }
 
 }  // namespace LAZY_ISA

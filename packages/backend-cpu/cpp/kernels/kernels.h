@@ -44,7 +44,7 @@ bool matmulThin(const ops::Matmul&, Runtime&);
 // Attention of a few query rows over unpacked keys (attention_decode.cpp).
 bool decodes(const ops::AttentionSizes&, bool save);
 void attentionDecode(const ops::Attention&, Runtime&, float* workspace);
-std::size_t decodeFloats(const ops::AttentionSizes&);
+std::size_t decodeFloats(const ops::AttentionInputs&);  // of all threads together
 
 }  // namespace LAZY_ISA
 }  // namespace lazy_cpu

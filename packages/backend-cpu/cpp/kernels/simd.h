@@ -7,6 +7,7 @@
 
 #include <cstdint>
 #include <cstring>
+#include <utility>
 
 #ifndef LAZY_ISA
 #error "LAZY_ISA names the instruction set that this file is compiled for"
@@ -74,15 +75,21 @@ template <int N>
 struct Lanes {
   typedef float Type __attribute__((vector_size(N * 4)));
 };
+// The lower (0) or upper (1) half. Element by element, since compilers make shuffles of that; a copy goes through memory.
+template <int N, int... I>
+LAZY_INLINE typename Lanes<N / 2>::Type halfOf(typename Lanes<N>::Type v, int half, std::integer_sequence<int, I...>) {
+  return half == 0 ? typename Lanes<N / 2>::Type{v[I]...} : typename Lanes<N / 2>::Type{v[N / 2 + I]...};
+}
+template <int N>
+LAZY_INLINE typename Lanes<N / 2>::Type halfOf(typename Lanes<N>::Type v, int half) {
+  return halfOf<N>(v, half, std::make_integer_sequence<int, N / 2>{});
+}
 template <int N, class Combine>
 LAZY_INLINE float halve(typename Lanes<N>::Type v, const Combine& combine) {
   if constexpr (N == 2) {
     return combine(v[0], v[1]);
   } else {
-    typename Lanes<N / 2>::Type low, high;
-    std::memcpy(&low, &v, sizeof low);
-    std::memcpy(&high, reinterpret_cast<const char*>(&v) + sizeof low, sizeof high);
-    return halve<N / 2>(combine(low, high), combine);
+    return halve<N / 2>(combine(halfOf<N>(v, 0), halfOf<N>(v, 1)), combine);
   }
 }
 LAZY_INLINE float sumOf(Vector v) {
