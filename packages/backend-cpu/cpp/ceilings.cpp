@@ -13,16 +13,17 @@ namespace lazy_cpu {
 
 namespace {
 
-// Amount per second of the fastest of `rounds` calls.
+// Seconds of `rounds` calls, fastest first.
 template <class Work>
-double best(int rounds, double amount, const Work& work) {
-  double fastest = 1e300;
+std::vector<double> timesOf(int rounds, const Work& work) {
+  std::vector<double> seconds;
   for (int round = 0; round < rounds; ++round) {
     const auto start = std::chrono::steady_clock::now();
     work();
-    fastest = std::min(fastest, std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count());
+    seconds.push_back(std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count());
   }
-  return amount / fastest;
+  std::sort(seconds.begin(), seconds.end());
+  return seconds;
 }
 
 struct Free {
@@ -40,12 +41,12 @@ Ceilings measureCeilings(const KernelTable& table, int threads, std::size_t byte
     operations = table.multiplyAdds(1, sink) * static_cast<double>(rounds * pieces);
   }
   Ceilings ceilings{};
-  ceilings.flopsPerSecond = best(7, operations, [&] {
+  ceilings.flopsPerSecond = operations / timesOf(7, [&] {
     pool.run(pieces, [&](std::int64_t, int) {
       float sink[4] = {0.999f, 1e-3f, 0, 0};
       table.multiplyAdds(rounds, sink);
     });
-  });
+  })[0];
   // In huge pages, as tensors are: other memory is read at half the speed.
   const auto floats = [&](float value) {
     auto* memory = static_cast<float*>(::operator new(bytes, std::align_val_t{hugePage}));
@@ -56,16 +57,18 @@ Ceilings measureCeilings(const KernelTable& table, int threads, std::size_t byte
   const auto from = floats(1.0f), to = floats(0.0f);
   const std::int64_t count = static_cast<std::int64_t>(bytes / sizeof(float)), piece = 1 << 16;
   std::vector<float> sums(static_cast<std::size_t>((count + piece - 1) / piece));
-  ceilings.readBytesPerSecond = best(9, static_cast<double>(bytes), [&] {
+  const std::vector<double> reads = timesOf(9, [&] {
     pool.ranges(count, piece, [&](std::int64_t begin, std::int64_t end) {
       sums[static_cast<std::size_t>(begin / piece)] = table.readAll(from.get() + begin, end - begin);
     });
   });
-  ceilings.copyBytesPerSecond = best(9, static_cast<double>(bytes), [&] {
+  ceilings.readBytesPerSecond = static_cast<double>(bytes) / reads[0];
+  ceilings.usualReadBytesPerSecond = static_cast<double>(bytes) / reads[reads.size() / 2];
+  ceilings.copyBytesPerSecond = static_cast<double>(bytes) / timesOf(9, [&] {
     pool.ranges(count, piece, [&](std::int64_t begin, std::int64_t end) {
       std::memcpy(to.get() + begin, from.get() + begin, static_cast<std::size_t>(end - begin) * sizeof(float));
     });
-  });
+  })[0];
   return ceilings;
 }
 

@@ -11,9 +11,10 @@ struct Ceilings {
   double flopsPerSecond;      // multiply-adds in registers, two operations each
   double copyBytesPerSecond;  // bytes copied, that is, half of what moves
   double readBytesPerSecond;  // of `bytes` of memory, read again and again
+  double usualReadBytesPerSecond;  // the same in the median round
 };
 
-// Best of several rounds each: a ceiling is what the machine reached at all.
+// Best of several rounds each, but for the usual one: a ceiling is what the machine reached at all.
 Ceilings measureCeilings(const KernelTable& table, int threads, std::size_t bytes);
 
 }  // namespace lazy_cpu

@@ -199,6 +199,7 @@ void addCeilings(Napi::Env env, Napi::Object exports) {
                 out.Set("flopsPerSecond", ceilings.flopsPerSecond);
                 out.Set("copyBytesPerSecond", ceilings.copyBytesPerSecond);
                 out.Set("readBytesPerSecond", ceilings.readBytesPerSecond);
+                out.Set("usualReadBytesPerSecond", ceilings.usualReadBytesPerSecond);
                 return out;
               }));
 }

@@ -11,6 +11,8 @@ export interface Ceilings {
   readonly copyBytesPerSecond: number;
   /** Bytes read, over and over, of a block of the size asked for. */
   readonly readBytesPerSecond: number;
+  /** The same in the median round instead of the best. */
+  readonly usualReadBytesPerSecond: number;
 }
 
 /**

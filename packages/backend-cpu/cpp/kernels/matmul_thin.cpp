@@ -30,7 +30,7 @@ void dots(const float* a, std::int64_t lda, const float* b, std::int64_t k, floa
     constexpr int n = decltype(width)::value;
     Vector y[n];
 #pragma GCC unroll 4
-    for (int c = 0; c < n; ++c) __builtin_prefetch(b + p + c * lanes + ahead);
+    for (int c = 0; c < n; ++c) __builtin_prefetch(b + p + c * lanes + ahead, 0, 0);
 #pragma GCC unroll 4
     for (int c = 0; c < n; ++c) y[c] = load(b + p + c * lanes);
 #pragma GCC unroll 4

@@ -21,7 +21,7 @@ template <class Done>
 bool spin(const Done& done) {
   using Clock = std::chrono::steady_clock;
   const auto start = Clock::now();
-  while (Clock::now() < start + std::chrono::microseconds(30)) {
+  while (Clock::now() < start + std::chrono::microseconds(10)) {
     for (int i = 0; i < 32; ++i) {
       if (done()) return true;
       relax();

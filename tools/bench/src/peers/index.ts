@@ -13,7 +13,8 @@ export function allPeers(backend: string): Peer[] {
   if (backend === 'webgpu') return [lazyPeer(backend), jaxPeer('webgpu'), tfjsPeer('webgpu')];
   return [
     lazyPeer(backend),
-    streamPeer(),
+    streamPeer('usual'),
+    streamPeer('best'),
     torchPeer('PyTorch softmax (SDPA)', 'softmax'),
     torchPeer('PyTorch lazy, naive formula', 'lazy'),
     enginePeer('tfjs-node'),
