@@ -7,6 +7,7 @@
 #include "arena.h"
 #include "ceilings.h"
 #include "cpu.h"
+#include "decoder_layer.h"
 #include "kernel_table.h"
 #include "lazy_native/addon.h"
 
@@ -104,6 +105,10 @@ class CpuDevice final : public ops::Device {
   std::size_t workspaceBytes(const ops::EmbeddingGrad&) const override { return 0; }
   std::size_t workspaceBytes(const ops::CrossEntropy& op) const override { return partials(rowChunks(op.rows)); }
   std::size_t workspaceBytes(const ops::CrossEntropyGrad&) const override { return 0; }
+  std::size_t workspaceBytes(const ops::DecoderLayer& op) const override {
+    return decoderLayerWorkspace(op, table_, threads_);
+  }
+  bool fusesDecoderLayer() const override { return true; }
 
   void upload(void* to, const void* from, std::size_t bytes) override { std::memcpy(to, from, bytes); }
   void download(void* to, const void* from, std::size_t bytes) override { std::memcpy(to, from, bytes); }
@@ -145,6 +150,9 @@ class CpuDevice final : public ops::Device {
   }
   void run(const ops::CrossEntropyGrad& op, void*) override { table_.crossEntropyGrad(op, *runtime_); }
   void run(const ops::AdamW& op) override { table_.adamw(op, *runtime_); }
+  void run(const ops::DecoderLayer& op, void* w) override {
+    decoderLayer(op, table_, *runtime_, static_cast<float*>(w));
+  }
 
  private:
   static std::size_t partials(std::int64_t count) { return static_cast<std::size_t>(count) * sizeof(double); }

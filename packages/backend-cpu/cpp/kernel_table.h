@@ -44,6 +44,8 @@ struct KernelTable {
   void (*sum)(const ops::Sum&, Runtime&, double* partials);
   void (*sumSquares)(const ops::SumSquares&, Runtime&, double* partials);
   void (*matmul)(const ops::Matmul&, Runtime&, float* workspace);
+  // Products that do not need each other; the workspace is that of the one that wants most. Thin ones are shared out as one loop.
+  void (*matmuls)(const ops::Matmul* products, int count, Runtime&, float* workspace);
   void (*rmsNorm)(const ops::RmsNorm&, Runtime&);
   void (*rmsNormGrad)(const ops::RmsNormGrad&, Runtime&, float* partials);
   void (*rope)(const ops::Rope&, Runtime&);

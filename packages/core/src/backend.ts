@@ -9,7 +9,7 @@ import {
   checkStatisticsScalar,
 } from './checks.ts';
 import { type DType, statisticsDType } from './dtype.ts';
-import { DTypeError, ShapeError, ValueError } from './errors.ts';
+import { DTypeError, ShapeError, UnsupportedError, ValueError } from './errors.ts';
 import type {
   AdamWUpdate,
   AttentionInputs,
@@ -19,6 +19,7 @@ import type {
 } from './kernels.ts';
 import type * as api from './ops.ts';
 import { checkFourAxes, checkStarts, checkTau, planAttention } from './plan/attention.ts';
+import { planDecoderLayer } from './plan/decoder-layer.ts';
 import { planMatmul } from './plan/matmul.ts';
 import { KeptAttention } from './saved.ts';
 import {
@@ -39,7 +40,7 @@ import type { Tensor } from './tensor.ts';
  * What a user touches: every op, checked here once for all backends, on top of a backend's `Kernels`.
  * Made by `createBackend`, or `new Backend(kernels)` for kernels of one's own.
  */
-export class Backend extends TensorStore implements api.Ops, api.GradOps, api.StorageOps {
+export class Backend extends TensorStore implements api.Ops, api.GradOps, api.StorageOps, api.FusedOps {
   protected override readonly self = this;
 
   // Arithmetic
@@ -374,10 +375,45 @@ export class Backend extends TensorStore implements api.Ops, api.GradOps, api.St
       q: kernelTensor(q),
       k: kernelTensor(k),
       v: kernelTensor(v ?? k),
-      bias: bias === undefined ? null : kernelTensor(bias),
-      tau: tau === undefined ? null : kernelTensor(tau),
-      starts: starts === undefined ? null : kernelTensor(starts),
+      bias: optionalTensor(bias),
+      tau: optionalTensor(tau),
+      starts: optionalTensor(starts),
     };
+  }
+
+  get fusesDecoderLayer(): boolean {
+    return this.kernels.decoderLayer !== undefined;
+  }
+
+  decoderLayer(x: Tensor, weights: api.DecoderLayerWeights, options: api.DecoderLayerOptions): void {
+    if (this.kernels.decoderLayer === undefined) {
+      throw new UnsupportedError(
+        `decoderLayer: backend '${this.name}' has no fused decoder layer; ask fusesDecoderLayer, and compose it of other ops`,
+      );
+    }
+    const sizes = planDecoderLayer(this, x, weights, options);
+    const { position, ropeBase, epsilon } = options;
+    this.kernels.decoderLayer({
+      sizes,
+      position,
+      ropeBase,
+      epsilon,
+      x: kernelTensor(x),
+      keys: kernelTensor(options.keys),
+      values: kernelTensor(options.values),
+      bias: optionalTensor(options.bias),
+      tau: optionalTensor(options.tau),
+      starts: optionalTensor(options.starts),
+      attentionNorm: kernelTensor(weights.attentionNorm),
+      q: kernelTensor(weights.q),
+      k: kernelTensor(weights.k),
+      v: kernelTensor(weights.v),
+      o: kernelTensor(weights.o),
+      mlpNorm: kernelTensor(weights.mlpNorm),
+      gate: kernelTensor(weights.gate),
+      up: kernelTensor(weights.up),
+      down: kernelTensor(weights.down),
+    });
   }
 
   elasticSoftmax(scores: Tensor, options: api.ElasticSoftmaxOptions = {}): Tensor {
@@ -418,10 +454,14 @@ export class Backend extends TensorStore implements api.Ops, api.GradOps, api.St
     if (starts !== undefined) checkStarts(op, starts, batch, queryLength, keyLength);
     return {
       scores: kernelTensor(scores),
-      tau: tau === undefined ? null : kernelTensor(tau),
-      starts: starts === undefined ? null : kernelTensor(starts),
+      tau: optionalTensor(tau),
+      starts: optionalTensor(starts),
     };
   }
+}
+
+function optionalTensor(x: Tensor | undefined): KernelTensor | null {
+  return x === undefined ? null : kernelTensor(x);
 }
 
 /** x [..., C] as [rows, C]. */

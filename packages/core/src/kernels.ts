@@ -9,7 +9,8 @@ import type { DType, TensorData } from './dtype.ts';
  *
  * - Tensors are dense and row-major. `B` is the backend's own handle for a piece of device memory.
  * - A kernel returns new buffers, which core owns and gives back through `free`; it never keeps or frees its arguments
- *   beyond the work that it has queued. Only `copyInto`, `matmul` with `accumulate` and `adamw` write into an argument.
+ *   beyond the work that it has queued. Only `copyInto`, `matmul` with `accumulate`, `adamw` and `decoderLayer` write into
+ *   an argument.
  * - A call may return before the work is done. Results must be as if calls ran in order; `read` waits for its tensor.
  *   An error that surfaces late rejects `read` or `synchronize`.
  * - Statistics (bias, tau, losses, norms, their gradients) are f32 whatever the operands' type, and f64 beside f64.
@@ -117,6 +118,12 @@ export interface Kernels<B extends object = object, S extends SavedState = Saved
   ): B;
 
   /**
+   * Optional, where one launch for a layer's dozen ops is worth a kernel: `FusedOps.decoderLayer` of ops.ts, in place on x
+   * and on the cache. Left out: callers compose it.
+   */
+  decoderLayer?(layer: DecoderLayerInputs<B>): void;
+
+  /**
    * In place on param, m and v of each update (all f32, or all f64), PyTorch's AdamW with decoupled decay:
    *   g = grad * min(1, maxNorm / (sqrt(normSquared) + 1e-6))     (g = grad without clip)
    *   param -= learningRate * weightDecay * param
@@ -205,6 +212,44 @@ export interface ElasticSoftmaxInputs<B extends object = object> {
   readonly scores: KernelTensor<B>;
   readonly tau: KernelTensor<B> | null;
   readonly starts: KernelTensor<B> | null;
+}
+
+/** Of a decoder layer: C is `width`, I is `inner`; the other letters are those of SPEC.md. */
+export interface DecoderLayerSizes {
+  readonly batch: number;
+  readonly length: number;
+  readonly width: number;
+  readonly capacity: number;
+  readonly heads: number;
+  readonly kvHeads: number;
+  readonly headDim: number;
+  readonly inner: number;
+  readonly window: number;
+}
+
+export interface DecoderLayerInputs<B extends object = object> {
+  readonly sizes: DecoderLayerSizes;
+  readonly position: number;
+  /** Null: nothing is rotated. */
+  readonly ropeBase: number | null;
+  readonly epsilon: number;
+  /** [B, L, C], in place */
+  readonly x: KernelTensor<B>;
+  /** [B, capacity, Hkv, D], rows from `position` on are written */
+  readonly keys: KernelTensor<B>;
+  readonly values: KernelTensor<B>;
+  readonly bias: KernelTensor<B> | null;
+  readonly tau: KernelTensor<B> | null;
+  readonly starts: KernelTensor<B> | null;
+  readonly attentionNorm: KernelTensor<B>;
+  readonly q: KernelTensor<B>;
+  readonly k: KernelTensor<B>;
+  readonly v: KernelTensor<B>;
+  readonly o: KernelTensor<B>;
+  readonly mlpNorm: KernelTensor<B>;
+  readonly gate: KernelTensor<B>;
+  readonly up: KernelTensor<B>;
+  readonly down: KernelTensor<B>;
 }
 
 export interface CrossEntropyProblem {

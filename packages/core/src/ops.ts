@@ -97,6 +97,56 @@ export interface StorageOps {
   adamw(updates: readonly AdamWTensors[], options: AdamWOptions): void;
 }
 
+/** Ops that a backend may lack, because they are others in one launch. */
+export interface FusedOps {
+  /** Whether `decoderLayer` is there. Without it the same is composed of other ops. */
+  readonly fusesDecoderLayer: boolean;
+  /**
+   * A whole decoder layer on new tokens, in place on x [B, L, C] and on the cache: with a = attention over the cache,
+   *   x += o(a(rope(q(norm(x))), rope(k(norm(x))), v(norm(x)))),   x += down(swiglu(gate(norm(x)), up(norm(x)))).
+   * For decoding, where launching a dozen ops takes as long as they do. @throws UnsupportedError where it is not there
+   */
+  decoderLayer(x: Tensor, weights: DecoderLayerWeights, options: DecoderLayerOptions): void;
+}
+
+/** All of x's type; Linear weights are [out, in]. I is the width of the MLP. */
+export interface DecoderLayerWeights {
+  /** [C] */
+  readonly attentionNorm: Tensor;
+  /** [H D, C] */
+  readonly q: Tensor;
+  /** [Hkv D, C] */
+  readonly k: Tensor;
+  /** [Hkv D, C] */
+  readonly v: Tensor;
+  /** [C, H D] */
+  readonly o: Tensor;
+  /** [C] */
+  readonly mlpNorm: Tensor;
+  /** [I, C] */
+  readonly gate: Tensor;
+  /** [I, C] */
+  readonly up: Tensor;
+  /** [C, I] */
+  readonly down: Tensor;
+}
+
+export interface DecoderLayerOptions {
+  /** [B, capacity, Hkv, D]: what was rotated and kept of earlier tokens; that of x is written from row `position` on. */
+  readonly keys: Tensor;
+  readonly values: Tensor;
+  /** Tokens in the cache so far, the absolute position of x's first row. */
+  readonly position: number;
+  /** As in `AttentionOptions`, over position + L keys. */
+  readonly bias?: Tensor | undefined;
+  readonly tau?: Tensor | undefined;
+  readonly starts?: Tensor | undefined;
+  /** Null: nothing is rotated. */
+  readonly ropeBase: number | null;
+  /** Of both norms. */
+  readonly epsilon: number;
+}
+
 export interface MatmulOptions {
   readonly transposeA?: boolean;
   readonly transposeB?: boolean;

@@ -33,7 +33,7 @@ inline const char* nameOf(DType dtype) {
 
 class Arguments {
  public:
-  static constexpr std::size_t most = 20;
+  static constexpr std::size_t most = 28;
 
   // `data` is what the function was made with.
   Arguments(napi_env env, napi_callback_info info, void** data) : env_(env) {

@@ -382,6 +382,23 @@ Napi::Value crossEntropyGrad(Napi::Env env, Session& s, Arguments& a) {
   return numberOf(env, dlogits);
 }
 
+Napi::Value decoderLayer(Napi::Env env, Session& s, Arguments& a) {
+  DecoderLayer op{};
+  for (Tensor* tensor : {&op.x, &op.keys, &op.values}) *tensor = a.tensor(s);
+  for (Tensor* tensor : {&op.bias, &op.tau, &op.starts}) *tensor = a.optional(s);
+  for (Tensor* tensor : {&op.attentionNorm, &op.q, &op.k, &op.v, &op.o, &op.mlpNorm, &op.gate, &op.up, &op.down}) {
+    *tensor = a.tensor(s);
+  }
+  for (std::int64_t* size : {&op.batch, &op.length, &op.width, &op.capacity, &op.heads, &op.kvHeads, &op.headDim, &op.inner,
+                             &op.window, &op.position}) {
+    *size = a.integer();
+  }
+  op.epsilon = a.number();
+  op.ropeBase = a.number();
+  s.launch(op);
+  return env.Undefined();
+}
+
 Napi::Value adamw(Napi::Env env, Session& s, Arguments& a) {
   AdamW op{};
   const std::vector<Tensor> params = a.tensors(s), grads = a.tensors(s), ms = a.tensors(s), vs = a.tensors(s);
@@ -446,6 +463,7 @@ Napi::Object makeContext(Napi::Env env, std::shared_ptr<Session> session) {
   context.Set("outputs", session->outputs());
   context.Set("freed", session->freed());
   for (const auto& [name, method] : methods) define(context, session, name, method);
+  if (session->device().fusesDecoderLayer()) define(context, session, "decoderLayer", decoderLayer);
   return context;
 }
 

@@ -15,7 +15,7 @@ class Task {
   // What is left to do once the next task may begin. Empty for nothing.
   using Afterwards = std::function<void()>;
 
-  static constexpr std::size_t room = 480;  // bytes; the largest op and what it is run with
+  static constexpr std::size_t room = 528;  // bytes; the largest op and what it is run with
 
   Task() = default;
   ~Task() { clear(); }

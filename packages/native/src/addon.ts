@@ -107,6 +107,30 @@ export interface NativeContext {
     ignoreIndex: number,
     count: number,
   ): Tensor;
+  /** Where the device has it. The last number is 0 where nothing is rotated. */
+  decoderLayer?(
+    x: Tensor,
+    keys: Tensor,
+    values: Tensor,
+    bias: Optional,
+    tau: Optional,
+    starts: Optional,
+    ...call: [
+      attentionNorm: Tensor,
+      q: Tensor,
+      k: Tensor,
+      v: Tensor,
+      o: Tensor,
+      mlpNorm: Tensor,
+      gate: Tensor,
+      up: Tensor,
+      down: Tensor,
+      ...sizes: [number, number, number, number, number, number, number, number, number],
+      position: number,
+      epsilon: number,
+      ropeBase: number,
+    ]
+  ): void;
   adamw(
     params: Int32Array,
     grads: Int32Array,

@@ -1,5 +1,6 @@
 import {
   type AttentionInputs,
+  type DecoderLayerInputs,
   type DType,
   elementCount,
   type Kernels,
@@ -109,6 +110,8 @@ export function createNativeKernels(name: string, native: NativeContext): Native
       return hold(native.crossEntropyGrad(...ids, ignoreIndex, count));
     },
 
+    ...(native.decoderLayer === undefined ? {} : { decoderLayer: decoderLayerOf(native.decoderLayer) }),
+
     adamw(updates, problem) {
       native.adamw(
         Int32Array.from(updates, ({ param }) => param.buffer.id),
@@ -126,6 +129,43 @@ export function createNativeKernels(name: string, native: NativeContext): Native
         problem.clip?.maxNorm ?? 0,
       );
     },
+  };
+}
+
+function decoderLayerOf(
+  launch: NonNullable<NativeContext['decoderLayer']>,
+): (layer: DecoderLayerInputs<NativeBuffer>) => void {
+  return (layer) => {
+    const { sizes } = layer;
+    launch(
+      layer.x.buffer.id,
+      layer.keys.buffer.id,
+      layer.values.buffer.id,
+      optionalId(layer.bias),
+      optionalId(layer.tau),
+      optionalId(layer.starts),
+      layer.attentionNorm.buffer.id,
+      layer.q.buffer.id,
+      layer.k.buffer.id,
+      layer.v.buffer.id,
+      layer.o.buffer.id,
+      layer.mlpNorm.buffer.id,
+      layer.gate.buffer.id,
+      layer.up.buffer.id,
+      layer.down.buffer.id,
+      sizes.batch,
+      sizes.length,
+      sizes.width,
+      sizes.capacity,
+      sizes.heads,
+      sizes.kvHeads,
+      sizes.headDim,
+      sizes.inner,
+      sizes.window,
+      layer.position,
+      layer.epsilon,
+      layer.ropeBase ?? 0,
+    );
   };
 }
 

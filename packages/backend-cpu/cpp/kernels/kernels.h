@@ -21,6 +21,7 @@ void scale(const ops::Scale&, Runtime&);
 void sum(const ops::Sum&, Runtime&, double* partials);
 void sumSquares(const ops::SumSquares&, Runtime&, double* partials);
 void matmul(const ops::Matmul&, Runtime&, float* workspace);
+void matmuls(const ops::Matmul* products, int count, Runtime&, float* workspace);
 void rmsNorm(const ops::RmsNorm&, Runtime&);
 void rmsNormGrad(const ops::RmsNormGrad&, Runtime&, float* partials);
 void rope(const ops::Rope&, Runtime&);
@@ -39,8 +40,8 @@ void adamw(const ops::AdamW&, Runtime&);
 double multiplyAdds(std::int64_t rounds, float* sink);
 float readAll(const float* data, std::int64_t count);
 
-// Decoding and other products with few rows (matmul_thin.cpp): true when it took the problem.
-bool matmulThin(const ops::Matmul&, Runtime&);
+// Decoding and other products with few rows (matmul_thin.cpp): true when it took the problems.
+bool matmulThin(const ops::Matmul* products, int count, Runtime&);
 // Attention of a few query rows over unpacked keys (attention_decode.cpp).
 bool decodes(const ops::AttentionSizes&, bool save);
 void attentionDecode(const ops::Attention&, Runtime&, float* workspace);

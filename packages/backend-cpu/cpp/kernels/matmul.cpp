@@ -205,7 +205,7 @@ std::size_t matmulWorkspace(const ops::Matmul& op, int threads) {
 }
 
 void matmul(const ops::Matmul& op, Runtime& runtime, float* workspace) {
-  if (matmulThin(op, runtime)) return;
+  if (matmulThin(&op, 1, runtime)) return;
   const Plan plan = planOf(op, runtime.pool.threads());
   const auto viewOf = [](const ops::Tensor& x, std::int64_t offset, bool transposed, std::int64_t rows,
                          std::int64_t columns) {
@@ -247,6 +247,11 @@ void matmul(const ops::Matmul& op, Runtime& runtime, float* workspace) {
     task(x, std::min(plan.rows, op.m - row), std::min(plan.columns, op.n - column), op.k, shared,
          column / tileColumns, panelsOf(op.n), runtime.pack(thread));
   });
+}
+
+void matmuls(const ops::Matmul* products, int count, Runtime& runtime, float* workspace) {
+  if (matmulThin(products, count, runtime)) return;
+  for (int i = 0; i < count; ++i) matmul(products[i], runtime, workspace);
 }
 
 }  // namespace LAZY_ISA

@@ -92,16 +92,24 @@ constexpr Stretch addsOf[] = {addRows<1>, addRows<2>, addRows<3>, addRows<4>};
 
 }  // namespace
 
-bool matmulThin(const ops::Matmul& op, Runtime& runtime) {
-  if (op.m > mostRows || (op.transposeA && op.m > 1)) return false;  // one row is the same either way
-  const Stretch stretch = (op.transposeB ? dotsOf : addsOf)[op.m - 1];
+bool matmulThin(const ops::Matmul* products, int count, Runtime& runtime) {
+  const auto thin = [](const ops::Matmul& op) { return op.m <= mostRows && (!op.transposeA || op.m == 1); };  // one row is the same either way
+  if (!std::all_of(products, products + count, thin)) return false;
   // About 64 KiB of B at a time, whole groups of columns.
-  const std::int64_t grain = std::max<std::int64_t>(4 * lanes, 16384 / std::max<std::int64_t>(op.k, 1) / 64 * 64);
-  const std::int64_t stretches = (op.n + grain - 1) / grain;
-  runtime.pool.run(op.batch * stretches, [&](std::int64_t item, int) {
-    const std::int64_t batch = item / stretches, begin = item % stretches * grain;
-    stretch(op, floats(op.a) + batch * op.m * op.k, floats(op.b) + batch * op.k * op.n,
-            floats(op.out) + batch * op.m * op.n, begin, std::min(begin + grain, op.n));
+  const auto grainOf = [](const ops::Matmul& op) {
+    return std::max<std::int64_t>(4 * lanes, 16384 / std::max<std::int64_t>(op.k, 1) / 64 * 64);
+  };
+  const auto stretchesOf = [&](const ops::Matmul& op) { return (op.n + grainOf(op) - 1) / grainOf(op); };
+  std::int64_t items = 0;
+  for (int i = 0; i < count; ++i) items += products[i].batch * stretchesOf(products[i]);
+  runtime.pool.run(items, [&](std::int64_t item, int) {
+    const ops::Matmul* op = products;
+    for (; item >= op->batch * stretchesOf(*op); ++op) item -= op->batch * stretchesOf(*op);
+    const std::int64_t grain = grainOf(*op), batch = item / stretchesOf(*op), begin = item % stretchesOf(*op) * grain;
+    (op->transposeB ? dotsOf : addsOf)[op->m - 1](*op, floats(op->a) + batch * op->m * op->k,
+                                                  floats(op->b) + batch * op->k * op->n,
+                                                  floats(op->out) + batch * op->m * op->n, begin,
+                                                  std::min(begin + grain, op->n));
   });
   return true;
 }

@@ -1,6 +1,7 @@
 import {
   type Backend,
   BackendMismatchError,
+  type DecoderLayerWeights,
   DisposedError,
   DTYPES,
   type DType,
@@ -29,6 +30,16 @@ const q = (backend: Backend, ...shape: number[]) => backend.zeros(shape);
 const ids = (backend: Backend, ...values: number[]) => backend.tensor(Int32Array.from(values), [values.length]);
 
 const MISTAKES: Readonly<Record<string, Mistake>> = {
+  decoder_layer_of_another_width: {
+    error: (b) => (b.fusesDecoderLayer ? ShapeError : UnsupportedError),
+    says: ['decoderLayer: '],
+    make: (b) => decode(b, { down: b.zeros([8, 5]) }, 0),
+  },
+  decoder_layer_with_a_full_cache: {
+    error: (b) => (b.fusesDecoderLayer ? ValueError : UnsupportedError),
+    says: ['decoderLayer: '],
+    make: (b) => decode(b, {}, 6),
+  },
   shapes_that_differ: {
     error: ShapeError,
     says: ['add: b has shape [3]', '[2]'],
@@ -206,6 +217,19 @@ function judge(expected: ErrorType, says: readonly string[], error: unknown): st
   if (!(error instanceof expected)) return `threw ${error}; expected ${expected.name}`;
   const missing = says.find((part) => !error.message.includes(part));
   return missing === undefined ? null : `the message is "${error.message}"; expected it to say "${missing}"`;
+}
+
+/** One token of width 8 on a cache for 6, with two heads of 4. */
+function decode(b: Backend, weights: Partial<DecoderLayerWeights>, position: number): void {
+  const square = b.zeros([8, 8]);
+  const norm = b.zeros([8]);
+  const right = { attentionNorm: norm, q: square, k: square, v: square, o: square, mlpNorm: norm };
+  const cache = { keys: b.zeros([1, 6, 2, 4]), values: b.zeros([1, 6, 2, 4]) };
+  b.decoderLayer(
+    b.zeros([1, 1, 8]),
+    { ...right, gate: square, up: square, down: square, ...weights },
+    { ...cache, position, ropeBase: 10000, epsilon: 1e-6 },
+  );
 }
 
 function attend(b: Backend, starts: number[]): unknown {

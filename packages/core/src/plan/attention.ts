@@ -48,7 +48,7 @@ export function planAttention(
   return { sizes: { batch, queryLength, keyLength, keyCapacity, heads, kvHeads, headDim, window }, scale };
 }
 
-function planBias(op: string, bias: Tensor, heads: number, like: Tensor): number {
+export function planBias(op: string, bias: Tensor, heads: number, like: Tensor): number {
   checkStatistics(op, 'bias', bias, like);
   if (bias.shape.length !== 2 || bias.shape[0] !== heads) {
     mismatch(op, 'bias', bias.shape, `expected [H, W] with H = ${heads}`);

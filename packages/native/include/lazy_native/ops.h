@@ -187,6 +187,17 @@ struct CrossEntropyGrad {
   std::int64_t rows, vocabulary, ignoreIndex, count;
 };
 
+// A decoder layer on `length` new tokens, in place on x [batch, length, width] and the cache: DecoderLayerInputs of kernels.ts.
+// Linear weights are [out, in]. For devices that fuse it (Device::fusesDecoderLayer).
+struct DecoderLayer {
+  std::int64_t batch, length, width, capacity, heads, kvHeads, headDim, inner, window, position;
+  double epsilon;
+  double ropeBase;  // 0: nothing is rotated
+  Tensor x, keys, values;
+  Tensor bias, tau, starts;  // or absent
+  Tensor attentionNorm, q, k, v, o, mlpNorm, gate, up, down;
+};
+
 // All f32, in place on param, m and v.
 struct AdamW {
   struct Update {

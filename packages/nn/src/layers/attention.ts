@@ -16,7 +16,7 @@ import { type AttentionNames, attentionNames } from '../model/names.ts';
 import { attentionShapes, hasBias, hasTau, type Shapes } from '../model/shapes.ts';
 import { type Params, param } from '../params.ts';
 import { alibiBias } from './alibi.ts';
-import { appendToCache, type KvCache } from './cache.ts';
+import { appendToCache, checkRoom, type KvCache } from './cache.ts';
 import { linear, linearInto } from './linear.ts';
 import { scoped } from './scoped.ts';
 
@@ -163,10 +163,5 @@ function checkCache(ops: Ops, cache: KvCache, layer: number, x: Tensor): void {
   if (ops instanceof Recorder) {
     throw new ValueError('attention layer: cache is for inference; leave it out inside valueAndGrad');
   }
-  if (cache.layers[layer] === undefined) {
-    throw new ValueError(`attention layer: cache has ${cache.layers.length} layers; layer ${layer} needs one too`);
-  }
-  if (x.shape[0] !== cache.batch) {
-    throw new ShapeError(`attention layer: x has batch ${x.shape[0]}; the cache was created for ${cache.batch}`);
-  }
+  checkRoom(cache, layer, x);
 }

@@ -1,4 +1,4 @@
-import { type Backend, type DType, type Tensor, ValueError } from '@lazy-attention/core';
+import { type Backend, type DType, ShapeError, type Tensor, ValueError } from '@lazy-attention/core';
 
 export interface CacheOptions {
   /** Rows that decode together. */
@@ -52,14 +52,23 @@ export function createCache(backend: Backend, config: CacheSizes, options: Cache
   };
 }
 
-/** Writes k and v of `layer` behind what the cache holds; `length` stays, for the other layers. */
-export function appendToCache(cache: KvCache, layer: number, k: Tensor, v: Tensor): void {
-  const [, count] = k.shape as readonly [number, number];
-  if (cache.length + count > cache.capacity) {
+/** `x` [batch, count, ...] are the next tokens of `layer`: the cache has that layer, that batch, and room for them. */
+export function checkRoom(cache: KvCache, layer: number, x: Tensor): void {
+  if (cache.layers[layer] === undefined) {
+    throw new ValueError(`attention layer: cache has ${cache.layers.length} layers; layer ${layer} needs one too`);
+  }
+  if (x.shape[0] !== cache.batch) {
+    throw new ShapeError(`attention layer: x has batch ${x.shape[0]}; the cache was created for ${cache.batch}`);
+  }
+  if (cache.length + x.shape[1] > cache.capacity) {
     throw new ValueError(
-      `cache: ${cache.length} tokens and ${count} more exceed the capacity of ${cache.capacity}; create it larger`,
+      `cache: ${cache.length} tokens and ${x.shape[1]} more exceed the capacity of ${cache.capacity}; create it larger`,
     );
   }
+}
+
+/** Writes k and v of `layer` behind what the cache holds; `length` stays, for the other layers. */
+export function appendToCache(cache: KvCache, layer: number, k: Tensor, v: Tensor): void {
   cache.backend.copyInto(cache.layers[layer].k, k, 1, cache.length);
   cache.backend.copyInto(cache.layers[layer].v, v, 1, cache.length);
 }

@@ -10,6 +10,7 @@ import {
 import { alibiBias } from '../layers/alibi.ts';
 import { attend, type ObservedAttention } from '../layers/attention.ts';
 import type { KvCache } from '../layers/cache.ts';
+import { decodeLayer, fusingBackend } from '../layers/decoder.ts';
 import { linear, norm } from '../layers/linear.ts';
 import { mlpInto } from '../layers/mlp.ts';
 import { scoped } from '../layers/scoped.ts';
@@ -102,8 +103,13 @@ function forward(
     config.attention === 'alibi'
       ? alibiBias(tokens.backend, config.numHeads, cache?.capacity ?? length, statisticsDType(x.dtype))
       : undefined;
+  const fusing = cache === undefined ? null : fusingBackend(ops, x, embeddings, observe);
   for (let layer = 0; layer < layers.length; layer++) {
     const names = layers[layer];
+    if (fusing !== null && cache !== undefined) {
+      decodeLayer(fusing, config, names, params, x, { layer, cache, starts, fixedBias });
+      continue;
+    }
     const hidden = x;
     const h = norm(ops, x, param(params, names.attentionNorm), normEpsilon);
     x = attend(ops, config, names.attention, params, h, {

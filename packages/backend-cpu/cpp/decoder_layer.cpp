@@ -1,0 +1,111 @@
+#include "decoder_layer.h"
+
+#include <algorithm>
+#include <cmath>
+
+namespace lazy_cpu {
+
+namespace {
+
+ops::Tensor part(float* memory, std::int64_t size) { return {memory, size, ops::DType::f32}; }
+
+// Intermediate results, one behind the other, and the ops on them.
+class Layer {
+ public:
+  // `memory` may be nullptr where only sizes are asked for.
+  Layer(const ops::DecoderLayer& op, float* memory) : op_(op), rows_(op.batch * op.length), next_(memory) {
+    const std::int64_t query = rows_ * op.heads * op.headDim, keys = rows_ * op.kvHeads * op.headDim;
+    normed = take(rows_ * op.width);
+    q = take(query);
+    rotated = take(query);
+    k = take(keys);
+    rotatedKeys = take(keys);
+    v = take(keys);
+    attended = take(query);
+    gate = take(rows_ * op.inner);
+    up = take(rows_ * op.inner);
+    activated = take(rows_ * op.inner);
+    scratch = next_;
+  }
+
+  ops::Tensor normed, q, rotated, k, rotatedKeys, v, attended, gate, up, activated;
+  float* scratch;  // of the ops, from here on
+
+  std::size_t floats() const { return static_cast<std::size_t>(taken_); }
+
+  ops::RmsNorm norm(const ops::Tensor& weight) const { return {op_.x, weight, normed, rows_, op_.width, op_.epsilon}; }
+  ops::Matmul linear(const ops::Tensor& x, const ops::Tensor& weight, const ops::Tensor& out, bool accumulate) const {
+    return {x, weight, out, 1, rows_, out.size / rows_, x.size / rows_, false, true, accumulate};
+  }
+  ops::Rope rope(const ops::Tensor& x, const ops::Tensor& out, std::int64_t heads) const {
+    return {x, out, op_.batch, op_.length, heads, op_.headDim, op_.position, op_.ropeBase, false};
+  }
+  ops::CopyRows append(const ops::Tensor& rows, const ops::Tensor& cache) const {
+    return {rows,       cache, op_.batch,    op_.kvHeads * op_.headDim, op_.length,
+            op_.length, 0,     op_.capacity, op_.position};
+  }
+  ops::Attention attention() const {
+    ops::Attention attention{};
+    const double scale = 1 / std::sqrt(static_cast<double>(op_.headDim));
+    attention.in = {{op_.batch, op_.length, op_.position + op_.length, op_.capacity, op_.heads, op_.kvHeads, op_.headDim, op_.window},
+                    scale,
+                    op_.ropeBase == 0 ? q : rotated,
+                    op_.keys,
+                    op_.values,
+                    op_.bias,
+                    op_.tau,
+                    op_.starts};
+    attention.out = attended;
+    return attention;
+  }
+
+ private:
+  ops::Tensor take(std::int64_t size) {
+    const ops::Tensor taken = part(next_, size);
+    const std::int64_t whole = (size + 15) / 16 * 16;  // from cache line to cache line
+    taken_ += whole;
+    if (next_ != nullptr) next_ += whole;
+    return taken;
+  }
+
+  const ops::DecoderLayer& op_;
+  const std::int64_t rows_;
+  float* next_;
+  std::int64_t taken_ = 0;
+};
+
+}  // namespace
+
+std::size_t decoderLayerWorkspace(const ops::DecoderLayer& op, const KernelTable& table, int threads) {
+  const Layer x(op, nullptr);
+  std::size_t scratch = table.attentionWorkspace(x.attention().in, threads);
+  for (const ops::Matmul& product :
+       {x.linear(x.normed, op.q, x.q, false), x.linear(x.normed, op.k, x.k, false), x.linear(x.attended, op.o, op.x, true),
+        x.linear(x.normed, op.gate, x.gate, false), x.linear(x.activated, op.down, op.x, true)}) {
+    scratch = std::max(scratch, table.matmulWorkspace(product, threads));
+  }
+  return x.floats() * sizeof(float) + scratch;
+}
+
+void decoderLayer(const ops::DecoderLayer& op, const KernelTable& table, Runtime& runtime, float* workspace) {
+  const Layer x(op, workspace);
+  table.rmsNorm(x.norm(op.attentionNorm), runtime);
+  const ops::Matmul projections[] = {x.linear(x.normed, op.q, x.q, false), x.linear(x.normed, op.k, x.k, false),
+                                     x.linear(x.normed, op.v, x.v, false)};
+  table.matmuls(projections, 3, runtime, x.scratch);
+  if (op.ropeBase != 0) {
+    table.rope(x.rope(x.q, x.rotated, op.heads), runtime);
+    table.rope(x.rope(x.k, x.rotatedKeys, op.kvHeads), runtime);
+  }
+  table.copyRows(x.append(op.ropeBase == 0 ? x.k : x.rotatedKeys, op.keys), runtime);
+  table.copyRows(x.append(x.v, op.values), runtime);
+  table.attention(x.attention(), runtime, x.scratch);
+  table.matmul(x.linear(x.attended, op.o, op.x, true), runtime, x.scratch);
+  table.rmsNorm(x.norm(op.mlpNorm), runtime);
+  const ops::Matmul gates[] = {x.linear(x.normed, op.gate, x.gate, false), x.linear(x.normed, op.up, x.up, false)};
+  table.matmuls(gates, 2, runtime, x.scratch);
+  table.swiglu({x.gate, x.up, x.activated}, runtime);
+  table.matmul(x.linear(x.activated, op.down, op.x, true), runtime, x.scratch);
+}
+
+}  // namespace lazy_cpu

@@ -1,0 +1,142 @@
+import { type Backend, type FloatDType, type Tensor, UnsupportedError } from '@lazy-attention/core';
+import type { Case, Tolerance } from '../case.ts';
+import { assertClose, ConformanceError } from '../compare.ts';
+import { assertNothingLeft, readAll } from '../evaluate.ts';
+import { Generator, type Tensors, toTensor } from '../problem.ts';
+import { seedOf } from '../random.ts';
+
+interface Spec {
+  readonly B?: number;
+  readonly L?: number;
+  readonly C?: number;
+  readonly H?: number;
+  readonly Hkv?: number;
+  readonly D?: number;
+  readonly I?: number;
+  /** Room in the cache, and tokens in it before. */
+  readonly capacity?: number;
+  readonly position?: number;
+  /** W of the bias; 0 for none. */
+  readonly window?: number;
+  readonly tau?: boolean;
+  /** First key of each row. */
+  readonly starts?: number;
+  readonly rotates?: boolean;
+}
+
+const SPECS: Readonly<Record<string, Spec>> = {
+  one_token: {},
+  first_token: { position: 0 },
+  last_place_of_the_cache: { capacity: 20, position: 19 },
+  several_rows: { B: 3 },
+  more_rows_than_registers: { B: 7 },
+  several_tokens: { L: 5, B: 2 },
+  grouped_heads: { H: 6, Hkv: 2 },
+  head_dim_4: { D: 4, C: 12, I: 20 },
+  softmax: { tau: false, window: 0 },
+  not_rotated: { rotates: false },
+  window_of_one: { window: 1 },
+  from_a_start: { starts: 4 },
+  wide: { C: 512, H: 8, Hkv: 8, D: 64, I: 1536, position: 130, capacity: 160 },
+};
+
+/** Arguments on the backend, the same for the same spec. */
+function argumentsOf(backend: Backend, g: Generator, spec: Spec) {
+  const { B = 1, L = 1, C = 24, H = 4, Hkv = H, D = 8, I = 40, capacity = 20, position = 11 } = spec;
+  const { window = 6, tau = true, starts, rotates = true } = spec;
+  const make = (shape: number[], deviation = 1, mean = 0) =>
+    toTensor(backend, g.operand(shape, deviation, mean), g.dtype);
+  const linear = (out: number, inner: number) => make([out, inner], 1 / Math.sqrt(inner));
+  const first = starts === undefined ? undefined : new Int32Array(B * L).fill(starts);
+  return {
+    x: make([B, L, C]),
+    weights: {
+      attentionNorm: make([C], 0.1, 1),
+      q: linear(H * D, C),
+      k: linear(Hkv * D, C),
+      v: linear(Hkv * D, C),
+      o: linear(C, H * D),
+      mlpNorm: make([C], 0.1, 1),
+      gate: linear(I, C),
+      up: linear(I, C),
+      down: linear(C, I),
+    },
+    options: {
+      keys: make([B, capacity, Hkv, D]),
+      values: make([B, capacity, Hkv, D]),
+      position,
+      bias: window === 0 ? undefined : toTensor(backend, g.statistics([H, window], 0.5), g.dtype),
+      tau: tau ? toTensor(backend, g.statistics([H], 0.2, -0.8), g.dtype) : undefined,
+      starts: first && backend.tensor(first, [B, L]),
+      ropeBase: rotates ? 10000 : null,
+      epsilon: 1e-6,
+    },
+    heads: { H, Hkv, D },
+  };
+}
+
+/** What `decoderLayer` is short for. Changes x and the cache as it does. */
+function composed(backend: Backend, { x, weights, options, heads }: ReturnType<typeof argumentsOf>): Tensor {
+  const { position, epsilon, keys, values, ropeBase, bias, tau, starts } = options;
+  const [B, L, C] = x.shape;
+  const linear = (a: Tensor, weight: Tensor) => backend.matmul(a, weight, { transposeB: true });
+  const project = (a: Tensor, weight: Tensor, count: number, rotates: boolean) => {
+    const split = backend.reshape(linear(a, weight), [B, L, count, heads.D]);
+    return rotates && ropeBase !== null ? backend.rope(split, { base: ropeBase, offset: position }) : split;
+  };
+  const h = backend.rmsNorm(x, weights.attentionNorm, { epsilon });
+  backend.copyInto(keys, project(h, weights.k, heads.Hkv, true), 1, position);
+  backend.copyInto(values, project(h, weights.v, heads.Hkv, false), 1, position);
+  const q = project(h, weights.q, heads.H, true);
+  const attention = { bias, tau, starts, keyLength: position + L, save: false };
+  const { output } = backend.attention(q, keys, values, attention);
+  const x1 = backend.add(x, linear(backend.reshape(output, [B, L, heads.H * heads.D]), weights.o));
+  const m = backend.rmsNorm(x1, weights.mlpNorm, { epsilon });
+  const down = linear(backend.swiglu(linear(m, weights.gate), linear(m, weights.up)), weights.down);
+  return backend.reshape(backend.add(x1, down), [B, L, C]);
+}
+
+/** The fused layer is the ops that it is made of; a backend without it says so. */
+export function decoderLayers(dtype: FloatDType, tolerance: Tolerance): Case[] {
+  return Object.entries(SPECS).map(([name, spec]) => ({
+    name: `attention ${dtype} decoder_layer_${name}`,
+    op: 'attention',
+    direction: 'forward',
+    dtype,
+    run: async (backend) => {
+      const before = backend.memory();
+      const make = () => argumentsOf(backend, new Generator(dtype, seedOf(name)), spec);
+      if (!backend.fusesDecoderLayer) return assertRefused(backend, make);
+      const { one, other } = backend.scope(() => {
+        const fused = make();
+        backend.decoderLayer(fused.x, fused.weights, fused.options);
+        const plain = make();
+        const x = composed(backend, plain);
+        return { one: results(fused.x, fused.options), other: results(x, plain.options) };
+      });
+      try {
+        assertClose(name, await readAll(one), await readAll(other), 2 * tolerance.output, 1e-2);
+      } finally {
+        for (const tensors of [one, other]) for (const tensor of Object.values(tensors)) tensor.dispose();
+      }
+      assertNothingLeft(backend, before);
+    },
+  }));
+}
+
+function results(x: Tensor, { keys, values }: { keys: Tensor; values: Tensor }): Tensors {
+  return { x, keys, values };
+}
+
+function assertRefused(backend: Backend, make: () => ReturnType<typeof argumentsOf>): void {
+  backend.scope(() => {
+    const { x, weights, options } = make();
+    try {
+      backend.decoderLayer(x, weights, options);
+    } catch (error) {
+      if (error instanceof UnsupportedError) return;
+      throw error;
+    }
+    throw new ConformanceError('decoderLayer ran, though fusesDecoderLayer is false');
+  });
+}
