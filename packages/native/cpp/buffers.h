@@ -1,5 +1,5 @@
-// Device memory by number, as JavaScript holds it. A number goes through Node-API ten times faster than an External, whose
-// finalizer costs more than many an op; src/buffers.ts gives back what JavaScript forgets.
+// Device memory by number, as JavaScript holds it. An External costs a handle, a reference and a finalizer each, which made them a
+// good part of launching an op; src/buffers.ts gives back what JavaScript forgets.
 #pragma once
 
 #include <atomic>
