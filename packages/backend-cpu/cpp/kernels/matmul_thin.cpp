@@ -10,8 +10,9 @@
 // (12 and 24, 14 and 27, 18 and 31: several short streams); prefetching 1 to 8 KiB ahead in software (28 and 37).
 //
 // Zen 5, two cores, ms for the same, reading alone 1.43: without asking ahead 1.65, with 2 KiB 1.53, 8 KiB 1.49, 16 KiB 1.48, 32 KiB
-// 1.52; four rows at a time 1.50 without asking. Asked for past the outer caches (NTA) a product takes as long, and a whole token 2 %
-// less: keys, values and JavaScript stay there.
+// 1.52; four rows at a time 1.50 without asking. Asked for past the outer caches (NTA), a product takes as
+// long; meant to leave keys, values and JavaScript there. A whole token took 2 and 3 % less in two comparisons of one process
+// each, which differ by 7 % among themselves, so that is not established.
 #include <algorithm>
 
 #include "kernels.h"
