@@ -7,6 +7,7 @@
 #include "arena.h"
 #include "ceilings.h"
 #include "cpu.h"
+#include "decode.h"
 #include "decoder_layer.h"
 #include "kernel_table.h"
 #include "lazy_native/addon.h"
@@ -108,7 +109,9 @@ class CpuDevice final : public ops::Device {
   std::size_t workspaceBytes(const ops::DecoderLayer& op) const override {
     return decoderLayerWorkspace(op, table_, threads_);
   }
+  std::size_t workspaceBytes(const ops::Decode& op) const override { return decodeWorkspace(op, table_, threads_); }
   bool fusesDecoderLayer() const override { return true; }
+  bool fusesDecoding() const override { return true; }
 
   void upload(void* to, const void* from, std::size_t bytes) override { std::memcpy(to, from, bytes); }
   void download(void* to, const void* from, std::size_t bytes) override { std::memcpy(to, from, bytes); }
@@ -153,6 +156,7 @@ class CpuDevice final : public ops::Device {
   void run(const ops::DecoderLayer& op, void* w) override {
     decoderLayer(op, table_, *runtime_, static_cast<float*>(w));
   }
+  void run(const ops::Decode& op, void* w) override { decode(op, table_, *runtime_, w); }
 
  private:
   static std::size_t partials(std::int64_t count) { return static_cast<std::size_t>(count) * sizeof(double); }

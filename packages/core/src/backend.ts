@@ -19,6 +19,7 @@ import type {
 } from './kernels.ts';
 import type * as api from './ops.ts';
 import { checkFourAxes, checkStarts, checkTau, planAttention } from './plan/attention.ts';
+import { planDecode } from './plan/decode.ts';
 import { planDecoderLayer } from './plan/decoder-layer.ts';
 import { planMatmul } from './plan/matmul.ts';
 import { KeptAttention } from './saved.ts';
@@ -33,7 +34,7 @@ import {
   type Shape,
   sameShape,
 } from './shape.ts';
-import { kernelTensor, TensorStore } from './store.ts';
+import { kernelTensor, optionalTensor, TensorStore } from './store.ts';
 import type { Tensor } from './tensor.ts';
 
 /**
@@ -391,29 +392,26 @@ export class Backend extends TensorStore implements api.Ops, api.GradOps, api.St
         `decoderLayer: backend '${this.name}' has no fused decoder layer; ask fusesDecoderLayer, and compose it of other ops`,
       );
     }
-    const sizes = planDecoderLayer(this, x, weights, options);
-    const { position, ropeBase, epsilon } = options;
-    this.kernels.decoderLayer({
-      sizes,
-      position,
-      ropeBase,
-      epsilon,
-      x: kernelTensor(x),
-      keys: kernelTensor(options.keys),
-      values: kernelTensor(options.values),
-      bias: optionalTensor(options.bias),
-      tau: optionalTensor(options.tau),
-      starts: optionalTensor(options.starts),
-      attentionNorm: kernelTensor(weights.attentionNorm),
-      q: kernelTensor(weights.q),
-      k: kernelTensor(weights.k),
-      v: kernelTensor(weights.v),
-      o: kernelTensor(weights.o),
-      mlpNorm: kernelTensor(weights.mlpNorm),
-      gate: kernelTensor(weights.gate),
-      up: kernelTensor(weights.up),
-      down: kernelTensor(weights.down),
-    });
+    this.kernels.decoderLayer(planDecoderLayer(this, x, weights, options));
+  }
+
+  get fusesDecoding(): boolean {
+    return this.kernels.decode !== undefined;
+  }
+
+  async decode(tokens: Tensor, decoder: api.DecoderWeights, options: api.DecodeOptions): Promise<Int32Array> {
+    if (this.kernels.decode === undefined) {
+      throw new UnsupportedError(
+        `decode: backend '${this.name}' has no fused decoding; ask fusesDecoding, and compose it of other ops`,
+      );
+    }
+    const problem = planDecode(this, tokens, decoder, options);
+    const { steps, sizes } = problem;
+    const drawn = this.wrap(this.kernels.decode(problem), [steps, sizes.batch], 'i32');
+    const ids = (await drawn.data().finally(() => drawn.dispose())) as Int32Array;
+    const wrong = ids.find((id) => id < 0);
+    if (wrong === undefined) return ids;
+    throw new ValueError(`decode: the logit of token ${-1 - wrong} is NaN; the parameters have diverged`);
   }
 
   elasticSoftmax(scores: Tensor, options: api.ElasticSoftmaxOptions = {}): Tensor {
@@ -458,10 +456,6 @@ export class Backend extends TensorStore implements api.Ops, api.GradOps, api.St
       starts: optionalTensor(starts),
     };
   }
-}
-
-function optionalTensor(x: Tensor | undefined): KernelTensor | null {
-  return x === undefined ? null : kernelTensor(x);
 }
 
 /** x [..., C] as [rows, C]. */

@@ -5,6 +5,7 @@ export type * from './kernels.ts';
 export type * from './ops.ts';
 export { CANDIDATES, type Candidate } from './registry/candidates.ts';
 export { type BackendReport, createBackend, probeBackends, registerBackend } from './registry/registry.ts';
+export { checkSampleOptions, type SampleOptions, sampleToken } from './sample.ts';
 export { checkInteger, checkOptions, elementCount, formatShape, type Shape } from './shape.ts';
 export type { MemoryInfo } from './store.ts';
 export { Tensor } from './tensor.ts';

@@ -9,8 +9,8 @@ import type { DType, TensorData } from './dtype.ts';
  *
  * - Tensors are dense and row-major. `B` is the backend's own handle for a piece of device memory.
  * - A kernel returns new buffers, which core owns and gives back through `free`; it never keeps or frees its arguments
- *   beyond the work that it has queued. Only `copyInto`, `matmul` with `accumulate`, `adamw` and `decoderLayer` write into
- *   an argument.
+ *   beyond the work that it has queued. Only `copyInto`, `matmul` with `accumulate`, `adamw`, `decoderLayer` and `decode`
+ *   write into an argument.
  * - A call may return before the work is done. Results must be as if calls ran in order; `read` waits for its tensor.
  *   An error that surfaces late rejects `read` or `synchronize`.
  * - Statistics (bias, tau, losses, norms, their gradients) are f32 whatever the operands' type, and f64 beside f64.
@@ -122,6 +122,11 @@ export interface Kernels<B extends object = object, S extends SavedState = Saved
    * and on the cache. Left out: callers compose it.
    */
   decoderLayer?(layer: DecoderLayerInputs<B>): void;
+  /**
+   * Optional as well: `FusedOps.decode`, i32 [steps, B]. Where a logit is NaN it returns -1 - id of the first such, and draws
+   * anything for that row from then on. With temperature 0 `uniforms` is empty.
+   */
+  decode?(problem: DecodeInputs<B>): B;
 
   /**
    * In place on param, m and v of each update (all f32, or all f64), PyTorch's AdamW with decoupled decay:
@@ -227,20 +232,13 @@ export interface DecoderLayerSizes {
   readonly window: number;
 }
 
-export interface DecoderLayerInputs<B extends object = object> {
-  readonly sizes: DecoderLayerSizes;
-  readonly position: number;
-  /** Null: nothing is rotated. */
-  readonly ropeBase: number | null;
-  readonly epsilon: number;
-  /** [B, L, C], in place */
-  readonly x: KernelTensor<B>;
+/** What a decoder layer has of its own. */
+export interface DecoderLayerOperands<B extends object = object> {
   /** [B, capacity, Hkv, D], rows from `position` on are written */
   readonly keys: KernelTensor<B>;
   readonly values: KernelTensor<B>;
   readonly bias: KernelTensor<B> | null;
   readonly tau: KernelTensor<B> | null;
-  readonly starts: KernelTensor<B> | null;
   readonly attentionNorm: KernelTensor<B>;
   readonly q: KernelTensor<B>;
   readonly k: KernelTensor<B>;
@@ -250,6 +248,42 @@ export interface DecoderLayerInputs<B extends object = object> {
   readonly gate: KernelTensor<B>;
   readonly up: KernelTensor<B>;
   readonly down: KernelTensor<B>;
+}
+
+interface DecoderProblem {
+  readonly sizes: DecoderLayerSizes;
+  readonly position: number;
+  /** Null: nothing is rotated. */
+  readonly ropeBase: number | null;
+  readonly epsilon: number;
+}
+
+export interface DecoderLayerInputs<B extends object = object> extends DecoderLayerOperands<B>, DecoderProblem {
+  /** [B, L, C], in place */
+  readonly x: KernelTensor<B>;
+  readonly starts: KernelTensor<B> | null;
+}
+
+export interface DecodeInputs<B extends object = object> extends DecoderProblem {
+  readonly steps: number;
+  readonly vocabulary: number;
+  /** [B] i32 */
+  readonly tokens: KernelTensor<B>;
+  /** [steps, B] i32 */
+  readonly starts: KernelTensor<B> | null;
+  /** [V, C] */
+  readonly embeddings: KernelTensor<B>;
+  readonly layers: readonly DecoderLayerOperands<B>[];
+  /** [C] */
+  readonly norm: KernelTensor<B>;
+  /** [V, C] */
+  readonly head: KernelTensor<B>;
+  readonly temperature: number;
+  /** At most `vocabulary`. */
+  readonly topK: number;
+  readonly topP: number;
+  /** [steps, B] */
+  readonly uniforms: Float64Array;
 }
 
 export interface CrossEntropyProblem {

@@ -1,4 +1,5 @@
 import type { DType, TensorData } from './dtype.ts';
+import type { SampleOptions } from './sample.ts';
 import type { Shape } from './shape.ts';
 import type { Tensor } from './tensor.ts';
 
@@ -107,6 +108,15 @@ export interface FusedOps {
    * For decoding, where launching a dozen ops takes as long as they do. @throws UnsupportedError where it is not there
    */
   decoderLayer(x: Tensor, weights: DecoderLayerWeights, options: DecoderLayerOptions): void;
+  /** Whether `decode` is there. */
+  readonly fusesDecoding: boolean;
+  /**
+   * Draws `steps` tokens per row [steps, B], each from the one before, the first from `tokens` [B] i32: embed, `decoderLayer` for every
+   * layer, norm, logits, `sampleToken`. Keys and values are left in the cache. One launch and one wait for all of them, so
+   * that the host is not between two tokens.
+   * @throws UnsupportedError where it is not there; ValueError for a logit that is NaN
+   */
+  decode(tokens: Tensor, decoder: DecoderWeights, options: DecodeOptions): Promise<Int32Array>;
 }
 
 /** All of x's type; Linear weights are [out, in]. I is the width of the MLP. */
@@ -145,6 +155,41 @@ export interface DecoderLayerOptions {
   readonly ropeBase: number | null;
   /** Of both norms. */
   readonly epsilon: number;
+}
+
+/** All of one type. V is the vocabulary. */
+export interface DecoderWeights {
+  /** [V, C] */
+  readonly embeddings: Tensor;
+  /** Of equal sizes. */
+  readonly layers: readonly DecoderLayerState[];
+  /** [C] */
+  readonly norm: Tensor;
+  /** [V, C]; may be `embeddings`. */
+  readonly head: Tensor;
+}
+
+/** A layer and its cache; as in `DecoderLayerOptions`. */
+export interface DecoderLayerState {
+  readonly weights: DecoderLayerWeights;
+  readonly keys: Tensor;
+  readonly values: Tensor;
+  readonly bias?: Tensor | undefined;
+  readonly tau?: Tensor | undefined;
+}
+
+export interface DecodeOptions extends SampleOptions {
+  readonly steps: number;
+  /** Tokens in the cache so far; it has room for `steps` more. */
+  readonly position: number;
+  /** [steps, B] i32: first key that a step attends. Default 0. */
+  readonly starts?: Tensor | undefined;
+  /** Null: nothing is rotated. */
+  readonly ropeBase: number | null;
+  /** Of all norms. */
+  readonly epsilon: number;
+  /** [steps, B] numbers in [0, 1), one per token drawn. Not looked at where temperature is 0. */
+  readonly uniforms?: Float64Array | undefined;
 }
 
 export interface MatmulOptions {

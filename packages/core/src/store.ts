@@ -218,6 +218,10 @@ export function kernelTensor(x: Tensor): KernelTensor {
   return { buffer: x.storage.buffer, shape: x.shape, dtype: x.dtype };
 }
 
+export function optionalTensor(x: Tensor | undefined): KernelTensor | null {
+  return x === undefined ? null : kernelTensor(x);
+}
+
 function defaultDType(data: TensorData | readonly number[]): DType {
   if (data instanceof Int32Array) return 'i32';
   return data instanceof Float64Array ? 'f64' : 'f32';

@@ -45,16 +45,13 @@ class Arguments {
   BufferId buffer() { return static_cast<BufferId>(number()); }
   Tensor tensor(const Session& session) { return session.tensor(buffer()); }
   // 0 stands for a tensor that is absent.
-  Tensor optional(const Session& session) {
-    const BufferId id = buffer();
-    return id == 0 ? Tensor{} : session.tensor(id);
-  }
-  // An Int32Array of buffers.
+  Tensor optional(const Session& session) { return optional(session, buffer()); }
+  // An Int32Array of buffers, 0 for none.
   std::vector<Tensor> tensors(const Session& session) {
     const auto ids = value().As<Napi::Int32Array>();
     std::vector<Tensor> out;
     out.reserve(ids.ElementLength());
-    for (std::size_t i = 0; i < ids.ElementLength(); ++i) out.push_back(session.tensor(ids.Data()[i]));
+    for (std::size_t i = 0; i < ids.ElementLength(); ++i) out.push_back(optional(session, ids.Data()[i]));
     return out;
   }
   double number() {
@@ -71,6 +68,8 @@ class Arguments {
   DType dtype() { return dtypeOf(value().ToString().Utf8Value()); }
 
  private:
+  static Tensor optional(const Session& session, BufferId id) { return id == 0 ? Tensor{} : session.tensor(id); }
+
   const napi_env env_;
   std::array<napi_value, most> values_;
   std::size_t next_ = 0;

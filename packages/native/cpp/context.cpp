@@ -399,6 +399,39 @@ Napi::Value decoderLayer(Napi::Env env, Session& s, Arguments& a) {
   return env.Undefined();
 }
 
+Napi::Value decode(Napi::Env env, Session& s, Arguments& a) {
+  Decode op{};
+  op.tokens = a.tensor(s);
+  op.starts = a.optional(s);
+  for (Tensor* tensor : {&op.embeddings, &op.norm, &op.head}) *tensor = a.tensor(s);
+  const std::vector<Tensor> operands = a.tensors(s);
+  DecoderLayer layer{};
+  layer.length = 1;
+  for (std::int64_t* size : {&layer.batch, &layer.width, &layer.capacity, &layer.heads, &layer.kvHeads, &layer.headDim, &layer.inner,
+                             &layer.window, &op.vocabulary, &op.steps, &layer.position}) {
+    *size = a.integer();
+  }
+  layer.epsilon = a.number();
+  layer.ropeBase = a.number();
+  op.temperature = a.number();
+  op.topK = a.integer();
+  op.topP = a.number();
+  const Napi::Float64Array uniforms = a.value().As<Napi::Float64Array>();
+  op.uniforms.assign(uniforms.Data(), uniforms.Data() + uniforms.ElementLength());
+  auto operand = operands.begin();
+  while (operand != operands.end()) {
+    for (Tensor* tensor : {&layer.keys, &layer.values, &layer.bias, &layer.tau, &layer.attentionNorm, &layer.q, &layer.k,
+                           &layer.v, &layer.o, &layer.mlpNorm, &layer.gate, &layer.up, &layer.down}) {
+      *tensor = *operand++;
+    }
+    op.layers.push_back(layer);
+  }
+  auto out = s.create(op.steps * layer.batch, DType::i32);
+  op.out = out.tensor();
+  s.launch(std::move(op));
+  return numberOf(env, out);
+}
+
 Napi::Value adamw(Napi::Env env, Session& s, Arguments& a) {
   AdamW op{};
   const std::vector<Tensor> params = a.tensors(s), grads = a.tensors(s), ms = a.tensors(s), vs = a.tensors(s);
@@ -464,6 +497,7 @@ Napi::Object makeContext(Napi::Env env, std::shared_ptr<Session> session) {
   context.Set("freed", session->freed());
   for (const auto& [name, method] : methods) define(context, session, name, method);
   if (session->device().fusesDecoderLayer()) define(context, session, "decoderLayer", decoderLayer);
+  if (session->device().fusesDecoding()) define(context, session, "decode", decode);
   return context;
 }
 

@@ -131,6 +131,30 @@ export interface NativeContext {
       ropeBase: number,
     ]
   ): void;
+  /**
+   * Where the device has it. `layers` are thirteen tensors each, 0 for those that are absent: keys, values, bias, tau, attentionNorm, q,
+   * k, v, o, mlpNorm, gate, up, down.
+   */
+  decode?(
+    tokens: Tensor,
+    starts: Optional,
+    embeddings: Tensor,
+    norm: Tensor,
+    head: Tensor,
+    layers: Int32Array,
+    ...call: [
+      ...sizes: [number, number, number, number, number, number, number, number],
+      vocabulary: number,
+      steps: number,
+      position: number,
+      epsilon: number,
+      ropeBase: number,
+      temperature: number,
+      topK: number,
+      topP: number,
+      uniforms: Float64Array,
+    ]
+  ): Tensor;
   adamw(
     params: Int32Array,
     grads: Int32Array,

@@ -1,6 +1,8 @@
 import {
   type AttentionInputs,
+  type DecodeInputs,
   type DecoderLayerInputs,
+  type DecoderLayerOperands,
   type DType,
   elementCount,
   type Kernels,
@@ -111,6 +113,7 @@ export function createNativeKernels(name: string, native: NativeContext): Native
     },
 
     ...(native.decoderLayer === undefined ? {} : { decoderLayer: decoderLayerOf(native.decoderLayer) }),
+    ...(native.decode === undefined ? {} : { decode: decodeOf(native.decode, hold) }),
 
     adamw(updates, problem) {
       native.adamw(
@@ -167,6 +170,46 @@ function decoderLayerOf(
       layer.ropeBase ?? 0,
     );
   };
+}
+
+function decodeOf(
+  launch: NonNullable<NativeContext['decode']>,
+  hold: (id: number) => NativeBuffer,
+): (problem: DecodeInputs<NativeBuffer>) => NativeBuffer {
+  return (problem) => {
+    const { sizes } = problem;
+    const drawn = launch(
+      problem.tokens.buffer.id,
+      optionalId(problem.starts),
+      problem.embeddings.buffer.id,
+      problem.norm.buffer.id,
+      problem.head.buffer.id,
+      Int32Array.from(problem.layers.flatMap(idsOf)),
+      sizes.batch,
+      sizes.width,
+      sizes.capacity,
+      sizes.heads,
+      sizes.kvHeads,
+      sizes.headDim,
+      sizes.inner,
+      sizes.window,
+      problem.vocabulary,
+      problem.steps,
+      problem.position,
+      problem.epsilon,
+      problem.ropeBase ?? 0,
+      problem.temperature,
+      problem.topK,
+      problem.topP,
+      problem.uniforms,
+    );
+    return hold(drawn);
+  };
+}
+
+function idsOf(layer: DecoderLayerOperands<NativeBuffer>): number[] {
+  const { keys, values, bias, tau, attentionNorm, q, k, v, o, mlpNorm, gate, up, down } = layer;
+  return [keys, values, bias, tau, attentionNorm, q, k, v, o, mlpNorm, gate, up, down].map(optionalId);
 }
 
 function idOf(x: T): number {

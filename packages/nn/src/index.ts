@@ -1,3 +1,4 @@
+export { type SampleOptions, sampleToken } from '@lazy-attention/core';
 export { type ValueAndGrad, valueAndGrad } from './autodiff/value-and-grad.ts';
 export { batchTensors, type HostBatch } from './batch.ts';
 export {
@@ -8,7 +9,6 @@ export {
 } from './checkpoint/safetensors.ts';
 export { CheckpointError, type CheckpointErrorCode, ConfigError } from './errors.ts';
 export { type GenerateOptions, generate } from './generate/generate.ts';
-export { type SampleOptions, sampleToken } from './generate/sample.ts';
 export {
   type AttentionForwardOptions,
   type LazyAttentionLayer,

@@ -65,9 +65,11 @@ class Device {
   virtual std::size_t workspaceBytes(const CrossEntropy&) const { return 0; }
   virtual std::size_t workspaceBytes(const CrossEntropyGrad&) const { return 0; }
   virtual std::size_t workspaceBytes(const DecoderLayer&) const { return 0; }
+  virtual std::size_t workspaceBytes(const Decode&) const { return 0; }
 
   // ---- what a device may have besides (JavaScript thread) ----
   virtual bool fusesDecoderLayer() const { return false; }
+  virtual bool fusesDecoding() const { return false; }
 
   // ---- threads (JavaScript thread) ----
   // Who runs the queue's tasks. Asked once, before any work; the queue ends it before the device goes. Default: one thread.
@@ -109,6 +111,7 @@ class Device {
   virtual void run(const CrossEntropyGrad& op, void* workspace) = 0;
   virtual void run(const AdamW& op) = 0;
   virtual void run(const DecoderLayer&, void* /*workspace*/) { throw Unsupported("no fused decoder layer"); }
+  virtual void run(const Decode&, void* /*workspace*/) { throw Unsupported("no fused decoding"); }
 };
 
 // Options of `provider.create`, already checked against the list of known names in TypeScript. `memoryLimit` (bytes) is

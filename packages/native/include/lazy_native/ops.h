@@ -198,6 +198,20 @@ struct DecoderLayer {
   Tensor attentionNorm, q, k, v, o, mlpNorm, gate, up, down;
 };
 
+// Draws `steps` tokens per row: DecodeInputs of kernels.ts. For devices that fuse it (Device::fusesDecoding).
+struct Decode {
+  // Sizes with length 1, position, epsilon, ropeBase and weights of each layer; without x and starts.
+  std::vector<DecoderLayer> layers;
+  std::int64_t vocabulary, steps;
+  Tensor tokens;  // [batch] i32
+  Tensor starts;  // [steps, batch] i32, or absent
+  Tensor embeddings, norm, head;
+  Tensor out;  // [steps, batch] i32; -1 - id where the logit of id is NaN
+  double temperature, topP;
+  std::int64_t topK;             // at most vocabulary
+  std::vector<double> uniforms;  // [steps, batch]; empty with temperature 0
+};
+
 // All f32, in place on param, m and v.
 struct AdamW {
   struct Update {

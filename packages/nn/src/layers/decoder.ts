@@ -1,17 +1,9 @@
-import { Backend, type Ops, type Tensor } from '@lazy-attention/core';
+import { Backend, type DecoderLayerState, type Ops, type Tensor } from '@lazy-attention/core';
 import type { LazyTransformerConfig } from '../model/config.ts';
 import type { LayerNames } from '../model/names.ts';
 import { hasBias, hasTau } from '../model/shapes.ts';
 import { type Params, param } from '../params.ts';
 import { checkRoom, type KvCache } from './cache.ts';
-
-export interface DecoderLayerContext {
-  readonly layer: number;
-  readonly cache: KvCache;
-  readonly starts: Tensor | null | undefined;
-  /** ALiBi's table, where that is the kind of attention. */
-  readonly fixedBias: Tensor | undefined;
-}
 
 /** The backend, if it takes a layer of one token per row in one launch, and nobody wants to see what is inside. */
 export function fusingBackend(ops: Ops, x: Tensor, weight: Tensor, observe: unknown): Backend | null {
@@ -20,20 +12,17 @@ export function fusingBackend(ops: Ops, x: Tensor, weight: Tensor, observe: unkn
   return fuses && x.shape[1] === 1 && weight.dtype === x.dtype ? ops : null;
 }
 
-/** A whole layer, in place on x and the cache: what `attend` and `mlpInto` do op by op. */
-export function decodeLayer(
-  backend: Backend,
+/** What a layer and its cache are to the backend. `fixedBias` is ALiBi's table, where that is the kind of attention. */
+export function layerState(
   config: LazyTransformerConfig,
   names: LayerNames,
   params: Params,
-  x: Tensor,
-  { layer, cache, starts, fixedBias }: DecoderLayerContext,
-): void {
-  checkRoom(cache, layer, x);
+  cache: KvCache['layers'][number],
+  fixedBias: Tensor | undefined,
+): DecoderLayerState {
   const { attention, mlp } = names;
-  backend.decoderLayer(
-    x,
-    {
+  return {
+    weights: {
       attentionNorm: param(params, names.attentionNorm),
       q: param(params, attention.q),
       k: param(params, attention.k),
@@ -44,15 +33,35 @@ export function decodeLayer(
       up: param(params, mlp.up),
       down: param(params, mlp.down),
     },
-    {
-      keys: cache.layers[layer].k,
-      values: cache.layers[layer].v,
-      position: cache.length,
-      bias: hasBias(config) ? param(params, attention.bias) : fixedBias,
-      tau: hasTau(config) ? param(params, attention.tau) : undefined,
-      starts: starts ?? undefined,
-      ropeBase: config.attention === 'alibi' ? null : config.ropeBase,
-      epsilon: config.normEpsilon,
-    },
-  );
+    keys: cache.k,
+    values: cache.v,
+    bias: hasBias(config) ? param(params, attention.bias) : fixedBias,
+    tau: hasTau(config) ? param(params, attention.tau) : undefined,
+  };
+}
+
+/** Null for ALiBi, which rotates nothing. */
+export function ropeBaseOf({ attention, ropeBase }: LazyTransformerConfig): number | null {
+  return attention === 'alibi' ? null : ropeBase;
+}
+
+/** A whole layer, in place on x and the cache: what `attend` and `mlpInto` do op by op. */
+export function decodeLayer(
+  backend: Backend,
+  config: LazyTransformerConfig,
+  names: LayerNames,
+  params: Params,
+  x: Tensor,
+  context: { layer: number; cache: KvCache; starts: Tensor | null | undefined; fixedBias: Tensor | undefined },
+): void {
+  const { layer, cache, starts, fixedBias } = context;
+  checkRoom(cache, layer, x);
+  const { weights, ...state } = layerState(config, names, params, cache.layers[layer], fixedBias);
+  backend.decoderLayer(x, weights, {
+    ...state,
+    position: cache.length,
+    starts: starts ?? undefined,
+    ropeBase: ropeBaseOf(config),
+    epsilon: config.normEpsilon,
+  });
 }

@@ -1,4 +1,4 @@
-import { ValueError } from '@lazy-attention/core';
+import { ValueError } from './errors.ts';
 
 export interface SampleOptions {
   /** Logits are divided by it; 0 takes the largest. Default 1. */

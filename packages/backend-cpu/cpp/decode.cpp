@@ -1,0 +1,98 @@
+#include "decode.h"
+
+#include <algorithm>
+#include <cstring>
+
+#include "decoder_layer.h"
+#include "sampling.h"
+
+namespace lazy_cpu {
+
+namespace {
+
+// What lies in the workspace, from cache line to cache line.
+struct State {
+  // `memory` may be nullptr where only the size is asked for.
+  State(const ops::Decode& op, char* memory) : next(memory) {
+    const std::int64_t batch = op.layers.front().batch, width = op.layers.front().width;
+    x = tensor(batch * width, ops::DType::f32);
+    normed = tensor(batch * width, ops::DType::f32);
+    logits = tensor(batch * op.vocabulary, ops::DType::f32);
+    ids = tensor(batch, ops::DType::i32);
+    sampling = static_cast<double*>(take(samplingDoubles(op.vocabulary) * sizeof(double)));
+    scratch = reinterpret_cast<float*>(next);
+  }
+
+  ops::Tensor x, normed, logits, ids;
+  double* sampling;
+  float* scratch;  // of the ops, from here on
+  std::size_t bytes = 0;
+
+ private:
+  void* take(std::size_t size) {
+    char* const taken = next;
+    size = (size + 63) / 64 * 64;
+    bytes += size;
+    if (next != nullptr) next += size;
+    return taken;
+  }
+  ops::Tensor tensor(std::int64_t size, ops::DType dtype) {
+    return {take(static_cast<std::size_t>(size) * ops::bytesPerElement(dtype)), size, dtype};
+  }
+
+  char* next;
+};
+
+ops::Matmul logitsOf(const ops::Decode& op, const State& s) {
+  const std::int64_t batch = op.layers.front().batch, width = op.layers.front().width;
+  return {s.normed, op.head, s.logits, 1, batch, op.vocabulary, width, false, true, false};
+}
+
+// A layer in one of the steps.
+ops::DecoderLayer layerAt(const ops::Decode& op, const State& s, std::size_t layer, std::int64_t step) {
+  ops::DecoderLayer at = op.layers[layer];
+  at.position += step;
+  at.x = s.x;
+  if (op.starts) {
+    at.starts = {static_cast<std::int32_t*>(op.starts.data) + step * at.batch, at.batch, ops::DType::i32};
+  }
+  return at;
+}
+
+void sample(const ops::Decode& op, const State& s, std::int64_t step) {
+  const std::int64_t batch = s.ids.size;
+  auto* const ids = static_cast<std::int32_t*>(s.ids.data);
+  for (std::int64_t row = 0; row < batch; ++row) {
+    const double uniform = op.uniforms.empty() ? 0 : op.uniforms[static_cast<std::size_t>(step * batch + row)];
+    const std::int32_t id = sampleToken(static_cast<float*>(s.logits.data) + row * op.vocabulary, op.vocabulary,
+                                        {op.temperature, op.topP, op.topK}, uniform, s.sampling);
+    static_cast<std::int32_t*>(op.out.data)[step * batch + row] = id;
+    ids[row] = std::max(id, 0);  // a row without a token goes on with any
+  }
+}
+
+}  // namespace
+
+std::size_t decodeWorkspace(const ops::Decode& op, const KernelTable& table, int threads) {
+  const State s(op, nullptr);
+  std::size_t scratch = table.matmulWorkspace(logitsOf(op, s), threads);
+  for (std::int64_t step = 0; step < op.steps; ++step)
+    scratch = std::max(scratch, decoderLayerWorkspace(layerAt(op, s, 0, step), table, threads));
+  return s.bytes + scratch;
+}
+
+void decode(const ops::Decode& op, const KernelTable& table, Runtime& runtime, void* workspace) {
+  const State s(op, static_cast<char*>(workspace));
+  const std::int64_t width = op.layers.front().width;
+  std::memcpy(s.ids.data, op.tokens.data, s.ids.bytes());
+  for (std::int64_t step = 0; step < op.steps; ++step) {
+    table.embedding({op.embeddings, s.ids, s.x, op.vocabulary, width, s.ids.size}, runtime);
+    for (std::size_t layer = 0; layer < op.layers.size(); ++layer)
+      decoderLayer(layerAt(op, s, layer, step), table, runtime, s.scratch);
+    table.rmsNorm({s.x, op.norm, s.normed, s.ids.size, width, op.layers.front().epsilon}, runtime);
+    table.matmul(logitsOf(op, s), runtime, s.scratch);
+    sample(op, s, step);
+  }
+}
+
+}  // namespace lazy_cpu

@@ -1,0 +1,108 @@
+import { checkFloat, checkIds, checkOwned, checkShapeIs } from '../checks.ts';
+import { DTypeError, ShapeError, ValueError } from '../errors.ts';
+import type { DecodeInputs, DecoderLayerSizes } from '../kernels.ts';
+import type { DecodeOptions, DecoderWeights } from '../ops.ts';
+import { checkSampleOptions } from '../sample.ts';
+import { checkInteger, checkOptions, formatShape } from '../shape.ts';
+import { kernelTensor, optionalTensor, type TensorStore } from '../store.ts';
+import type { Storage, Tensor } from '../tensor.ts';
+import { checkDecoderNumbers, operandsOf, planLayer } from './decoder-layer.ts';
+
+const OP = 'decode';
+const OPTIONS = ['steps', 'position', 'starts', 'ropeBase', 'epsilon', 'uniforms', 'temperature', 'topK', 'topP'];
+
+/** Checks fused decoding. */
+export function planDecode(
+  backend: TensorStore,
+  tokens: Tensor,
+  { embeddings, layers, norm, head }: DecoderWeights,
+  options: DecodeOptions,
+): DecodeInputs {
+  checkOptions(OP, options, OPTIONS);
+  const { steps, position, starts, ropeBase, epsilon, temperature = 1, topK, topP = 1 } = options;
+  checkSampleOptions(options);
+  checkInteger(OP, 'steps', steps, 1, 2 ** 31 - 1);
+  checkFloat(backend, OP, ['embeddings', 'norm', 'head'], [embeddings, norm, head]);
+  if (embeddings.shape.length !== 2) {
+    throw new ShapeError(`${OP}: embeddings has shape ${formatShape(embeddings.shape)}; expected [V, C]`);
+  }
+  const [vocabulary, width] = embeddings.shape;
+  checkShapeIs(OP, 'norm', norm, [width]);
+  checkShapeIs(OP, 'head', head, [vocabulary, width]);
+  checkIds(backend, OP, 'tokens', tokens, vocabulary);
+  if (tokens.shape.length !== 1) {
+    throw new ShapeError(`${OP}: tokens has shape ${formatShape(tokens.shape)}; expected [B]`);
+  }
+  const [batch] = tokens.shape;
+  const room = { batch, length: steps, width, position };
+  const sizes = layers.map((layer, i) =>
+    planLayer(backend, `${OP}, layer ${i}`, 'embeddings', embeddings, layer, room),
+  );
+  const first = onlySizes(sizes);
+  checkDecoderNumbers(OP, first, ropeBase, epsilon);
+  checkCaches(layers.flatMap(({ keys, values }) => [keys.storage, values.storage]));
+  if (starts !== undefined) checkStepStarts(backend, starts, steps, batch, position);
+  return {
+    sizes: { ...first, length: 1 },
+    steps,
+    vocabulary,
+    position,
+    ropeBase,
+    epsilon,
+    tokens: kernelTensor(tokens),
+    starts: optionalTensor(starts),
+    embeddings: kernelTensor(embeddings),
+    layers: layers.map(operandsOf),
+    norm: kernelTensor(norm),
+    head: kernelTensor(head),
+    temperature,
+    topK: Math.min(topK ?? vocabulary, vocabulary),
+    topP,
+    uniforms: temperature === 0 ? new Float64Array(0) : checkedUniforms(options.uniforms, steps * batch),
+  };
+}
+
+function onlySizes(sizes: readonly DecoderLayerSizes[]): DecoderLayerSizes {
+  if (sizes.length === 0) throw new ValueError(`${OP}: layers is empty; expected at least one`);
+  for (const name of Object.keys(sizes[0]) as (keyof DecoderLayerSizes)[]) {
+    const other = sizes.findIndex((layer) => layer[name] !== sizes[0][name]);
+    if (other > 0) {
+      throw new ShapeError(
+        `${OP}: ${name} is ${sizes[0][name]} in layer 0 and ${sizes[other][name]} in layer ${other}; expected layers of equal sizes`,
+      );
+    }
+  }
+  return sizes[0];
+}
+
+/** A cache that two layers wrote to would hold the keys of one of them. */
+function checkCaches(storages: readonly Storage[]): void {
+  if (new Set(storages).size < storages.length) {
+    throw new ValueError(`${OP}: two of the layers' keys and values share memory; each needs its own`);
+  }
+}
+
+function checkStepStarts(backend: TensorStore, starts: Tensor, steps: number, batch: number, position: number): void {
+  checkOwned(backend, OP, 'starts', starts);
+  if (starts.dtype !== 'i32') throw new DTypeError(`${OP}: starts is ${starts.dtype}; expected i32`);
+  checkShapeIs(OP, 'starts', starts, [steps, batch]);
+  for (const [i, start] of (starts.storage.indices as Int32Array).entries()) {
+    const last = position + Math.floor(i / batch);
+    if (start < 0 || start > last) {
+      throw new ValueError(
+        `${OP}: starts[${Math.floor(i / batch)}, ${i % batch}] is ${start}; that step is position ${last}, so expected 0 to ${last}`,
+      );
+    }
+  }
+}
+
+function checkedUniforms(uniforms: Float64Array | undefined, count: number): Float64Array {
+  if (!(uniforms instanceof Float64Array) || uniforms.length !== count) {
+    throw new ValueError(
+      `${OP}: uniforms has ${uniforms?.length ?? 'no'} elements; expected a Float64Array of steps * B = ${count}, or temperature 0`,
+    );
+  }
+  const wrong = uniforms.findIndex((u) => !(u >= 0 && u < 1));
+  if (wrong >= 0) throw new ValueError(`${OP}: uniforms[${wrong}] is ${uniforms[wrong]}; expected a number in [0, 1)`);
+  return uniforms;
+}

@@ -1,0 +1,70 @@
+import { type Backend, type SampleOptions, statisticsDType } from '@lazy-attention/core';
+import { alibiBias } from '../layers/alibi.ts';
+import type { KvCache } from '../layers/cache.ts';
+import { layerState, ropeBaseOf } from '../layers/decoder.ts';
+import type { LazyTransformerConfig } from '../model/config.ts';
+import { layerNames } from '../model/names.ts';
+import { type Params, param } from '../params.ts';
+
+/** Several tokens in one launch. */
+export interface FusedDecoder {
+  /**
+   * `steps` tokens per row that follow `tokens` (one per row), step by step. `starts` and `uniforms` are [steps, batch]: first key that
+   * a token attends, null for 0, and the random numbers.
+   */
+  draw(
+    tokens: Int32Array,
+    steps: number,
+    starts: Int32Array | null,
+    uniforms: Float64Array | undefined,
+  ): Promise<Int32Array>;
+  dispose(): void;
+}
+
+/** Null where the backend does not fuse decoding, or weights have another type than the cache and would be cast op by op. */
+export function fusedDecoder(
+  backend: Backend,
+  config: LazyTransformerConfig,
+  params: Params,
+  cache: KvCache,
+  { temperature, topK, topP }: SampleOptions,
+): FusedDecoder | null {
+  const embeddings = param(params, 'model.embeddings.weight');
+  const { dtype } = cache.layers[0].k;
+  if (!backend.fusesDecoding || embeddings.dtype !== dtype) return null;
+  const fixedBias =
+    config.attention === 'alibi'
+      ? alibiBias(backend, config.numHeads, cache.capacity, statisticsDType(dtype))
+      : undefined;
+  const decoder = {
+    embeddings,
+    layers: layerNames(config.numLayers).map((names, layer) =>
+      layerState(config, names, params, cache.layers[layer], fixedBias),
+    ),
+    norm: param(params, 'model.norm.weight'),
+    head: config.tieEmbeddings ? embeddings : param(params, 'lm_head.weight'),
+  };
+  return {
+    async draw(tokens, steps, starts, uniforms) {
+      const ids = backend.tensor(tokens, [cache.batch]);
+      const firsts = starts === null ? undefined : backend.tensor(starts, [steps, cache.batch]);
+      const drawing = backend.decode(ids, decoder, {
+        steps,
+        position: cache.length,
+        starts: firsts,
+        ropeBase: ropeBaseOf(config),
+        epsilon: config.normEpsilon,
+        temperature,
+        topK,
+        topP,
+        uniforms,
+      });
+      ids.dispose(); // launched: work is done in order
+      firsts?.dispose();
+      const drawn = await drawing;
+      cache.length += steps;
+      return drawn;
+    },
+    dispose: () => fixedBias?.dispose(),
+  };
+}
