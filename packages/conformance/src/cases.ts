@@ -15,6 +15,7 @@ import type { Scenario } from './scenario.ts';
 import { scenarios } from './scenarios.ts';
 import { attentionScenarios } from './suites/attention.ts';
 import type { AttentionSpec } from './suites/attention-problem.ts';
+import { decodings } from './suites/decode.ts';
 import { decoderLayers } from './suites/decoder-layer.ts';
 import { equalities } from './suites/equalities.ts';
 import { errors } from './suites/errors.ts';
@@ -31,7 +32,7 @@ export function conformanceCases(options: ConformanceOptions = {}): Case[] {
   for (const dtype of dtypes) {
     const tolerance = tolerances[dtype];
     cases.push(...scenarios.flatMap((scenario) => againstReference(scenario, dtype, size, tolerance)));
-    cases.push(...equalities(dtype, tolerance), ...decoderLayers(dtype, tolerance));
+    cases.push(...equalities(dtype, tolerance), ...decoderLayers(dtype, tolerance), ...decodings(dtype, tolerance));
   }
   cases.push(...properties(size, tolerances.f32), ...errors, ...memory);
   return cases;

@@ -100,9 +100,10 @@ constexpr Stretch addsOf[] = {addRows<1>, addRows<2>, addRows<3>, addRows<4>};
 bool matmulThin(const ops::Matmul* products, int count, Runtime& runtime) {
   const auto thin = [](const ops::Matmul& op) { return op.m <= mostRows && (!op.transposeA || op.m == 1); };  // one row is the same either way
   if (!std::all_of(products, products + count, thin)) return false;
-  // About 64 KiB of B at a time, whole groups of columns.
+  // About 64 KiB of B at a time; whole groups of columns, or of dot products that share a cache line of the output.
   const auto grainOf = [](const ops::Matmul& op) {
-    return std::max<std::int64_t>(4 * lanes, 16384 / std::max<std::int64_t>(op.k, 1) / 64 * 64);
+    const std::int64_t group = op.transposeB ? 16 : 4 * lanes;
+    return std::max(group, 16384 / std::max<std::int64_t>(op.k, 1) / group * group);
   };
   const auto stretchesOf = [&](const ops::Matmul& op) { return (op.n + grainOf(op) - 1) / grainOf(op); };
   std::int64_t items = 0;

@@ -5,7 +5,7 @@ import { assertNothingLeft, readAll } from '../evaluate.ts';
 import { Generator, type Tensors, toTensor } from '../problem.ts';
 import { seedOf } from '../random.ts';
 
-interface Spec {
+export interface LayerSpec {
   readonly B?: number;
   readonly L?: number;
   readonly C?: number;
@@ -24,7 +24,7 @@ interface Spec {
   readonly rotates?: boolean;
 }
 
-const SPECS: Readonly<Record<string, Spec>> = {
+const SPECS: Readonly<Record<string, LayerSpec>> = {
   one_token: {},
   first_token: { position: 0 },
   last_place_of_the_cache: { capacity: 20, position: 19 },
@@ -41,7 +41,7 @@ const SPECS: Readonly<Record<string, Spec>> = {
 };
 
 /** Arguments on the backend, the same for the same spec. */
-function argumentsOf(backend: Backend, g: Generator, spec: Spec) {
+export function layerArguments(backend: Backend, g: Generator, spec: LayerSpec) {
   const { B = 1, L = 1, C = 24, H = 4, Hkv = H, D = 8, I = 40, capacity = 20, position = 11 } = spec;
   const { window = 6, tau = true, starts, rotates = true } = spec;
   const make = (shape: number[], deviation = 1, mean = 0) =>
@@ -75,8 +75,10 @@ function argumentsOf(backend: Backend, g: Generator, spec: Spec) {
   };
 }
 
-/** What `decoderLayer` is short for. Changes x and the cache as it does. */
-function composed(backend: Backend, { x, weights, options, heads }: ReturnType<typeof argumentsOf>): Tensor {
+export type LayerArguments = ReturnType<typeof layerArguments>;
+
+/** What `decoderLayer` is short for. Changes the cache as it does, and returns the new x. */
+export function composeLayer(backend: Backend, { x, weights, options, heads }: LayerArguments): Tensor {
   const { position, epsilon, keys, values, ropeBase, bias, tau, starts } = options;
   const [B, L, C] = x.shape;
   const linear = (a: Tensor, weight: Tensor) => backend.matmul(a, weight, { transposeB: true });
@@ -105,13 +107,13 @@ export function decoderLayers(dtype: FloatDType, tolerance: Tolerance): Case[] {
     dtype,
     run: async (backend) => {
       const before = backend.memory();
-      const make = () => argumentsOf(backend, new Generator(dtype, seedOf(name)), spec);
+      const make = () => layerArguments(backend, new Generator(dtype, seedOf(name)), spec);
       if (!backend.fusesDecoderLayer) return assertRefused(backend, make);
       const { one, other } = backend.scope(() => {
         const fused = make();
         backend.decoderLayer(fused.x, fused.weights, fused.options);
         const plain = make();
-        const x = composed(backend, plain);
+        const x = composeLayer(backend, plain);
         return { one: results(fused.x, fused.options), other: results(x, plain.options) };
       });
       try {
@@ -128,7 +130,7 @@ function results(x: Tensor, { keys, values }: { keys: Tensor; values: Tensor }):
   return { x, keys, values };
 }
 
-function assertRefused(backend: Backend, make: () => ReturnType<typeof argumentsOf>): void {
+function assertRefused(backend: Backend, make: () => LayerArguments): void {
   backend.scope(() => {
     const { x, weights, options } = make();
     try {

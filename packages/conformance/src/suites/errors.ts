@@ -1,6 +1,8 @@
 import {
   type Backend,
   BackendMismatchError,
+  type DecodeOptions,
+  type DecoderLayerState,
   type DecoderLayerWeights,
   DisposedError,
   DTYPES,
@@ -33,12 +35,45 @@ const MISTAKES: Readonly<Record<string, Mistake>> = {
   decoder_layer_of_another_width: {
     error: (b) => (b.fusesDecoderLayer ? ShapeError : UnsupportedError),
     says: ['decoderLayer: '],
-    make: (b) => decode(b, { down: b.zeros([8, 5]) }, 0),
+    make: (b) => decodeLayer(b, { down: b.zeros([8, 5]) }, 0),
   },
   decoder_layer_with_a_full_cache: {
     error: (b) => (b.fusesDecoderLayer ? ValueError : UnsupportedError),
     says: ['decoderLayer: '],
-    make: (b) => decode(b, {}, 6),
+    make: (b) => decodeLayer(b, {}, 6),
+  },
+  decoding_past_the_cache: {
+    error: (b) => (b.fusesDecoding ? ValueError : UnsupportedError),
+    says: ['decode'],
+    make: (b) => decode(b, { position: 3, steps: 4 }),
+  },
+  decoding_without_random_numbers: {
+    error: (b) => (b.fusesDecoding ? ValueError : UnsupportedError),
+    says: ['decode: '],
+    make: (b) => decode(b, { temperature: 1 }),
+  },
+  decoding_with_starts_in_the_future: {
+    error: (b) => (b.fusesDecoding ? ValueError : UnsupportedError),
+    says: ['decode: '],
+    make: (b) => decode(b, { starts: b.tensor(Int32Array.of(0, 2), [2, 1]) }),
+  },
+  decoding_from_a_token_outside_the_vocabulary: {
+    error: (b) => (b.fusesDecoding ? ValueError : UnsupportedError),
+    says: ['decode: '],
+    make: (b) => decode(b, {}, 5),
+  },
+  decoding_with_layers_that_share_a_cache: {
+    error: (b) => (b.fusesDecoding ? ValueError : UnsupportedError),
+    says: ['decode: '],
+    make: (b) => {
+      const layer = layerOf(b);
+      return decode(b, {}, 0, [layer, layer]);
+    },
+  },
+  decoding_logits_that_are_not_numbers: {
+    error: (b) => (b.fusesDecoding ? ValueError : UnsupportedError),
+    says: ['decode: '],
+    make: (b) => decode(b, {}, 0, [layerOf(b)], b.full([5, 8], Number.NaN)),
   },
   shapes_that_differ: {
     error: ShapeError,
@@ -219,17 +254,34 @@ function judge(expected: ErrorType, says: readonly string[], error: unknown): st
   return missing === undefined ? null : `the message is "${error.message}"; expected it to say "${missing}"`;
 }
 
-/** One token of width 8 on a cache for 6, with two heads of 4. */
-function decode(b: Backend, weights: Partial<DecoderLayerWeights>, position: number): void {
+/** Of width 8 with two heads of 4, and a cache for 6. */
+function layerOf(b: Backend, weights: Partial<DecoderLayerWeights> = {}): DecoderLayerState {
   const square = b.zeros([8, 8]);
   const norm = b.zeros([8]);
-  const right = { attentionNorm: norm, q: square, k: square, v: square, o: square, mlpNorm: norm };
-  const cache = { keys: b.zeros([1, 6, 2, 4]), values: b.zeros([1, 6, 2, 4]) };
-  b.decoderLayer(
-    b.zeros([1, 1, 8]),
-    { ...right, gate: square, up: square, down: square, ...weights },
-    { ...cache, position, ropeBase: 10000, epsilon: 1e-6 },
-  );
+  const attention = { attentionNorm: norm, q: square, k: square, v: square, o: square };
+  return {
+    weights: { ...attention, mlpNorm: norm, gate: square, up: square, down: square, ...weights },
+    keys: b.zeros([1, 6, 2, 4]),
+    values: b.zeros([1, 6, 2, 4]),
+  };
+}
+
+function decodeLayer(b: Backend, changed: Partial<DecoderLayerWeights>, position: number): void {
+  const { weights, ...cache } = layerOf(b, changed);
+  b.decoderLayer(b.zeros([1, 1, 8]), weights, { ...cache, position, ropeBase: 10000, epsilon: 1e-6 });
+}
+
+/** Two steps of a vocabulary of 5. */
+function decode(
+  b: Backend,
+  options: Partial<DecodeOptions>,
+  token = 0,
+  layers = [layerOf(b)],
+  head = b.zeros([5, 8]),
+): Promise<Int32Array> {
+  const decoder = { embeddings: b.zeros([5, 8]), layers, norm: b.zeros([8]), head };
+  const right = { steps: 2, position: 0, ropeBase: 10000, epsilon: 1e-6, temperature: 0 };
+  return b.decode(ids(b, token), decoder, { ...right, ...options });
 }
 
 function attend(b: Backend, starts: number[]): unknown {
