@@ -37,9 +37,10 @@ void ThreadPool::wake() noexcept {
 
 // A loop does not need every thread: one that the system has put aside holds up the others only if it holds an item. So
 // JavaScript, which launches on a core of its own only where there is one to spare, does not stop the work.
-void ThreadPool::share(std::int64_t count, Call call, const void* work) {
+void ThreadPool::share(std::int64_t count, Call call, const void* work, bool halves) {
   call_ = call;
   work_ = work;
+  halves_.store(halves, std::memory_order_relaxed);
   open_.store(count, std::memory_order_relaxed);
   for (int thread = 0; thread < threads_; ++thread) {
     const std::int64_t begin = count * thread / threads_, end = count * (thread + 1) / threads_;
@@ -61,17 +62,20 @@ void ThreadPool::share(std::int64_t count, Call call, const void* work) {
   waiting_.store(false);
 }
 
-// Takes items one by one, from the front or the end, until there are none; how many they were.
+// Takes items until there are none: of another's stretch one by one from the end, of the thread's own from the front. How many
+// they were.
 std::int64_t ThreadPool::work(Stretch& stretch, bool fromEnd, int thread) {
   std::int64_t finished = 0;
   std::uint64_t items = stretch.items.load(std::memory_order_relaxed);
   for (;;) {
     const std::uint64_t begin = items >> 32, end = items & 0xffffffffu;
     if (begin >= end) return finished;
-    const std::uint64_t rest = fromEnd ? stretchOf(begin, end - 1) : stretchOf(begin + 1, end);
+    const std::uint64_t count = fromEnd || !halves_.load(std::memory_order_relaxed) ? 1 : (end - begin + 1) / 2;
+    const std::uint64_t rest = fromEnd ? stretchOf(begin, end - count) : stretchOf(begin + count, end);
     if (!stretch.items.compare_exchange_weak(items, rest, std::memory_order_acquire, std::memory_order_relaxed)) continue;
-    call_(work_, static_cast<std::int64_t>(fromEnd ? end - 1 : begin), thread);
-    ++finished;
+    const auto first = static_cast<std::int64_t>(fromEnd ? end - count : begin);
+    call_(work_, first, first + static_cast<std::int64_t>(count), thread);
+    finished += static_cast<std::int64_t>(count);
     items = stretch.items.load(std::memory_order_relaxed);
   }
 }

@@ -34,8 +34,25 @@ class ThreadPool {
       for (std::int64_t item = 0; item < count; ++item) work(item, 0);
       return;
     }
-    share(count, [](const void* w, std::int64_t item, int thread) { (*static_cast<const Work*>(w))(item, thread); },
-          &work);
+    const Call call = [](const void* w, std::int64_t begin, std::int64_t end, int thread) {
+      for (std::int64_t item = begin; item < end; ++item) (*static_cast<const Work*>(w))(item, thread);
+    };
+    share(count, call, &work, false);
+  }
+
+  // The same for items that are read from memory in a microsecond or so: work(begin, end). To take an item is a locked
+  // instruction, and no later load begins before it is done; so a thread takes half of what is left of its stretch at a time.
+  // One that the system puts aside then holds up the others with more than one item.
+  template <class Work>
+  void stream(std::int64_t count, const Work& work) {
+    if (count <= 1 || threads_ == 1) {
+      if (count > 0) work(std::int64_t{0}, count);
+      return;
+    }
+    const Call call = [](const void* w, std::int64_t begin, std::int64_t end, int) {
+      (*static_cast<const Work*>(w))(begin, end);
+    };
+    share(count, call, &work, true);
   }
 
   // The same over ranges [begin, end) of about `grain` elements; their bounds depend on count and grain only.
@@ -51,7 +68,7 @@ class ThreadPool {
   void wake() noexcept;
 
  private:
-  using Call = void (*)(const void* work, std::int64_t item, int thread);
+  using Call = void (*)(const void* work, std::int64_t begin, std::int64_t end, int thread);
 
   // Items [begin, end) not taken yet, in one word: who changes it owns what is missing afterwards.
   struct alignas(64) Stretch {
@@ -59,7 +76,7 @@ class ThreadPool {
   };
 
   ThreadPool(int threads, lazy_native::Tasks* tasks);
-  void share(std::int64_t count, Call call, const void* work);
+  void share(std::int64_t count, Call call, const void* work, bool halves);
   void serve(int thread);
   void take(int thread);
   std::int64_t work(Stretch& stretch, bool fromEnd, int thread);
@@ -74,11 +91,12 @@ class ThreadPool {
   std::atomic<bool> waiting_{false};  // the caller waits for done_
   std::atomic<bool> stopping_{false};
   // The loop. A thread reads call_ and work_ only while it owns an item; until that item is counted off `open_` the loop cannot
-  // end, so no other one begins.
+  // end, so no other one begins. A wrong idea of halves_ does no harm.
   std::atomic<std::uint32_t> loops_{0};  // begun so far: tells threads to look
   std::atomic<std::int64_t> open_{0};    // items not finished
   Call call_ = nullptr;
   const void* work_ = nullptr;
+  std::atomic<bool> halves_{false};
   const std::unique_ptr<Stretch[]> stretches_;  // by thread
   std::vector<std::thread> workers_;
 };

@@ -127,15 +127,16 @@ void scoreKeys(const Plan& p, const Keys& keys, const Block& block) {
   const std::int64_t dim = p.s.z.headDim;
   const float* queries = floats(p.in.q) + keys.b * p.rows * dim;
   const float scale = static_cast<float>(p.in.scale);
-  for (std::int64_t j = keys.from; j < keys.to; j += 4) {
-    const float* first = floats(p.in.k) + p.s.keyAt(keys.b, j, 0);
+  const std::int64_t count = keys.to - keys.from, quarter = (count + 3) / 4;
+  const float* first = floats(p.in.k) + p.s.keyAt(keys.b, keys.from, 0);
+  for (std::int64_t j = 0; j < quarter; ++j) {
     for (std::int64_t kv = 0; kv < p.s.z.kvHeads; ++kv) {
-      prefetch(first + 4 * kv * dim + ahead, 4 * dim);
       const float* four[4];
-      for (std::int64_t i = 0; i < 4; ++i) four[i] = first + std::min(i, keys.to - 1 - j) * p.ld + kv * dim;
+      for (std::int64_t i = 0; i < 4; ++i) four[i] = first + std::min(i * quarter + j, count - 1) * p.ld + kv * dim;
       forGroup(p, kv, [&](std::int64_t row) {
         const Four scores = dots(queries + row * dim, four, dim) * scale;
-        std::memcpy(block.scores + row * p.stride + j - keys.from, &scores, sizeof scores);
+        float* line = block.scores + row * p.stride + j;
+        for (std::int64_t i = 0; i < 4; ++i) line[i * quarter] = scores[i];
       });
     }
   }

@@ -23,40 +23,49 @@ namespace LAZY_ISA {
 namespace {
 
 constexpr std::int64_t mostRows = 4;
-constexpr std::int64_t ahead = 2048;  // floats; beyond the end nothing is read
 
-// out[r] (+)= a[r] . b for R rows of A and one row of B.
-template <int R>
-void dots(const float* a, std::int64_t lda, const float* b, std::int64_t k, float* out, std::int64_t ldc,
-          bool accumulate) {
-  constexpr int chains = R == 1 ? 4 : 2;  // independent sums, to hide the latency of an addition
-  Vector sums[R][chains] = {};
-  const auto step = [&](std::int64_t p, auto width) {
-    constexpr int n = decltype(width)::value;
-    Vector y[n];
+// Rows of B read side by side for R rows of A: as many as registers allow.
+constexpr int streamsOf(int R) { return R <= 2 ? 4 : 2; }
+
+// out[r][s] (+)= a[r] . b[s] for R rows of A and S of B, which are `apart` floats, and their outputs `apartOut`, from each other.
+// The first `whole` of k fill vectors, in all chains of sums.
+template <int R, int S>
+LAZY_INLINE void dots(const ops::Matmul& op, const float* a, const float* b, std::int64_t apart, std::int64_t whole, float* out,
+                      std::int64_t apartOut) {
+  constexpr int chains = R == 1 ? 2 : 1;  // independent sums, to hide the latency of an addition
+  Vector sums[R][S][chains] = {};
+  for (std::int64_t p = 0; p < whole; p += chains * lanes) {
 #pragma GCC unroll 4
-    for (int c = 0; c < n; ++c) __builtin_prefetch(b + p + c * lanes + ahead, 0, 0);
+    for (int s = 0; s < S; ++s)
+#pragma GCC unroll 2
+      for (int c = 0; c < chains; ++c) {
+        const Vector y = load(b + s * apart + p + c * lanes);
 #pragma GCC unroll 4
-    for (int c = 0; c < n; ++c) y[c] = load(b + p + c * lanes);
-#pragma GCC unroll 4
-    for (int r = 0; r < R; ++r)
-#pragma GCC unroll 4
-      for (int c = 0; c < n; ++c) sums[r][c] += load(a + r * lda + p + c * lanes) * y[c];
-  };
-  std::int64_t p = 0;
-  for (; p + chains * lanes <= k; p += chains * lanes) step(p, std::integral_constant<int, chains>{});
-  for (; p + lanes <= k; p += lanes) step(p, std::integral_constant<int, 1>{});
-  for (int r = 0; r < R; ++r) {
-    for (int c = 1; c < chains; ++c) sums[r][0] += sums[r][c];
-    float total = sumOf(sums[r][0]);
-    for (std::int64_t rest = p; rest < k; ++rest) total += a[r * lda + rest] * b[rest];
-    out[r * ldc] = accumulate ? out[r * ldc] + total : total;
+        for (int r = 0; r < R; ++r) sums[r][s][c] += load(a + r * op.k + p + c * lanes) * y;
+      }
   }
+#pragma GCC unroll 4
+  for (int r = 0; r < R; ++r)
+#pragma GCC unroll 4
+    for (int s = 0; s < S; ++s) {
+      float total = sumOf(chains == 1 ? sums[r][s][0] : sums[r][s][0] + sums[r][s][chains - 1]);
+      for (std::int64_t rest = whole; rest < op.k; ++rest) total += a[r * op.k + rest] * b[s * apart + rest];
+      float& to = out[r * op.n + s * apartOut];
+      to = op.accumulate ? to + total : total;
+    }
 }
 
+// Rows [begin, end) of each of the streams that B is cut into; the last stream may be short, and some empty.
 template <int R>
 void dotRows(const ops::Matmul& op, const float* a, const float* b, float* c, std::int64_t begin, std::int64_t end) {
-  for (std::int64_t j = begin; j < end; ++j) dots<R>(a, op.k, b + j * op.k, op.k, c + j, op.n, op.accumulate);
+  constexpr int S = streamsOf(R), step = (R == 1 ? 2 : 1) * lanes;
+  const std::int64_t stream = (op.n + S - 1) / S, whole = op.k / step * step;
+  const std::int64_t full = std::clamp(op.n - (S - 1) * stream, begin, end);  // from here on some stream is at its end
+  const ops::Matmul local = op;  // nobody writes to it
+  for (std::int64_t j = begin; j < full; ++j)
+    dots<R, S>(local, a, b + j * op.k, stream * op.k, whole, c + j, stream);
+  for (std::int64_t j = full; j < end; ++j)
+    for (std::int64_t row = j; row < op.n; row += stream) dots<R, 1>(local, a, b + row * op.k, 0, whole, c + row, 0);
 }
 
 // out[r][begin..end) (+)= sum over p of a[r][p] b[p][...]; columns in stretches that fit registers.
@@ -95,27 +104,42 @@ using Stretch = void (*)(const ops::Matmul&, const float*, const float*, float*,
 constexpr Stretch dotsOf[] = {dotRows<1>, dotRows<2>, dotRows<3>, dotRows<4>};
 constexpr Stretch addsOf[] = {addRows<1>, addRows<2>, addRows<3>, addRows<4>};
 
+// How a product is cut into items of about 64 KiB of B: rows of every stream, or whole groups of columns.
+struct Cut {
+  explicit Cut(const ops::Matmul& op) : stretch((op.transposeB ? dotsOf : addsOf)[op.m - 1]) {
+    const std::int64_t rows = std::max<std::int64_t>(16384 / std::max<std::int64_t>(op.k, 1), 1);
+    const std::int64_t streams = op.transposeB ? streamsOf(static_cast<int>(op.m)) : 1;
+    const std::int64_t group = op.transposeB ? 1 : 4 * lanes;
+    count = (op.n + streams - 1) / streams;
+    grain = std::max(rows / streams / group, std::int64_t{1}) * group;
+    items = (count + grain - 1) / grain;
+  }
+
+  Stretch stretch;
+  std::int64_t count, grain, items;  // of a batch entry
+};
+
 }  // namespace
 
 bool matmulThin(const ops::Matmul* products, int count, Runtime& runtime) {
   const auto thin = [](const ops::Matmul& op) { return op.m <= mostRows && (!op.transposeA || op.m == 1); };  // one row is the same either way
   if (!std::all_of(products, products + count, thin)) return false;
-  // About 64 KiB of B at a time; whole groups of columns, or of dot products that share a cache line of the output.
-  const auto grainOf = [](const ops::Matmul& op) {
-    const std::int64_t group = op.transposeB ? 16 : 4 * lanes;
-    return std::max(group, 16384 / std::max<std::int64_t>(op.k, 1) / group * group);
-  };
-  const auto stretchesOf = [&](const ops::Matmul& op) { return (op.n + grainOf(op) - 1) / grainOf(op); };
   std::int64_t items = 0;
-  for (int i = 0; i < count; ++i) items += products[i].batch * stretchesOf(products[i]);
-  runtime.pool.run(items, [&](std::int64_t item, int) {
-    const ops::Matmul* op = products;
-    for (; item >= op->batch * stretchesOf(*op); ++op) item -= op->batch * stretchesOf(*op);
-    const std::int64_t grain = grainOf(*op), batch = item / stretchesOf(*op), begin = item % stretchesOf(*op) * grain;
-    (op->transposeB ? dotsOf : addsOf)[op->m - 1](*op, floats(op->a) + batch * op->m * op->k,
-                                                  floats(op->b) + batch * op->k * op->n,
-                                                  floats(op->out) + batch * op->m * op->n, begin,
-                                                  std::min(begin + grain, op->n));
+  for (int i = 0; i < count; ++i) items += products[i].batch * Cut(products[i]).items;
+  runtime.pool.stream(items, [&](std::int64_t item, std::int64_t end) {
+    std::int64_t first = 0;  // of this product, counted through all of them
+    for (const ops::Matmul* op = products; item < end; ++op) {
+      const Cut cut(*op);
+      const std::int64_t last = std::min(end, first + op->batch * cut.items);
+      while (item < last) {
+        const std::int64_t batch = (item - first) / cut.items, from = (item - first) % cut.items;
+        const std::int64_t to = std::min(cut.items, from + last - item);
+        cut.stretch(*op, floats(op->a) + batch * op->m * op->k, floats(op->b) + batch * op->k * op->n,
+                    floats(op->out) + batch * op->m * op->n, from * cut.grain, std::min(to * cut.grain, cut.count));
+        item += to - from;
+      }
+      first += op->batch * cut.items;
+    }
   });
   return true;
 }
