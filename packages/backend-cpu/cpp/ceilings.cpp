@@ -57,13 +57,17 @@ Ceilings measureCeilings(const KernelTable& table, int threads, std::size_t byte
   const auto from = floats(1.0f), to = floats(0.0f);
   const std::int64_t count = static_cast<std::int64_t>(bytes / sizeof(float)), piece = 1 << 16;
   std::vector<float> sums(static_cast<std::size_t>((count + piece - 1) / piece));
-  const std::vector<double> reads = timesOf(9, [&] {
-    pool.ranges(count, piece, [&](std::int64_t begin, std::int64_t end) {
-      sums[static_cast<std::size_t>(begin / piece)] = table.readAll(from.get() + begin, end - begin);
+  const auto reading = [&](std::int64_t grain, float (*read)(const float*, std::int64_t)) {
+    return timesOf(9, [&] {
+      pool.ranges(count, grain, [&](std::int64_t begin, std::int64_t end) {
+        sums[static_cast<std::size_t>(begin / grain)] = read(from.get() + begin, end - begin);
+      });
     });
-  });
+  };
+  const std::vector<double> reads = reading(piece, table.readAll), fourfold = reading(4 * piece, table.readFourfold);
   ceilings.readBytesPerSecond = static_cast<double>(bytes) / reads[0];
   ceilings.usualReadBytesPerSecond = static_cast<double>(bytes) / reads[reads.size() / 2];
+  ceilings.usualFourfoldReadBytesPerSecond = static_cast<double>(bytes) / fourfold[fourfold.size() / 2];
   ceilings.copyBytesPerSecond = static_cast<double>(bytes) / timesOf(9, [&] {
     pool.ranges(count, piece, [&](std::int64_t begin, std::int64_t end) {
       std::memcpy(to.get() + begin, from.get() + begin, static_cast<std::size_t>(end - begin) * sizeof(float));

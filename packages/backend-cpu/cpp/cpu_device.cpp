@@ -212,6 +212,7 @@ void addCeilings(Napi::Env env, Napi::Object exports) {
                 out.Set("copyBytesPerSecond", ceilings.copyBytesPerSecond);
                 out.Set("readBytesPerSecond", ceilings.readBytesPerSecond);
                 out.Set("usualReadBytesPerSecond", ceilings.usualReadBytesPerSecond);
+                out.Set("usualFourfoldReadBytesPerSecond", ceilings.usualFourfoldReadBytesPerSecond);
                 return out;
               }));
 }

@@ -65,6 +65,7 @@ struct KernelTable {
   // Yardsticks (ceiling.cpp).
   double (*multiplyAdds)(std::int64_t rounds, float* sink);
   float (*readAll)(const float* data, std::int64_t count);
+  float (*readFourfold)(const float* data, std::int64_t count);
 };
 
 // How the loops whose partial sums are added up are cut: by the problem alone, so that results do not depend on threads.

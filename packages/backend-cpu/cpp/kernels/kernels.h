@@ -39,6 +39,7 @@ void crossEntropyGrad(const ops::CrossEntropyGrad&, Runtime&);
 void adamw(const ops::AdamW&, Runtime&);
 double multiplyAdds(std::int64_t rounds, float* sink);
 float readAll(const float* data, std::int64_t count);
+float readFourfold(const float* data, std::int64_t count);
 
 // Decoding and other products with few rows (matmul_thin.cpp): true when it took the problems.
 bool matmulThin(const ops::Matmul* products, int count, Runtime&);

@@ -35,7 +35,8 @@ const KernelTable table = {LAZY_STRING(LAZY_ISA),
                            crossEntropyGrad,
                            adamw,
                            multiplyAdds,
-                           readAll};
+                           readAll,
+                           readFourfold};
 
 }  // namespace LAZY_ISA
 }  // namespace lazy_cpu

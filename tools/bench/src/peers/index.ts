@@ -15,6 +15,7 @@ export function allPeers(backend: string): Peer[] {
     lazyPeer(backend),
     streamPeer('usual'),
     streamPeer('best'),
+    streamPeer('fourfold'),
     torchPeer('PyTorch softmax (SDPA)', 'softmax'),
     torchPeer('PyTorch lazy, naive formula', 'lazy'),
     enginePeer('tfjs-node'),
