@@ -168,9 +168,13 @@ void threadsShareLoops() {
   for (const int threads : {1, 2, 4}) {
     lazy_cpu::ThreadPool pool(threads);
     std::vector<int> counts(1000);
-    for (int round = 0; round < 3000; ++round)
+    for (int round = 0; round < 3000; ++round) {
       pool.run(round % 1000, [&](std::int64_t item, int) { counts[static_cast<std::size_t>(item)] += 1; });
-    for (int item = 0; item < 1000; ++item) check(counts[static_cast<std::size_t>(item)] == 3 * (999 - item), "every item runs once");
+      pool.stream(round % 1000, [&](std::int64_t begin, std::int64_t end) {
+        for (std::int64_t item = begin; item < end; ++item) counts[static_cast<std::size_t>(item)] += 1;
+      });
+    }
+    for (int item = 0; item < 1000; ++item) check(counts[static_cast<std::size_t>(item)] == 6 * (999 - item), "every item runs once");
   }
 }
 

@@ -39,7 +39,7 @@ std::vector<float> scratch(Size bytes) {
 }
 
 void matmuls(const KernelTable& table, Runtime& runtime) {
-  for (const auto& [m, n, k] : {std::array<std::int64_t, 3>{1, 130, 67}, {5, 7, 3}, {150, 70, 300}, {64, 48, 2000}}) {
+  for (const auto& [m, n, k] : {std::array<std::int64_t, 3>{1, 130, 67}, {1, 6, 40}, {2, 259, 131}, {3, 3, 64}, {4, 130, 129}, {5, 7, 3}, {150, 70, 300}, {64, 48, 2000}}) {
     for (int layout = 0; layout < 4; ++layout) {
       const bool ta = (layout & 1) != 0, tb = (layout & 2) != 0;
       auto a = values(static_cast<std::size_t>(m * k), 1), b = values(static_cast<std::size_t>(k * n), 2);

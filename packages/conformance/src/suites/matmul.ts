@@ -63,6 +63,14 @@ const TRANSPOSES: readonly [string, Partial<Spec>][] = [
   ['transposed_both', { transposeA: true, transposeB: true }],
 ];
 
+/** A linear layer on a few rows, as in decoding: most of the time goes into reading b, so backends have kernels of their own for it. */
+const FEW_ROWS: readonly (readonly [n: number, k: number])[] = [
+  [67, 45],
+  [6, 33],
+  [2, 70],
+  [515, 130],
+];
+
 export const matmul: readonly Scenario[] = [
   randomised('matmul', 30, (size) => specs(size === 'full' ? 40 : 20), product),
   ...TRANSPOSES.flatMap(([name, transposes]) => [
@@ -80,6 +88,17 @@ export const matmul: readonly Scenario[] = [
     product(g, { lead: [2, 5], m: 3, n: 24, k: 16, shared: true, transposeB: true }),
   ),
   edge('matmul', 'one_row', (g) => product(g, { lead: [], m: 1, n: 67, k: 45, transposeB: true })),
+  ...[1, 2, 3, 4].flatMap((m) =>
+    FEW_ROWS.flatMap(([n, k]) => [
+      edge('matmul', `${m}_rows_by_${n}_by_${k}`, (g) => product(g, { lead: [2], m, n, k, transposeB: true })),
+      edge(
+        'matmul',
+        `${m}_rows_by_${n}_by_${k}_accumulate`,
+        (g) => accumulating(g, { lead: [2], m, n, k, transposeB: true }),
+        { differentiable: false },
+      ),
+    ]),
+  ),
   edge('matmul', 'one_column', (g) => product(g, { lead: [], m: 67, n: 1, k: 45 })),
   edge('matmul', 'inner_size_of_one', (g) => product(g, { lead: [3], m: 7, n: 6, k: 1 })),
   edge('matmul', 'one_by_one', (g) => product(g, { lead: [], m: 1, n: 1, k: 1 })),
