@@ -20,6 +20,8 @@ interface Spec extends SampleOptions {
   readonly vocabulary?: number;
   /** First key of each step is this far behind it. */
   readonly reach?: number;
+  /** All logits are equal. */
+  readonly flat?: boolean;
 }
 
 const SPECS: Readonly<Record<string, Spec>> = {
@@ -37,6 +39,8 @@ const SPECS: Readonly<Record<string, Spec>> = {
   drawn_from_a_nucleus: { topP: 0.8, layer: { B: 2 } },
   drawn_from_a_nucleus_of_the_largest: { topK: 9, topP: 0.6, temperature: 1.5 },
   largest_of_all: { topK: 1000 },
+  the_first_of_equals: { flat: true, temperature: 0 },
+  drawn_from_the_first_of_equals: { flat: true, topK: 4, layer: { B: 3 } },
   wide_vocabulary: { vocabulary: 700, topK: 50, topP: 0.95 },
 };
 
@@ -57,7 +61,7 @@ function problemOf(backend: Backend, g: Generator, spec: Spec) {
     layers,
     embeddings: toTensor(backend, g.operand([vocabulary, C]), g.dtype),
     norm: toTensor(backend, g.operand([C], 0.1, 1), g.dtype),
-    head: toTensor(backend, g.operand([vocabulary, C], 0.5), g.dtype),
+    head: toTensor(backend, g.operand([vocabulary, C], spec.flat ? 0 : 0.5), g.dtype),
     starts: reach === undefined ? undefined : backend.tensor(firsts, [steps, B]),
     uniforms: Float64Array.from({ length: steps * B }, () => g.random()),
     steps,
