@@ -46,11 +46,12 @@ export function fusedDecoder(
   };
   return {
     async draw(tokens, steps, starts, uniforms) {
+      const position = cache.length;
       const ids = backend.tensor(tokens, [cache.batch]);
       const firsts = starts === null ? undefined : backend.tensor(starts, [steps, cache.batch]);
       const drawing = backend.decode(ids, decoder, {
         steps,
-        position: cache.length,
+        position,
         starts: firsts,
         ropeBase: ropeBaseOf(config),
         epsilon: config.normEpsilon,
@@ -59,11 +60,10 @@ export function fusedDecoder(
         topP,
         uniforms,
       });
-      ids.dispose(); // launched: work is done in order
+      cache.length += steps; // launched: work is done in order
+      ids.dispose();
       firsts?.dispose();
-      const drawn = await drawing;
-      cache.length += steps;
-      return drawn;
+      return drawing;
     },
     dispose: () => fixedBias?.dispose(),
   };

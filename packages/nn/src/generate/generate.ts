@@ -10,7 +10,7 @@ import { createCache } from '../layers/cache.ts';
 import type { LazyTransformer } from '../model/transformer.ts';
 import { type Params, param } from '../params.ts';
 import { uniform } from '../random.ts';
-import { fusedDecoder } from './fused.ts';
+import { type FusedDecoder, fusedDecoder } from './fused.ts';
 import { pace } from './pace.ts';
 
 export interface GenerateOptions extends SampleOptions {
@@ -26,7 +26,8 @@ export interface GenerateOptions extends SampleOptions {
 /**
  * Tokens that continue the prompts, all at once: each step yields one per prompt, and -1 for a prompt that has stopped (its stop
  * token is still given). Ends after `maxNewTokens` or when all have stopped. One wait for the device per step, to read the
- * logits of the last position; a backend that fuses decoding draws some tokens ahead, a fortieth of a second's worth.
+ * logits of the last position; a backend that fuses decoding draws some tokens at once, a fortieth of a second's worth, and
+ * the next ones while the caller looks at them.
  *
  * Prompts of unequal lengths are padded on the left; `starts` keeps the padding out of attention. A row attends at most
  * the last `config.context` positions, the distances that the model was trained on.
@@ -98,29 +99,35 @@ async function* draws(
 
   const fused = fusedDecoder(backend, config, params, cache, options);
   const { steps: fitting, took } = pace();
+  /** Some tokens per row, `left` at most, after one more of each. */
+  const severalSteps = async (decoder: FusedDecoder, last: Int32Array, left: number): Promise<Int32Array> => {
+    const steps = fitting(left);
+    const first = cache.length;
+    const every = { length: steps * batch };
+    const starts = attendsAll(first + steps)
+      ? null
+      : Int32Array.from(every, (_, i) => startOf(i % batch, first + Math.floor(i / batch)));
+    const uniforms = temperature === 0 ? undefined : Float64Array.from(every, (_, i) => random[i % batch]());
+    const begin = performance.now();
+    const tokens = await decoder.draw(last, steps, starts, uniforms);
+    took(performance.now() - begin, steps);
+    return tokens;
+  };
+
+  let drawing = stepByStep(padLeft(prompts, length));
   try {
-    let tokens = await stepByStep(padLeft(prompts, length));
-    yield tokens;
-    for (let drawn = 1; drawn < maxNewTokens; ) {
+    for (let left = maxNewTokens; ; ) {
+      const tokens = await drawing;
+      left -= tokens.length / batch;
       const last = tokens.subarray(tokens.length - batch);
-      if (fused === null) {
-        tokens = await stepByStep(last);
-      } else {
-        const steps = fitting(maxNewTokens - drawn);
-        const first = cache.length;
-        const every = { length: steps * batch };
-        const starts = attendsAll(first + steps)
-          ? null
-          : Int32Array.from(every, (_, i) => startOf(i % batch, first + Math.floor(i / batch)));
-        const uniforms = temperature === 0 ? undefined : Float64Array.from(every, (_, i) => random[i % batch]());
-        const begin = performance.now();
-        tokens = await fused.draw(last, steps, starts, uniforms);
-        took(performance.now() - begin, steps);
-      }
-      drawn += tokens.length / batch;
+      // The device goes on while the caller looks at these.
+      if (left > 0 && fused !== null) drawing = severalSteps(fused, last, left);
       yield tokens;
+      if (left === 0) return;
+      if (fused === null) drawing = stepByStep(last);
     }
   } finally {
+    await drawing.catch(() => {}); // thrown above, or of no interest any more
     fused?.dispose();
     cache.dispose();
   }
