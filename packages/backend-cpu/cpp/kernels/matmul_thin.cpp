@@ -1,18 +1,24 @@
 // Products with few rows, as in decoding: the time is that of streaming B once from memory, so B is neither packed nor
 // read twice, and every thread streams its own stretch of it.
 //
-// B transposed ([n, k], a Linear layer's weight): each output is a dot product along a row of B. One row at a time, so that
-// a thread reads its stretch from front to back: that is what the processor's prefetchers are best at. B plain ([k, n]): rows
-// of B are added up, scaled, in registers.
+// B transposed ([n, k], a Linear layer's weight): each output is a dot product along a row of B. B is cut into four streams of
+// consecutive rows, a quarter of it apart, and a thread reads a row of each side by side, so that the processor's prefetchers
+// follow four long streams instead of one. (Two, where registers are too few for the sums of three rows of A and more.)
+// B plain ([k, n]): rows of B are added up, scaled, in registers.
 //
-// Measured with 110 MB of rows of 512 (Zen 4, two cores, GB/s on one and on both): this without asking ahead 31 and 39, as fast
-// as reading without arithmetic (31 and 37). What failed there: two, four or eight rows of B at a time, to share the loads of A
-// (12 and 24, 14 and 27, 18 and 31: several short streams); prefetching 1 to 8 KiB ahead in software (28 and 37).
+// Measured on Zen 5, two cores, 105 MB of weights of `small`, reading them with one stream per thread = 1, in three states of the
+// machine's memory (fast to slow; ms of a whole pass for reading: 1.15, 1.60, 2.0):
+// - one stream: 1.44, 1.23, 1.04, asking 8 KiB ahead (as it was before) 1.21, 1.11, 0.97;
+// - two: 1.06, 1.00, 0.91; four: 1.02, 0.95, 0.89 (64 rows each), 0.80 to 0.89 (64 to 192 rows); five, six, eight: 0.73 to 0.76 where
+//   four had 0.75 to 0.78. Only reading, in four streams: 0.69 to 0.85.
+// - What failed: streams of 8 rows (four 0.89 to 1.01, two 1.05 to 1.21); four streams of 16 rows and asking 4 or 8 KiB ahead (0.91 to
+//   1.03), or into the second cache (0.93 to 0.97), in runs where four alone had 0.89 to 0.93.
+// - An item of the loop taken by a locked instruction every 64 KiB, instead of half of what is left at a time: 4 to 9 % more.
+// Three and four rows of A with 32 registers: four streams take 0.5 to 0.7 of the time of two.
 //
-// Zen 5, two cores, ms for the same, reading alone 1.43: without asking ahead 1.65, with 2 KiB 1.53, 8 KiB 1.49, 16 KiB 1.48, 32 KiB
-// 1.52; four rows at a time 1.50 without asking. Asked for past the outer caches (NTA), a product takes as
-// long; meant to leave keys, values and JavaScript there. A whole token took 2 and 3 % less in two comparisons of one process
-// each, which differ by 7 % among themselves, so that is not established.
+// Zen 4, two cores (GB/s on one and on both): one stream without asking ahead 31 and 39, as fast as reading without arithmetic (31 and 37).
+// What failed there: two, four or eight adjacent rows of B at a time (12 and 24, 14 and 27, 18 and 31); asking 1 to 8 KiB ahead (28 and 37).
+// Streams far apart were not measured there.
 #include <algorithm>
 
 #include "kernels.h"
@@ -23,9 +29,10 @@ namespace LAZY_ISA {
 namespace {
 
 constexpr std::int64_t mostRows = 4;
+constexpr std::int64_t ahead = 2048;  // floats, asked for where there are two streams; beyond the end nothing is read
 
-// Rows of B read side by side for R rows of A: as many as registers allow.
-constexpr int streamsOf(int R) { return R <= 2 ? 4 : 2; }
+// Rows of B read side by side for R rows of A: as many as there are registers for their sums.
+constexpr int streamsOf(int R) { return 4 * R <= registers / 2 ? 4 : 2; }
 
 // out[r][s] (+)= a[r] . b[s] for R rows of A and S of B, which are `apart` floats, and their outputs `apartOut`, from each other.
 // The first `whole` of k fill vectors, in all chains of sums.
@@ -39,6 +46,9 @@ LAZY_INLINE void dots(const ops::Matmul& op, const float* a, const float* b, std
     for (int s = 0; s < S; ++s)
 #pragma GCC unroll 2
       for (int c = 0; c < chains; ++c) {
+        if constexpr (S == 2) {
+          if ((p + c * lanes) % 16 == 0) __builtin_prefetch(b + s * apart + p + c * lanes + ahead, 0, 0);
+        }
         const Vector y = load(b + s * apart + p + c * lanes);
 #pragma GCC unroll 4
         for (int r = 0; r < R; ++r) sums[r][s][c] += load(a + r * op.k + p + c * lanes) * y;

@@ -24,6 +24,12 @@ inline constexpr int lanes = 8;
 inline constexpr int lanes = 4;
 #endif
 
+#if defined(__AVX512F__) || defined(__aarch64__)
+inline constexpr int registers = 32;
+#else
+inline constexpr int registers = 16;
+#endif
+
 typedef float Vector __attribute__((vector_size(lanes * 4)));
 typedef std::int32_t Integers __attribute__((vector_size(lanes * 4)));
 
