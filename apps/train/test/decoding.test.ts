@@ -63,6 +63,22 @@ describe.skipIf(!available)(`tokens drawn in launches of several${available ? ''
     expect(await continuations(cpu, options)).toEqual(await continuations(reference, options));
   });
 
+  it.each(['model.layers.1.mlp.up_proj.weight', 'model.norm.weight'])(
+    'need %s, and leave nothing behind',
+    async (name) => {
+      const model = lazyTransformer(preset('pico', { ...MODEL, attention: 'alibi' }));
+      const { [name]: missing, ...params } = model.init(cpu, 3);
+      missing.dispose();
+      const held = cpu.memory().tensors;
+      const all = async () => {
+        for await (const _ of generate(cpu, model, params, PROMPTS, { maxNewTokens: 8 }));
+      };
+      await expect(all()).rejects.toThrow(`params has no '${name}'`);
+      expect(cpu.memory().tensors).toBe(held);
+      for (const tensor of Object.values(params)) tensor.dispose();
+    },
+  );
+
   it('end when asked to, and leave nothing behind', async () => {
     const model = lazyTransformer(preset('pico', MODEL));
     const params = model.init(cpu, 3);
@@ -78,5 +94,6 @@ describe.skipIf(!available)(`tokens drawn in launches of several${available ? ''
     await expect(aborted()).rejects.toThrow(/abort/i);
     expect(count).toBe(10);
     expect(cpu.memory().tensors).toBe(held);
+    for (const tensor of Object.values(params)) tensor.dispose();
   });
 });

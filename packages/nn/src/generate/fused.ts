@@ -32,18 +32,22 @@ export function fusedDecoder(
   const embeddings = param(params, 'model.embeddings.weight');
   const { dtype } = cache.layers[0].k;
   if (!backend.fusesDecoding || embeddings.dtype !== dtype) return null;
-  const fixedBias =
-    config.attention === 'alibi'
-      ? alibiBias(backend, config.numHeads, cache.capacity, statisticsDType(dtype))
-      : undefined;
-  const decoder = {
-    embeddings,
-    layers: layerNames(config.numLayers).map((names, layer) =>
-      layerState(config, names, params, cache.layers[layer], fixedBias),
-    ),
-    norm: param(params, 'model.norm.weight'),
-    head: config.tieEmbeddings ? embeddings : param(params, 'lm_head.weight'),
-  };
+  // The scope gives the bias back if a parameter is missing.
+  const { decoder, fixedBias } = backend.scope(() => {
+    const fixedBias =
+      config.attention === 'alibi'
+        ? alibiBias(backend, config.numHeads, cache.capacity, statisticsDType(dtype))
+        : undefined;
+    const decoder = {
+      embeddings,
+      layers: layerNames(config.numLayers).map((names, layer) =>
+        layerState(config, names, params, cache.layers[layer], fixedBias),
+      ),
+      norm: param(params, 'model.norm.weight'),
+      head: config.tieEmbeddings ? embeddings : param(params, 'lm_head.weight'),
+    };
+    return { decoder, fixedBias };
+  });
   return {
     async draw(tokens, steps, starts, uniforms) {
       const position = cache.length;

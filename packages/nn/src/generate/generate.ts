@@ -97,7 +97,6 @@ async function* draws(
     );
   };
 
-  const fused = fusedDecoder(backend, config, params, cache, options);
   const { steps: fitting, took } = pace();
   /** Some tokens per row, `left` at most, after one more of each. */
   const severalSteps = async (decoder: FusedDecoder, last: Int32Array, left: number): Promise<Int32Array> => {
@@ -114,8 +113,10 @@ async function* draws(
     return tokens;
   };
 
+  let fused: FusedDecoder | null = null;
   let drawing = stepByStep(padLeft(prompts, length));
   try {
+    fused = fusedDecoder(backend, config, params, cache, options);
     for (let left = maxNewTokens; ; ) {
       const tokens = await drawing;
       left -= tokens.length / batch;
