@@ -1,6 +1,6 @@
 """Writes the golden fixtures that keep the reference backend honest.
 
-Every op's forward formula is written here from SPEC.md in float64 PyTorch, and the gradients come from PyTorch's
+Every op's forward formula is written here from docs/spec.md in float64 PyTorch, and the gradients come from PyTorch's
 autograd, so that neither shares a line or an idea with our own backward passes.
 
     python tools/golden/generate.py packages/backend-reference/test/fixtures
@@ -20,7 +20,7 @@ torch.set_default_dtype(torch.float64)
 torch.set_num_threads(1)
 
 
-# Formulas of SPEC.md
+# Formulas of docs/spec.md
 
 
 def attended(batch, queries, keys, starts):

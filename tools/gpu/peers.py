@@ -69,7 +69,7 @@ def both(function, inputs, device):
 
 
 def naive(q, k, v, bias, tau):
-    """SPEC.md "Forward", as written; tensors are [B, H, L, D]."""
+    """spec §Forward, as written; tensors are [B, H, L, D]."""
     length, window = q.shape[2], bias.shape[1]
     position = torch.arange(length, device=q.device)
     distance = position[:, None] - position[None, :]

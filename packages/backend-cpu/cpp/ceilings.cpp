@@ -42,11 +42,11 @@ Ceilings measureCeilings(const KernelTable& table, int threads, std::size_t byte
   }
   Ceilings ceilings{};
   ceilings.flopsPerSecond = operations / timesOf(7, [&] {
-    pool.run(pieces, [&](std::int64_t, int) {
-      float sink[4] = {0.999f, 1e-3f, 0, 0};
-      table.multiplyAdds(rounds, sink);
-    });
-  })[0];
+                              pool.run(pieces, [&](std::int64_t, int) {
+                                float sink[4] = {0.999f, 1e-3f, 0, 0};
+                                table.multiplyAdds(rounds, sink);
+                              });
+                            })[0];
   // In huge pages, as tensors are: other memory is read at half the speed.
   const auto floats = [&](float value) {
     auto* memory = static_cast<float*>(::operator new(bytes, std::align_val_t{hugePage}));
@@ -68,11 +68,12 @@ Ceilings measureCeilings(const KernelTable& table, int threads, std::size_t byte
   ceilings.readBytesPerSecond = static_cast<double>(bytes) / reads[0];
   ceilings.usualReadBytesPerSecond = static_cast<double>(bytes) / reads[reads.size() / 2];
   ceilings.usualFourfoldReadBytesPerSecond = static_cast<double>(bytes) / fourfold[fourfold.size() / 2];
-  ceilings.copyBytesPerSecond = static_cast<double>(bytes) / timesOf(9, [&] {
-    pool.ranges(count, piece, [&](std::int64_t begin, std::int64_t end) {
-      std::memcpy(to.get() + begin, from.get() + begin, static_cast<std::size_t>(end - begin) * sizeof(float));
-    });
-  })[0];
+  ceilings.copyBytesPerSecond =
+      static_cast<double>(bytes) / timesOf(9, [&] {
+        pool.ranges(count, piece, [&](std::int64_t begin, std::int64_t end) {
+          std::memcpy(to.get() + begin, from.get() + begin, static_cast<std::size_t>(end - begin) * sizeof(float));
+        });
+      })[0];
   return ceilings;
 }
 

@@ -8,10 +8,10 @@
 namespace lazy_cpu {
 
 struct Ceilings {
-  double flopsPerSecond;      // multiply-adds in registers, two operations each
-  double copyBytesPerSecond;  // bytes copied, that is, half of what moves
-  double readBytesPerSecond;  // of `bytes` of memory, read again and again
-  double usualReadBytesPerSecond;  // the same in the median round
+  double flopsPerSecond;                   // multiply-adds in registers, two operations each
+  double copyBytesPerSecond;               // bytes copied, that is, half of what moves
+  double readBytesPerSecond;               // of `bytes` of memory, read again and again
+  double usualReadBytesPerSecond;          // the same in the median round
   double usualFourfoldReadBytesPerSecond;  // and with every thread reading in four places at a time
 };
 

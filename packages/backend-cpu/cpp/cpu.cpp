@@ -17,13 +17,21 @@
 namespace lazy_cpu {
 
 #if defined(LAZY_HAS_AVX512)
-namespace avx512 { extern const KernelTable table; }
-namespace avx2 { extern const KernelTable table; }
+namespace avx512 {
+extern const KernelTable table;
+}
+namespace avx2 {
+extern const KernelTable table;
+}
 #endif
 #if defined(LAZY_HAS_NEON)
-namespace neon { extern const KernelTable table; }
+namespace neon {
+extern const KernelTable table;
+}
 #endif
-namespace portable { extern const KernelTable table; }
+namespace portable {
+extern const KernelTable table;
+}
 
 std::vector<const KernelTable*> runnableTables() {
   std::vector<const KernelTable*> tables;

@@ -178,8 +178,9 @@ const KernelTable& chooseTable(const std::string& wanted) {
     if (wanted == table->name || wanted == "auto") return *table;
     known += (known.empty() ? "" : ", ") + std::string(table->name);
   }
-  throw ops::Unavailable("instruction set '" + wanted + "' is not one that this processor and build run (" + known + ")",
-                         "leave out the option isa and LAZY_ATTENTION_ISA");
+  throw ops::Unavailable(
+      "instruction set '" + wanted + "' is not one that this processor and build run (" + known + ")",
+      "leave out the option isa and LAZY_ATTENTION_ISA");
 }
 
 ops::Probe probe() {

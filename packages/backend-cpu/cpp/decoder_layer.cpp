@@ -41,13 +41,13 @@ class Layer {
     return {x, out, op_.batch, op_.length, heads, op_.headDim, op_.position, op_.ropeBase, false};
   }
   ops::CopyRows append(const ops::Tensor& rows, const ops::Tensor& cache) const {
-    return {rows,       cache, op_.batch,    op_.kvHeads * op_.headDim, op_.length,
-            op_.length, 0,     op_.capacity, op_.position};
+    return {rows, cache, op_.batch, op_.kvHeads * op_.headDim, op_.length, op_.length, 0, op_.capacity, op_.position};
   }
   ops::Attention attention() const {
     ops::Attention attention{};
     const double scale = 1 / std::sqrt(static_cast<double>(op_.headDim));
-    attention.in = {{op_.batch, op_.length, op_.position + op_.length, op_.capacity, op_.heads, op_.kvHeads, op_.headDim, op_.window},
+    attention.in = {{op_.batch, op_.length, op_.position + op_.length, op_.capacity, op_.heads, op_.kvHeads,
+                     op_.headDim, op_.window},
                     scale,
                     op_.ropeBase == 0 ? q : rotated,
                     op_.keys,
@@ -79,9 +79,9 @@ class Layer {
 std::size_t decoderLayerWorkspace(const ops::DecoderLayer& op, const KernelTable& table, int threads) {
   const Layer x(op, nullptr);
   std::size_t scratch = table.attentionWorkspace(x.attention().in, threads);
-  for (const ops::Matmul& product :
-       {x.linear(x.normed, op.q, x.q, false), x.linear(x.normed, op.k, x.k, false), x.linear(x.attended, op.o, op.x, true),
-        x.linear(x.normed, op.gate, x.gate, false), x.linear(x.activated, op.down, op.x, true)}) {
+  for (const ops::Matmul& product : {x.linear(x.normed, op.q, x.q, false), x.linear(x.normed, op.k, x.k, false),
+                                     x.linear(x.attended, op.o, op.x, true), x.linear(x.normed, op.gate, x.gate, false),
+                                     x.linear(x.activated, op.down, op.x, true)}) {
     scratch = std::max(scratch, table.matmulWorkspace(product, threads));
   }
   return x.floats() * sizeof(float) + scratch;

@@ -5,8 +5,7 @@
 namespace lazy_cpu {
 
 const float* RopeTable::get(const lazy_native::Rope& op, ThreadPool& pool) {
-  if (op.base == base_ && op.headDim == headDim_ && op.offset == offset_ &&
-      op.length == length_) {
+  if (op.base == base_ && op.headDim == headDim_ && op.offset == offset_ && op.length == length_) {
     return values_.data();
   }
   const std::int64_t half = op.headDim / 2;

@@ -1,4 +1,4 @@
-// Cosines and sines of rotary embedding, computed in double (SPEC.md "RoPE"; angles good to f32 at position 1e6 need
+// Cosines and sines of rotary embedding, computed in double (spec §RoPE; angles good to f32 at position 1e6 need
 // more than f32) and kept for the next call, since all layers of a model ask for the same ones.
 #pragma once
 

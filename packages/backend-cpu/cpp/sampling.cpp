@@ -24,7 +24,8 @@ std::int64_t nucleus(const double* falling, std::int64_t count, double share) {
 
 std::size_t samplingDoubles(std::int64_t vocabulary) { return static_cast<std::size_t>(3 * vocabulary); }
 
-std::int32_t sampleToken(const float* logits, std::int64_t vocabulary, const Sampling& sampling, double uniform, double* scratch) {
+std::int32_t sampleToken(const float* logits, std::int64_t vocabulary, const Sampling& sampling, double uniform,
+                         double* scratch) {
   std::int64_t best = 0;
   for (std::int64_t id = 0; id < vocabulary; ++id) {
     if (std::isnan(logits[id])) return static_cast<std::int32_t>(-1 - id);

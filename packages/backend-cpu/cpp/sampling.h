@@ -14,6 +14,7 @@ struct Sampling {
 // Doubles of scratch.
 std::size_t samplingDoubles(std::int64_t vocabulary);
 // `uniform` is in [0, 1). Returns the id, or -1 - id of the first logit that is NaN.
-std::int32_t sampleToken(const float* logits, std::int64_t vocabulary, const Sampling& sampling, double uniform, double* scratch);
+std::int32_t sampleToken(const float* logits, std::int64_t vocabulary, const Sampling& sampling, double uniform,
+                         double* scratch);
 
 }  // namespace lazy_cpu

@@ -72,7 +72,8 @@ std::int64_t ThreadPool::work(Stretch& stretch, bool fromEnd, int thread) {
     if (begin >= end) return finished;
     const std::uint64_t count = fromEnd || !halves_.load(std::memory_order_relaxed) ? 1 : (end - begin + 1) / 2;
     const std::uint64_t rest = fromEnd ? stretchOf(begin, end - count) : stretchOf(begin + count, end);
-    if (!stretch.items.compare_exchange_weak(items, rest, std::memory_order_acquire, std::memory_order_relaxed)) continue;
+    if (!stretch.items.compare_exchange_weak(items, rest, std::memory_order_acquire, std::memory_order_relaxed))
+      continue;
     const auto first = static_cast<std::int64_t>(fromEnd ? end - count : begin);
     call_(work_, first, first + static_cast<std::int64_t>(count), thread);
     finished += static_cast<std::int64_t>(count);

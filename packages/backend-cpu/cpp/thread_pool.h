@@ -87,7 +87,7 @@ class ThreadPool {
   lazy_native::Tasks* const tasks_;
   std::mutex mutex_;
   std::condition_variable wake_, done_;
-  std::atomic<int> asleep_{0};  // threads that wait for wake_
+  std::atomic<int> asleep_{0};        // threads that wait for wake_
   std::atomic<bool> waiting_{false};  // the caller waits for done_
   std::atomic<bool> stopping_{false};
   // The loop. A thread reads call_ and work_ only while it owns an item; until that item is counted off `open_` the loop cannot

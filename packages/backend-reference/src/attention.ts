@@ -95,7 +95,7 @@ interface Row {
   keyStride: number;
 }
 
-/** Visits every query row with p_ij of its attended keys in p[0..count). SPEC.md "Forward". */
+/** Visits every query row with p_ij of its attended keys in p[0..count). spec §Forward. */
 function forEachRow(inputs: Omit<Inputs, 'v'>, p: Float64Array, visit: (row: Readonly<Row>) => void): void {
   const { sizes, scale, tau, starts } = inputs;
   const { batch, queryLength, keyLength, keyCapacity, heads, kvHeads, headDim, window } = sizes;

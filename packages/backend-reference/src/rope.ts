@@ -1,7 +1,7 @@
 import type { Rotation } from '@lazy-attention/core';
 import { type Buffer, type RefTensor, store, values } from './storage.ts';
 
-/** SPEC.md "RoPE": the pair (x[d], x[d + D/2]) turns by position * base^(-2d/D), backwards with `inverse`. */
+/** spec §RoPE: the pair (x[d], x[d + D/2]) turns by position * base^(-2d/D), backwards with `inverse`. */
 export function rope(x: RefTensor, rotation: Rotation): Buffer {
   const [batch, length, heads, headDim] = x.shape;
   const half = headDim / 2;

@@ -8,7 +8,7 @@ export function logSumExp(s: Float64Array, at: number, count: number): number {
 }
 
 /**
- * p_j = exp(s_j - lse) over the first `count` entries, in place. SPEC.md "Forward". Divided by the sum instead of going
+ * p_j = exp(s_j - lse) over the first `count` entries, in place. spec §Forward. Divided by the sum instead of going
  * through its logarithm, so that equal scores give exactly 1/n and tau = -1 takes them to exactly zero.
  */
 export function softmaxRow(s: Float64Array, count: number): void {
@@ -22,13 +22,13 @@ export function softmaxRow(s: Float64Array, count: number): void {
   for (let j = 0; j < count; j++) s[j] /= total;
 }
 
-/** w_j = max(p_j + tau/n, 0): Elastic-Softmax. SPEC.md "Forward". NaN stays NaN. */
+/** w_j = max(p_j + tau/n, 0): Elastic-Softmax. spec §Forward. NaN stays NaN. */
 export function elasticWeight(p: number, offset: number): number {
   return Math.max(p + offset, 0);
 }
 
 /**
- * SPEC.md "Backward" for one row: from p and g = dw (the gradient of the weights), both `count` long, to ds in the place
+ * spec §Backward for one row: from p and g = dw (the gradient of the weights), both `count` long, to ds in the place
  * of g. Returns sum_j m_j g_j, whose nth part is the row's share of dtau.
  */
 export function elasticRowGrad(p: Float64Array, g: Float64Array, count: number, offset: number): number {

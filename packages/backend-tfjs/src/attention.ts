@@ -5,7 +5,7 @@ import { multiply, type ProductStyle, transposed } from './multiply.ts';
 import { slice } from './slice.ts';
 import { type Bands, makeBands, sliceBand, sumDiagonals } from './toeplitz.ts';
 
-/** SPEC.md's inputs as tfjs tensors; shapes as in core's AttentionInputs. */
+/** The inputs of spec §Shapes and symbols as tfjs tensors; shapes as in core's AttentionInputs. */
 export interface AttentionTensors {
   readonly sizes: AttentionSizes;
   readonly scale: number;
@@ -44,7 +44,7 @@ interface Block {
   readonly keys: number;
 }
 
-/** SPEC.md "Forward": [B, L, H, D]. */
+/** spec §Forward: [B, L, H, D]. */
 export function attentionForward(style: ProductStyle, inputs: AttentionTensors): tf.Tensor4D {
   return tf.tidy(() => {
     const rows = rowsPerBlock(inputs.sizes);
@@ -63,7 +63,7 @@ export function attentionForward(style: ProductStyle, inputs: AttentionTensors):
   });
 }
 
-/** SPEC.md "Forward", w alone: [B, H, L, S]. All at once, since that is the size of the result. */
+/** spec §Forward, w alone: [B, H, L, S]. All at once, since that is the size of the result. */
 export function attentionWeights(style: ProductStyle, inputs: Omit<AttentionTensors, 'v'>): tf.Tensor4D {
   return tf.tidy(() => {
     const { batch, queryLength, keyLength } = inputs.sizes;
@@ -73,7 +73,7 @@ export function attentionWeights(style: ProductStyle, inputs: Omit<AttentionTens
   });
 }
 
-/** SPEC.md "Backward". The probabilities are recomputed: a softmax costs less here than keeping anything. */
+/** spec §Backward. The probabilities are recomputed: a softmax costs less here than keeping anything. */
 export function attentionBackward(
   style: ProductStyle,
   dOutput: tf.Tensor4D,

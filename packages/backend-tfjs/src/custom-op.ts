@@ -15,7 +15,7 @@ export interface LazyAttentionOptions {
 }
 
 /**
- * Lazy attention (SPEC.md "Forward") on tfjs tensors and the active engine, differentiable by `tf.grad`, `tf.grads` and
+ * Lazy attention (spec §Forward) on tfjs tensors and the active engine, differentiable by `tf.grad`, `tf.grads` and
  * `tf.variableGrads` in q, k, v, bias and tau with kernels of its own: no gradient of tfjs is needed.
  *
  * q is [B, L, H, D]; k and v are [B, S, Hkv, D] with H a multiple of Hkv and L <= S. Returns [B, L, H, D].

@@ -12,7 +12,7 @@ export interface ScoreRows {
   readonly count: tf.Tensor;
 }
 
-/** SPEC.md "Forward": p = softmax(s), w = max(p + tau / n, 0) on attended keys. */
+/** spec §Forward: p = softmax(s), w = max(p + tau / n, 0) on attended keys. */
 export function elasticWeights(rows: ScoreRows): { probabilities: tf.Tensor4D; weights: tf.Tensor4D } {
   const probabilities = tf.softmax(rows.scores);
   if (rows.tau === null) return { probabilities, weights: probabilities };
@@ -22,7 +22,7 @@ export function elasticWeights(rows: ScoreRows): { probabilities: tf.Tensor4D; w
 }
 
 /**
- * SPEC.md "Backward" from g = dL/dw: ds = p (m g - delta) with delta = sum p m g, and m g / n summed over keys
+ * spec §Backward from g = dL/dw: ds = p (m g - delta) with delta = sum p m g, and m g / n summed over keys
  * ([B, H, rows, 1]) for dtau. With w = 0 counting as inactive, m is step(w).
  */
 export function softmaxGradient(

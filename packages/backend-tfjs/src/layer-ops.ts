@@ -32,7 +32,7 @@ export function rmsNormGrad(
   return { dx, dweight };
 }
 
-/** Cosines and signed sines of SPEC.md "RoPE" for a [1, L, 1, D] broadcast, angles in double precision on the host. */
+/** Cosines and signed sines of spec §RoPE for a [1, L, 1, D] broadcast, angles in double precision on the host. */
 export function rotationTables(length: number, headDim: number, { base, offset, inverse }: Rotation): tf.Tensor4D[] {
   const half = headDim / 2;
   const cosines = new Float32Array(length * headDim);

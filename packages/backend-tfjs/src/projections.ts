@@ -36,7 +36,7 @@ export function project(x: tf.Tensor, weight: tf.Tensor2D, shape: readonly numbe
 
 type Pair = readonly [number, number];
 
-/** SPEC.md "RoPE" on x [B, L, H, D]; its gradient is the inverse rotation. */
+/** spec §RoPE on x [B, L, H, D]; its gradient is the inverse rotation. */
 export function rope(x: tf.Tensor4D, base: number): tf.Tensor4D {
   const [, length, , headDim] = x.shape;
   const turn = (y: tf.Tensor4D, inverse: boolean) => {

@@ -36,7 +36,7 @@ export function sliceBand(band: tf.Tensor3D, bands: Bands, start: number, rows: 
   return slice(band, [0, 0, bands.lastStart - start], [band.shape[0], rows, start + rows]);
 }
 
-/** bias [H, W] as [H, columns] for distances columns - 1 down to 0; distances >= W add 0 (SPEC.md "Shapes"). */
+/** bias [H, W] as [H, columns] for distances columns - 1 down to 0; distances >= W add 0 (spec §Shapes and symbols). */
 function byFallingDistance(bias: tf.Tensor2D, columns: number): tf.Tensor2D {
   const [heads, window] = bias.shape;
   const used = Math.min(window, columns);
@@ -58,7 +58,7 @@ function skew(line: tf.Tensor2D, rows: number): tf.Tensor3D {
 
 /**
  * Sums the diagonals of ds [B, H, rows, keys], whose row r and column c are at distance `start + r - c`, for the
- * distances below W: [H, W] with distances falling from W - 1 to 0. SPEC.md "Backward", dbias, without a scatter.
+ * distances below W: [H, W] with distances falling from W - 1 to 0. spec §Backward, dbias, without a scatter.
  */
 export function sumDiagonals(style: ProductStyle, ds: tf.Tensor4D, start: number, window: number): tf.Tensor2D {
   const [batch, heads, rows, keys] = ds.shape;

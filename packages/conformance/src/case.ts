@@ -51,7 +51,7 @@ export interface Tolerance {
 
 export type Tolerances = Readonly<Record<FloatDType, Tolerance>>;
 
-/** SPEC.md "Numerics that conformance checks"; f64 is held to what the reference reaches in another summation order. */
+/** spec §Numerics; f64 is held to what the reference reaches in another summation order. */
 export const TOLERANCES: Tolerances = {
   f64: { output: 1e-12, gradient: 1e-11 },
   f32: { output: 2e-5, gradient: 1e-4 },
@@ -62,7 +62,7 @@ export const TOLERANCES: Tolerances = {
 export interface ConformanceOptions {
   /** Floating types to test; must be all that the backend declares. Default ['f32']. */
   readonly dtypes?: readonly FloatDType[];
-  /** Replaces SPEC.md's tolerances, type by type. Say why where you use it. */
+  /** Replaces the tolerances of spec §Numerics, type by type. Say why where you use it. */
   readonly tolerance?: Partial<Tolerances>;
   /** Default 'full'. */
   readonly size?: Size;

@@ -17,7 +17,7 @@ const STEP = 1e-5;
 /** Where values are larger than this they are offsets, and what matters happens on a smaller scale. */
 const LARGEST_SIZE = 1e3;
 
-/** Exactly on the kink of the ReLU the derivative by tau has two sides; SPEC.md takes the inactive one. */
+/** Exactly on the kink of the ReLU the derivative by tau has two sides; spec §Backward takes the inactive one. */
 const ON_A_KINK = new Set([
   'first_token_gives_zero_with_tau_minus_one',
   'first_tokens_of_documents_give_zero',

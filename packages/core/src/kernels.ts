@@ -66,18 +66,18 @@ export interface Kernels<B extends object = object, S extends SavedState = Saved
   rmsNormGrad(dy: KernelTensor<B>, x: KernelTensor<B>, weight: KernelTensor<B>, epsilon: number): { dx: B; dweight: B };
 
   /**
-   * SPEC.md "RoPE". x is [B, L, H, D]; row r has position offset + r; angle = position * base^(-2d/D). With `inverse`
+   * spec §RoPE. x is [B, L, H, D]; row r has position offset + r; angle = position * base^(-2d/D). With `inverse`
    * the rotation is by the negative angle, which is the gradient. Angles must be good to f32 at position 10^6.
    */
   rope(x: KernelTensor<B>, rotation: Rotation): B;
 
   /**
-   * SPEC.md "Forward". Output is [B, L, H, D] in q's type. With `save` false nothing is kept for the backward pass and
+   * spec §Forward. Output is [B, L, H, D] in q's type. With `save` false nothing is kept for the backward pass and
    * `saved` is null.
    */
   attention(inputs: AttentionInputs<B>, save: boolean): { output: B; saved: S | null };
   /**
-   * SPEC.md "Backward". `output` and `saved` are what `attention` returned for `inputs`; `saved` stays valid until
+   * spec §Backward. `output` and `saved` are what `attention` returned for `inputs`; `saved` stays valid until
    * `freeSaved`. dbias is [H, W] and dtau [H] in the statistics type; null where the input was null.
    */
   attentionGrad(
@@ -86,7 +86,7 @@ export interface Kernels<B extends object = object, S extends SavedState = Saved
     output: KernelTensor<B>,
     saved: S,
   ): { dq: B; dk: B; dv: B; dbias: B | null; dtau: B | null };
-  /** w of SPEC.md "Forward", [B, H, L, S] in the statistics type, 0 where a key is not attended. `v` is not used. */
+  /** w of spec §Forward, [B, H, L, S] in the statistics type, 0 where a key is not attended. `v` is not used. */
   attentionWeights(inputs: Omit<AttentionInputs<B>, 'v'>): B;
 
   /** w from given scores s [B, H, L, S] (scale and bias already in them), in the scores' type. */
@@ -175,7 +175,7 @@ export interface Rotation {
   readonly inverse: boolean;
 }
 
-/** Sizes of an attention problem in the letters of SPEC.md. */
+/** Sizes of an attention problem in the letters of spec §Shapes and symbols. */
 export interface AttentionSizes {
   /** B */
   readonly batch: number;
@@ -219,7 +219,7 @@ export interface ElasticSoftmaxInputs<B extends object = object> {
   readonly starts: KernelTensor<B> | null;
 }
 
-/** Of a decoder layer: C is `width`, I is `inner`; the other letters are those of SPEC.md. */
+/** Of a decoder layer: C is `width`, I is `inner`; the other letters are those of spec §Shapes and symbols. */
 export interface DecoderLayerSizes {
   readonly batch: number;
   readonly length: number;

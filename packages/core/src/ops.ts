@@ -32,14 +32,14 @@ export interface Ops {
   matmul(a: Tensor, b: Tensor, options?: MatmulOptions): Tensor;
   /** x [..., C] / sqrt(mean(x^2) + epsilon) * weight [C]. epsilon defaults to 1e-6. */
   rmsNorm(x: Tensor, weight: Tensor, options?: RmsNormOptions): Tensor;
-  /** SPEC.md "RoPE" on x [B, L, H, D]; row r has position offset + r. */
+  /** spec §RoPE on x [B, L, H, D]; row r has position offset + r. */
   rope(x: Tensor, options?: RopeOptions): Tensor;
   /**
-   * Lazy attention, SPEC.md "Forward". q [B, L, H, D], k and v [B, S, Hkv, D]; H a multiple of Hkv, D a multiple of 4
+   * Lazy attention, spec §Forward. q [B, L, H, D], k and v [B, S, Hkv, D]; H a multiple of Hkv, D a multiple of 4
    * up to 256, L <= S. Without tau it is softmax attention; with a fixed bias, ALiBi. See `AttentionOptions`.
    */
   attention(q: Tensor, k: Tensor, v: Tensor, options?: AttentionOptions): AttentionResult;
-  /** The dense w of given scores [B, H, L, S], SPEC.md "Forward"; row r attends keys starts..r + S - L. */
+  /** The dense w of given scores [B, H, L, S], spec §Forward; row r attends keys starts..r + S - L. */
   elasticSoftmax(scores: Tensor, options?: ElasticSoftmaxOptions): Tensor;
   /** gate * sigmoid(gate) * up, same shape. */
   swiglu(gate: Tensor, up: Tensor): Tensor;
@@ -65,7 +65,7 @@ export interface GradOps {
   matmulGrad(dy: Tensor, a: Tensor, b: Tensor, options?: Omit<MatmulOptions, 'accumulate'>): { da: Tensor; db: Tensor };
   rmsNormGrad(dy: Tensor, x: Tensor, weight: Tensor, options?: RmsNormOptions): { dx: Tensor; dweight: Tensor };
   ropeGrad(dy: Tensor, options?: RopeOptions): Tensor;
-  /** SPEC.md "Backward". dbias and dtau are there when bias and tau were. `saved` can be used more than once. */
+  /** spec §Backward. dbias and dtau are there when bias and tau were. `saved` can be used more than once. */
   attentionGrad(dOutput: Tensor, saved: SavedAttention): AttentionGradResult;
   elasticSoftmaxGrad(
     dWeights: Tensor,
@@ -90,7 +90,7 @@ export interface StorageOps {
   full(shape: Shape, value: number, dtype?: DType): Tensor;
   /** In place: target[..., offset + j, ...] = source[..., j, ...] along `axis`; the other sizes and types agree. */
   copyInto(target: Tensor, source: Tensor, axis: number, offset: number): void;
-  /** w of SPEC.md "Forward" as [B, H, L, S] in the statistics type: for looking, not for speed. */
+  /** w of spec §Forward as [B, H, L, S] in the statistics type: for looking, not for speed. */
   attentionWeights(q: Tensor, k: Tensor, options?: Omit<AttentionOptions, 'save'>): Tensor;
   /** Sum over all tensors and elements of x^2, shape [], statistics type: the square of a global norm. */
   sumSquares(tensors: readonly Tensor[]): Tensor;

@@ -52,8 +52,8 @@ Napi::Object initialise(Napi::Env env, Napi::Object exports, DeviceFactory facto
                     limit = static_cast<std::size_t>(std::get<double>(found->second));
                     options.erase(found);
                   }
-                  return makeContext(info.Env(), std::make_shared<Session>(info.Env(), factory.create(options), limit,
-                                                                           errorOf));
+                  return makeContext(info.Env(),
+                                     std::make_shared<Session>(info.Env(), factory.create(options), limit, errorOf));
                 } catch (const Napi::Error&) {
                   throw;
                 } catch (...) {

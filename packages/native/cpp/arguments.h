@@ -23,10 +23,14 @@ inline DType dtypeOf(const std::string& name) {
 
 inline const char* nameOf(DType dtype) {
   switch (dtype) {
-    case DType::f32: return "f32";
-    case DType::bf16: return "bf16";
-    case DType::f16: return "f16";
-    case DType::i32: return "i32";
+    case DType::f32:
+      return "f32";
+    case DType::bf16:
+      return "bf16";
+    case DType::f16:
+      return "f16";
+    case DType::i32:
+      return "i32";
   }
   return "";
 }
@@ -56,13 +60,15 @@ class Arguments {
   }
   double number() {
     double number = 0;
-    if (napi_get_value_double(env_, values_[next_++], &number) != napi_ok) throw std::invalid_argument("expected a number");
+    if (napi_get_value_double(env_, values_[next_++], &number) != napi_ok)
+      throw std::invalid_argument("expected a number");
     return number;
   }
   std::int64_t integer() { return static_cast<std::int64_t>(number()); }
   bool flag() {
     bool flag = false;
-    if (napi_get_value_bool(env_, values_[next_++], &flag) != napi_ok) throw std::invalid_argument("expected a boolean");
+    if (napi_get_value_bool(env_, values_[next_++], &flag) != napi_ok)
+      throw std::invalid_argument("expected a boolean");
     return flag;
   }
   DType dtype() { return dtypeOf(value().ToString().Utf8Value()); }

@@ -239,8 +239,8 @@ AttentionInputs attentionInputs(const Session& s, Arguments& a) {
   in.starts = a.optional(s);
   in.scale = a.number();
   AttentionSizes& z = in.sizes;
-  for (std::int64_t* size : {&z.batch, &z.queryLength, &z.keyLength, &z.keyCapacity, &z.heads, &z.kvHeads, &z.headDim,
-                             &z.window}) {
+  for (std::int64_t* size :
+       {&z.batch, &z.queryLength, &z.keyLength, &z.keyCapacity, &z.heads, &z.kvHeads, &z.headDim, &z.window}) {
     *size = a.integer();
   }
   return in;
@@ -389,8 +389,8 @@ Napi::Value decoderLayer(Napi::Env env, Session& s, Arguments& a) {
   for (Tensor* tensor : {&op.attentionNorm, &op.q, &op.k, &op.v, &op.o, &op.mlpNorm, &op.gate, &op.up, &op.down}) {
     *tensor = a.tensor(s);
   }
-  for (std::int64_t* size : {&op.batch, &op.length, &op.width, &op.capacity, &op.heads, &op.kvHeads, &op.headDim, &op.inner,
-                             &op.window, &op.position}) {
+  for (std::int64_t* size : {&op.batch, &op.length, &op.width, &op.capacity, &op.heads, &op.kvHeads, &op.headDim,
+                             &op.inner, &op.window, &op.position}) {
     *size = a.integer();
   }
   op.epsilon = a.number();
@@ -407,8 +407,8 @@ Napi::Value decode(Napi::Env env, Session& s, Arguments& a) {
   const std::vector<Tensor> operands = a.tensors(s);
   DecoderLayer layer{};
   layer.length = 1;
-  for (std::int64_t* size : {&layer.batch, &layer.width, &layer.capacity, &layer.heads, &layer.kvHeads, &layer.headDim, &layer.inner,
-                             &layer.window, &op.vocabulary, &op.steps, &layer.position}) {
+  for (std::int64_t* size : {&layer.batch, &layer.width, &layer.capacity, &layer.heads, &layer.kvHeads, &layer.headDim,
+                             &layer.inner, &layer.window, &op.vocabulary, &op.steps, &layer.position}) {
     *size = a.integer();
   }
   layer.epsilon = a.number();
@@ -420,8 +420,8 @@ Napi::Value decode(Napi::Env env, Session& s, Arguments& a) {
   op.uniforms.assign(uniforms.Data(), uniforms.Data() + uniforms.ElementLength());
   auto operand = operands.begin();
   while (operand != operands.end()) {
-    for (Tensor* tensor : {&layer.keys, &layer.values, &layer.bias, &layer.tau, &layer.attentionNorm, &layer.q, &layer.k,
-                           &layer.v, &layer.o, &layer.mlpNorm, &layer.gate, &layer.up, &layer.down}) {
+    for (Tensor* tensor : {&layer.keys, &layer.values, &layer.bias, &layer.tau, &layer.attentionNorm, &layer.q,
+                           &layer.k, &layer.v, &layer.o, &layer.mlpNorm, &layer.gate, &layer.up, &layer.down}) {
       *tensor = *operand++;
     }
     op.layers.push_back(layer);

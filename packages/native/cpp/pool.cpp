@@ -31,8 +31,8 @@ std::size_t Pool::shelfOf(std::size_t bytes, std::size_t& size) {
 
 Pool::Handle Pool::allocate(std::size_t asked) {
   const auto fail = [&](const std::string& cause, std::size_t free) {
-    throw OutOfMemory(cause + ": asked for " + std::to_string(asked) + " bytes; " + std::to_string(free) +
-                          " free, " + std::to_string(statistics_.inUse) + " held by live tensors, " +
+    throw OutOfMemory(cause + ": asked for " + std::to_string(asked) + " bytes; " + std::to_string(free) + " free, " +
+                          std::to_string(statistics_.inUse) + " held by live tensors, " +
                           std::to_string(statistics_.cached) + " cached",
                       asked);
   };

@@ -34,7 +34,9 @@ class Queue final : public Tasks {
     const std::size_t end = end_.load(std::memory_order_relaxed);
     if (end - begin_.load(std::memory_order_acquire) == depth_) waitForRoom();
     slots_[end % depth_].set(std::forward<Work>(work));
-    end_.store(end + 1);  // before the look at running_, so that either this or the thread that has just stopped sees the other
+    end_.store(
+        end +
+        1);  // before the look at running_, so that either this or the thread that has just stopped sees the other
     if (!running_.load()) waker_->wake();
   }
   // Waits until everything pushed so far has run.

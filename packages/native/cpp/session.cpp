@@ -37,18 +37,17 @@ Session::Session(Napi::Env env, std::unique_ptr<Device> device, std::size_t memo
   // Registered after the thread-safe function, so that at exit the queue ends before the function goes.
   napi_add_env_cleanup_hook(env, closeAtExit, this);
   queue_ = std::make_unique<Queue>([d = device_.get()](Tasks& tasks) { return d->serve(tasks); });
-  pool_ = std::make_unique<Pool>(
-      *device_, memoryLimit,
-      Pool::Fence{[this](std::function<void()> then) {
-                    queue_->push([d = device_.get(), then = std::move(then)] {
-                      d->finish();
-                      then();
-                    });
-                  },
-                  [this] {
-                    queue_->push([d = device_.get()] { d->finish(); });
-                    queue_->drain();
-                  }});
+  pool_ = std::make_unique<Pool>(*device_, memoryLimit,
+                                 Pool::Fence{[this](std::function<void()> then) {
+                                               queue_->push([d = device_.get(), then = std::move(then)] {
+                                                 d->finish();
+                                                 then();
+                                               });
+                                             },
+                                             [this] {
+                                               queue_->push([d = device_.get()] { d->finish(); });
+                                               queue_->drain();
+                                             }});
 }
 
 Session::~Session() {
@@ -143,8 +142,8 @@ Napi::Promise Session::dispose(Napi::Env env) {
 
 Napi::Promise Session::settle(Napi::Env env, const char* op, Napi::Value value, std::function<void()> work,
                               bool closing) {
-  auto* settlement = new Settlement{Napi::Promise::Deferred::New(env), {}, shared_from_this(), op, closing,
-                                    std::nullopt};
+  auto* settlement =
+      new Settlement{Napi::Promise::Deferred::New(env), {}, shared_from_this(), op, closing, std::nullopt};
   // A reference needs an object; undefined is left out.
   if (value.IsObject()) settlement->value = Napi::Reference<Napi::Value>::New(value, 1);
   const Napi::Promise promise = settlement->deferred.Promise();

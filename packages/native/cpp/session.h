@@ -90,8 +90,8 @@ class Session : public std::enable_shared_from_this<Session> {
   struct Settlement;
 
   template <class Op>
-  static auto wantsWorkspace(int) -> decltype(std::declval<const Device&>().workspaceBytes(std::declval<const Op&>()),
-                                              std::true_type{});
+  static auto wantsWorkspace(int)
+      -> decltype(std::declval<const Device&>().workspaceBytes(std::declval<const Op&>()), std::true_type{});
   template <class Op>
   static std::false_type wantsWorkspace(...);
 

@@ -38,7 +38,7 @@ export interface Positions {
 }
 
 /**
- * SPEC.md "Shapes": queries are the last L of the S keys. `lengthOf` is a value whose axis 1 is L, `past` one whose axis 2 is
+ * spec §Shapes and symbols: queries are the last L of the S keys. `lengthOf` is a value whose axis 1 is L, `past` one whose axis 2 is
  * S - L. Positions are slices of constant tables, since cosines of large angles are not accurate on every device; the
  * tables end at `maxLength`.
  */
@@ -83,7 +83,7 @@ export function positions(
 const FLOAT = 1;
 const INT32 = 6;
 
-/** SPEC.md "RoPE": angle = position * base^(-2d/D), in double precision here. */
+/** spec §RoPE: angle = position * base^(-2d/D), in double precision here. */
 function rotation(g: GraphBuilder, config: AttentionConfig, maxLength: number, rows: (table: string) => string) {
   const half = config.headDim / 2;
   const table = (of: (angle: number) => number) => () =>
@@ -109,7 +109,7 @@ export interface AttentionParts {
   readonly value: string;
 }
 
-/** Projections, RoPE and SPEC.md "Forward" on x [B, L, C]; past keys and values are [B, Hkv, S - L, D]. */
+/** Projections, RoPE and spec §Forward on x [B, L, C]; past keys and values are [B, Hkv, S - L, D]. */
 export function attention(
   g: GraphBuilder,
   config: AttentionConfig,

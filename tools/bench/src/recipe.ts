@@ -50,7 +50,7 @@ export function trainingTokens({ model, batch }: TrainCase): Int32Array {
   return Int32Array.from({ length: batch * model.context }, () => Math.floor(random() * model.vocabSize));
 }
 
-/** Constants of SPEC.md's formulas for programs that compose them from general ops; matrices are [length, length]. */
+/** Constants of the formulas of spec §Forward for programs that compose them from general ops; matrices are [length, length]. */
 export function attentionConstants(length: number): {
   /** Added to the scores: 0 where a key is attended, else very negative. */
   readonly mask: Float32Array;

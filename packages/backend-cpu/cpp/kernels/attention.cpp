@@ -1,4 +1,4 @@
-// Lazy Attention forward (SPEC.md "Forward"), and the dense weights for looking at.
+// Lazy Attention forward (spec §Forward), and the dense weights for looking at.
 //
 // Task: one (batch, kv head), or a share of its query tiles when there are too few of those to go round. It packs its
 // keys and values once (attention_tile.h) and serves all query heads of the group from them, so grouped queries copy no
@@ -75,30 +75,31 @@ void attention(const ops::Attention& op, Runtime& runtime, float* workspace) {
   float* inverses = tops == nullptr ? nullptr : tops + s.z.batch * s.z.heads * s.z.queryLength;
   forTiles(op.in, s, runtime, workspace,
            [&](std::int64_t b, std::int64_t h, const TileRows& t, const Scratch& scratch) {
-    stripWeights(s, t, op.in.bias ? scratch.bias : nullptr, op.in.tau ? floats(op.in.tau) + h : nullptr, scratch.active,
-                 scratch.strip, [&](std::int64_t r, float top, float inverse) {
-      if (tops == nullptr) return;
-      tops[s.statisticAt(b, h, t.first + r)] = top;
-      inverses[s.statisticAt(b, h, t.first + r)] = inverse;
-    });
-    valueProducts(s, t, scratch.strip, scratch.values, &scratch.active, scratch.out);
-    for (std::int64_t r = 0; r < t.count; ++r)
-      std::copy_n(scratch.out + r * s.dim, s.z.headDim, floats(op.out) + s.queryAt(b, t.first + r, h));
-  });
+             stripWeights(s, t, op.in.bias ? scratch.bias : nullptr, op.in.tau ? floats(op.in.tau) + h : nullptr,
+                          scratch.active, scratch.strip, [&](std::int64_t r, float top, float inverse) {
+                            if (tops == nullptr) return;
+                            tops[s.statisticAt(b, h, t.first + r)] = top;
+                            inverses[s.statisticAt(b, h, t.first + r)] = inverse;
+                          });
+             valueProducts(s, t, scratch.strip, scratch.values, &scratch.active, scratch.out);
+             for (std::int64_t r = 0; r < t.count; ++r)
+               std::copy_n(scratch.out + r * s.dim, s.z.headDim, floats(op.out) + s.queryAt(b, t.first + r, h));
+           });
 }
 
 void attentionWeights(const ops::AttentionWeights& op, Runtime& runtime, float* workspace) {
   const Shape s(op.in.sizes);
   forTiles(op.in, s, runtime, workspace,
            [&](std::int64_t b, std::int64_t h, const TileRows& t, const Scratch& scratch) {
-    stripWeights(s, t, op.in.bias ? scratch.bias : nullptr, op.in.tau ? floats(op.in.tau) + h : nullptr, scratch.active,
-                 scratch.strip, [](std::int64_t, float, float) {});
-    for (std::int64_t r = 0; r < t.count; ++r) {
-      float* row = floats(op.out) + s.statisticAt(b, h, t.first + r) * s.z.keyLength;
-      std::fill(row, row + s.z.keyLength, 0.0f);
-      std::copy(scratch.strip + r * s.stride + t.begin(r), scratch.strip + r * s.stride + t.end(r), row + t.begin(r));
-    }
-  });
+             stripWeights(s, t, op.in.bias ? scratch.bias : nullptr, op.in.tau ? floats(op.in.tau) + h : nullptr,
+                          scratch.active, scratch.strip, [](std::int64_t, float, float) {});
+             for (std::int64_t r = 0; r < t.count; ++r) {
+               float* row = floats(op.out) + s.statisticAt(b, h, t.first + r) * s.z.keyLength;
+               std::fill(row, row + s.z.keyLength, 0.0f);
+               std::copy(scratch.strip + r * s.stride + t.begin(r), scratch.strip + r * s.stride + t.end(r),
+                         row + t.begin(r));
+             }
+           });
 }
 
 }  // namespace LAZY_ISA

@@ -1,4 +1,4 @@
-// Which weights of a tile of query rows are not all zero (SPEC.md "Inactive tiles"), per group of tileRows rows and chunk
+// Which weights of a tile of query rows are not all zero (spec §Inactive tiles), per group of tileRows rows and chunk
 // of tileColumns keys: what the products w . v, dO . v and w' . dO go over. Exact: a chunk is left out only when each of
 // its weights is zero, so nothing is added that was not zero, and the values behind it are not read. NaN counts as active.
 //
@@ -30,7 +30,9 @@ class ActiveChunks {
   explicit ActiveChunks(float* memory) : groups_(reinterpret_cast<std::uint32_t*>(memory)) {}
 
   // Before the first group of a tile that attends the keys [begin, end), both multiples of `chunk`.
-  void open(std::int64_t begin, std::int64_t end) const { std::fill(groups_ + begin / chunk, groups_ + end / chunk, 0u); }
+  void open(std::int64_t begin, std::int64_t end) const {
+    std::fill(groups_ + begin / chunk, groups_ + end / chunk, 0u);
+  }
 
   // Notes where one of strip[r][j] is above limits[r], or either is NaN; r < rows, `begin` <= j < `end` as above. The last
   // row comes first: it was written last and is near.

@@ -1,5 +1,5 @@
 // Attention of a few query rows over a key cache: generation. The time is that of reading the cache, so keys and values are read
-// in place, in whole cache rows of all heads, and of the values only the rows that some weight needs (SPEC.md: with 60 % zeros
+// in place, in whole cache rows of all heads, and of the values only the rows that some weight needs (spec §Decoding: with 60 % zeros
 // that spares 30 % of the traffic, which softmax attention cannot).
 //
 // The keys of a batch entry are cut into blocks, and two loops go over these: one makes scores and, per block, maximum and sum of
@@ -37,9 +37,9 @@ namespace {
 constexpr std::int64_t mostRows = 4;
 constexpr std::int64_t blockBytes = 128 << 10;  // of keys, about; the least where there is enough
 constexpr std::int64_t mostBlocks = 32;
-constexpr std::int64_t ahead = 2048;            // floats of values to ask for in advance; beyond the end nothing is read
-constexpr std::int64_t denseStep = 4;           // values of one head at a time, where all are needed
-constexpr std::int64_t sparseStep = 16;         // and where not
+constexpr std::int64_t ahead = 2048;     // floats of values to ask for in advance; beyond the end nothing is read
+constexpr std::int64_t denseStep = 4;    // values of one head at a time, where all are needed
+constexpr std::int64_t sparseStep = 16;  // and where not
 constexpr float lowest = std::numeric_limits<float>::lowest();
 
 LAZY_INLINE void prefetch(const float* from, std::int64_t count) {
@@ -90,7 +90,7 @@ struct Block {
         factors(sums + p.padded),
         out(factors + p.padded) {}
 
-  float* const scores;                         // [rows][stride], from the first key; later the weights that are not zero
+  float* const scores;  // [rows][stride], from the first key; later the weights that are not zero
   std::int32_t *const offsets, *const counts;  // [rows][stride], [rows]: the values that they weigh
   float *const tops, *const sums;              // [rows]: maximum, and sum of exp(score - maximum)
   float* const factors;                        // [rows]: what makes p of exp(score - maximum)

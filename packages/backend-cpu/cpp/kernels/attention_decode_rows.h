@@ -19,8 +19,10 @@ LAZY_INLINE V loadAs(const float* from) {
 // Sums of lanes down to four.
 template <int N>
 LAZY_INLINE Four folded(typename Lanes<N>::Type v) {
-  if constexpr (N == 4) return v;
-  else return folded<N / 2>(halfOf<N>(v, 0) + halfOf<N>(v, 1));
+  if constexpr (N == 4)
+    return v;
+  else
+    return folded<N / 2>(halfOf<N>(v, 0) + halfOf<N>(v, 1));
 }
 LAZY_INLINE Four sumsOf(Four a, Four b, Four c, Four d) {
   const Four ab = Four{a[0], b[0], a[1], b[1]} + Four{a[2], b[2], a[3], b[3]};

@@ -1,4 +1,4 @@
-// Lazy Attention backward (SPEC.md "Backward"): five products per tile of query rows.
+// Lazy Attention backward (spec §Backward): five products per tile of query rows.
 //
 //   S = Q K'     G = dO V'     p, w, m from S and the kept row statistics;  delta = sum p m g  (the definition: the
 //   dQ = dS K    dK += dS' Q    dV += W' dO                      strip of G holds whole rows, so u is not needed)
@@ -23,8 +23,8 @@ struct Plan {
   Plan(const Shape& s, int threads)
       : splits(s.z.batch * s.z.kvHeads >= 2 * threads || threads == 1
                    ? 1
-                   : std::min<std::int64_t>(s.tiles, (2 * threads + s.z.batch * s.z.kvHeads - 1) /
-                                                         (s.z.batch * s.z.kvHeads))),
+                   : std::min<std::int64_t>(s.tiles,
+                                            (2 * threads + s.z.batch * s.z.kvHeads - 1) / (s.z.batch * s.z.kvHeads))),
         tasks(s.z.batch * s.z.kvHeads * splits),
         threads(threads) {}
 
@@ -67,7 +67,9 @@ struct Workspace {
   static std::size_t bytes(const Shape& s, const Plan& plan) {
     const auto n = [](std::int64_t x) { return static_cast<std::size_t>(x); };
     return (n(plan.threads) * Scratch::floats(s) + n(plan.accumulators()) * sumFloats(s) +
-            (n(plan.tasks) * biasFloats(s) + 1) / 2 * 2) * sizeof(float) + n(plan.tasks * s.group) * sizeof(double);
+            (n(plan.tasks) * biasFloats(s) + 1) / 2 * 2) *
+               sizeof(float) +
+           n(plan.tasks * s.group) * sizeof(double);
   }
   Workspace(const Shape& s, const Plan& plan, float* memory) : scratch(memory) {
     const auto n = [](std::int64_t x) { return static_cast<std::size_t>(x); };
@@ -77,7 +79,7 @@ struct Workspace {
   }
 };
 
-// A score up to this has p + offset <= 0 for certain (SPEC.md "Inactive tiles"); NaN where any may have more. The margin is
+// A score up to this has p + offset <= 0 for certain (spec §Inactive tiles); NaN where any may have more. The margin is
 // far beyond the rounding of top, of the logarithm and of the exponential that decides later.
 inline float inactiveUpTo(float top, float inverse, float offset) {
   const bool usual = offset <= 0 && std::fabs(top) <= std::numeric_limits<float>::max();
@@ -141,8 +143,8 @@ void differentiateTile(const ops::AttentionGrad& op, const Shape& s, const TileR
   for (std::int64_t r = 0; r < t.count; ++r) {
     const std::int64_t count = t.end(r) - t.begin(r), group = r / tileRows * tileRows;
     float *scores = x.scores + r * s.stride, *gradients = x.gradients + r * s.stride;
-    const float active = differentiateRow(scores + t.begin(r), gradients + t.begin(r), count, tops[r], inverses[r],
-                                          offsets[r]);
+    const float active =
+        differentiateRow(scores + t.begin(r), gradients + t.begin(r), count, tops[r], inverses[r], offsets[r]);
     *dtau += static_cast<double>(active) * static_cast<double>(1.0f / static_cast<float>(count));
     if (op.dbias) addBiasGradient(gradients + t.begin(r), count, s.z.window, dbias);
     clearAround(scores, t, r, group);
@@ -189,8 +191,8 @@ void writeBias(const ops::AttentionGrad& op, const Shape& s, const Plan& plan, c
     if (op.dtau) floats(op.dtau)[h] = sum([&](std::int64_t i) { return w.dtau[i]; });
     if (!op.dbias) continue;
     for (std::int64_t d = 0; d < s.z.window; ++d) {
-      floats(op.dbias)[h * s.z.window + d] = sum(
-          [&](std::int64_t i) { return static_cast<double>(w.dbias[i * width + s.z.window - 1 - d]); });
+      floats(op.dbias)[h * s.z.window + d] =
+          sum([&](std::int64_t i) { return static_cast<double>(w.dbias[i * width + s.z.window - 1 - d]); });
     }
   }
 }

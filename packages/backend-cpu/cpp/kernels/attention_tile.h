@@ -3,7 +3,7 @@
 // The tile's whole rows of scores, the strip [rows][stride], stay in the core's own cache (64 x 1024 scores are 256 KiB;
 // longer rows spill to the next cache, which three passes over them bear). So nothing is computed twice, and the backward
 // pass gets delta by its definition from a strip of g = dO . v, without u and without another product: 2 products
-// forward and 5 backward, which is FlashAttention's count for plain softmax (SPEC.md's table: 2 or 3, and 5).
+// forward and 5 backward, which is FlashAttention's count for plain softmax (spec §Exact algorithms: 2 or 3, and 5).
 //
 // Both products with keys as columns and those with head dimensions as columns run through micro.h. Per group of
 // tileRows rows only the keys that they attend are touched, in steps of tileColumns: the causal triangle and `starts`
@@ -93,7 +93,7 @@ inline void copyTile(const float* from, std::int64_t ld, std::int64_t rows, cons
 // strip[r][j] = rows[r] . column j of `panels` (packColumns of the keys), for the keys that each group attends and, where
 // `active` is given, needs: the rest of the strip stays as it was.
 LAZY_INLINE void scoreProducts(const Shape& s, const TileRows& t, const float* rows, const float* panels,
-                          const ActiveChunks* active, float* strip) {
+                               const ActiveChunks* active, float* strip) {
   const std::int64_t begin = t.groupBegin(0), end = roundUp(t.end(t.count - 1), tileColumns);
   for (std::int64_t key = begin; key < end; key += tileColumns) {
     for (std::int64_t r = 0; r < t.count; r += tileRows) {
@@ -107,7 +107,7 @@ LAZY_INLINE void scoreProducts(const Shape& s, const TileRows& t, const float* r
 
 // out[r] = sum over keys of strip[r][j] * row j of `panels` (packRows of values or keys); of those that `active` names.
 LAZY_INLINE void valueProducts(const Shape& s, const TileRows& t, const float* strip, const float* panels,
-                          const ActiveChunks* active, float* out) {
+                               const ActiveChunks* active, float* out) {
   const std::int64_t begin = t.groupBegin(0), end = t.end(t.count - 1);
   if (active != nullptr) std::fill_n(out, t.count * s.dim, 0.0f);
   for (std::int64_t block = begin; block < end; block += keyBlock) {
@@ -120,8 +120,10 @@ LAZY_INLINE void valueProducts(const Shape& s, const TileRows& t, const float* s
                     panels + d * s.z.keyLength + from * tileColumns, tileColumns, out + r * s.dim + d, s.dim,
                     active != nullptr || from > t.groupBegin(r));
         };
-        if (active != nullptr) active->forKeys(r / tileRows, first, last, add);
-        else if (first < last) add(first, last);
+        if (active != nullptr)
+          active->forKeys(r / tileRows, first, last, add);
+        else if (first < last)
+          add(first, last);
       }
     }
   }
@@ -129,7 +131,7 @@ LAZY_INLINE void valueProducts(const Shape& s, const TileRows& t, const float* s
 
 // sums[j] += sum over rows of strip[r][j] * rows[r], both [..][dim]; over those that `active` names.
 LAZY_INLINE void keyProducts(const Shape& s, const TileRows& t, const float* strip, const float* rows,
-                        const ActiveChunks* active, float* sums) {
+                             const ActiveChunks* active, float* sums) {
   const std::int64_t end = t.end(t.count - 1);
   for (std::int64_t panel = t.groupBegin(0); panel < end; panel += tileColumns) {
     const std::int64_t last = std::min<std::int64_t>(panel + tileColumns, end);
@@ -142,8 +144,10 @@ LAZY_INLINE void keyProducts(const Shape& s, const TileRows& t, const float* str
         }
       };
       const std::int64_t from = t.rowsFrom(key), to = t.rowsTo(key, count);
-      if (active != nullptr) active->forRows(key, from, to, add);
-      else if (from < to) add(from, to);
+      if (active != nullptr)
+        active->forRows(key, from, to, add);
+      else if (from < to)
+        add(from, to);
     }
   }
 }
@@ -200,7 +204,7 @@ LAZY_INLINE float rowExponentials(float* row, std::int64_t count, float top) {
   return sumOf(total);
 }
 
-// max(row * inverse + offset, 0) in place: w of SPEC.md. NaN stays NaN.
+// max(row * inverse + offset, 0) in place: w of spec §Forward. NaN stays NaN.
 LAZY_INLINE void rowWeights(float* row, std::int64_t count, float inverse, float offset) {
   const Vector f = splat(inverse), o = splat(offset);
   forEachPadded(count, [&](auto at) {
@@ -229,7 +233,7 @@ LAZY_INLINE void findActive(const Shape& s, const TileRows& t, std::int64_t r, c
 // Raw scores to w, row by row, and which of them are active; `keep` gets (r, top, inverse sum).
 template <class Keep>
 LAZY_INLINE void stripWeights(const Shape& s, const TileRows& t, const float* reversed, const float* tau,
-                         const ActiveChunks& active, float* strip, const Keep& keep) {
+                              const ActiveChunks& active, float* strip, const Keep& keep) {
   static constexpr float none[queryRows] = {};
   for (std::int64_t r = 0; r < t.count; ++r) {
     float* line = strip + r * s.stride;

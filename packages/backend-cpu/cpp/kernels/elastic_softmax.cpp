@@ -1,4 +1,4 @@
-// Elastic-Softmax on dense scores, and its gradient (SPEC.md "Forward", "Backward"). The ops to check and to explain
+// Elastic-Softmax on dense scores, and its gradient (spec §Forward, spec §Backward). The ops to check and to explain
 // with; attention.cpp is the one for speed.
 #include <algorithm>
 #include <limits>

@@ -118,7 +118,7 @@ void sumSquares(const ops::SumSquares& op, Runtime& runtime, double* partials) {
   floats(op.out)[0] = static_cast<float>(total);
 }
 
-// SPEC.md "RoPE": (x1, x2) -> (x1 cos - x2 sin, x2 cos + x1 sin) on the two halves of each head.
+// spec §RoPE: (x1, x2) -> (x1 cos - x2 sin, x2 cos + x1 sin) on the two halves of each head.
 void rope(const ops::Rope& op, Runtime& runtime) {
   const float* cosines = runtime.rope.get(op, runtime.pool);
   const std::int64_t half = op.headDim / 2;
@@ -127,20 +127,20 @@ void rope(const ops::Rope& op, Runtime& runtime) {
   const std::int64_t row = op.heads * op.headDim;
   runtime.pool.ranges(op.batch * op.length, std::max<std::int64_t>(1, grain / row),
                       [&](std::int64_t begin, std::int64_t end) {
-    for (std::int64_t r = begin; r < end; ++r) {
-      const float* c = cosines + r % op.length * half;
-      const float* s = sines + r % op.length * half;
-      for (std::int64_t h = 0; h < op.heads; ++h) {
-        const float* x = floats(op.x) + r * row + h * op.headDim;
-        float* __restrict out = floats(op.out) + r * row + h * op.headDim;
-        for (std::int64_t d = 0; d < half; ++d) {
-          const float x1 = x[d], x2 = x[d + half], sine = s[d] * sign;
-          out[d] = x1 * c[d] - x2 * sine;
-          out[d + half] = x2 * c[d] + x1 * sine;
-        }
-      }
-    }
-  });
+                        for (std::int64_t r = begin; r < end; ++r) {
+                          const float* c = cosines + r % op.length * half;
+                          const float* s = sines + r % op.length * half;
+                          for (std::int64_t h = 0; h < op.heads; ++h) {
+                            const float* x = floats(op.x) + r * row + h * op.headDim;
+                            float* __restrict out = floats(op.out) + r * row + h * op.headDim;
+                            for (std::int64_t d = 0; d < half; ++d) {
+                              const float x1 = x[d], x2 = x[d + half], sine = s[d] * sign;
+                              out[d] = x1 * c[d] - x2 * sine;
+                              out[d + half] = x2 * c[d] + x1 * sine;
+                            }
+                          }
+                        }
+                      });
 }
 
 void swiglu(const ops::Swiglu& op, Runtime& runtime) {

@@ -30,10 +30,10 @@ namespace LAZY_ISA {
 
 namespace {
 
-constexpr std::int64_t blockSteps = 256;                             // of k: one panel of B is 32 KiB with AVX-512
-constexpr std::int64_t blockColumns = 8 * tileColumns;               // of n
-constexpr std::int64_t blockRows = 128 / tileRows * tileRows;        // of m: a copy of A is 136 KiB
-constexpr std::int64_t sharedLimit = std::int64_t{4} << 20;          // floats of B packed at once
+constexpr std::int64_t blockSteps = 256;                       // of k: one panel of B is 32 KiB with AVX-512
+constexpr std::int64_t blockColumns = 8 * tileColumns;         // of n
+constexpr std::int64_t blockRows = 128 / tileRows * tileRows;  // of m: a copy of A is 136 KiB
+constexpr std::int64_t sharedLimit = std::int64_t{4} << 20;    // floats of B packed at once
 static_assert(blockSteps * blockColumns + blockRows * (blockSteps + 16) <= std::int64_t{packFloats});
 
 struct View {  // element (i, j) at data[i * rows + j * columns]
@@ -124,8 +124,9 @@ void task(const Problem& x, std::int64_t rows, std::int64_t columns, std::int64_
             panel(height, thin, steps, {packedA, blockSteps + 16, 1}, panelB, c, x.ldc, accumulate);
           } else {
             for (std::int64_t r = 0; r < height; r += tileRows)
-              panel(std::min<std::int64_t>(tileRows, height - r), thin, steps, {packedA + r / tileRows * panelStride(steps), 1, tileRows},
-                    panelB, c + r * x.ldc, x.ldc, accumulate);
+              panel(std::min<std::int64_t>(tileRows, height - r), thin, steps,
+                    {packedA + r / tileRows * panelStride(steps), 1, tileRows}, panelB, c + r * x.ldc, x.ldc,
+                    accumulate);
           }
         }
       }
@@ -135,10 +136,10 @@ void task(const Problem& x, std::int64_t rows, std::int64_t columns, std::int64_
 
 // How the work is cut. Depends on the problem and the thread count alone.
 struct Plan {
-  std::int64_t rows, columns;         // of a task
+  std::int64_t rows, columns;  // of a task
   std::int64_t rowTasks, columnTasks;
-  std::int64_t parts;                 // of the sum over k
-  bool shares;                        // packs all of B first
+  std::int64_t parts;  // of the sum over k
+  bool shares;         // packs all of B first
 };
 
 Plan planOf(const ops::Matmul& op, int threads) {
@@ -213,8 +214,8 @@ void matmul(const ops::Matmul& op, Runtime& runtime, float* workspace) {
   };
   const auto problemOf = [&](std::int64_t batch) {
     return Problem{viewOf(op.a, batch * op.m * op.k, op.transposeA, op.m, op.k),
-                   viewOf(op.b, batch * op.k * op.n, op.transposeB, op.k, op.n),
-                   floats(op.out) + batch * op.m * op.n, op.n, op.accumulate};
+                   viewOf(op.b, batch * op.k * op.n, op.transposeB, op.k, op.n), floats(op.out) + batch * op.m * op.n,
+                   op.n, op.accumulate};
   };
   if (plan.parts > 1) {
     const std::int64_t steps = roundUp((op.k + plan.parts - 1) / plan.parts, lanes);
@@ -244,8 +245,8 @@ void matmul(const ops::Matmul& op, Runtime& runtime, float* workspace) {
     x.a.data += row * x.a.rows;
     x.b.data += column * x.b.columns;
     x.c += row * x.ldc + column;
-    task(x, std::min(plan.rows, op.m - row), std::min(plan.columns, op.n - column), op.k, shared,
-         column / tileColumns, panelsOf(op.n), runtime.pack(thread));
+    task(x, std::min(plan.rows, op.m - row), std::min(plan.columns, op.n - column), op.k, shared, column / tileColumns,
+         panelsOf(op.n), runtime.pack(thread));
   });
 }
 

@@ -37,8 +37,8 @@ constexpr int streamsOf(int R) { return 4 * R <= registers / 2 ? 4 : 2; }
 // out[r][s] (+)= a[r] . b[s] for R rows of A and S of B, which are `apart` floats, and their outputs `apartOut`, from each other.
 // The first `whole` of k fill vectors, in all chains of sums.
 template <int R, int S>
-LAZY_INLINE void dots(const ops::Matmul& op, const float* a, const float* b, std::int64_t apart, std::int64_t whole, float* out,
-                      std::int64_t apartOut) {
+LAZY_INLINE void dots(const ops::Matmul& op, const float* a, const float* b, std::int64_t apart, std::int64_t whole,
+                      float* out, std::int64_t apartOut) {
   constexpr int chains = R == 1 ? 2 : 1;  // independent sums, to hide the latency of an addition
   Vector sums[R][S][chains] = {};
   for (std::int64_t p = 0; p < whole; p += chains * lanes) {
@@ -71,9 +71,8 @@ void dotRows(const ops::Matmul& op, const float* a, const float* b, float* c, st
   constexpr int S = streamsOf(R), step = (R == 1 ? 2 : 1) * lanes;
   const std::int64_t stream = (op.n + S - 1) / S, whole = op.k / step * step;
   const std::int64_t full = std::clamp(op.n - (S - 1) * stream, begin, end);  // from here on some stream is at its end
-  const ops::Matmul local = op;  // nobody writes to it
-  for (std::int64_t j = begin; j < full; ++j)
-    dots<R, S>(local, a, b + j * op.k, stream * op.k, whole, c + j, stream);
+  const ops::Matmul local = op;                                               // nobody writes to it
+  for (std::int64_t j = begin; j < full; ++j) dots<R, S>(local, a, b + j * op.k, stream * op.k, whole, c + j, stream);
   for (std::int64_t j = full; j < end; ++j)
     for (std::int64_t row = j; row < op.n; row += stream) dots<R, 1>(local, a, b + row * op.k, 0, whole, c + row, 0);
 }
@@ -132,7 +131,9 @@ struct Cut {
 }  // namespace
 
 bool matmulThin(const ops::Matmul* products, int count, Runtime& runtime) {
-  const auto thin = [](const ops::Matmul& op) { return op.m <= mostRows && (!op.transposeA || op.m == 1); };  // one row is the same either way
+  const auto thin = [](const ops::Matmul& op) {
+    return op.m <= mostRows && (!op.transposeA || op.m == 1);
+  };  // one row is the same either way
   if (!std::all_of(products, products + count, thin)) return false;
   std::int64_t items = 0;
   for (int i = 0; i < count; ++i) items += products[i].batch * Cut(products[i]).items;

@@ -77,19 +77,28 @@ template <int NV = tileVectors>
 inline void microRows(int rows, std::int64_t k, const float* a, std::int64_t rowStride, std::int64_t stepStride,
                       const float* b, std::int64_t ldb, float* c, std::int64_t ldc, bool accumulate) {
   switch (rows) {
-    case 8: if constexpr (tileRows >= 8) return micro<8, NV>(k, a, rowStride, stepStride, b, ldb, c, ldc, accumulate);
+    case 8:
+      if constexpr (tileRows >= 8) return micro<8, NV>(k, a, rowStride, stepStride, b, ldb, c, ldc, accumulate);
       break;
-    case 7: if constexpr (tileRows >= 7) return micro<7, NV>(k, a, rowStride, stepStride, b, ldb, c, ldc, accumulate);
+    case 7:
+      if constexpr (tileRows >= 7) return micro<7, NV>(k, a, rowStride, stepStride, b, ldb, c, ldc, accumulate);
       break;
-    case 6: if constexpr (tileRows >= 6) return micro<6, NV>(k, a, rowStride, stepStride, b, ldb, c, ldc, accumulate);
+    case 6:
+      if constexpr (tileRows >= 6) return micro<6, NV>(k, a, rowStride, stepStride, b, ldb, c, ldc, accumulate);
       break;
-    case 5: if constexpr (tileRows >= 5) return micro<5, NV>(k, a, rowStride, stepStride, b, ldb, c, ldc, accumulate);
+    case 5:
+      if constexpr (tileRows >= 5) return micro<5, NV>(k, a, rowStride, stepStride, b, ldb, c, ldc, accumulate);
       break;
-    case 4: return micro<4, NV>(k, a, rowStride, stepStride, b, ldb, c, ldc, accumulate);
-    case 3: return micro<3, NV>(k, a, rowStride, stepStride, b, ldb, c, ldc, accumulate);
-    case 2: return micro<2, NV>(k, a, rowStride, stepStride, b, ldb, c, ldc, accumulate);
-    case 1: return micro<1, NV>(k, a, rowStride, stepStride, b, ldb, c, ldc, accumulate);
-    default: break;
+    case 4:
+      return micro<4, NV>(k, a, rowStride, stepStride, b, ldb, c, ldc, accumulate);
+    case 3:
+      return micro<3, NV>(k, a, rowStride, stepStride, b, ldb, c, ldc, accumulate);
+    case 2:
+      return micro<2, NV>(k, a, rowStride, stepStride, b, ldb, c, ldc, accumulate);
+    case 1:
+      return micro<1, NV>(k, a, rowStride, stepStride, b, ldb, c, ldc, accumulate);
+    default:
+      break;
   }
 }
 

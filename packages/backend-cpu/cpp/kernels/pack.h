@@ -46,7 +46,8 @@ inline void packColumns(const float* from, std::int64_t ld, std::int64_t k, std:
     for (std::int64_t j = 0; j < whole; j += 4) {
       const float* row = from + (column + j) * ld;
       for (std::int64_t p = 0; p < steps; p += 4) {
-        const Four a = load4(row + p), b = load4(row + ld + p), c = load4(row + 2 * ld + p), d = load4(row + 3 * ld + p);
+        const Four a = load4(row + p), b = load4(row + ld + p), c = load4(row + 2 * ld + p),
+                   d = load4(row + 3 * ld + p);
 #if defined(__clang__)
         const Four ab = __builtin_shufflevector(a, b, 0, 4, 1, 5), cd = __builtin_shufflevector(c, d, 0, 4, 1, 5);
         const Four AB = __builtin_shufflevector(a, b, 2, 6, 3, 7), CD = __builtin_shufflevector(c, d, 2, 6, 3, 7);

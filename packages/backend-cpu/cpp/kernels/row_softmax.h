@@ -24,7 +24,7 @@ LAZY_INLINE RowStatistics exponentials(float* row, std::int64_t count) {
   return {top, 1.0f / sumOf(total)};
 }
 
-// row[j] = max(row[j] * inverse + offset, 0), SPEC.md's w with offset = tau / n.
+// row[j] = max(row[j] * inverse + offset, 0), w of spec §Forward, with offset = tau / n.
 LAZY_INLINE void elasticWeights(float* row, std::int64_t count, float inverse, float offset) {
   const Vector f = splat(inverse), o = splat(offset);
   forEach(count, [&](auto at) {

@@ -11,7 +11,9 @@ namespace LAZY_ISA {
 
 namespace {
 // Rows per task: about 64 KiB of them.
-std::int64_t rowsPerTask(std::int64_t width) { return std::max<std::int64_t>(1, 16384 / std::max<std::int64_t>(1, width)); }
+std::int64_t rowsPerTask(std::int64_t width) {
+  return std::max<std::int64_t>(1, 16384 / std::max<std::int64_t>(1, width));
+}
 }  // namespace
 
 void rmsNorm(const ops::RmsNorm& op, Runtime& runtime) {
@@ -49,7 +51,8 @@ void rmsNormGrad(const ops::RmsNormGrad& op, Runtime& runtime, float* partials) 
   runtime.pool.ranges(op.width, 256, [&](std::int64_t begin, std::int64_t end) {
     for (std::int64_t i = begin; i < end; ++i) {
       double total = 0;
-      for (std::int64_t chunk = 0; chunk < chunks; ++chunk) total += static_cast<double>(partials[chunk * op.width + i]);
+      for (std::int64_t chunk = 0; chunk < chunks; ++chunk)
+        total += static_cast<double>(partials[chunk * op.width + i]);
       floats(op.dweight)[i] = static_cast<float>(total);
     }
   });
@@ -85,7 +88,8 @@ void crossEntropy(const ops::CrossEntropy& op, Runtime& runtime, double* partial
       const float* logits = floats(op.logits) + r * op.vocabulary;
       const float top = maximumOver(op.vocabulary, logits);
       const Vector shift = splat(top);
-      const float sum = sumOver(op.vocabulary, [&](auto at) { return at.mask(exponentialOfNegative(at(logits) - shift)); });
+      const float sum =
+          sumOver(op.vocabulary, [&](auto at) { return at.mask(exponentialOfNegative(at(logits) - shift)); });
       const double rest = std::log(static_cast<double>(sum));
       floats(op.lse)[r] = static_cast<float>(static_cast<double>(top) + rest);
       const std::int64_t target = integers(op.targets)[r];

@@ -174,7 +174,8 @@ void threadsShareLoops() {
         for (std::int64_t item = begin; item < end; ++item) counts[static_cast<std::size_t>(item)] += 1;
       });
     }
-    for (int item = 0; item < 1000; ++item) check(counts[static_cast<std::size_t>(item)] == 6 * (999 - item), "every item runs once");
+    for (int item = 0; item < 1000; ++item)
+      check(counts[static_cast<std::size_t>(item)] == 6 * (999 - item), "every item runs once");
   }
 }
 
@@ -211,7 +212,8 @@ void crewSharesLoopsOfTasks() {
       if (round % 500 == 0) std::this_thread::sleep_for(std::chrono::microseconds(round));
     }
     queue.drain();
-    for (int item = 0; item < 100; ++item) check(counts[static_cast<std::size_t>(item)] == 30 * (99 - item), "every item runs once");
+    for (int item = 0; item < 100; ++item)
+      check(counts[static_cast<std::size_t>(item)] == 30 * (99 - item), "every item runs once");
   }
 }
 

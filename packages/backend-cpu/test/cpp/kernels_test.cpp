@@ -22,7 +22,8 @@ std::vector<float> values(std::size_t size, unsigned seed) {
 ops::Tensor view(std::vector<float>& x) { return {x.data(), static_cast<std::int64_t>(x.size()), ops::DType::f32}; }
 
 // Relative Frobenius error, as conformance measures it.
-void compare(const std::string& what, const std::vector<float>& actual, const std::vector<double>& expected, double tolerance) {
+void compare(const std::string& what, const std::vector<float>& actual, const std::vector<double>& expected,
+             double tolerance) {
   double error = 0, norm = 0;
   for (std::size_t i = 0; i < expected.size(); ++i) {
     error += std::pow(static_cast<double>(actual[i]) - expected[i], 2);
@@ -39,7 +40,14 @@ std::vector<float> scratch(Size bytes) {
 }
 
 void matmuls(const KernelTable& table, Runtime& runtime) {
-  for (const auto& [m, n, k] : {std::array<std::int64_t, 3>{1, 130, 67}, {1, 6, 40}, {2, 259, 131}, {3, 3, 64}, {4, 130, 129}, {5, 7, 3}, {150, 70, 300}, {64, 48, 2000}}) {
+  for (const auto& [m, n, k] : {std::array<std::int64_t, 3>{1, 130, 67},
+                                {1, 6, 40},
+                                {2, 259, 131},
+                                {3, 3, 64},
+                                {4, 130, 129},
+                                {5, 7, 3},
+                                {150, 70, 300},
+                                {64, 48, 2000}}) {
     for (int layout = 0; layout < 4; ++layout) {
       const bool ta = (layout & 1) != 0, tb = (layout & 2) != 0;
       auto a = values(static_cast<std::size_t>(m * k), 1), b = values(static_cast<std::size_t>(k * n), 2);
@@ -55,7 +63,8 @@ void matmuls(const KernelTable& table, Runtime& runtime) {
       auto workspace = scratch(table.matmulWorkspace(op, runtime.pool.threads()));
       table.matmul(op, runtime, workspace.data());
       compare(std::string(table.name) + " matmul " + std::to_string(m) + "x" + std::to_string(n) + "x" +
-                  std::to_string(k) + (ta ? " t" : " n") + (tb ? "t" : "n"), out, expected, 2e-6);
+                  std::to_string(k) + (ta ? " t" : " n") + (tb ? "t" : "n"),
+              out, expected, 2e-6);
     }
   }
 }
@@ -65,8 +74,8 @@ void attentions(const KernelTable& table, Runtime& runtime) {
   const std::size_t size = static_cast<std::size_t>(L * H * D);
   auto q = values(size, 1), k = values(size, 2), v = values(size, 3), dout = values(size, 4);
   auto bias = values(static_cast<std::size_t>(H * W), 5);
-  std::vector<float> tau{-1.0f, -0.5f}, out(size), saved(static_cast<std::size_t>(2 * H * L)), dq(size), dk(size), dv(size),
-      dbias(bias.size()), dtau(2);
+  std::vector<float> tau{-1.0f, -0.5f}, out(size), saved(static_cast<std::size_t>(2 * H * L)), dq(size), dk(size),
+      dv(size), dbias(bias.size()), dtau(2);
   const double scale = 0.3;
   const ops::AttentionInputs in{{1, L, L, L, H, H, D, W}, scale, view(q), view(k), view(v), view(bias), view(tau), {}};
   auto forward = scratch(table.attentionWorkspace(in, runtime.pool.threads()));
@@ -76,7 +85,9 @@ void attentions(const KernelTable& table, Runtime& runtime) {
                       runtime, backward.data());
 
   std::vector<double> eout(size), edq(size), edk(size), edv(size), edbias(bias.size()), edtau(2);
-  const auto at = [&](std::int64_t r, std::int64_t h, std::int64_t d) { return static_cast<std::size_t>((r * H + h) * D + d); };
+  const auto at = [&](std::int64_t r, std::int64_t h, std::int64_t d) {
+    return static_cast<std::size_t>((r * H + h) * D + d);
+  };
   for (std::int64_t h = 0; h < H; ++h) {
     for (std::int64_t i = 0; i < L; ++i) {
       std::vector<double> p(static_cast<std::size_t>(i + 1)), g(p.size());
@@ -85,7 +96,8 @@ void attentions(const KernelTable& table, Runtime& runtime) {
         double s = i - j < W ? static_cast<double>(bias[static_cast<std::size_t>(h * W + i - j)]) : 0.0;
         for (std::int64_t d = 0; d < D; ++d) {
           s += scale * static_cast<double>(q[at(i, h, d)]) * static_cast<double>(k[at(j, h, d)]);
-          g[static_cast<std::size_t>(j)] += static_cast<double>(dout[at(i, h, d)]) * static_cast<double>(v[at(j, h, d)]);
+          g[static_cast<std::size_t>(j)] +=
+              static_cast<double>(dout[at(i, h, d)]) * static_cast<double>(v[at(j, h, d)]);
         }
         sum += p[static_cast<std::size_t>(j)] = std::exp(s);
       }

@@ -56,11 +56,11 @@ struct Api {
   int (*preferenceCreate)(Opaque*);
   int (*preferenceDestroy)(Opaque);
   int (*preferenceSet)(Opaque, int attribute, const void*, std::size_t);
-  int (*heuristic)(Handle, Opaque desc, Opaque a, Opaque b, Opaque c, Opaque d, Opaque preference, int wanted, Heuristic*,
-                   int* found);
+  int (*heuristic)(Handle, Opaque desc, Opaque a, Opaque b, Opaque c, Opaque d, Opaque preference, int wanted,
+                   Heuristic*, int* found);
   int (*matmul)(Handle, Opaque desc, const void* alpha, const void* a, Opaque aLayout, const void* b, Opaque bLayout,
-                const void* beta, const void* c, Opaque cLayout, void* d, Opaque dLayout, const Algorithm*, void* workspace,
-                std::size_t workspaceBytes, cudaStream_t);
+                const void* beta, const void* c, Opaque cLayout, void* d, Opaque dLayout, const Algorithm*,
+                void* workspace, std::size_t workspaceBytes, cudaStream_t);
 };
 
 // Any of cuBLASLt's objects.
@@ -132,8 +132,9 @@ class CublasLt final : public gpu::Blas {
 
   Object layout(int type, std::int64_t rows, std::int64_t columns, std::int64_t batch) {
     Opaque value = nullptr;
-    require(api_.layoutCreate(&value, type, static_cast<std::uint64_t>(rows), static_cast<std::uint64_t>(columns), rows),
-            "cublasLtMatrixLayoutCreate");
+    require(
+        api_.layoutCreate(&value, type, static_cast<std::uint64_t>(rows), static_cast<std::uint64_t>(columns), rows),
+        "cublasLtMatrixLayoutCreate");
     Object object(value, api_.layoutDestroy);
     const auto count = static_cast<std::int32_t>(batch);
     const std::int64_t stride = rows * columns;
@@ -159,7 +160,8 @@ class CublasLt final : public gpu::Blas {
     require(api_.preferenceCreate(&preference), "cublasLtMatmulPreferenceCreate");
     const Object owner(preference, api_.preferenceDestroy);
     const std::uint64_t limit = scratchBytes;
-    require(api_.preferenceSet(preference, preferenceWorkspace, &limit, sizeof limit), "cublasLtMatmulPreferenceSetAttribute");
+    require(api_.preferenceSet(preference, preferenceWorkspace, &limit, sizeof limit),
+            "cublasLtMatmulPreferenceSetAttribute");
     require(api_.preferenceSet(preference, preferenceReduction, &reductionComputeType, sizeof reductionComputeType),
             "cublasLtMatmulPreferenceSetAttribute");
     Heuristic heuristic{};

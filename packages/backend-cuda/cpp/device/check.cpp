@@ -33,8 +33,9 @@ void check(cudaError_t error, const char* what) {
   if (error == cudaSuccess) return;
   const std::string message = std::string(what) + ": " + cudaGetErrorName(error) + ": " + cudaGetErrorString(error);
   if (isFatal(static_cast<int>(error))) {
-    throw lazy_native::DeviceLost(message + " (noticed here; an earlier kernel may be the cause: CUDA_LAUNCH_BLOCKING=1 "
-                                            "or compute-sanitizer finds it)");
+    throw lazy_native::DeviceLost(message +
+                                  " (noticed here; an earlier kernel may be the cause: CUDA_LAUNCH_BLOCKING=1 "
+                                  "or compute-sanitizer finds it)");
   }
   throw std::runtime_error(message);
 }

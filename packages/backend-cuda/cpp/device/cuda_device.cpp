@@ -53,7 +53,8 @@ CudaDevice::CudaDevice(const Options& options) : index_(static_cast<int>(number(
     }
   }
   check(cudaStreamCreateWithFlags(&stream_, cudaStreamNonBlocking), "cudaStreamCreate");
-  for (cudaEvent_t& event : arrived_) check(cudaEventCreateWithFlags(&event, cudaEventDisableTiming), "cudaEventCreate");
+  for (cudaEvent_t& event : arrived_)
+    check(cudaEventCreateWithFlags(&event, cudaEventDisableTiming), "cudaEventCreate");
 }
 
 CudaDevice::~CudaDevice() {

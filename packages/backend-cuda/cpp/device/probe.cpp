@@ -9,7 +9,9 @@ namespace gpu {
 
 namespace {
 
-std::string versionText(int version) { return std::to_string(version / 1000) + "." + std::to_string(version % 1000 / 10); }
+std::string versionText(int version) {
+  return std::to_string(version / 1000) + "." + std::to_string(version % 1000 / 10);
+}
 
 Probe missing(std::string reason, std::string fix) { return {false, "", std::move(reason), std::move(fix)}; }
 
@@ -42,8 +44,9 @@ Probe probeDevice(int index) {
   cudaRuntimeGetVersion(&runtime);
   const std::string needed = versionText(runtime);
   if (driver == 0) {
-    return missing("no NVIDIA driver was found (looked for the driver's CUDA library)",
-                   "install NVIDIA's driver for CUDA " + needed + " or later; in a container, start it with the NVIDIA runtime");
+    return missing(
+        "no NVIDIA driver was found (looked for the driver's CUDA library)",
+        "install NVIDIA's driver for CUDA " + needed + " or later; in a container, start it with the NVIDIA runtime");
   }
   // Minor versions are compatible with each other, major ones only upwards.
   if (driver / 1000 < runtime / 1000) {
@@ -85,8 +88,9 @@ Probe probeDevice(int index) {
                    "check with nvidia-smi whether another process holds it exclusively");
   }
   if (const std::string problem = tryKernel(); !problem.empty()) {
-    return missing(std::string(properties.name) + " (compute capability " + capability + ") failed a test kernel: " + problem,
-                   "build for this device with npm run build:cuda -- --architectures=native");
+    return missing(
+        std::string(properties.name) + " (compute capability " + capability + ") failed a test kernel: " + problem,
+        "build for this device with npm run build:cuda -- --architectures=native");
   }
   Probe found;
   found.available = true;

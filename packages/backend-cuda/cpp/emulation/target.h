@@ -23,17 +23,27 @@
 #define __syncwarp() ::emulation::machine().warpBarrier(__LINE__)
 
 using dim3 = emulation::Index3;
-struct alignas(16) float4 { float x, y, z, w; };
-struct alignas(8) float2 { float x, y; };
-struct alignas(16) uint4 { std::uint32_t x, y, z, w; };
+struct alignas(16) float4 {
+  float x, y, z, w;
+};
+struct alignas(8) float2 {
+  float x, y;
+};
+struct alignas(16) uint4 {
+  std::uint32_t x, y, z, w;
+};
 inline float4 make_float4(float x, float y, float z, float w) { return {x, y, z, w}; }
 inline float2 make_float2(float x, float y) { return {x, y}; }
 inline float rsqrtf(float x) { return 1.0f / std::sqrt(x); }
 
 namespace gpu {
 
-struct bf16 { std::uint16_t bits; };
-struct f16 { std::uint16_t bits; };
+struct bf16 {
+  std::uint16_t bits;
+};
+struct f16 {
+  std::uint16_t bits;
+};
 
 inline float bitsToFloat(std::uint32_t bits) {
   float value;
@@ -59,7 +69,9 @@ inline float toFloat(f16 x) {
 template <class T>
 T fromFloat(float x);
 template <>
-inline float fromFloat<float>(float x) { return x; }
+inline float fromFloat<float>(float x) {
+  return x;
+}
 template <>
 inline bf16 fromFloat<bf16>(float x) {
   const std::uint32_t bits = floatToBits(x);
@@ -84,9 +96,13 @@ inline f16 fromFloat<f16>(float x) {
 template <class T>
 using Shared = emulation::SharedPointer<T>;
 template <class T>
-Shared<T> sharedMemory(std::size_t byteOffset = 0) { return Shared<T>(byteOffset); }
+Shared<T> sharedMemory(std::size_t byteOffset = 0) {
+  return Shared<T>(byteOffset);
+}
 template <class To, class From>
-Shared<To> sharedCast(Shared<From> p) { return Shared<To>(p.offset()); }
+Shared<To> sharedCast(Shared<From> p) {
+  return Shared<To>(p.offset());
+}
 
 template <class T>
 void copyAsync16(Shared<T> to, const T* from, bool valid) {
@@ -94,52 +110,72 @@ void copyAsync16(Shared<T> to, const T* from, bool valid) {
 }
 inline void copyAsyncCommit() { emulation::machine().commitAsync(); }
 template <int groupsLeft>
-void copyAsyncWait() { emulation::machine().waitAsync(groupsLeft); }
+void copyAsyncWait() {
+  emulation::machine().waitAsync(groupsLeft);
+}
 
 // ---- warps ----
 template <class T>
 T shuffleXor(T value, int mask, int line = __builtin_LINE()) {
-  struct Lane { T value, result; int source; };
+  struct Lane {
+    T value, result;
+    int source;
+  };
   Lane self{value, value, emulation::machine().lane() ^ mask};
-  emulation::machine().warpCollective([](void* const* lanes) {
-    for (int i = 0; i < 32; ++i) {
-      auto* lane = static_cast<Lane*>(lanes[i]);
-      lane->result = static_cast<Lane*>(lanes[lane->source])->value;
-    }
-  }, &self, line);
+  emulation::machine().warpCollective(
+      [](void* const* lanes) {
+        for (int i = 0; i < 32; ++i) {
+          auto* lane = static_cast<Lane*>(lanes[i]);
+          lane->result = static_cast<Lane*>(lanes[lane->source])->value;
+        }
+      },
+      &self, line);
   return self.result;
 }
 template <class T>
 T shuffle(T value, int source, int line = __builtin_LINE()) {
-  struct Lane { T value, result; int source; };
+  struct Lane {
+    T value, result;
+    int source;
+  };
   Lane self{value, value, source & 31};
-  emulation::machine().warpCollective([](void* const* lanes) {
-    for (int i = 0; i < 32; ++i) {
-      auto* lane = static_cast<Lane*>(lanes[i]);
-      lane->result = static_cast<Lane*>(lanes[lane->source])->value;
-    }
-  }, &self, line);
+  emulation::machine().warpCollective(
+      [](void* const* lanes) {
+        for (int i = 0; i < 32; ++i) {
+          auto* lane = static_cast<Lane*>(lanes[i]);
+          lane->result = static_cast<Lane*>(lanes[lane->source])->value;
+        }
+      },
+      &self, line);
   return self.result;
 }
 inline bool warpAny(bool predicate, int line = __builtin_LINE()) {
-  struct Lane { bool value; };
+  struct Lane {
+    bool value;
+  };
   Lane self{predicate};
-  emulation::machine().warpCollective([](void* const* lanes) {
-    bool any = false;
-    for (int i = 0; i < 32; ++i) any = any || static_cast<Lane*>(lanes[i])->value;
-    for (int i = 0; i < 32; ++i) static_cast<Lane*>(lanes[i])->value = any;
-  }, &self, line);
+  emulation::machine().warpCollective(
+      [](void* const* lanes) {
+        bool any = false;
+        for (int i = 0; i < 32; ++i) any = any || static_cast<Lane*>(lanes[i])->value;
+        for (int i = 0; i < 32; ++i) static_cast<Lane*>(lanes[i])->value = any;
+      },
+      &self, line);
   return self.value;
 }
 
 inline int warpMostInteger(int value, int line = __builtin_LINE()) {
-  struct Lane { int value; };
+  struct Lane {
+    int value;
+  };
   Lane self{value};
-  emulation::machine().warpCollective([](void* const* lanes) {
-    int most = static_cast<Lane*>(lanes[0])->value;
-    for (int i = 1; i < 32; ++i) most = std::max(most, static_cast<Lane*>(lanes[i])->value);
-    for (int i = 0; i < 32; ++i) static_cast<Lane*>(lanes[i])->value = most;
-  }, &self, line);
+  emulation::machine().warpCollective(
+      [](void* const* lanes) {
+        int most = static_cast<Lane*>(lanes[0])->value;
+        for (int i = 1; i < 32; ++i) most = std::max(most, static_cast<Lane*>(lanes[i])->value);
+        for (int i = 0; i < 32; ++i) static_cast<Lane*>(lanes[i])->value = most;
+      },
+      &self, line);
   return self.value;
 }
 inline int floatAsInteger(float x) { return static_cast<int>(floatToBits(x)); }
@@ -169,10 +205,12 @@ template <int matrices, bool transposed>
 void loadMatrices(void* const* lanes) {
   for (int t = 0; t < matrices; ++t) {
     std::uint16_t tile[8][8];
-    for (int r = 0; r < 8; ++r) std::memcpy(tile[r], reinterpret_cast<const void*>(static_cast<LoadLane*>(lanes[8 * t + r])->row), 16);
+    for (int r = 0; r < 8; ++r)
+      std::memcpy(tile[r], reinterpret_cast<const void*>(static_cast<LoadLane*>(lanes[8 * t + r])->row), 16);
     for (int l = 0; l < 32; ++l) {
       const int r = l / 4, c = 2 * (l % 4);
-      const std::uint32_t low = transposed ? tile[c][r] : tile[r][c], high = transposed ? tile[c + 1][r] : tile[r][c + 1];
+      const std::uint32_t low = transposed ? tile[c][r] : tile[r][c],
+                          high = transposed ? tile[c + 1][r] : tile[r][c + 1];
       static_cast<LoadLane*>(lanes[l])->registers[t] = low | (high << 16);
     }
   }
@@ -225,7 +263,9 @@ void product(void* const* lanes) {
 }  // namespace detail
 
 template <class T>
-void loadMatrix4(std::uint32_t (&r)[4], Shared<T> row, int line = __builtin_LINE()) { detail::load<4, false>(r, row, line); }
+void loadMatrix4(std::uint32_t (&r)[4], Shared<T> row, int line = __builtin_LINE()) {
+  detail::load<4, false>(r, row, line);
+}
 template <class T>
 void loadMatrix4Transposed(std::uint32_t (&r)[4], Shared<T> row, int line = __builtin_LINE()) {
   detail::load<4, true>(r, row, line);
@@ -244,7 +284,8 @@ inline float exp2Fast(float x) { return std::exp2(x); }
 inline float log2Fast(float x) { return std::log2(x); }
 template <class T>
 std::uint32_t pack(float low, float high) {
-  return static_cast<std::uint32_t>(fromFloat<T>(low).bits) | (static_cast<std::uint32_t>(fromFloat<T>(high).bits) << 16);
+  return static_cast<std::uint32_t>(fromFloat<T>(low).bits) |
+         (static_cast<std::uint32_t>(fromFloat<T>(high).bits) << 16);
 }
 
 template <class... P, class... A>

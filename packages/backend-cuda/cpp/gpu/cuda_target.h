@@ -20,11 +20,17 @@ __device__ __forceinline__ float toFloat(f16 x) { return __half2float(x); }
 template <class T>
 __device__ __forceinline__ T fromFloat(float x);
 template <>
-__device__ __forceinline__ float fromFloat<float>(float x) { return x; }
+__device__ __forceinline__ float fromFloat<float>(float x) {
+  return x;
+}
 template <>
-__device__ __forceinline__ bf16 fromFloat<bf16>(float x) { return __float2bfloat16_rn(x); }
+__device__ __forceinline__ bf16 fromFloat<bf16>(float x) {
+  return __float2bfloat16_rn(x);
+}
 template <>
-__device__ __forceinline__ f16 fromFloat<f16>(float x) { return __float2half_rn(x); }
+__device__ __forceinline__ f16 fromFloat<f16>(float x) {
+  return __float2half_rn(x);
+}
 
 // ---- shared memory ----
 template <class T>
@@ -35,7 +41,9 @@ __device__ __forceinline__ T* sharedMemory(unsigned byteOffset = 0) {
   return reinterpret_cast<T*>(lazySharedMemory + byteOffset);
 }
 template <class To, class From>
-__device__ __forceinline__ To* sharedCast(From* p) { return reinterpret_cast<To*>(p); }
+__device__ __forceinline__ To* sharedCast(From* p) {
+  return reinterpret_cast<To*>(p);
+}
 
 __device__ __forceinline__ std::uint32_t sharedAddress(const void* p) {
   return static_cast<std::uint32_t>(__cvta_generic_to_shared(p));
@@ -48,13 +56,19 @@ __device__ __forceinline__ void copyAsync16(T* to, const T* from, bool valid) {
 }
 __device__ __forceinline__ void copyAsyncCommit() { asm volatile("cp.async.commit_group;" ::: "memory"); }
 template <int groupsLeft>
-__device__ __forceinline__ void copyAsyncWait() { asm volatile("cp.async.wait_group %0;" ::"n"(groupsLeft) : "memory"); }
+__device__ __forceinline__ void copyAsyncWait() {
+  asm volatile("cp.async.wait_group %0;" ::"n"(groupsLeft) : "memory");
+}
 
 // ---- warps ----
 template <class T>
-__device__ __forceinline__ T shuffleXor(T value, int mask) { return __shfl_xor_sync(0xffffffffu, value, mask); }
+__device__ __forceinline__ T shuffleXor(T value, int mask) {
+  return __shfl_xor_sync(0xffffffffu, value, mask);
+}
 template <class T>
-__device__ __forceinline__ T shuffle(T value, int source) { return __shfl_sync(0xffffffffu, value, source); }
+__device__ __forceinline__ T shuffle(T value, int source) {
+  return __shfl_sync(0xffffffffu, value, source);
+}
 __device__ __forceinline__ bool warpAny(bool predicate) { return __any_sync(0xffffffffu, predicate); }
 
 __device__ __forceinline__ int warpMostInteger(int value) { return __reduce_max_sync(0xffffffffu, value); }

@@ -29,7 +29,9 @@ inline constexpr float log2e = 1.4426950408889634f;
 inline constexpr float ln2 = 0.6931471805599453f;
 
 template <class A, class B>
-__host__ __device__ constexpr auto ceilDiv(A a, B b) { return (a + b - 1) / b; }
+__host__ __device__ constexpr auto ceilDiv(A a, B b) {
+  return (a + b - 1) / b;
+}
 
 __device__ __forceinline__ float warpSum(float x) {
 #pragma unroll

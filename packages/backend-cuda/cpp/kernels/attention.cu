@@ -10,8 +10,8 @@ constexpr int warps = threads / 32;
 
 // delta_i = dO_i . a_i (o_i without tau) and the row's part of dtau, dO_i . u_i / n_i. A warp per row (b, h, r).
 template <class T>
-__global__ void __launch_bounds__(threads) deltaKernel(const __grid_constant__ AttentionProblem<T> p, float* delta,
-                                                       float* dtauRows) {
+__global__ void __launch_bounds__(threads)
+    deltaKernel(const __grid_constant__ AttentionProblem<T> p, float* delta, float* dtauRows) {
   const std::int64_t row = static_cast<std::int64_t>(blockIdx.x) * warps + threadIdx.x / 32;
   if (row >= static_cast<std::int64_t>(p.batch) * p.heads * p.length) return;
   const int r = static_cast<int>(row % p.length), h = static_cast<int>(row / p.length % p.heads),
@@ -31,9 +31,7 @@ __global__ void __launch_bounds__(threads) deltaKernel(const __grid_constant__ A
   if (dtauRows != nullptr) dtauRows[row] = actives / static_cast<float>(p.position(r) - p.start(b, r) + 1);
 }
 
-std::int64_t rowsOf(const AttentionInputs& in) {
-  return in.sizes.batch * in.sizes.heads * in.sizes.queryLength;
-}
+std::int64_t rowsOf(const AttentionInputs& in) { return in.sizes.batch * in.sizes.heads * in.sizes.queryLength; }
 
 // lse and logTotal, then u and a at a multiple of 256 bytes.
 std::size_t lseBytes(const AttentionInputs& in) {
@@ -74,7 +72,8 @@ GradSpace gradSpace(const AttentionGrad& op) {
   s.delta = tensor ? gradSumsBytes(op.in) : 0;
   s.dtauRows = s.delta + rows;
   s.dbias = s.dtauRows + rows;
-  s.turns = s.dbias + static_cast<std::size_t>(biasPartials(op) * op.in.sizes.heads * op.in.sizes.window) * sizeof(float);
+  s.turns =
+      s.dbias + static_cast<std::size_t>(biasPartials(op) * op.in.sizes.heads * op.in.sizes.window) * sizeof(float);
   s.bytes = s.turns + (tensor ? gradTurnsBytes(op.in) : 0);
   return s;
 }

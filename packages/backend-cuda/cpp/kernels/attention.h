@@ -1,4 +1,4 @@
-// What the attention kernels share. Letters and equations are SPEC.md's.
+// What the attention kernels share. Letters and equations are those of spec §Forward and spec §Backward.
 #pragma once
 
 #include <climits>
@@ -35,7 +35,7 @@ struct AttentionProblem {
   const T* dout;
   const float* delta;  // [B, H, L]
   T *dq, *dk, *dv;
-  float* dbias;  // partial sums [B, gradBiasPartials, H, W], zero at first; absent without bias
+  float* dbias;   // partial sums [B, gradBiasPartials, H, W], zero at first; absent without bias
   float* dqSums;  // dq in f32, in the order of attention_grad.cu
   int* turns;     // [B, H, query tiles] whose turn it is to add to dq, and the next ticket; zero at first
 
@@ -61,7 +61,8 @@ struct AttentionProblem {
   }
   __device__ __forceinline__ std::int64_t activityAt(int b, int h, int rowGroup, int span) const {
     return ((static_cast<std::int64_t>(b) * heads + h) * ceilDiv(length, activeRows) + rowGroup) *
-               ceilDiv(keys, activeSpan) + span;
+               ceilDiv(keys, activeSpan) +
+           span;
   }
   // Bit c: keys first + 16 c .. of gradKeyTile keys hold a positive weight of the 16 rows of `rowGroup`.
   __device__ __forceinline__ int activeBits(int b, int h, int rowGroup, int first) const {
@@ -99,9 +100,7 @@ AttentionProblem<T> problemOf(const AttentionInputs& in) {
   return p;
 }
 
-inline bool usesTensorCores(const AttentionInputs& in) {
-  return in.q.dtype != DType::f32 && in.sizes.headDim % 8 == 0;
-}
+inline bool usesTensorCores(const AttentionInputs& in) { return in.q.dtype != DType::f32 && in.sizes.headDim % 8 == 0; }
 inline bool decodes(const AttentionInputs& in) { return in.sizes.queryLength == 1; }
 
 // Partial sums of dbias per sequence and head.

@@ -1,6 +1,6 @@
 // Attention of one new token per sequence (L = 1). There is little to compute and a whole cache to read, so the keys are
 // split over blocks (flash decoding) and only those rows of v are read that some query head of the group gives a positive
-// weight (SPEC.md "Decoding"): with 60 % of the weights zero and as many kv heads as heads, 30 % of the cache stays unread.
+// weight (spec §Decoding): with 60 % of the weights zero and as many kv heads as heads, 30 % of the cache stays unread.
 //
 // Three launches: scores, with maximum and sum per split; weighted values per split; the sum over the splits, in order.
 #include <algorithm>
@@ -19,16 +19,17 @@ constexpr int columnsPerLane = 8;  // 32 lanes hold head size 256
 int splitsOf(int keys) { return ceilDiv(keys, keysPerSplit); }
 
 struct Scratch {
-  float* scores;    // [B, H, S]
-  float2* norms;    // [B, H, splits]: maximum and sum of exp(s - maximum)
-  float* partial;   // [splits, B, H, D]
+  float* scores;   // [B, H, S]
+  float2* norms;   // [B, H, splits]: maximum and sum of exp(s - maximum)
+  float* partial;  // [splits, B, H, D]
 };
 
 // s_j for a split's keys and all query heads of a group: a warp per key, which reads k_j once.
 template <class T>
-__global__ void __launch_bounds__(threads) decodeScoresKernel(const __grid_constant__ AttentionProblem<T> p,
-                                                              Scratch scratch) {
-  const int split = static_cast<int>(blockIdx.x), kvHead = static_cast<int>(blockIdx.y), b = static_cast<int>(blockIdx.z);
+__global__ void __launch_bounds__(threads)
+    decodeScoresKernel(const __grid_constant__ AttentionProblem<T> p, Scratch scratch) {
+  const int split = static_cast<int>(blockIdx.x), kvHead = static_cast<int>(blockIdx.y),
+            b = static_cast<int>(blockIdx.z);
   const int group = p.heads / p.kvHeads, warp = static_cast<int>(threadIdx.x) / 32,
             lane = static_cast<int>(threadIdx.x) % 32;
   const int start = p.start(b, 0), first = split * keysPerSplit;
@@ -79,8 +80,8 @@ __global__ void __launch_bounds__(threads) decodeScoresKernel(const __grid_const
 // partial[split] = sum of w_j v_j over the split's keys, for one query head. A thread per column; the weights first, so
 // that rows of v whose weight is 0 are never touched. Heads of a group run side by side and share v in the cache.
 template <class T>
-__global__ void __launch_bounds__(threads) decodeValuesKernel(const __grid_constant__ AttentionProblem<T> p,
-                                                              Scratch scratch, int splits) {
+__global__ void __launch_bounds__(threads)
+    decodeValuesKernel(const __grid_constant__ AttentionProblem<T> p, Scratch scratch, int splits) {
   const int split = static_cast<int>(blockIdx.y), h = static_cast<int>(blockIdx.x), b = static_cast<int>(blockIdx.z);
   const int kvHead = h / (p.heads / p.kvHeads), start = p.start(b, 0), first = split * keysPerSplit;
   const int count = first + keysPerSplit < p.keys ? keysPerSplit : p.keys - first;
@@ -112,12 +113,14 @@ __global__ void __launch_bounds__(threads) decodeValuesKernel(const __grid_const
 #pragma unroll
   for (int c = 0; c < 2; ++c) {
     const int d = c * threads + static_cast<int>(threadIdx.x);
-    if (d < p.headDim) scratch.partial[((static_cast<std::int64_t>(split) * p.batch + b) * p.heads + h) * p.headDim + d] = o[c];
+    if (d < p.headDim)
+      scratch.partial[((static_cast<std::int64_t>(split) * p.batch + b) * p.heads + h) * p.headDim + d] = o[c];
   }
 }
 
 template <class T>
-__global__ void __launch_bounds__(threads) decodeSumKernel(const float* partial, T* out, int splits, std::int64_t size) {
+__global__ void __launch_bounds__(threads)
+    decodeSumKernel(const float* partial, T* out, int splits, std::int64_t size) {
   const std::int64_t i = static_cast<std::int64_t>(blockIdx.x) * threads + threadIdx.x;
   if (i >= size) return;
   float total = 0;

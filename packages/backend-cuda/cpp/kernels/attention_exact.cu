@@ -220,7 +220,7 @@ __device__ __forceinline__ RowState rowState(const AttentionProblem<T>& p, int b
   return {p.lse[row], p.logTotal[row], p.delta[row], p.offset(b, h, r), p.start(b, r), p.position(r)};
 }
 
-// One pair of SPEC.md "Backward": from s and g to w and ds.
+// One pair of spec §Backward: from s and g to w and ds.
 struct PairGrad {
   float w, ds;
 };
@@ -341,8 +341,8 @@ __global__ void __launch_bounds__(threads, 1) exactKeyGradKernel(const __grid_co
 
 // delta_i = dO_i . a_i (o_i without tau) and dO_i . u_i / n_i, a thread per row: in the order of `dots`.
 template <class T>
-__global__ void __launch_bounds__(threads) exactDeltaKernel(const __grid_constant__ AttentionProblem<T> p, float* delta,
-                                                            float* dtauRows) {
+__global__ void __launch_bounds__(threads)
+    exactDeltaKernel(const __grid_constant__ AttentionProblem<T> p, float* delta, float* dtauRows) {
   const std::int64_t row = static_cast<std::int64_t>(blockIdx.x) * threads + threadIdx.x;
   if (row >= static_cast<std::int64_t>(p.batch) * p.heads * p.length) return;
   const int r = static_cast<int>(row % p.length), h = static_cast<int>(row / p.length % p.heads),

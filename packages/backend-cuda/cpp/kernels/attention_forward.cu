@@ -1,4 +1,4 @@
-// Forward attention on tensor cores: two passes over the keys (SPEC.md "Exact algorithms"). The ReLU needs the final lse,
+// Forward attention on tensor cores: two passes over the keys (spec §Exact algorithms). The ReLU needs the final lse,
 // so pass 1 streams the keys for lse alone, and pass 2 recomputes the scores, 16 keys at a time, turns them into weights
 // (and, for training, the 0/1 matrix m) in registers, and multiplies them with the values.
 //

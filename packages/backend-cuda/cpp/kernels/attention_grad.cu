@@ -1,4 +1,4 @@
-// Backward attention on tensor cores for head sizes up to 128 (SPEC.md "Backward"): five products, s, g = dO . v, dv, dk and
+// Backward attention on tensor cores for head sizes up to 128 (spec §Backward): five products, s, g = dO . v, dv, dk and
 // dq, in one kernel. delta_i comes from o and u, so nothing is rebuilt. Wider heads: attention_grad_wide.cu.
 //
 // A block owns 128 keys and goes over the queries that attend them, `step` at a time. A warp owns 16 of the keys: two
@@ -67,7 +67,8 @@ struct Work {
 template <class T, class Shape>
 __global__ void __launch_bounds__(Shape::threads, 1) gradKernel(const __grid_constant__ AttentionProblem<T> p) {
   constexpr int columns = Shape::columns, step = Shape::step, queryTiles = Shape::queryTiles;
-  const int group = p.heads / p.kvHeads, keyBlocks = ceilDiv(p.keys, Shape::rows), queryBlocks = ceilDiv(p.length, step);
+  const int group = p.heads / p.kvHeads, keyBlocks = ceilDiv(p.keys, Shape::rows),
+            queryBlocks = ceilDiv(p.length, step);
   const int thread = static_cast<int>(threadIdx.x), lane = thread % 32, warp = thread / 32, warpRow = 16 * warp;
 
   const int shift = p.keys - p.length;
@@ -96,9 +97,9 @@ __global__ void __launch_bounds__(Shape::threads, 1) gradKernel(const __grid_con
         sharedMemory<T>(Shape::stagesAt + static_cast<unsigned>(i % Shape::stages * 2 + which) * Shape::stepBytes)};
   };
   const auto pairs = [](int i) {
-    return Tile<T, 64>{sharedMemory<T>(Shape::ownPairs ? Shape::pairsAt
-                                                       : Shape::stagesAt + static_cast<unsigned>(i % Shape::stages * 2 + 1) *
-                                                                               Shape::stepBytes)};
+    return Tile<T, 64>{sharedMemory<T>(
+        Shape::ownPairs ? Shape::pairsAt
+                        : Shape::stagesAt + static_cast<unsigned>(i % Shape::stages * 2 + 1) * Shape::stepBytes)};
   };
   const auto rowStage = [](int i) {
     return sharedMemory<float4>(Shape::rowsAt + static_cast<unsigned>(i % Shape::stages) * step * 16);
@@ -228,8 +229,8 @@ __global__ void __launch_bounds__(Shape::threads, 1) gradKernel(const __grid_con
     }
     __syncthreads();  // ds is there for all, and it is this block's turn
 
-    auto* sums = reinterpret_cast<float4*>(p.dqSums) +
-                 (static_cast<std::int64_t>(tileAt) * Shape::warps + warp) * 4 * 32 + lane;
+    auto* sums =
+        reinterpret_cast<float4*>(p.dqSums) + (static_cast<std::int64_t>(tileAt) * Shape::warps + warp) * 4 * 32 + lane;
     float4 before[4];
     const auto loadSums = [&] {
 #pragma unroll
@@ -257,8 +258,8 @@ __global__ void __launch_bounds__(Shape::threads, 1) gradKernel(const __grid_con
       }
     }
     if (last) {
-      storeRows(p.dq + p.queryAt(b, query, h) + dqColumn, p.queryStride(), dqRow, p.length - query, p.headDim - dqColumn,
-                dq, p.scale);
+      storeRows(p.dq + p.queryAt(b, query, h) + dqColumn, p.queryStride(), dqRow, p.length - query,
+                p.headDim - dqColumn, dq, p.scale);
     } else {
 #pragma unroll
       for (int n = 0; n < 4; ++n) storeInTurn(turn, sums + 32 * n, make_float4(dq[n][0], dq[n][1], dq[n][2], dq[n][3]));
@@ -267,7 +268,8 @@ __global__ void __launch_bounds__(Shape::threads, 1) gradKernel(const __grid_con
     // dbias[h, d] = sum over i - j = d: a thread per diagonal of the tile, keys in order.
     const int nearest = p.position(query) - first;  // distance of the tile's first query and key
     if (p.dbias != nullptr && nearest - (Shape::rows - 1) < p.window) {
-      float* dbias = p.dbias + ((static_cast<std::int64_t>(b) * keyBlocks + first / Shape::rows) * p.heads + h) * p.window;
+      float* dbias =
+          p.dbias + ((static_cast<std::int64_t>(b) * keyBlocks + first / Shape::rows) * p.heads + h) * p.window;
       for (int e = thread; e < Shape::rows + step - 1; e += Shape::threads) {
         const int offset = e - (Shape::rows - 1);  // query minus key, within the tile
         const int distance = nearest + offset;

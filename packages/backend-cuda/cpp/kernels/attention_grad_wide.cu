@@ -38,7 +38,8 @@ static_assert(QueryGrad256::rows == wideGradRows, "the number of dbias's partial
 
 // dq_i = scale sum_j ds_ij k_j, and this row tile's part of dbias.
 template <class T, class Shape>
-__global__ void __launch_bounds__(Shape::threads, 1) queryGradKernel(const __grid_constant__ AttentionProblem<T> p, int outputBlocks) {
+__global__ void __launch_bounds__(Shape::threads, 1)
+    queryGradKernel(const __grid_constant__ AttentionProblem<T> p, int outputBlocks) {
   constexpr int columns = Shape::columns, step = Shape::step;
   static_assert(Shape::rowTiles == 1, "a warp owns 16 rows");
   const int rowTile = static_cast<int>(gridDim.x - 1 - blockIdx.x), first = rowTile * Shape::rows;
@@ -58,13 +59,15 @@ __global__ void __launch_bounds__(Shape::threads, 1) queryGradKernel(const __gri
     stage(t, 1).template copyFrom<step, Shape::threads>(p.v + at, p.keyStride(), p.keys - t * step, p.headDim);
     copyAsyncCommit();
   };
-  RowOperand<T, Shape> queries{{sharedMemory<T>(0)}, warpRow, {}}, gradients{{sharedMemory<T>(Shape::rowBytes)}, warpRow, {}};
+  RowOperand<T, Shape> queries{{sharedMemory<T>(0)}, warpRow, {}},
+      gradients{{sharedMemory<T>(Shape::rowBytes)}, warpRow, {}};
   const std::int64_t at = p.queryAt(b, first, h);
   queries.tile.template copyFrom<Shape::rows, Shape::threads>(p.q + at, p.queryStride(), rows, p.headDim);
   gradients.tile.template copyFrom<Shape::rows, Shape::threads>(p.dout + at, p.queryStride(), rows, p.headDim);
   copyAsyncCommit();
   fetch(firstTile);
-  const QueryRow row[2] = {queryRow(p, b, h, first + warpRow + lane / 4), queryRow(p, b, h, first + warpRow + lane / 4 + 8)};
+  const QueryRow row[2] = {queryRow(p, b, h, first + warpRow + lane / 4),
+                           queryRow(p, b, h, first + warpRow + lane / 4 + 8)};
   copyAsyncWait<1>();
   __syncthreads();
   queries.load();
@@ -73,7 +76,8 @@ __global__ void __launch_bounds__(Shape::threads, 1) queryGradKernel(const __gri
   const bool warpWorks = warpRow < rows;
   const int warpEnd = warpRow + 15 < rows ? warpRow + 15 : rows - 1;
   const int firstPosition = p.position(first + warpRow), lastPosition = p.position(first + warpEnd);
-  const int firstStart = warpWorks ? p.start(b, first + warpRow) : 0, lastStart = warpWorks ? p.start(b, first + warpEnd) : 0;
+  const int firstStart = warpWorks ? p.start(b, first + warpRow) : 0,
+            lastStart = warpWorks ? p.start(b, first + warpEnd) : 0;
   const float scale = p.scale * log2e;
   const auto staging = sharedMemory<float>(Shape::stagingAt);
   float* dbias = p.dbias == nullptr || firstOutput != 0
@@ -87,8 +91,7 @@ __global__ void __launch_bounds__(Shape::threads, 1) queryGradKernel(const __gri
     if (Shape::stages > 1 && t < lastTile) fetch(t + 1);
     const int key = t * step;
     const bool works = warpWorks && key <= lastPosition && key + step > firstStart;
-    const bool plain = warpRow + 15 < rows && key >= lastStart &&
-                       firstPosition - (key + step - 1) >= p.window;
+    const bool plain = warpRow + 15 < rows && key >= lastStart && firstPosition - (key + step - 1) >= p.window;
     // Some pair of the block lies within the bias window.
     const bool near = dbias != nullptr && p.position(first) - (key + step - 1) < p.window;
 #pragma unroll 1
@@ -145,7 +148,8 @@ __global__ void __launch_bounds__(Shape::threads, 1) queryGradKernel(const __gri
 
 // dk_j = scale sum_i ds_ij q_i and dv_j = sum_i w_ij dO_i. Rows are keys; the queries of all heads of the group stream by.
 template <class T, class Shape>
-__global__ void __launch_bounds__(Shape::threads, 1) keyGradKernel(const __grid_constant__ AttentionProblem<T> p, int outputBlocks) {
+__global__ void __launch_bounds__(Shape::threads, 1)
+    keyGradKernel(const __grid_constant__ AttentionProblem<T> p, int outputBlocks) {
   constexpr int columns = Shape::columns, step = Shape::step, outputTiles = Shape::outputs / 8;
   const int first = static_cast<int>(blockIdx.x) * Shape::rows, kvHead = static_cast<int>(blockIdx.y);
   const int b = static_cast<int>(blockIdx.z) / outputBlocks;
@@ -204,7 +208,8 @@ __global__ void __launch_bounds__(Shape::threads, 1) keyGradKernel(const __grid_
     const int h = kvHead * group + i / tiles, query = (firstTile + i % tiles) * step;
     const int lastQuery = query + step < p.length ? query + step - 1 : p.length - 1;
     const bool works = warpWorks && p.position(lastQuery) >= warpKey && p.start(b, query) <= warpKey + 15;
-    const bool plain = lastQuery - query == step - 1 && warpRow + 15 < rows && p.start(b, lastQuery) <= warpKey && p.position(query) - (warpKey + 15) >= p.window;
+    const bool plain = lastQuery - query == step - 1 && warpRow + 15 < rows && p.start(b, lastQuery) <= warpKey &&
+                       p.position(query) - (warpKey + 15) >= p.window;
 #pragma unroll 1
     for (int c = 0; works && c < step; c += 16) {
       float s[2][4], g[2][4];
@@ -221,8 +226,8 @@ __global__ void __launch_bounds__(Shape::threads, 1) keyGradKernel(const __grid_
 #pragma unroll
           for (int half = 0; half < 2; ++half) {
             const int j = warpKey + lane / 4 + 8 * half, e = 2 * half + odd;
-            pairGrad(p, s[n][e], g[n][e], row, h, position - j, static_cast<float>(j) >= packed.w && j <= position, plain,
-                     scale);
+            pairGrad(p, s[n][e], g[n][e], row, h, position - j, static_cast<float>(j) >= packed.w && j <= position,
+                     plain, scale);
           }
         }
       }

@@ -10,15 +10,21 @@ namespace gpu {
 template <class F>
 void withFloatType(DType dtype, F f) {
   switch (dtype) {
-    case DType::f32: return f(float{});
-    case DType::bf16: return f(bf16{});
-    case DType::f16: return f(f16{});
-    case DType::i32: throw Unsupported("internal: floating op on i32");
+    case DType::f32:
+      return f(float{});
+    case DType::bf16:
+      return f(bf16{});
+    case DType::f16:
+      return f(f16{});
+    case DType::i32:
+      throw Unsupported("internal: floating op on i32");
   }
 }
 
 template <class T>
-T* pointer(const Tensor& t) { return static_cast<T*>(t.data); }
+T* pointer(const Tensor& t) {
+  return static_cast<T*>(t.data);
+}
 
 inline unsigned gridSize(std::int64_t items, std::int64_t perBlock) {
   const std::int64_t blocks = ceilDiv(items, perBlock);

@@ -44,7 +44,7 @@ __device__ Norm normOf(const T* scores, const Row& row) {
   return {most, 1 / blockSum<threads>(total, sharedMemory<float>())};
 }
 
-// w_ij of SPEC.md "Forward". `out` may be `scores`.
+// w_ij of spec §Forward. `out` may be `scores`.
 template <class T>
 __device__ void writeWeights(const T* scores, T* out, const Row& row, std::int64_t keys) {
   const Norm norm = normOf(scores, row);
@@ -56,17 +56,16 @@ __device__ void writeWeights(const T* scores, T* out, const Row& row, std::int64
 }
 
 template <class T>
-__global__ void __launch_bounds__(threads) elasticKernel(const T* scores, const float* tau, const std::int32_t* starts,
-                                                         T* out, std::int64_t heads, std::int64_t length,
-                                                         std::int64_t keys) {
+__global__ void __launch_bounds__(threads)
+    elasticKernel(const T* scores, const float* tau, const std::int32_t* starts, T* out, std::int64_t heads,
+                  std::int64_t length, std::int64_t keys) {
   writeWeights(scores, out, rowOf(blockIdx.x, heads, length, keys, tau, starts), keys);
 }
 
 template <class T>
-__global__ void __launch_bounds__(threads) elasticGradKernel(const T* dweights, const T* scores, const float* tau,
-                                                             const std::int32_t* starts, T* dscores, float* dtauRows,
-                                                             std::int64_t heads, std::int64_t length,
-                                                             std::int64_t keys) {
+__global__ void __launch_bounds__(threads)
+    elasticGradKernel(const T* dweights, const T* scores, const float* tau, const std::int32_t* starts, T* dscores,
+                      float* dtauRows, std::int64_t heads, std::int64_t length, std::int64_t keys) {
   const Row row = rowOf(blockIdx.x, heads, length, keys, tau, starts);
   const Norm norm = normOf(scores, row);
   // delta = sum p m g and the row's part of dtau = sum m g / n.
@@ -93,8 +92,8 @@ __global__ void __launch_bounds__(threads) elasticGradKernel(const T* dweights, 
 }
 
 // out[h] = sum over b and r of rows[b, h, r]; a block per head.
-__global__ void __launch_bounds__(threads) sumHeadsKernel(const float* rows, float* out, std::int64_t batch,
-                                                          std::int64_t heads, std::int64_t length) {
+__global__ void __launch_bounds__(threads)
+    sumHeadsKernel(const float* rows, float* out, std::int64_t batch, std::int64_t heads, std::int64_t length) {
   float total = 0;
   for (std::int64_t i = threadIdx.x; i < batch * length; i += threads) {
     total += rows[(i / length * heads + blockIdx.x) * length + i % length];
@@ -105,9 +104,9 @@ __global__ void __launch_bounds__(threads) sumHeadsKernel(const float* rows, flo
 
 // s_ij = scale q_i . k_j + bias, then w_ij, in place. A thread per key.
 template <class T>
-__global__ void __launch_bounds__(threads) weightsKernel(const T* q, const T* k, const float* bias, const float* tau,
-                                                         const std::int32_t* starts, float* out, float scale,
-                                                         AttentionSizes z) {
+__global__ void __launch_bounds__(threads)
+    weightsKernel(const T* q, const T* k, const float* bias, const float* tau, const std::int32_t* starts, float* out,
+                  float scale, AttentionSizes z) {
   const Row row = rowOf(blockIdx.x, z.heads, z.queryLength, z.keyLength, tau, starts);
   const std::int64_t r = blockIdx.x % z.queryLength, h = blockIdx.x / z.queryLength % z.heads,
                      b = blockIdx.x / z.queryLength / z.heads;

@@ -89,8 +89,8 @@ struct GatedProduct {
 };
 
 template <class T>
-__global__ void __launch_bounds__(threads) swigluGradKernel(std::int64_t size, const T* dy, const T* gate, const T* up,
-                                                            T* dgate, T* dup) {
+__global__ void __launch_bounds__(threads)
+    swigluGradKernel(std::int64_t size, const T* dy, const T* gate, const T* up, T* dgate, T* dup) {
   const std::int64_t at = (static_cast<std::int64_t>(blockIdx.x) * threads + threadIdx.x) * perThread;
   const auto one = [](float d, float g, float u, float& dg, float& du) {
     const float sigmoid = 1 / (1 + expf(-g));
@@ -128,10 +128,9 @@ __global__ void __launch_bounds__(threads) swigluGradKernel(std::int64_t size, c
 
 // to[o, toStart + j, i] = from[o, fromStart + j, i]; rows of `inner` units are whole.
 template <class Unit>
-__global__ void __launch_bounds__(threads) copyRowsKernel(const Unit* from, Unit* to, std::int64_t total,
-                                                          std::int64_t span, std::int64_t fromSpan,
-                                                          std::int64_t fromOffset, std::int64_t toSpan,
-                                                          std::int64_t toOffset) {
+__global__ void __launch_bounds__(threads)
+    copyRowsKernel(const Unit* from, Unit* to, std::int64_t total, std::int64_t span, std::int64_t fromSpan,
+                   std::int64_t fromOffset, std::int64_t toSpan, std::int64_t toOffset) {
   const std::int64_t i = static_cast<std::int64_t>(blockIdx.x) * threads + threadIdx.x;
   if (i >= total) return;
   const std::int64_t o = i / span, rest = i % span;

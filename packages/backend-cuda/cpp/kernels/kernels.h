@@ -44,7 +44,7 @@ void run(const Attention& op, void* workspace, cudaStream_t stream);
 std::size_t workspace(const AttentionGrad& op);
 void run(const AttentionGrad& op, void* workspace, cudaStream_t stream);
 
-// What attention keeps for its gradient: lse [B, H, L] f32 in up to two parts, then u (SPEC.md "Backward") and
+// What attention keeps for its gradient: lse [B, H, L] f32 in up to two parts, then u (spec §Backward) and
 // a = sum m p v, like q, where tau is given.
 std::size_t savedBytes(const AttentionInputs& in);
 

@@ -38,14 +38,15 @@ constexpr std::size_t tensorBytes = 2 * stages * operandBytes;
 // Copies `tile` rows of m (or n) by tileK of k of an operand stored [mn, k], or [k, mn] when `transposed`.
 // `aligned`: rows begin at multiples of 16 bytes; otherwise element by element.
 template <class T, bool transposed>
-__device__ __forceinline__ void fetchOperand(Shared<T> to, const T* from, std::int64_t stride, int mn, int k, int mnLimit,
-                                             int kLimit, bool aligned) {
+__device__ __forceinline__ void fetchOperand(Shared<T> to, const T* from, std::int64_t stride, int mn, int k,
+                                             int mnLimit, int kLimit, bool aligned) {
   constexpr int parts = transposed ? 2 : 1, rows = transposed ? tileK : tileM;
 #pragma unroll
   for (int part = 0; part < parts; ++part) {
     const Tile<T, 64> tile{to + part * tileK * 64};
     const int firstRow = transposed ? k : mn, firstColumn = transposed ? mn + 64 * part : k;
-    const int rowLimit = (transposed ? kLimit : mnLimit) - firstRow, width = (transposed ? mnLimit : kLimit) - firstColumn;
+    const int rowLimit = (transposed ? kLimit : mnLimit) - firstRow,
+              width = (transposed ? mnLimit : kLimit) - firstColumn;
     const T* source = from + firstRow * stride + firstColumn;
     if (aligned) {
       tile.template copyFrom<rows, threads>(rowLimit > 0 && width > 0 ? source : from, stride, width > 0 ? rowLimit : 0,
@@ -63,7 +64,8 @@ __device__ __forceinline__ void fetchOperand(Shared<T> to, const T* from, std::i
 
 template <class T, bool transposeA, bool transposeB>
 __global__ void __launch_bounds__(threads, 2)
-    tensorProductKernel(const T* a, const T* b, T* out, const __grid_constant__ Product z, bool alignedA, bool alignedB) {
+    tensorProductKernel(const T* a, const T* b, T* out, const __grid_constant__ Product z, bool alignedA,
+                        bool alignedB) {
   const Place place = placeOf(ceilDiv(z.m, tileM), ceilDiv(z.n, tileN));
   const int row = place.row * tileM, column = place.column * tileN;
   const std::int64_t batch = blockIdx.z;
@@ -123,7 +125,8 @@ __global__ void __launch_bounds__(threads, 2)
     for (int n = 0; n < 8; ++n) {
 #pragma unroll
       for (int e = 0; e < 4; ++e) {
-        const int r = row + warpRow + 16 * i + lane / 4 + 8 * (e / 2), c = column + warpColumn + 8 * n + 2 * (lane % 4) + e % 2;
+        const int r = row + warpRow + 16 * i + lane / 4 + 8 * (e / 2),
+                  c = column + warpColumn + 8 * n + 2 * (lane % 4) + e % 2;
         if (r < z.m && c < z.n) {
           T& to = out[static_cast<std::int64_t>(r) * z.n + c];
           to = fromFloat<T>(acc[i][n][e] + (z.keep != 0 ? toFloat(to) : 0.0f));
@@ -151,7 +154,8 @@ __global__ void __launch_bounds__(exactThreads, 2)
   const int y = static_cast<int>(threadIdx.x) / 16, x = static_cast<int>(threadIdx.x) % 16;
   const auto tileA = sharedMemory<float>(), tileB = sharedMemory<float>(exactK * exactStride * 4);
   // `inner`: memory runs along k. Neighbouring threads read neighbouring addresses either way.
-  const auto fetch = [&](Shared<float> to, const float* from, std::int64_t stride, bool inner, int mn, int k, int mnLimit) {
+  const auto fetch = [&](Shared<float> to, const float* from, std::int64_t stride, bool inner, int mn, int k,
+                         int mnLimit) {
     for (int i = static_cast<int>(threadIdx.x); i < exactTile * exactK; i += exactThreads) {
       const int dk = inner ? i % exactK : i / exactTile, d = inner ? i / exactK : i % exactTile;
       const bool valid = mn + d < mnLimit && k + dk < z.k;
@@ -168,7 +172,8 @@ __global__ void __launch_bounds__(exactThreads, 2)
     __syncthreads();
 #pragma unroll
     for (int dk = 0; dk < exactK; ++dk) {
-      const float4 va = sharedCast<float4>(tileA + dk * exactStride)[y], vb = sharedCast<float4>(tileB + dk * exactStride)[x];
+      const float4 va = sharedCast<float4>(tileA + dk * exactStride)[y],
+                   vb = sharedCast<float4>(tileB + dk * exactStride)[x];
       const float ra[4] = {va.x, va.y, va.z, va.w}, rb[4] = {vb.x, vb.y, vb.z, vb.w};
 #pragma unroll
       for (int i = 0; i < 4; ++i) {
@@ -193,9 +198,11 @@ __global__ void __launch_bounds__(exactThreads, 2)
 template <bool transposeA, bool transposeB>
 void launchProduct(const Matmul& op, cudaStream_t stream) {
   const auto i = [](std::int64_t x) { return static_cast<int>(x); };
-  const Product z{i(op.m), i(op.n), i(op.k), transposeA ? op.m : op.k, transposeB ? op.k : op.n, op.accumulate ? 1.0f : 0.0f};
+  const Product z{
+      i(op.m), i(op.n), i(op.k), transposeA ? op.m : op.k, transposeB ? op.k : op.n, op.accumulate ? 1.0f : 0.0f};
   const auto grid = [&](int m, int n) {
-    return dim3{gridSize(ceilDiv(op.m, std::int64_t{m}) * ceilDiv(op.n, std::int64_t{n}), 1), 1, static_cast<unsigned>(op.batch)};
+    return dim3{gridSize(ceilDiv(op.m, std::int64_t{m}) * ceilDiv(op.n, std::int64_t{n}), 1), 1,
+                static_cast<unsigned>(op.batch)};
   };
   withFloatType(op.out.dtype, [&](auto t) {
     using T = decltype(t);
@@ -205,8 +212,8 @@ void launchProduct(const Matmul& op, cudaStream_t stream) {
              2 * exactK * exactStride * sizeof(float), stream, a, b, pointer<float>(op.out), z);
     } else {
       // Every row of every batch begins at a multiple of 16 bytes when the row length is one of 8 elements.
-      launch("matmul", tensorProductKernel<T, transposeA, transposeB>, grid(tileM, tileN), dim3{threads}, tensorBytes, stream,
-             a, b, pointer<T>(op.out), z, z.aStride % 8 == 0, z.bStride % 8 == 0);
+      launch("matmul", tensorProductKernel<T, transposeA, transposeB>, grid(tileM, tileN), dim3{threads}, tensorBytes,
+             stream, a, b, pointer<T>(op.out), z, z.aStride % 8 == 0, z.bStride % 8 == 0);
     }
   });
 }
@@ -215,7 +222,8 @@ void launchProduct(const Matmul& op, cudaStream_t stream) {
 
 void run(const Matmul& op, cudaStream_t stream) {
   if (op.out.size == 0) return;
-  if (op.transposeA) return op.transposeB ? launchProduct<true, true>(op, stream) : launchProduct<true, false>(op, stream);
+  if (op.transposeA)
+    return op.transposeB ? launchProduct<true, true>(op, stream) : launchProduct<true, false>(op, stream);
   op.transposeB ? launchProduct<false, true>(op, stream) : launchProduct<false, false>(op, stream);
 }
 

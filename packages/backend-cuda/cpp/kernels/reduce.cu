@@ -35,8 +35,8 @@ __global__ void __launch_bounds__(threads) finishKernel(const float* partial, st
   if (threadIdx.x == 0) *out = total;
 }
 
-__global__ void __launch_bounds__(threads) sumPartialsKernel(const float* partial, float* out, std::int64_t count,
-                                                             std::int64_t size) {
+__global__ void __launch_bounds__(threads)
+    sumPartialsKernel(const float* partial, float* out, std::int64_t count, std::int64_t size) {
   const std::int64_t i = static_cast<std::int64_t>(blockIdx.x) * threads + threadIdx.x;
   if (i >= size) return;
   float total = 0;

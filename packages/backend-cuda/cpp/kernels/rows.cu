@@ -21,8 +21,8 @@ __device__ float inverseRms(const T* x, std::int64_t width, float epsilon) {
 }
 
 template <class T>
-__global__ void __launch_bounds__(threads) rmsNormKernel(const T* x, const T* weight, T* y, std::int64_t width,
-                                                         float epsilon) {
+__global__ void __launch_bounds__(threads)
+    rmsNormKernel(const T* x, const T* weight, T* y, std::int64_t width, float epsilon) {
   const std::int64_t at = blockIdx.x * width;
   const float inverse = inverseRms(x + at, width, epsilon);
   for (std::int64_t i = threadIdx.x; i < width; i += threads) {
@@ -43,17 +43,16 @@ __global__ void __launch_bounds__(threads) rmsNormGradKernel(const T* dy, const 
   dot = blockSum<threads>(dot, sharedMemory<float>());
   const float pull = dot / static_cast<float>(width) * inverse * inverse;
   for (std::int64_t i = threadIdx.x; i < width; i += threads) {
-    dx[at + i] =
-        fromFloat<T>(inverse * (toFloat(weight[i]) * toFloat(dy[at + i]) - toFloat(x[at + i]) * pull));
+    dx[at + i] = fromFloat<T>(inverse * (toFloat(weight[i]) * toFloat(dy[at + i]) - toFloat(x[at + i]) * pull));
   }
   if (threadIdx.x == 0) inverses[blockIdx.x] = inverse;
 }
 
 // partial[g, i] = sum over the rows of group g of dy x r; a thread per column.
 template <class T>
-__global__ void __launch_bounds__(threads) rmsNormWeightKernel(const T* dy, const T* x, const float* inverses,
-                                                               float* partial, std::int64_t rows, std::int64_t width,
-                                                               std::int64_t rowsPerGroup) {
+__global__ void __launch_bounds__(threads)
+    rmsNormWeightKernel(const T* dy, const T* x, const float* inverses, float* partial, std::int64_t rows,
+                        std::int64_t width, std::int64_t rowsPerGroup) {
   const std::int64_t column = static_cast<std::int64_t>(blockIdx.x) * threads + threadIdx.x;
   if (column >= width) return;
   const std::int64_t first = blockIdx.y * rowsPerGroup;
@@ -66,8 +65,8 @@ __global__ void __launch_bounds__(threads) rmsNormWeightKernel(const T* dy, cons
 }
 
 template <class T>
-__global__ void __launch_bounds__(threads) finishWeightKernel(const float* partial, T* out, std::int64_t groups,
-                                                              std::int64_t width) {
+__global__ void __launch_bounds__(threads)
+    finishWeightKernel(const float* partial, T* out, std::int64_t groups, std::int64_t width) {
   const std::int64_t column = static_cast<std::int64_t>(blockIdx.x) * threads + threadIdx.x;
   if (column >= width) return;
   float total = 0;
@@ -81,9 +80,9 @@ std::int64_t weightGroups(std::int64_t rows) { return std::clamp<std::int64_t>(c
 
 // One row: lse, and the row's part of the loss (0 where the target is ignored).
 template <class T>
-__global__ void __launch_bounds__(threads) crossEntropyKernel(const T* logits, const std::int32_t* targets, float* lse,
-                                                              float* losses, std::int64_t vocabulary,
-                                                              std::int32_t ignoreIndex) {
+__global__ void __launch_bounds__(threads)
+    crossEntropyKernel(const T* logits, const std::int32_t* targets, float* lse, float* losses, std::int64_t vocabulary,
+                       std::int32_t ignoreIndex) {
   const T* row = logits + blockIdx.x * vocabulary;
   float most = -INFINITY, total = 0;
   for (std::int64_t i = threadIdx.x; i < vocabulary; i += threads) {
@@ -112,10 +111,9 @@ __global__ void __launch_bounds__(threads) meanKernel(const float* losses, std::
 }
 
 template <class T>
-__global__ void __launch_bounds__(threads) crossEntropyGradKernel(const float* dloss, const T* logits,
-                                                                  const std::int32_t* targets, const float* lse,
-                                                                  T* dlogits, std::int64_t vocabulary,
-                                                                  std::int32_t ignoreIndex, float count) {
+__global__ void __launch_bounds__(threads)
+    crossEntropyGradKernel(const float* dloss, const T* logits, const std::int32_t* targets, const float* lse,
+                           T* dlogits, std::int64_t vocabulary, std::int32_t ignoreIndex, float count) {
   const std::int64_t at = blockIdx.x * vocabulary;
   const std::int32_t target = targets[blockIdx.x];
   const float factor = target == ignoreIndex ? 0 : *dloss / count;
@@ -137,10 +135,10 @@ struct Frequencies {
 // A thread per position and pair, which turns that pair in every batch and head. The angle is reduced in double, so that
 // it is good to f32 at any position.
 template <class T>
-__global__ void __launch_bounds__(threads) ropeKernel(const T* x, T* y, const __grid_constant__ Frequencies frequencies,
-                                                      int firstPair, int pairs, std::int64_t batch, std::int64_t length,
-                                                      std::int64_t heads, std::int64_t headDim, std::int64_t offset,
-                                                      float direction) {
+__global__ void __launch_bounds__(threads)
+    ropeKernel(const T* x, T* y, const __grid_constant__ Frequencies frequencies, int firstPair, int pairs,
+               std::int64_t batch, std::int64_t length, std::int64_t heads, std::int64_t headDim, std::int64_t offset,
+               float direction) {
   const std::int64_t i = static_cast<std::int64_t>(blockIdx.x) * threads + threadIdx.x;
   if (i >= length * pairs) return;
   const std::int64_t r = i / pairs;
@@ -162,8 +160,8 @@ __global__ void __launch_bounds__(threads) ropeKernel(const T* x, T* y, const __
 // ---- embedding ----
 
 template <class T>
-__global__ void __launch_bounds__(threads) embeddingKernel(const T* weight, const std::int32_t* ids, T* out,
-                                                           std::int64_t width) {
+__global__ void __launch_bounds__(threads)
+    embeddingKernel(const T* weight, const std::int32_t* ids, T* out, std::int64_t width) {
   const T* row = weight + ids[blockIdx.x] * width;
   for (std::int64_t i = threadIdx.x; i < width; i += threads) out[blockIdx.x * width + i] = row[i];
 }
@@ -175,8 +173,8 @@ constexpr int columnsPerBlock = threads * columnsPerThread;
 // A block per row of the vocabulary looks through all ids, in order, and adds up the rows of dy that are its own. That
 // reads vocabulary x count ids, from the second-level cache, but needs no sorting and no atomics.
 template <class T>
-__global__ void __launch_bounds__(threads) embeddingGradKernel(const T* dy, const std::int32_t* ids, T* dweight,
-                                                               std::int64_t width, std::int64_t count) {
+__global__ void __launch_bounds__(threads)
+    embeddingGradKernel(const T* dy, const std::int32_t* ids, T* dweight, std::int64_t width, std::int64_t count) {
   const auto mine = static_cast<std::int32_t>(blockIdx.x);
   const auto found = sharedMemory<std::int32_t>();  // per warp, whether it met the id in this step
   const auto seen = sharedMemory<std::int32_t>(64);
@@ -237,8 +235,8 @@ void run(const RmsNormGrad& op, void* workspace, cudaStream_t stream) {
     const T *dy = pointer<const T>(op.dy), *x = pointer<const T>(op.x);
     launch("rmsNormGrad", rmsNormGradKernel<T>, rowsGrid(op.rows), dim3{threads}, scratch, stream, dy, x,
            pointer<const T>(op.weight), pointer<T>(op.dx), inverses, op.width, static_cast<float>(op.epsilon));
-    launch("rmsNormGrad dweight", rmsNormWeightKernel<T>, dim3{columns, static_cast<unsigned>(groups)}, dim3{threads}, 0,
-           stream, dy, x, inverses, partial, op.rows, op.width, ceilDiv(op.rows, groups));
+    launch("rmsNormGrad dweight", rmsNormWeightKernel<T>, dim3{columns, static_cast<unsigned>(groups)}, dim3{threads},
+           0, stream, dy, x, inverses, partial, op.rows, op.width, ceilDiv(op.rows, groups));
     launch("rmsNormGrad dweight", finishWeightKernel<T>, dim3{columns}, dim3{threads}, 0, stream, partial,
            pointer<T>(op.dweight), groups, op.width);
   });
@@ -300,8 +298,8 @@ void run(const EmbeddingGrad& op, cudaStream_t stream) {
     using T = decltype(t);
     launch("embeddingGrad", embeddingGradKernel<T>,
            dim3{gridSize(op.vocabulary, 1), gridSize(op.width, columnsPerBlock)}, dim3{threads},
-           64 + idsPerStep * sizeof(std::int32_t), stream, pointer<const T>(op.dy),
-           pointer<const std::int32_t>(op.ids), pointer<T>(op.dweight), op.width, op.count);
+           64 + idsPerStep * sizeof(std::int32_t), stream, pointer<const T>(op.dy), pointer<const std::int32_t>(op.ids),
+           pointer<T>(op.dweight), op.width, op.count);
   });
 }
 

@@ -15,7 +15,9 @@ struct Tile {
   static_assert(columns % 64 == 0, "the swizzle permutes 8 units of 8 elements");
   static constexpr std::size_t bytes(int rows) { return static_cast<std::size_t>(rows) * columns * sizeof(T); }
 
-  __device__ __forceinline__ Shared<T> unit(int row, int c) const { return at + (row * columns + ((c ^ (row & 7)) << 3)); }
+  __device__ __forceinline__ Shared<T> unit(int row, int c) const {
+    return at + (row * columns + ((c ^ (row & 7)) << 3));
+  }
 
   // Starts copying `rows` rows of `width` elements from global memory; the rest of the tile, and rows for which `limit`
   // says that there are none, become zero. A global row must begin at a multiple of 16 bytes.

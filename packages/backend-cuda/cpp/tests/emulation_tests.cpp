@@ -46,13 +46,15 @@ void barriers() {
   expectReport("exchange without a barrier", exchange(false, 40), "nobody wrote");
   // Backwards, every value is there already when the fibres run in order: only the race tells.
   expectReport("lucky exchange without a barrier", exchange(false, -1), "race: reads");
-  expectReport("write after read without a barrier", run(64, 4, [] {
-                 const auto s = sharedMemory<int>();
-                 if (threadIdx.x == 0) s[0] = 1;
-                 __syncthreads();
-                 const int value = s[0];
-                 if (threadIdx.x == 63) s[0] = value + 1;
-               }),
+  expectReport("write after read without a barrier",
+               run(64, 4,
+                   [] {
+                     const auto s = sharedMemory<int>();
+                     if (threadIdx.x == 0) s[0] = 1;
+                     __syncthreads();
+                     const int value = s[0];
+                     if (threadIdx.x == 63) s[0] = value + 1;
+                   }),
                "race: writes");
   expectReport("two threads write the same place", run(64, 4, [] { sharedMemory<int>()[0] = 1; }), "race: writes");
   const auto withinWarp = [](bool synchronised) {
@@ -66,29 +68,37 @@ void barriers() {
   };
   expectClean("exchange within a warp", withinWarp(true));
   expect(!withinWarp(false).empty(), "exchange within a warp without __syncwarp is reported");
-  expectReport("a barrier that half the threads skip", run(64, 0, [] {
-                 if (threadIdx.x < 32) __syncthreads();
-               }),
+  expectReport("a barrier that half the threads skip",
+               run(64, 0,
+                   [] {
+                     if (threadIdx.x < 32) __syncthreads();
+                   }),
                "divergent barrier");
-  expectReport("two barriers in different places", run(64, 0, [] {
-                 if (threadIdx.x < 32) {
-                   __syncthreads();
-                 } else {
-                   __syncthreads();
-                 }
-               }),
+  expectReport("two barriers in different places",
+               run(64, 0,
+                   [] {
+                     if (threadIdx.x < 32) {
+                       __syncthreads();
+                     } else {
+                       __syncthreads();
+                     }
+                   }),
                "divergent barrier");
-  expectReport("a shuffle that some lanes skip", run(32, 0, [] {
-                 if (threadIdx.x < 16) gpu::shuffleXor(1.0f, 1);
-               }),
+  expectReport("a shuffle that some lanes skip",
+               run(32, 0,
+                   [] {
+                     if (threadIdx.x < 16) gpu::shuffleXor(1.0f, 1);
+                   }),
                "warp collective");
-  expectReport("shuffles in different places", run(32, 0, [] {
-                 if (threadIdx.x < 16) {
-                   gpu::shuffleXor(1.0f, 1);
-                 } else {
-                   gpu::shuffleXor(2.0f, 1);
-                 }
-               }),
+  expectReport("shuffles in different places",
+               run(32, 0,
+                   [] {
+                     if (threadIdx.x < 16) {
+                       gpu::shuffleXor(1.0f, 1);
+                     } else {
+                       gpu::shuffleXor(2.0f, 1);
+                     }
+                   }),
                "divergent warp collective");
 }
 
@@ -96,16 +106,20 @@ void bounds() {
   expectReport("read past the end", run(32, 64, [] { (void)static_cast<int>(sharedMemory<int>()[16]); }), "outside");
   expectReport("write past the end", run(32, 64, [] { sharedMemory<int>()[16 + threadIdx.x] = 1; }), "outside");
   expectReport("write before the start", run(32, 64, [] { sharedMemory<int>()[-1] = 1; }), "outside");
-  expectReport("misaligned vector", run(32, 64, [] {
-                 gpu::sharedCast<float4>(sharedMemory<float>() + 1)[0] = make_float4(0, 0, 0, 0);
-               }),
+  expectReport("misaligned vector",
+               run(32, 64, [] { gpu::sharedCast<float4>(sharedMemory<float>() + 1)[0] = make_float4(0, 0, 0, 0); }),
                "misaligned");
-  expectReport("read before write", run(32, 64, [] { (void)static_cast<float>(sharedMemory<float>()[0]); }), "nobody wrote");
-  expectReport("memory does not survive the block", run(32, 128, [] {
-                 const auto s = sharedMemory<int>();
-                 if (blockIdx.x == 0) s[threadIdx.x] = 1;
-                 if (blockIdx.x == 1) (void)static_cast<int>(s[threadIdx.x]);
-               }, 2),
+  expectReport("read before write", run(32, 64, [] { (void)static_cast<float>(sharedMemory<float>()[0]); }),
+               "nobody wrote");
+  expectReport("memory does not survive the block",
+               run(
+                   32, 128,
+                   [] {
+                     const auto s = sharedMemory<int>();
+                     if (blockIdx.x == 0) s[threadIdx.x] = 1;
+                     if (blockIdx.x == 1) (void)static_cast<int>(s[threadIdx.x]);
+                   },
+                   2),
                "block (1,0,0)");
 }
 
@@ -129,23 +143,29 @@ void asynchronousCopies() {
   expectReport("wait that leaves the group in flight", copy(true, 1, true), "not awaited");
   expectReport("copy that is never committed", copy(false, 0, true), "not awaited");
   expect(!copy(true, 0, false).empty(), "copy without a barrier is reported");
-  expectReport("copy over data that others still read", run(64, 512, [] {
-                 const auto s = sharedMemory<std::uint16_t>();
-                 if (threadIdx.x < 32) s[8 * threadIdx.x] = 1;
-                 __syncthreads();
-                 (void)static_cast<std::uint16_t>(s[8 * (threadIdx.x % 32)]);
-                 if (threadIdx.x >= 32) gpu::copyAsync16(s + 8 * static_cast<int>(threadIdx.x - 32), source, true);
-                 gpu::copyAsyncCommit();
-                 emulation::machine().waitAsync(0);
-               }),
+  expectReport("copy over data that others still read",
+               run(64, 512,
+                   [] {
+                     const auto s = sharedMemory<std::uint16_t>();
+                     if (threadIdx.x < 32) s[8 * threadIdx.x] = 1;
+                     __syncthreads();
+                     (void)static_cast<std::uint16_t>(s[8 * (threadIdx.x % 32)]);
+                     if (threadIdx.x >= 32) gpu::copyAsync16(s + 8 * static_cast<int>(threadIdx.x - 32), source, true);
+                     gpu::copyAsyncCommit();
+                     emulation::machine().waitAsync(0);
+                   }),
                "race: writes");
-  expectReport("kernel that ends with a copy in flight", run(32, 512, [] {
-                 gpu::copyAsync16(sharedMemory<std::uint16_t>() + 8 * static_cast<int>(threadIdx.x), source, true);
-               }),
-               "never waited for");
-  expectReport("misaligned copy", run(32, 512, [] {
-                 gpu::copyAsync16(sharedMemory<std::uint16_t>() + 8 * static_cast<int>(threadIdx.x), source + 1, true);
-               }),
+  expectReport(
+      "kernel that ends with a copy in flight",
+      run(32, 512,
+          [] { gpu::copyAsync16(sharedMemory<std::uint16_t>() + 8 * static_cast<int>(threadIdx.x), source, true); }),
+      "never waited for");
+  expectReport("misaligned copy",
+               run(32, 512,
+                   [] {
+                     gpu::copyAsync16(sharedMemory<std::uint16_t>() + 8 * static_cast<int>(threadIdx.x), source + 1,
+                                      true);
+                   }),
                "misaligned global");
 }
 
@@ -262,21 +282,24 @@ enum class Turns { right, early, unordered, reversed, together };
 std::string takeTurns(Turns how) {
   int state[2] = {0, 0};  // the turn, the next ticket
   alignas(16) float4 sum{0, 0, 0, 0};
-  const std::string report = run(64, 4, [&, how] {
-    const auto ticket = sharedMemory<int>();
-    if (threadIdx.x == 0) *ticket = gpu::takeTicket(&state[1]);
-    __syncthreads();
-    const int mine = how == Turns::reversed ? 1 - *ticket : static_cast<int>(*ticket);
-    if (threadIdx.x == 0 && how != Turns::early) gpu::awaitTurn(&state[0], mine);
-    if (how != Turns::unordered) __syncthreads();
-    if (threadIdx.x == 40) {
-      float4 x = gpu::loadInTurn(&state[0], &sum);
-      x.x += 1;
-      gpu::storeInTurn(&state[0], &sum, x);
-    }
-    if (how != Turns::together) __syncthreads();
-    if (threadIdx.x == 0 && how != Turns::early) gpu::passTurn(&state[0], mine + 1);
-  }, 2);
+  const std::string report = run(
+      64, 4,
+      [&, how] {
+        const auto ticket = sharedMemory<int>();
+        if (threadIdx.x == 0) *ticket = gpu::takeTicket(&state[1]);
+        __syncthreads();
+        const int mine = how == Turns::reversed ? 1 - *ticket : static_cast<int>(*ticket);
+        if (threadIdx.x == 0 && how != Turns::early) gpu::awaitTurn(&state[0], mine);
+        if (how != Turns::unordered) __syncthreads();
+        if (threadIdx.x == 40) {
+          float4 x = gpu::loadInTurn(&state[0], &sum);
+          x.x += 1;
+          gpu::storeInTurn(&state[0], &sum, x);
+        }
+        if (how != Turns::together) __syncthreads();
+        if (threadIdx.x == 0 && how != Turns::early) gpu::passTurn(&state[0], mine + 1);
+      },
+      2);
   if (report.empty()) expect(sum.x == 2 && state[0] == 2, "both blocks added");
   return report;
 }
@@ -305,21 +328,33 @@ Products productsOf(float near) {
     for (std::int64_t i = 0; i < size; ++i) {
       random = random * 1664525 + 1013904223;
       const float x = deviation * (static_cast<float>(random >> 8) / 8388608.0f - 1);
-      if (dtype == gpu::DType::bf16) static_cast<gpu::bf16*>(data)[i] = gpu::fromFloat<gpu::bf16>(x);
-      else static_cast<float*>(data)[i] = deviation;
+      if (dtype == gpu::DType::bf16)
+        static_cast<gpu::bf16*>(data)[i] = gpu::fromFloat<gpu::bf16>(x);
+      else
+        static_cast<float*>(data)[i] = deviation;
     }
     return gpu::Tensor{data, size, dtype};
   };
   const auto operand = [&](float deviation) { return make(L * D, gpu::DType::bf16, deviation); };
-  gpu::AttentionInputs in{{1, L, L, L, 1, 1, D, W}, 0.125, operand(1), operand(1), operand(1),
-                          make(W, gpu::DType::f32, near), make(1, gpu::DType::f32, -1), {}};
-  const auto scratch = [&](std::size_t bytes) { return make(static_cast<std::int64_t>(bytes / 4 + 1), gpu::DType::f32, 0).data; };
+  gpu::AttentionInputs in{
+      {1, L, L, L, 1, 1, D, W},     0.125, operand(1), operand(1), operand(1), make(W, gpu::DType::f32, near),
+      make(1, gpu::DType::f32, -1), {}};
+  const auto scratch = [&](std::size_t bytes) {
+    return make(static_cast<std::int64_t>(bytes / 4 + 1), gpu::DType::f32, 0).data;
+  };
   gpu::Attention forward{in, operand(0), scratch(gpu::savedBytes(in))};
   const std::uint64_t before = emulation::machine().products();
   gpu::run(forward, nullptr, nullptr);
   const std::uint64_t between = emulation::machine().products();
-  gpu::AttentionGrad backward{in, operand(1), forward.out, forward.saved, operand(0), operand(0), operand(0),
-                              make(W, gpu::DType::f32, 0), make(1, gpu::DType::f32, 0)};
+  gpu::AttentionGrad backward{in,
+                              operand(1),
+                              forward.out,
+                              forward.saved,
+                              operand(0),
+                              operand(0),
+                              operand(0),
+                              make(W, gpu::DType::f32, 0),
+                              make(1, gpu::DType::f32, 0)};
   gpu::run(backward, scratch(gpu::workspace(backward)), nullptr);
   gpu::check(cudaGetLastError(), "products");
   return {between - before, emulation::machine().products() - between};

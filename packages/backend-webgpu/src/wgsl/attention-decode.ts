@@ -47,7 +47,7 @@ let kStride = params.kvHeads * vectors;`;
 
 /**
  * Scores of one query against 64 keys per workgroup, and their maximum and sum of exponentials. With one query the
- * whole row of scores is small enough to keep (SPEC.md "Exact algorithms"), so keys are read once.
+ * whole row of scores is small enough to keep (spec §Exact algorithms), so keys are read once.
  */
 export function decodeScores(variant: DecodeVariant): KernelSource {
   return {

@@ -31,7 +31,7 @@ const overKeys = (first: string, end: string, code: string): string =>
   `for (var j = ${first} + lane; j < ${end}; j += rowThreads) {\n${code}\n}`;
 
 /**
- * SPEC.md "Forward": turns a row of scale * q . k into w = max(p + tau / n, 0), and keeps the row's maximum of s and
+ * spec §Forward: turns a row of scale * q . k into w = max(p + tau / n, 0), and keeps the row's maximum of s and
  * 1 / sum exp(s - maximum), which together are lse without the rounding of their sum. Grid: rows x heads of the block.
  */
 export function stripSoftmax(): KernelSource {
@@ -64,7 +64,7 @@ if (lane == 0u) { stats[statsAt] = vec2<f32>(top, inverse); }`,
 }
 
 /**
- * SPEC.md "Backward": from rows of scale * q . k and of g = dO . v, w in place of the first and ds = p (m g - delta) in place
+ * spec §Backward: from rows of scale * q . k and of g = dO . v, w in place of the first and ds = p (m g - delta) in place
  * of the second, and the row's term of dtau. Whole rows are at hand, so delta is summed as it is defined, and is exactly g
  * where one key has all of p. Grid: rows x heads of the block.
  */

@@ -13,7 +13,7 @@ import {
 } from './product.ts';
 
 /**
- * Attention by score strips (SPEC.md "Exact algorithms"): a block of query rows of some heads at a time, its scores
+ * Attention by score strips (spec §Exact algorithms): a block of query rows of some heads at a time, its scores
  * [heads, rows, keys] in a workspace of bounded size in f32. Forward: scores = scale q . k, the rows become w (attention-rows.ts),
  * o = w . v. Backward: scores again, g = dO . v, the rows become w and ds, then dq = scale ds . k, and over the blocks in
  * order dk += scale ds^T . q, dv += w^T . dO. So 2 + 5 products; kernels that keep scores on the chip and recompute them

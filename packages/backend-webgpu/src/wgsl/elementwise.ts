@@ -154,7 +154,7 @@ weights[i] = weight - params.decay * weight - params.stepSize * m / (sqrt(v * pa
 }
 
 /**
- * SPEC.md "RoPE". The cosine and sine of a position are put together from two tables, for its low 8 bits and for the
+ * spec §RoPE. The cosine and sine of a position are put together from two tables, for its low 8 bits and for the
  * rest, both computed in double: angles are exact to f32 however large the position. Grid over pairs.
  */
 export function rope(type: Scalar): KernelSource {

@@ -126,7 +126,7 @@ dlogits[base + j] = ${type}(factor * (p - select(0.0, 1.0, i32(j) == wanted)));`
   };
 }
 
-/** Bounds of the keys that a row of [B, H, L, S] attends, SPEC.md "Shapes": `start` to `end` (exclusive). */
+/** Bounds of the keys that a row of [B, H, L, S] attends, spec §Shapes and symbols: `start` to `end` (exclusive). */
 const ATTENDED_KEYS = `
 let r = row % params.queryLength;
 let h = (row / params.queryLength) % params.heads;
@@ -146,7 +146,7 @@ const ELASTIC_PARAMS: KernelSource['params'] = [
   ['hasStarts', 'u32'],
 ];
 
-/** SPEC.md "Forward" for given scores: w = max(p + tau / n, 0), 0 where not attended. */
+/** spec §Forward for given scores: w = max(p + tau / n, 0), 0 where not attended. */
 export function elasticSoftmax(type: 'f32' | 'f16'): KernelSource {
   return {
     buffers: [read('scores', type), write('weights', type), read('tau', 'f32'), read('starts', 'i32')],
@@ -163,7 +163,7 @@ weights[base + j] = ${type}(w);`)}`,
   };
 }
 
-/** SPEC.md "Backward" for given scores: ds = p (m g - delta), and the row's term of dtau. */
+/** spec §Backward for given scores: ds = p (m g - delta), and the row's term of dtau. */
 export function elasticSoftmaxGrad(type: 'f32' | 'f16'): KernelSource {
   return {
     buffers: [

@@ -4,7 +4,7 @@ import { type Generator, type HostTensor, type Problem, type Tensors, toTensors 
 import type { Starts } from './starts.ts';
 import { assertSettled, settleTau } from './tau.ts';
 
-/** An attention problem in the letters of SPEC.md. */
+/** An attention problem in the letters of spec §Shapes and symbols. */
 export interface AttentionSpec {
   readonly B?: number;
   readonly L: number;
@@ -105,7 +105,7 @@ async function attentionInputs(g: Generator, spec: AttentionSpec) {
   return { inputs, options, differentiable: capacity === S };
 }
 
-/** p of SPEC.md, from the oracle. */
+/** p of spec §Forward, from the oracle. */
 async function softmaxOf(inputs: Inputs, options: (x: Tensors) => AttentionOptions) {
   const x = toTensors(oracle(), inputs, 'f64');
   const weights = oracle().attentionWeights(x.q, x.k, options(x));

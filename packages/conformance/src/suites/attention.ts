@@ -5,7 +5,7 @@ import { edge, randomised, type Scenario, upTo } from '../scenario.ts';
 import { type AttentionSpec, attentionProblem, weightsProblem } from './attention-problem.ts';
 import { arbitrary, leftPadding, packed, type Starts, sliding } from './starts.ts';
 
-/** Every edge case of SPEC.md, by name. */
+/** Every edge case of spec §Numerics, by name. */
 export const ATTENTION_EDGES: Readonly<Record<string, AttentionSpec>> = {
   paper_defaults: { B: 2, L: 40, H: 4, D: 32, W: 512, tau: -1 },
   softmax: { B: 2, L: 33, H: 2, D: 16 },

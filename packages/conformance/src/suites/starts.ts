@@ -1,6 +1,6 @@
 import { integer, type Random } from '../random.ts';
 
-/** The first key of row r of entry b, which has absolute position i = r + S - L; see `starts` in SPEC.md. */
+/** The first key of row r of entry b, which has absolute position i = r + S - L; spec §Shapes and symbols. */
 export type Starts = (b: number, r: number, i: number) => number;
 
 /** Documents that begin at these positions, one after the other. */

@@ -1,7 +1,7 @@
 import { type AttentionInputs, type KernelTensor, statisticsDType, type TensorData } from '@lazy-attention/core';
 import type { Mutation, ReferenceKernels } from './mutation.ts';
 
-/** Mistakes that an implementation of SPEC.md "Forward" and "Backward" can make. */
+/** Mistakes that an implementation of spec §Forward and spec §Backward can make. */
 export const FLAWS = {
   forward: [
     'the window is one too wide',

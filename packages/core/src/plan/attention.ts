@@ -7,7 +7,7 @@ import type { Tensor } from '../tensor.ts';
 
 export const MAX_HEAD_DIM = 256;
 
-/** Checks what SPEC.md's "Shapes and symbols" asks of q, k and v and returns the sizes. Window is filled in by the bias. */
+/** Checks what spec §Shapes and symbols asks of q, k and v and returns the sizes. Window is filled in by the bias. */
 export function planAttention(
   op: string,
   q: Tensor,

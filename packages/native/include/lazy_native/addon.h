@@ -21,10 +21,10 @@ Napi::Object initialise(Napi::Env env, Napi::Object exports, DeviceFactory facto
 #define LAZY_NATIVE_ADDON(factory) LAZY_NATIVE_ADDON_WITH(factory, [](Napi::Env, Napi::Object) {})
 
 // `extend(env, exports)` adds exports of the backend's own.
-#define LAZY_NATIVE_ADDON_WITH(factory, extend)                                  \
-  static Napi::Object lazyNativeInit(Napi::Env env, Napi::Object exports) {      \
-    lazy_native::initialise(env, exports, factory);                              \
-    extend(env, exports);                                                        \
-    return exports;                                                              \
-  }                                                                              \
+#define LAZY_NATIVE_ADDON_WITH(factory, extend)                             \
+  static Napi::Object lazyNativeInit(Napi::Env env, Napi::Object exports) { \
+    lazy_native::initialise(env, exports, factory);                         \
+    extend(env, exports);                                                   \
+    return exports;                                                         \
+  }                                                                         \
   NODE_API_MODULE(lazy_native, lazyNativeInit)

@@ -1,7 +1,7 @@
 // The ops of packages/core/src/kernels.ts as plain structs: what a device is asked to compute.
 //
 // Arguments are valid by contract: core has checked shapes, element types, index ranges and ownership. Every tensor is
-// dense and row-major. Letters (B, L, S, H, D, W, ...) are those of SPEC.md and kernels.ts, which hold the mathematics.
+// dense and row-major. Letters (B, L, S, H, D, W, ...) are those of spec §Shapes and symbols and kernels.ts, which hold the mathematics.
 // "Statistics" (bias, tau, losses, norms and their gradients) are always f32 here.
 #pragma once
 
@@ -13,9 +13,7 @@ namespace lazy_native {
 
 enum class DType : std::uint8_t { f32, bf16, f16, i32 };
 
-inline constexpr std::size_t bytesPerElement(DType dtype) {
-  return dtype == DType::f32 || dtype == DType::i32 ? 4 : 2;
-}
+inline constexpr std::size_t bytesPerElement(DType dtype) { return dtype == DType::f32 || dtype == DType::i32 ? 4 : 2; }
 
 // Device memory as an op sees it. `data` is a device address; nullptr stands for an optional tensor that is absent.
 struct Tensor {
@@ -104,14 +102,14 @@ struct Rope {
 };
 
 struct AttentionSizes {
-  std::int64_t batch;         // B
-  std::int64_t queryLength;   // L
-  std::int64_t keyLength;     // S: keys in use; query row r has absolute position r + S - L
-  std::int64_t keyCapacity;   // rows that k and v have room for, >= S
-  std::int64_t heads;         // H
-  std::int64_t kvHeads;       // Hkv, divides H
-  std::int64_t headDim;       // D: multiple of 4, at most 256
-  std::int64_t window;        // W, 0 without bias
+  std::int64_t batch;        // B
+  std::int64_t queryLength;  // L
+  std::int64_t keyLength;    // S: keys in use; query row r has absolute position r + S - L
+  std::int64_t keyCapacity;  // rows that k and v have room for, >= S
+  std::int64_t heads;        // H
+  std::int64_t kvHeads;      // Hkv, divides H
+  std::int64_t headDim;      // D: multiple of 4, at most 256
+  std::int64_t window;       // W, 0 without bias
 };
 
 struct AttentionInputs {

@@ -66,7 +66,7 @@ export interface LazyAttentionLayer {
 }
 
 /**
- * Lazy Attention as a layer: projections q, k, v and o, RoPE, learnable bias and Elastic-Softmax (SPEC.md). `attention`
+ * Lazy Attention as a layer: projections q, k, v and o, RoPE, learnable bias and Elastic-Softmax (spec §Forward). `attention`
  * in the options makes it a baseline or an ablation instead.
  *
  * @throws ConfigError

@@ -10,7 +10,7 @@ export interface InitOptions {
 
 /**
  * Initial values as in flash-linear-attention: normal(0, initStd) for every Linear weight and the embedding, without a
- * smaller scale for the projections into the residual stream; ones for norms. SPEC.md: bias 0, tau -1. Each parameter has
+ * smaller scale for the projections into the residual stream; ones for norms. spec §Shapes and symbols: bias 0, tau -1. Each parameter has
  * a random stream of its own, named after it, so its values depend on the seed, its name and its shape only.
  */
 export function initialize(

@@ -8,7 +8,7 @@ const PROGRAM = fileURLToPath(new URL('../../src/peers/torch_peer.py', import.me
 
 /**
  * PyTorch in a Python of its own (LAZY_ATTENTION_PYTHON, else python3), which torch_peer.py serves line by line. With
- * 'softmax' its attention is `scaled_dot_product_attention`, with 'lazy' the naive formula of SPEC.md.
+ * 'softmax' its attention is `scaled_dot_product_attention`, with 'lazy' the naive formula of spec §Forward.
  */
 export function torchPeer(name: string, attention: 'softmax' | 'lazy'): Peer {
   let python: Server | null = null;

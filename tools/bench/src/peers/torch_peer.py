@@ -21,7 +21,7 @@ if threads:
 
 
 def lazy_attention(q, k, v, bias, tau):
-    """SPEC.md "Forward" as one would write it down. q, k, v: [B, H, L, D]; bias [H, W]; tau [H]."""
+    """spec §Forward as one would write it down. q, k, v: [B, H, L, D]; bias [H, W]; tau [H]."""
     length, window = q.shape[2], bias.shape[1]
     row = torch.arange(length)
     distance = row[:, None] - row[None, :]

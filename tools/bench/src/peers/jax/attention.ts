@@ -8,7 +8,7 @@ export function attentionArrays(jax: Jax, length: number): Arrays {
 }
 
 /**
- * SPEC.md "Forward", composed: q, k, v [B, H, L, D], bias [H, W], tau [H] to [B, H, L, D]. Uses up all but `constants`.
+ * spec §Forward, composed: q, k, v [B, H, L, D], bias [H, W], tau [H] to [B, H, L, D]. Uses up all but `constants`.
  */
 export function lazyAttention(
   jax: Jax,

@@ -7,7 +7,7 @@ export function attentionTensors(tf: Tf, length: number): Tensors {
   );
 }
 
-/** SPEC.md "Forward", composed: q, k, v [B, H, L, D], bias [H, W], tau [H] to [B, H, L, D]. */
+/** spec §Forward, composed: q, k, v [B, H, L, D], bias [H, W], tau [H] to [B, H, L, D]. */
 export function lazyAttention(
   tf: Tf,
   { q, k, v, bias, tau }: Record<'q' | 'k' | 'v' | 'bias' | 'tau', TfTensor>,
