@@ -1,4 +1,5 @@
 export { Backend } from './backend.ts';
+export * from './contract/primitives.ts';
 export * from './dtype.ts';
 export * from './errors.ts';
 export type * from './kernels.ts';
