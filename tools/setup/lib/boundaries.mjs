@@ -24,7 +24,7 @@ const RULES = [
     /^@lazy-attention\//,
   ],
   [
-    /^@lazy-attention\/(bench|examples|golden|gpu|setup)$/,
+    /^@lazy-attention\/(bench|examples|fuzz|golden|gpu|setup)$/,
     /^(lazy-attention$|@lazy-attention\/)/,
     /^(lazy-attention$|@lazy-attention\/)/,
   ],
