@@ -1,4 +1,23 @@
 export { type SampleOptions, sampleToken } from '@lazy-attention/core';
+export type {
+  AttentionDefinition,
+  AttentionDescription,
+  AttentionInputs,
+  AttentionParameter,
+  AttentionRole,
+  AttentionSpec,
+  AttentionSymbol,
+  ComposedAttention,
+  FusedAttention,
+} from './attention/definition.ts';
+export { isFused } from './attention/definition.ts';
+export {
+  ATTENTION_KINDS,
+  attentionKind,
+  attentionKinds,
+  defineAttention,
+  isAttentionKind,
+} from './attention/registry.ts';
 export { type ValueAndGrad, valueAndGrad } from './autodiff/value-and-grad.ts';
 export { batchTensors, type HostBatch } from './batch.ts';
 export {
@@ -9,25 +28,25 @@ export {
 } from './checkpoint/safetensors.ts';
 export { CheckpointError, type CheckpointErrorCode, ConfigError } from './errors.ts';
 export { type GenerateOptions, generate } from './generate/generate.ts';
+export { alibiSlopes } from './layers/alibi.ts';
 export {
   type AttentionForwardOptions,
   type LazyAttentionLayer,
   lazyAttentionLayer,
   type ObservedAttention,
 } from './layers/attention.ts';
-export { type CacheOptions, createCache, type KvCache } from './layers/cache.ts';
-export {
-  ATTENTION_KINDS,
-  type AttentionConfig,
-  type AttentionKind,
-  type AttentionOptionsInput,
-  type LazyTransformerConfig,
-  type LazyTransformerOptions,
+export { type CacheOptions, createCache, type KvCache, type LayerCache } from './layers/cache.ts';
+export type {
+  AttentionConfig,
+  AttentionKind,
+  AttentionOptionsInput,
+  LazyTransformerConfig,
+  LazyTransformerOptions,
 } from './model/config.ts';
 export { flopsPerToken, parameterCount } from './model/cost.ts';
 export type { InitOptions } from './model/init.ts';
+export type { Shapes } from './model/parameters.ts';
 export { PRESETS, type PresetName, preset } from './model/presets.ts';
-export type { Shapes } from './model/shapes.ts';
 export {
   type Batch,
   type ForwardOptions,

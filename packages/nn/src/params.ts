@@ -23,6 +23,7 @@ export function castParams(backend: Backend, params: Params, dtype: FloatDType):
   );
 }
 
+/** @throws ValueError, with the names that are there, when it is missing */
 export function param(params: Params, name: string): Tensor {
   const tensor = params[name];
   if (tensor === undefined) {
@@ -33,9 +34,14 @@ export function param(params: Params, name: string): Tensor {
   return tensor;
 }
 
+/** The parameter, or undefined where the model has none of this kind (`name` is undefined). */
+export function optionalParam(params: Params, name: string | undefined): Tensor | undefined {
+  return name === undefined ? undefined : param(params, name);
+}
+
 /** Attention's bias [H, W] and tau [H] are no weights: they live in the statistics type and never decay. */
 export function isStatistic(name: string): boolean {
-  return /(^|\.)(bias|tau)$/.test(name);
+  return /(^|\battn\.)(bias|tau)$/.test(name);
 }
 
 export function listed(names: readonly string[], most = 5): string {

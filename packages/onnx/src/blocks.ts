@@ -1,4 +1,5 @@
-import type { AttentionConfig } from '@lazy-attention/nn';
+import { ValueError } from '@lazy-attention/core';
+import { type AttentionConfig, alibiSlopes, attentionKind, type FusedAttention, isFused } from '@lazy-attention/nn';
 import type { GraphBuilder } from './graph.ts';
 
 /** Far below any score, so that its exponential is exactly 0; finite, so that no inf - inf can arise. */
@@ -69,13 +70,13 @@ export function positions(
     } else {
       count = g.node('Unsqueeze', [count, g.ints(0, 1)]);
     }
-    const rotates = config.attention !== 'alibi';
+    const kind = exportedKind(config);
     return {
       distance,
       attended,
       count,
-      rotation: rotates ? rotation(g, config, maxLength, rows) : null,
-      biasColumns: hasBias(config) ? biasColumns(g, distance, config.window) : null,
+      rotation: kind.rope ? rotation(g, config, maxLength, rows) : null,
+      biasColumns: kind.fused.bias === 'learned' ? biasColumns(g, distance, config.window) : null,
     };
   });
 }
@@ -169,7 +170,7 @@ function biased(
   at: Positions,
 ): string {
   const { numHeads, window } = config;
-  if (config.attention === 'alibi') {
+  if (exportedKind(config).fused.bias === 'alibi') {
     const slopes = g.floats('table/slopes', [numHeads, 1, 1], () =>
       Float32Array.from(alibiSlopes(numHeads), (s) => -s),
     );
@@ -191,7 +192,7 @@ function elasticWeights(
   probabilities: string,
   at: Positions,
 ): string {
-  if (!hasTau(config)) return probabilities;
+  if (exportedKind(config).fused.tau === null) return probabilities;
   const tau = g.node('Reshape', [weights.plain(`${prefix}tau`, [config.numHeads]), g.ints(1, config.numHeads, 1, 1)]);
   const lifted = g.node('Relu', [g.node('Add', [probabilities, g.node('Div', [tau, at.count])])]);
   return g.node('Where', [at.attended, lifted, g.scalar(0)]);
@@ -224,20 +225,13 @@ export function mlp(
   });
 }
 
-function hasBias({ attention }: AttentionConfig): boolean {
-  return attention === 'lazy' || attention === 'bias-only';
-}
-
-function hasTau({ attention }: AttentionConfig): boolean {
-  return attention === 'lazy' || attention === 'elastic-only';
-}
-
-/** As in Press et al., "Train Short, Test Long" (arXiv 2108.12409). */
-function alibiSlopes(heads: number): number[] {
-  const power = 2 ** Math.floor(Math.log2(heads));
-  const slopes = Array.from({ length: power }, (_, i) => 2 ** ((-8 * (i + 1)) / power));
-  const between = Array.from({ length: heads - power }, (_, i) => 2 ** ((-8 * (2 * i + 1)) / (2 * power)));
-  return [...slopes, ...between];
+/** The kind of attention, which must be one that the op `attention` computes. @throws ValueError */
+export function exportedKind({ attention }: AttentionConfig): FusedAttention {
+  const kind = attentionKind(attention);
+  if (isFused(kind)) return kind;
+  throw new ValueError(
+    `export: attention is '${attention}', which is composed of ops and has no ONNX graph; export a kind of the op attention`,
+  );
 }
 
 /** In tiles that fit the cache, since columns of a large matrix do not. */

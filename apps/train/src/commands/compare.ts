@@ -2,10 +2,10 @@ import { join } from 'node:path';
 import { renderPicture } from '@lazy-attention/analysis/report';
 import { type Backend, createBackend } from '@lazy-attention/core';
 import type { Dataset } from '@lazy-attention/data';
-import type { AttentionKind } from '@lazy-attention/nn';
+import { type AttentionKind, type AttentionRole, attentionKind, attentionKinds } from '@lazy-attention/nn';
 import { catchInterrupt } from '../cli/interrupt.ts';
 import { openInBrowser } from '../cli/open.ts';
-import { ARM_NAMES, collectReport } from '../compare/collect.ts';
+import { collectReport } from '../compare/collect.ts';
 import {
   COMPARE_VERSION,
   type ComparePlan,
@@ -41,7 +41,12 @@ export interface CompareOptions extends Omit<PlanOptions, 'attention' | 'seed'>,
 }
 
 /** The pair that matters most first, in case one stops early. */
-const DEFAULT_ORDER: readonly AttentionKind[] = ['softmax', 'lazy', 'alibi', 'bias-only', 'elastic-only'];
+const FIRST: readonly AttentionRole[] = ['reference', 'subject', 'baseline', 'ablation'];
+
+function defaultKinds(): AttentionKind[] {
+  const compared = attentionKinds().filter(({ comparedByDefault }) => comparedByDefault);
+  return FIRST.flatMap((first) => compared.filter(({ role }) => role === first)).map(({ name }) => name);
+}
 
 /** `lazy-attention compare [DATA]`: trains all kinds of attention alike and writes one report; returns the exit code. */
 export async function compareCommand(source: string | undefined, options: CompareOptions): Promise<number> {
@@ -65,7 +70,7 @@ export async function compareCommand(source: string | undefined, options: Compar
       if (isFinished(run)) continue;
       const left = clock.left();
       say(
-        `\n[${n + 1} of ${runs.length}] ${ARM_NAMES[run.attention]}, seed ${run.seed}${left === null ? '' : `; about ${left} left in all`}`,
+        `\n[${n + 1} of ${runs.length}] ${attentionKind(run.attention).label}, seed ${run.seed}${left === null ? '' : `; about ${left} left in all`}`,
       );
       const reporter = options.json ? jsonListener(run) : createReporter('auto');
       const done = await trainPlanned(backend, run, dataset, {
@@ -92,7 +97,7 @@ interface Started {
 }
 
 async function begin(backend: Backend, source: string = EMBEDDED, options: CompareOptions): Promise<Started> {
-  const attentions = options.attention ?? DEFAULT_ORDER;
+  const attentions = options.attention ?? defaultKinds();
   if (new Set(attentions).size < attentions.length) {
     throw new UsageError(`compare: --attention names a kind twice: ${attentions.join(', ')}`);
   }

@@ -1,9 +1,9 @@
 import { existsSync, readFileSync } from 'node:fs';
 import type { AttentionSummary } from '@lazy-attention/analysis';
-import type { ArmKind, ReportData, ReportRun } from '@lazy-attention/analysis/report';
+import type { ReportData, ReportRun } from '@lazy-attention/analysis/report';
 import { type Backend, createBackend } from '@lazy-attention/core';
 import { type Dataset, validationBatches } from '@lazy-attention/data';
-import { disposeParams, parameterCount } from '@lazy-attention/nn';
+import { attentionKind, disposeParams, parameterCount } from '@lazy-attention/nn';
 import { latestCheckpoint } from '@lazy-attention/nn/node';
 import { openRun, type RunFolder } from '../run/folder.ts';
 import { loadTrained } from '../run/load.ts';
@@ -16,14 +16,6 @@ import { isCompareFolder, openCompare, plannedRuns, shownPath } from './plan.ts'
 
 /** First tokens of the held-out text that attention maps show. */
 const MAP_LENGTH = 48;
-
-export const ARM_NAMES: Readonly<Record<ArmKind, string>> = {
-  softmax: 'Softmax',
-  alibi: 'ALiBi',
-  lazy: 'Lazy',
-  'bias-only': 'Bias only',
-  'elastic-only': 'Elastic only',
-};
 
 interface Source {
   readonly name: string;
@@ -119,7 +111,7 @@ function readRun({ name, folder, record }: Source, scenario: string, notes: stri
   }
   return {
     scenario,
-    arm: ARM_NAMES[record.model.attention],
+    arm: attentionKind(record.model.attention).label,
     kind: record.model.attention,
     seed: record.training.seed,
     name,

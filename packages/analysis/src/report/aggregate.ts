@@ -1,9 +1,11 @@
-import type { ArmKind, CurvePoint, ReportRun } from './data.ts';
+import type { AttentionKind } from '@lazy-attention/nn';
+import type { CurvePoint, ReportRun } from './data.ts';
+import { compareKinds } from './kinds.ts';
 
 /** Runs that differ in the seed alone. */
 export interface Arm {
   readonly name: string;
-  readonly kind: ArmKind;
+  readonly kind: AttentionKind;
   /** Sorted by seed. */
   readonly runs: readonly ReportRun[];
 }
@@ -20,15 +22,13 @@ export interface Spread {
   readonly count: number;
 }
 
-const ORDER: readonly ArmKind[] = ['softmax', 'alibi', 'lazy', 'bias-only', 'elastic-only'];
-
 /** Scenarios in the order they come in; arms baseline first, so that all charts and tables agree. */
 export function groupRuns(runs: readonly ReportRun[]): Scenario[] {
   return groupBy(runs, (run) => run.scenario).map(([name, members]) => ({
     name,
     arms: groupBy(members, (run) => run.arm)
       .map(([arm, of]) => ({ name: arm, kind: of[0].kind, runs: [...of].sort((a, b) => a.seed - b.seed) }))
-      .sort((a, b) => ORDER.indexOf(a.kind) - ORDER.indexOf(b.kind)),
+      .sort((a, b) => compareKinds(a.kind, b.kind)),
   }));
 }
 

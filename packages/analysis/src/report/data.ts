@@ -1,3 +1,4 @@
+import type { AttentionKind } from '@lazy-attention/nn';
 import type { AttentionSummary } from '../metrics/summary.ts';
 
 /** Everything a report is made of: plain JSON. */
@@ -22,7 +23,8 @@ export interface ReportRun {
   readonly scenario: string;
   /** What is compared: runs of one arm differ in the seed alone. For people: 'Lazy', 'Softmax'. */
   readonly arm: string;
-  readonly kind: ArmKind;
+  /** nn's name of the kind of attention. */
+  readonly kind: AttentionKind;
   readonly seed: number;
   /** Folder or other name, and the command that trained it. */
   readonly name: string;
@@ -43,9 +45,6 @@ export interface ReportRun {
   /** Text that the model wrote, with the prompt it began from. */
   readonly sample: string | null;
 }
-
-/** nn's kinds of attention. */
-export type ArmKind = 'lazy' | 'softmax' | 'alibi' | 'bias-only' | 'elastic-only';
 
 export interface CurvePoint {
   readonly step: number;

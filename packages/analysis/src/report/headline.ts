@@ -1,19 +1,20 @@
 import { type Arm, pairedDifference, type Scenario, type Spread, spread } from './aggregate.ts';
 import { EXPECTED, PAPER, type ReportRun } from './data.ts';
 import { type Html, html, join } from './html.ts';
+import { armOf, kindColor, shownKind } from './kinds.ts';
 
 const loss = (run: ReportRun) => run.final?.loss;
 
 /** The table that stands beside the paper's figures. */
 export function headlineTable({ arms, name }: Scenario): Html {
-  const softmax = arms.find(({ kind }) => kind === 'softmax');
+  const softmax = armOf(arms, 'reference');
   const rows = arms.map((arm) => {
     const overall = (figure: (of: NonNullable<ReportRun['attention']>['overall']) => number) =>
       spread(arm.runs, (run) => (run.attention === null ? null : figure(run.attention.overall)));
     const difference = softmax === undefined || arm === softmax ? null : pairedDifference(arm, softmax, loss);
     const finished = arm.runs.filter(({ final }) => final !== null).length;
-    return html`<tr${arm.kind === 'lazy' ? html` class="ours"` : html``}>
-      <th scope="row"><span class="dot" style="background: var(--${arm.kind})"></span>${arm.name}
+    return html`<tr${shownKind(arm.kind).role === 'subject' ? html` class="ours"` : html``}>
+      <th scope="row"><span class="dot" style="background: ${kindColor(arm.kind)}"></span>${arm.name}
         <small>${finished} of ${arm.runs.length} ${arm.runs.length === 1 ? 'run' : 'runs'} finished</small></th>
       ${cell(spread(arm.runs, loss), (x) => x.toFixed(4))}
       ${cell(difference, signed)}
@@ -62,8 +63,8 @@ export function headlineTable({ arms, name }: Scenario): Html {
 /** Lazy beside softmax in every scenario: the trend with length and size. */
 export function trendTable(scenarios: readonly Scenario[]): Html {
   const rows = scenarios.map(({ name, arms }) => {
-    const lazy = arms.find(({ kind }) => kind === 'lazy');
-    const softmax = arms.find(({ kind }) => kind === 'softmax');
+    const lazy = armOf(arms, 'subject');
+    const softmax = armOf(arms, 'reference');
     const of = (arm: Arm | undefined, figure: (overall: Overall) => number) =>
       arm === undefined ? null : attentionFigure(arm, figure);
     const difference = lazy === undefined || softmax === undefined ? null : pairedDifference(lazy, softmax, loss);
@@ -111,8 +112,8 @@ export interface Verdict {
 
 /** What the paper leads one to expect of Lazy Attention, and what came out, met or not. */
 export function verdicts({ arms }: Scenario): Verdict[] {
-  const lazy = arms.find(({ kind }) => kind === 'lazy');
-  const softmax = arms.find(({ kind }) => kind === 'softmax');
+  const lazy = armOf(arms, 'subject');
+  const softmax = armOf(arms, 'reference');
   if (lazy === undefined) return [];
   const difference = softmax === undefined ? null : pairedDifference(lazy, softmax, loss);
   const sparsity = attentionFigure(lazy, (of) => of.minLayerSparsity);
@@ -142,9 +143,9 @@ export function verdicts({ arms }: Scenario): Verdict[] {
 
 /** The four figures at the top of the page. */
 export function keyFigures({ arms }: Scenario): { value: string; label: string; beside: string }[] {
-  const lazy = arms.find(({ kind }) => kind === 'lazy');
+  const lazy = armOf(arms, 'subject');
   if (lazy === undefined) return [];
-  const softmax = arms.find(({ kind }) => kind === 'softmax');
+  const softmax = armOf(arms, 'reference');
   const show = (figure: Spread | null, format: (x: number) => string) => (figure === null ? '–' : format(figure.mean));
   const beside = (figure: (of: Overall) => number, format: (x: number) => string) =>
     softmax === undefined ? '' : `softmax ${show(attentionFigure(softmax, figure), format)}`;

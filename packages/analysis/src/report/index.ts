@@ -1,5 +1,5 @@
 export { type Arm, groupRuns, type Scenario, type Spread, spread } from './aggregate.ts';
-export type { ArmKind, CurvePoint, FinalFigures, ReportData, ReportRun } from './data.ts';
+export type { CurvePoint, FinalFigures, ReportData, ReportRun } from './data.ts';
 export { EXPECTED, PAPER } from './data.ts';
 export { type Verdict, verdicts } from './headline.ts';
 export { renderReport } from './page.ts';

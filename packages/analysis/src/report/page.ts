@@ -10,7 +10,7 @@ import { attentionMaps } from './charts/maps.ts';
 import { PAPER, type ReportData, type ReportRun } from './data.ts';
 import { headlineTable, keyFigures, trendTable, verdicts } from './headline.ts';
 import { type Html, html, join, jsonScript, script } from './html.ts';
-import { STYLE } from './style.ts';
+import { pageStyle } from './style.ts';
 
 /** Rows that a data table in the page may have; longer data is only downloaded. */
 const TABLE_ROWS = 160;
@@ -31,7 +31,7 @@ export function renderReport(data: ReportData): string {
 <meta name="color-scheme" content="light dark">
 <link rel="icon" href="data:,">
 <title>${data.title}</title>
-<style>${{ source: STYLE }}</style>
+<style>${{ source: pageStyle() }}</style>
 </head>
 <body${data.live === undefined ? html`` : html` data-live="${data.live}"`}>
 <a class="skip" href="#content">Skip to the figures</a>

@@ -2,6 +2,7 @@ import type { AttentionMap } from '../metrics/summary.ts';
 import { groupRuns } from './aggregate.ts';
 import type { ReportData, ReportRun } from './data.ts';
 import { escapeHtml } from './html.ts';
+import { shownKind } from './kinds.ts';
 
 const SIZE = 420;
 const GAP = 40;
@@ -20,7 +21,7 @@ export function renderPicture(data: ReportData): string {
       const run = runs.find(({ attention }) => attention !== null && attention.maps.length > 0);
       return run === undefined ? [] : [{ name, kind, run }];
     })
-    .filter(({ kind }, _, all) => all.length <= 2 || kind === 'softmax' || kind === 'lazy');
+    .filter(({ kind }, _, all) => all.length <= 2 || ['reference', 'subject'].includes(shownKind(kind).role));
   const width = Math.max(1, shown.length) * (SIZE + GAP) + GAP;
   const height = TOP + SIZE + BOTTOM;
   const panels = shown.map(({ name, run }, n) => panel(name, run, GAP + n * (SIZE + GAP)));

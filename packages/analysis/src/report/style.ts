@@ -1,8 +1,10 @@
+import { kindColors } from './kinds.ts';
+
 const LIGHT = `
   color-scheme: light;
   --paper: #f6f7f9; --surface: #ffffff; --ink: #17202b; --ink-soft: #556270; --line: #dde2e8; --accent: #0b5cad;
   --good: #176639; --good-back: #dff3e6; --bad: #9c1f2e; --bad-back: #fbe3e5; --open: #56606b; --open-back: #e8ebef;
-  --lazy: #0b62c4; --softmax: #d1453b; --alibi: #8a55c0; --bias-only: #b07b00; --elastic-only: #1f8f6b;
+  --subject: #0b62c4;
   --heat-sparsity-0: #eef2f7; --heat-sparsity-1: #b9d2f0; --heat-sparsity-2: #5f97d8; --heat-sparsity-3: #0b4c9c;
   --heat-sink-0: #f7f0ee; --heat-sink-1: #f2b9a8; --heat-sink-2: #de6f58; --heat-sink-3: #9b2418; --on-heat: #ffffff;
   --map-zero: #eee9dc; --map-0: #d8e6f7; --map-1: #7fb0e6; --map-2: #2a6fc0; --map-3: #0a2a5c;`;
@@ -11,7 +13,7 @@ const DARK = `
   color-scheme: dark;
   --paper: #10151b; --surface: #181f27; --ink: #e9eef4; --ink-soft: #a3b0bd; --line: #2f3a46; --accent: #7db8ff;
   --good: #8fe0ad; --good-back: #173425; --bad: #ffa5ae; --bad-back: #44191f; --open: #b6c0ca; --open-back: #2a333d;
-  --lazy: #58a6ff; --softmax: #ff8075; --alibi: #c79bf2; --bias-only: #e5b23c; --elastic-only: #4fd0a4;
+  --subject: #58a6ff;
   --heat-sparsity-0: #1f2833; --heat-sparsity-1: #244a75; --heat-sparsity-2: #2f78c4; --heat-sparsity-3: #6db4ff;
   --heat-sink-0: #262322; --heat-sink-1: #6b3329; --heat-sink-2: #b9503d; --heat-sink-3: #ff8d78; --on-heat: #0c1116;
   --map-zero: #2c2a22; --map-0: #1d3450; --map-1: #2c64a3; --map-2: #5aa3ee; --map-3: #d9ecff;`;
@@ -19,11 +21,11 @@ const DARK = `
 const HEADS = ['#3b82d0', '#d1653b', '#2f9e77', '#a45fc4', '#b8890b', '#d14b7d', '#6b7f8f', '#5a9a2c'];
 
 /** All of the page's CSS. Colours are variables, which the charts read too. */
-export const STYLE = `
-:root { ${LIGHT} ${HEADS.map((color, head) => `--head-${head}: ${color};`).join(' ')}
+export const pageStyle = () => `
+:root { ${LIGHT} ${kindColors('light')} ${HEADS.map((color, head) => `--head-${head}: ${color};`).join(' ')}
   font-family: system-ui, -apple-system, 'Segoe UI', Roboto, 'Noto Sans', 'DejaVu Sans', sans-serif; font-size: 16px; line-height: 1.5; }
-:root[data-theme='dark'] { ${DARK} }
-@media (prefers-color-scheme: dark) { :root:not([data-theme]) { ${DARK} } }
+:root[data-theme='dark'] { ${DARK} ${kindColors('dark')} }
+@media (prefers-color-scheme: dark) { :root:not([data-theme]) { ${DARK} ${kindColors('dark')} } }
 * { box-sizing: border-box; }
 body { margin: 0; background: var(--paper); color: var(--ink); }
 header, main, footer { max-width: 76rem; margin: 0 auto; padding: 0 clamp(0.9rem, 3vw, 2rem); }
@@ -52,7 +54,7 @@ nav a:hover { border-color: var(--accent); }
 .live { display: inline-block; margin: 0; font-size: 0.85rem; background: var(--good-back); color: var(--good); padding: 0.2rem 0.8rem; border-radius: 2rem; }
 .tiles { list-style: none; padding: 0; margin: 0 0 1.5rem; display: grid; gap: 0.8rem; grid-template-columns: repeat(auto-fit, minmax(min(100%, 9.4rem), 1fr)); }
 .tiles li { background: var(--surface); border: 1px solid var(--line); border-radius: 0.9rem; padding: 1rem 1.2rem; display: flex; flex-direction: column; }
-.tiles strong { font-size: 1.9rem; line-height: 1.2; letter-spacing: -0.02em; font-variant-numeric: tabular-nums; color: var(--lazy); }
+.tiles strong { font-size: 1.9rem; line-height: 1.2; letter-spacing: -0.02em; font-variant-numeric: tabular-nums; color: var(--subject); }
 .tiles span { font-size: 0.92rem; }
 .tiles small { margin-top: 0.35rem; font-size: 0.8rem; }
 .verdicts { list-style: none; padding: 0; margin: 0.5rem 0 1.5rem; display: grid; gap: 0.6rem; }
@@ -68,10 +70,10 @@ thead th { border-top: 0; color: var(--ink-soft); font-weight: 600; font-size: 0
 thead small { display: block; }
 th:first-child, td:first-child { text-align: left; }
 tbody th small, tfoot th small, .headline td small { display: block; }
-tr.ours { background: color-mix(in srgb, var(--lazy) 9%, transparent); }
+tr.ours { background: color-mix(in srgb, var(--subject) 9%, transparent); }
 tfoot { color: var(--ink-soft); } tfoot th { font-weight: 600; }
 .headline th:first-child { position: sticky; left: 0; background: var(--surface); }
-.headline tr.ours th:first-child { background: color-mix(in srgb, var(--lazy) 9%, var(--surface)); }
+.headline tr.ours th:first-child { background: color-mix(in srgb, var(--subject) 9%, var(--surface)); }
 td code { font-size: 0.78rem; }
 .dot { display: inline-block; width: 0.7em; height: 0.7em; border-radius: 50%; margin-right: 0.5em; }
 .group { margin-top: 2.4rem; scroll-margin-top: 1rem; }

@@ -1,9 +1,9 @@
 import { type Backend, type SampleOptions, statisticsDType } from '@lazy-attention/core';
-import { alibiBias } from '../layers/alibi.ts';
+import { fixedBias } from '../layers/alibi.ts';
 import type { KvCache } from '../layers/cache.ts';
-import { layerState, ropeBaseOf } from '../layers/decoder.ts';
+import { fusesKind, layerState, ropeBaseOf } from '../layers/decoder.ts';
 import type { LazyTransformerConfig } from '../model/config.ts';
-import { layerNames } from '../model/names.ts';
+import { layerNamesOf } from '../model/parameters.ts';
 import { type Params, param } from '../params.ts';
 
 /** Several tokens in one launch. */
@@ -21,7 +21,10 @@ export interface FusedDecoder {
   dispose(): void;
 }
 
-/** Null where the backend does not fuse decoding, or weights have another type than the cache and would be cast op by op. */
+/**
+ * Null where the backend does not fuse decoding, for a kind of attention that is composed of ops, and where weights have another
+ * type than the cache and would be cast op by op.
+ */
 export function fusedDecoder(
   backend: Backend,
   config: LazyTransformerConfig,
@@ -31,22 +34,17 @@ export function fusedDecoder(
 ): FusedDecoder | null {
   const embeddings = param(params, 'model.embeddings.weight');
   const { dtype } = cache.layers[0].k;
-  if (!backend.fusesDecoding || embeddings.dtype !== dtype) return null;
+  if (!backend.fusesDecoding || !fusesKind(config) || embeddings.dtype !== dtype) return null;
   // The scope gives the bias back if a parameter is missing.
-  const { decoder, fixedBias } = backend.scope(() => {
-    const fixedBias =
-      config.attention === 'alibi'
-        ? alibiBias(backend, config.numHeads, cache.capacity, statisticsDType(dtype))
-        : undefined;
+  const { decoder, bias } = backend.scope(() => {
+    const bias = fixedBias(backend, config, cache.capacity, statisticsDType(dtype));
     const decoder = {
       embeddings,
-      layers: layerNames(config.numLayers).map((names, layer) =>
-        layerState(config, names, params, cache.layers[layer], fixedBias),
-      ),
+      layers: layerNamesOf(config).map((names, layer) => layerState(names, params, cache.layers[layer], bias)),
       norm: param(params, 'model.norm.weight'),
       head: config.tieEmbeddings ? embeddings : param(params, 'lm_head.weight'),
     };
-    return { decoder, fixedBias };
+    return { decoder, bias };
   });
   return {
     async draw(tokens, steps, starts, uniforms) {
@@ -69,6 +67,6 @@ export function fusedDecoder(
       firsts?.dispose();
       return drawing;
     },
-    dispose: () => fixedBias?.dispose(),
+    dispose: () => bias?.dispose(),
   };
 }

@@ -9,13 +9,16 @@ import {
   type Tensor,
   ValueError,
 } from '@lazy-attention/core';
+import { type AttentionInputs, type ComposedAttention, isFused } from '../attention/definition.ts';
+import { attentionKind } from '../attention/registry.ts';
 import { Recorder } from '../autodiff/recorder.ts';
-import { type AttentionConfig, type AttentionOptionsInput, resolveAttentionConfig } from '../model/config.ts';
+import type { AttentionConfig, AttentionOptionsInput } from '../model/config.ts';
 import { type InitOptions, initialize } from '../model/init.ts';
-import { type AttentionNames, attentionNames } from '../model/names.ts';
-import { attentionShapes, hasBias, hasTau, type Shapes } from '../model/shapes.ts';
-import { type Params, param } from '../params.ts';
-import { alibiBias } from './alibi.ts';
+import type { AttentionNames } from '../model/names.ts';
+import { attentionNamesOf, attentionParameters, type Shapes, shapesOf } from '../model/parameters.ts';
+import { resolveAttentionConfig } from '../model/resolve.ts';
+import { optionalParam, type Params, param } from '../params.ts';
+import { fixedBias } from './alibi.ts';
 import { appendToCache, checkRoom, type KvCache } from './cache.ts';
 import { linear, linearInto } from './linear.ts';
 import { scoped } from './scoped.ts';
@@ -74,12 +77,12 @@ export interface LazyAttentionLayer {
 export function lazyAttentionLayer(options: AttentionOptionsInput & { readonly initStd?: number }): LazyAttentionLayer {
   const { initStd = 0.02, ...rest } = options;
   const config = resolveAttentionConfig(rest);
-  const names = attentionNames();
-  const shapes = attentionShapes(config, names);
+  const names = attentionNamesOf(config);
+  const specs = attentionParameters(config, names);
   return {
     config,
-    shapes,
-    init: (backend, seed, initOptions = {}) => initialize(backend, shapes, initStd, seed, initOptions),
+    shapes: shapesOf(specs),
+    init: (backend, seed, initOptions = {}) => initialize(backend, specs, initStd, seed, initOptions),
     forward(ops, params, x, forwardOptions = {}) {
       const y = scoped(ops, forwardOptions.observe, () => attend(ops, config, names, params, x, forwardOptions));
       if (forwardOptions.cache !== undefined) forwardOptions.cache.length += x.shape[1];
@@ -103,9 +106,9 @@ export function attend(
   if (cache !== undefined) checkCache(ops, cache, layer, x);
   const [batch, length] = x.shape;
   const offset = cache?.length ?? 0;
-  const keyLength = offset + length;
+  const kind = attentionKind(attention);
 
-  const rotation = attention === 'alibi' ? null : { base: ropeBase, offset };
+  const rotation = kind.rope ? { base: ropeBase, offset } : null;
   const kvShape = [batch, length, numKvHeads, headDim];
   const q = project(ops, x, param(params, names.q), [batch, length, numHeads, headDim], rotation);
   let k = project(ops, x, param(params, names.k), kvShape, rotation);
@@ -117,18 +120,9 @@ export function attend(
     ({ k, v } = cache.layers[layer]);
   }
 
-  const alibi =
-    attention === 'alibi' && options.fixedBias === undefined
-      ? alibiBias(x.backend, numHeads, keyLength, statisticsDType(x.dtype))
-      : undefined;
-  const bias = hasBias(config) ? param(params, names.bias) : (options.fixedBias ?? alibi);
-  const tau = hasTau(config) ? param(params, names.tau) : undefined;
-  const starts = options.starts ?? undefined;
-  const { output, saved } = ops.attention(q, k, v, { bias, tau, starts, keyLength, save: !(ops instanceof Backend) });
-  saved.dispose(); // a tape keeps its own
-  options.observe?.({ q, k, v, keyLength, bias, tau, starts, output });
+  const operands: Operands = { config, names, params, x, q, k, v, offset, keyLength: offset + length, options };
+  const output = isFused(kind) ? fusedOutput(ops, operands) : composedOutput(ops, kind, operands);
   q.dispose();
-  alibi?.dispose();
   if (cache === undefined) {
     k.dispose();
     v.dispose();
@@ -140,6 +134,82 @@ export function attend(
   const y = residual === undefined ? linear(ops, joined, o) : linearInto(ops, residual, joined, o);
   joined.dispose();
   return y;
+}
+
+/** What the two ways to an output [B, L, H, D] share; k and v are the cache's whole capacity where there is one. */
+interface Operands {
+  readonly config: AttentionConfig;
+  readonly names: AttentionNames;
+  readonly params: Params;
+  readonly x: Tensor;
+  readonly q: Tensor;
+  readonly k: Tensor;
+  readonly v: Tensor;
+  readonly offset: number;
+  readonly keyLength: number;
+  readonly options: InnerOptions;
+}
+
+/** spec §Forward, as one op. */
+function fusedOutput(ops: Ops, { config, names, params, x, q, k, v, keyLength, options }: Operands): Tensor {
+  const own =
+    options.fixedBias === undefined ? fixedBias(x.backend, config, keyLength, statisticsDType(x.dtype)) : undefined;
+  const bias = optionalParam(params, names.own.bias) ?? options.fixedBias ?? own;
+  const tau = optionalParam(params, names.own.tau);
+  const starts = options.starts ?? undefined;
+  const { output, saved } = ops.attention(q, k, v, { bias, tau, starts, keyLength, save: !(ops instanceof Backend) });
+  saved.dispose(); // a tape keeps its own
+  options.observe?.({ q, k, v, keyLength, bias, tau, starts, output });
+  own?.dispose();
+  return output;
+}
+
+/** By the kind's own function; with a cache it sees the keys in use, not the capacity. */
+function composedOutput(ops: Ops, kind: ComposedAttention, operands: Operands): Tensor {
+  const { config, names, params, x, q, offset, keyLength, options } = operands;
+  const { cache, layer = 0 } = options;
+  const starts = options.starts ?? undefined;
+  const all = (kept: Tensor) => ops.slice(kept, 1, 0, keyLength);
+  const inputs = {
+    config,
+    x,
+    q,
+    params: Object.fromEntries(Object.entries(names.own).map(([own, name]) => [own, param(params, name)])),
+    starts,
+    offset,
+    keyLength,
+    remember: (name: string, value: Tensor) => remember(ops, kind, operands, name, value),
+  };
+  const run = (k: Tensor, v: Tensor): Tensor => {
+    const output = kind.attend(ops, { ...inputs, k, v } satisfies AttentionInputs);
+    checkOutput(kind, q, output);
+    options.observe?.({ q, k, v, keyLength, bias: undefined, tau: undefined, starts, output });
+    return output;
+  };
+  if (cache === undefined) return scoped(ops, options.observe, () => run(operands.k, operands.v));
+  const { k, v } = cache.layers[layer];
+  return scoped(ops, options.observe, () => run(all(k), all(v)));
+}
+
+function remember(
+  ops: Ops,
+  kind: ComposedAttention,
+  { config, x, options, keyLength }: Operands,
+  name: string,
+  value: Tensor,
+) {
+  if (!Object.hasOwn(kind.remembers(config), name)) {
+    throw new ValueError(
+      `attention '${kind.name}': remembers has no '${name}'; name it there, with its shape per token`,
+    );
+  }
+  const dtype = statisticsDType(x.dtype);
+  const now = value.dtype === dtype ? value : ops.cast(value, dtype);
+  const { cache, layer = 0 } = options;
+  if (cache === undefined) return now;
+  const kept = cache.layers[layer].own[name];
+  cache.backend.copyInto(kept, now, 1, cache.length);
+  return ops.slice(kept, 1, 0, keyLength);
 }
 
 /** x through one projection, split into heads (`shape` is [B, L, heads, D]) and rotated. */
@@ -156,6 +226,15 @@ function project(ops: Ops, x: Tensor, weight: Tensor, shape: Shape, rotation: Ro
 function checkInput(config: AttentionConfig, x: Tensor): void {
   if (x.shape.length !== 3 || x.shape[2] !== config.hiddenSize) {
     throw new ShapeError(`attention layer: x has shape ${formatShape(x.shape)}; expected [B, L, ${config.hiddenSize}]`);
+  }
+}
+
+function checkOutput(kind: ComposedAttention, q: Tensor, output: Tensor): void {
+  const found = output?.shape;
+  if (found === undefined || formatShape(found) !== formatShape(q.shape)) {
+    throw new ShapeError(
+      `attention '${kind.name}': attend returned ${found === undefined ? String(output) : `shape ${formatShape(found)}`}; expected a tensor ${formatShape(q.shape)}, that of q`,
+    );
   }
 }
 

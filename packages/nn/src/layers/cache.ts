@@ -1,4 +1,7 @@
-import { type Backend, type DType, ShapeError, type Tensor, ValueError } from '@lazy-attention/core';
+import { type Backend, type DType, ShapeError, statisticsDType, type Tensor, ValueError } from '@lazy-attention/core';
+import { isFused } from '../attention/definition.ts';
+import { attentionKind } from '../attention/registry.ts';
+import type { AttentionConfig } from '../model/config.ts';
 
 export interface CacheOptions {
   /** Rows that decode together. */
@@ -9,11 +12,19 @@ export interface CacheOptions {
   readonly dtype?: DType;
 }
 
-interface CacheSizes {
+interface CacheSizes extends AttentionConfig {
   readonly numLayers?: number;
-  readonly numKvHeads: number;
-  readonly headDim: number;
   readonly computeDType?: DType | null;
+}
+
+/** What one layer keeps. */
+export interface LayerCache {
+  /** [batch, capacity, kvHeads, headDim] */
+  readonly k: Tensor;
+  /** [batch, capacity, kvHeads, headDim] */
+  readonly v: Tensor;
+  /** What a composed kind `remembers`, [batch, capacity, ...], in the statistics type. */
+  readonly own: Readonly<Record<string, Tensor>>;
 }
 
 /** Keys and values of the tokens so far, [batch, capacity, kvHeads, headDim] per layer, written in place. */
@@ -23,7 +34,7 @@ export interface KvCache {
   readonly batch: number;
   readonly capacity: number;
   readonly backend: Backend;
-  readonly layers: readonly { readonly k: Tensor; readonly v: Tensor }[];
+  readonly layers: readonly LayerCache[];
   dispose(): void;
 }
 
@@ -31,10 +42,15 @@ export interface KvCache {
 export function createCache(backend: Backend, config: CacheSizes, options: CacheOptions): KvCache {
   const { batch, capacity, dtype = config.computeDType ?? 'f32' } = options;
   const shape = [batch, capacity, config.numKvHeads, config.headDim];
+  const kind = attentionKind(config.attention);
+  const own = isFused(kind) ? [] : Object.entries(kind.remembers(config));
   const layers = backend.scope(() =>
     Array.from({ length: config.numLayers ?? 1 }, () => ({
       k: backend.zeros(shape, dtype),
       v: backend.zeros(shape, dtype),
+      own: Object.fromEntries(
+        own.map(([name, of]) => [name, backend.zeros([batch, capacity, ...of], statisticsDType(dtype))]),
+      ),
     })),
   );
   return {
@@ -44,10 +60,7 @@ export function createCache(backend: Backend, config: CacheSizes, options: Cache
     backend,
     layers,
     dispose() {
-      for (const { k, v } of layers) {
-        k.dispose();
-        v.dispose();
-      }
+      for (const { k, v, own } of layers) for (const tensor of [k, v, ...Object.values(own)]) tensor.dispose();
     },
   };
 }

@@ -1,20 +1,31 @@
 import { Backend, type DecoderLayerState, type Ops, type Tensor } from '@lazy-attention/core';
+import { isFused } from '../attention/definition.ts';
+import { attentionKind } from '../attention/registry.ts';
 import type { LazyTransformerConfig } from '../model/config.ts';
 import type { LayerNames } from '../model/names.ts';
-import { hasBias, hasTau } from '../model/shapes.ts';
-import { type Params, param } from '../params.ts';
+import { optionalParam, type Params, param } from '../params.ts';
 import { checkRoom, type KvCache } from './cache.ts';
 
+/** Whether the op `attention`, and so the ops that fuse a layer, compute the model's kind of attention. */
+export function fusesKind(config: LazyTransformerConfig): boolean {
+  return isFused(attentionKind(config.attention));
+}
+
 /** The backend, if it takes a layer of one token per row in one launch, and nobody wants to see what is inside. */
-export function fusingBackend(ops: Ops, x: Tensor, weight: Tensor, observe: unknown): Backend | null {
-  const fuses = ops instanceof Backend && ops.fusesDecoderLayer && observe === undefined;
+export function fusingBackend(
+  ops: Ops,
+  config: LazyTransformerConfig,
+  x: Tensor,
+  weight: Tensor,
+  observe: unknown,
+): Backend | null {
+  const fuses = ops instanceof Backend && ops.fusesDecoderLayer && observe === undefined && fusesKind(config);
   // Several tokens are a prompt, whose ops are long enough; weights of another type are cast op by op.
   return fuses && x.shape[1] === 1 && weight.dtype === x.dtype ? ops : null;
 }
 
 /** What a layer and its cache are to the backend. `fixedBias` is ALiBi's table, where that is the kind of attention. */
 export function layerState(
-  config: LazyTransformerConfig,
   names: LayerNames,
   params: Params,
   cache: KvCache['layers'][number],
@@ -35,14 +46,14 @@ export function layerState(
     },
     keys: cache.k,
     values: cache.v,
-    bias: hasBias(config) ? param(params, attention.bias) : fixedBias,
-    tau: hasTau(config) ? param(params, attention.tau) : undefined,
+    bias: optionalParam(params, attention.own.bias) ?? fixedBias,
+    tau: optionalParam(params, attention.own.tau),
   };
 }
 
-/** Null for ALiBi, which rotates nothing. */
+/** Null for kinds that rotate nothing. */
 export function ropeBaseOf({ attention, ropeBase }: LazyTransformerConfig): number | null {
-  return attention === 'alibi' ? null : ropeBase;
+  return attentionKind(attention).rope ? ropeBase : null;
 }
 
 /** A whole layer, in place on x and the cache: what `attend` and `mlpInto` do op by op. */
@@ -56,7 +67,7 @@ export function decodeLayer(
 ): void {
   const { layer, cache, starts, fixedBias } = context;
   checkRoom(cache, layer, x);
-  const { weights, ...state } = layerState(config, names, params, cache.layers[layer], fixedBias);
+  const { weights, ...state } = layerState(names, params, cache.layers[layer], fixedBias);
   backend.decoderLayer(x, weights, {
     ...state,
     position: cache.length,

@@ -1,10 +1,14 @@
 import { elementCount } from '@lazy-attention/core';
-import { type LazyTransformerOptions, resolveConfig } from './config.ts';
-import { modelShapes } from './shapes.ts';
+import type { LazyTransformerOptions } from './config.ts';
+import { modelParameters } from './parameters.ts';
+import { resolveConfig } from './resolve.ts';
 
 /** Number of trainable scalars. */
 export function parameterCount(options: LazyTransformerOptions): number {
-  return Object.values(modelShapes(resolveConfig(options))).reduce((sum, shape) => sum + elementCount(shape), 0);
+  return Object.values(modelParameters(resolveConfig(options))).reduce(
+    (sum, { shape }) => sum + elementCount(shape),
+    0,
+  );
 }
 
 /**
@@ -22,7 +26,7 @@ export function flopsPerToken(options: LazyTransformerOptions): number {
   const config = resolveConfig(options);
   const { numLayers, numHeads, headDim, context, vocabSize, hiddenSize } = config;
   let weights = vocabSize * hiddenSize; // the LM head, tied or not
-  for (const [name, shape] of Object.entries(modelShapes(config))) {
+  for (const [name, { shape }] of Object.entries(modelParameters(config))) {
     if (name.endsWith('_proj.weight')) weights += elementCount(shape);
   }
   return 6 * weights + 3 * numLayers * 4 * numHeads * headDim * ((context + 1) / 2);

@@ -1,7 +1,7 @@
-import { type Backend, elementCount, type Shape, type Tensor, ValueError } from '@lazy-attention/core';
+import { type Backend, elementCount, ValueError } from '@lazy-attention/core';
 import type { Params } from '../params.ts';
 import { normal, uniform } from '../random.ts';
-import type { Shapes } from './shapes.ts';
+import type { ParameterSpecs } from './parameters.ts';
 
 export interface InitOptions {
   /** Type of the parameters; f64 is for the reference backend. Default f32. */
@@ -10,12 +10,12 @@ export interface InitOptions {
 
 /**
  * Initial values as in flash-linear-attention: normal(0, initStd) for every Linear weight and the embedding, without a
- * smaller scale for the projections into the residual stream; ones for norms. spec §Shapes and symbols: bias 0, tau -1. Each parameter has
- * a random stream of its own, named after it, so its values depend on the seed, its name and its shape only.
+ * smaller scale for the projections into the residual stream; ones for norms. Each parameter has a random stream of its own,
+ * named after it, so its values depend on the seed, its name and its shape only.
  */
 export function initialize(
   backend: Backend,
-  shapes: Shapes,
+  specs: ParameterSpecs,
   initStd: number,
   seed: number,
   options: InitOptions,
@@ -24,13 +24,14 @@ export function initialize(
     throw new ValueError(`init: seed is ${seed}; expected an integer from 0`);
   const { dtype = 'f32' } = options;
   if (dtype !== 'f32' && dtype !== 'f64') throw new ValueError(`init: dtype is '${dtype}'; expected 'f32' or 'f64'`);
-  const make = (name: string, shape: Shape): Tensor => {
-    if (name.endsWith('norm.weight')) return backend.full(shape, 1, dtype);
-    if (name.endsWith('tau')) return backend.full(shape, -1, dtype);
-    if (name.endsWith('bias')) return backend.zeros(shape, dtype);
-    return backend.tensor(normal(elementCount(shape), initStd, uniform(seed, name)), shape, dtype);
-  };
   return backend.scope(() =>
-    Object.fromEntries(Object.entries(shapes).map(([name, shape]) => [name, make(name, shape)])),
+    Object.fromEntries(
+      Object.entries(specs).map(([name, { shape, init }]) => [
+        name,
+        init === 'normal'
+          ? backend.tensor(normal(elementCount(shape), initStd, uniform(seed, name)), shape, dtype)
+          : backend.full(shape, init, dtype),
+      ]),
+    ),
   );
 }

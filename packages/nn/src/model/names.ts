@@ -8,8 +8,8 @@ export interface AttentionNames {
   readonly k: string;
   readonly v: string;
   readonly o: string;
-  readonly bias: string;
-  readonly tau: string;
+  /** Of the kind's own parameters, by the names that the kind gives them. */
+  readonly own: Readonly<Record<string, string>>;
 }
 
 export interface MlpNames {
@@ -25,24 +25,24 @@ export interface LayerNames {
   readonly mlp: MlpNames;
 }
 
-export function attentionNames(prefix = ''): AttentionNames {
+/** Of a layer; `own` are the names of its kind's parameters. */
+export function attentionNames(own: readonly string[], prefix = ''): AttentionNames {
   return {
     q: `${prefix}q_proj.weight`,
     k: `${prefix}k_proj.weight`,
     v: `${prefix}v_proj.weight`,
     o: `${prefix}o_proj.weight`,
-    bias: `${prefix}bias`,
-    tau: `${prefix}tau`,
+    own: Object.fromEntries(own.map((name) => [name, `${prefix}${name}`])),
   };
 }
 
 /** Of each layer, in order. */
-export function layerNames(numLayers: number): readonly LayerNames[] {
+export function layerNames(numLayers: number, own: readonly string[]): readonly LayerNames[] {
   return Array.from({ length: numLayers }, (_, layer) => {
     const prefix = `model.layers.${layer}.`;
     return {
       attentionNorm: `${prefix}attn_norm.weight`,
-      attention: attentionNames(`${prefix}attn.`),
+      attention: attentionNames(own, `${prefix}attn.`),
       mlpNorm: `${prefix}mlp_norm.weight`,
       mlp: {
         gate: `${prefix}mlp.gate_proj.weight`,

@@ -7,7 +7,7 @@ import {
   type Tensor,
   ValueError,
 } from '@lazy-attention/core';
-import { alibiBias } from '../layers/alibi.ts';
+import { fixedBias } from '../layers/alibi.ts';
 import { attend, type ObservedAttention } from '../layers/attention.ts';
 import type { KvCache } from '../layers/cache.ts';
 import { decodeLayer, fusingBackend } from '../layers/decoder.ts';
@@ -15,10 +15,11 @@ import { linear, norm } from '../layers/linear.ts';
 import { mlpInto } from '../layers/mlp.ts';
 import { scoped } from '../layers/scoped.ts';
 import { type Params, param } from '../params.ts';
-import { type LazyTransformerConfig, type LazyTransformerOptions, resolveConfig } from './config.ts';
+import type { LazyTransformerConfig, LazyTransformerOptions } from './config.ts';
 import { type InitOptions, initialize } from './init.ts';
-import { type LayerNames, layerNames } from './names.ts';
-import { modelShapes, type Shapes } from './shapes.ts';
+import type { LayerNames } from './names.ts';
+import { layerNamesOf, modelParameters, type Shapes, shapesOf } from './parameters.ts';
+import { resolveConfig } from './resolve.ts';
 
 /** One layer as metrics see it. The tensors are valid during the call only; what is launched on them is safe. */
 export interface ObservedLayer extends ObservedAttention {
@@ -67,14 +68,14 @@ export interface LazyTransformer {
  */
 export function lazyTransformer(options: LazyTransformerOptions): LazyTransformer {
   const config = resolveConfig(options);
-  const shapes = modelShapes(config);
-  const layers = layerNames(config.numLayers);
+  const specs = modelParameters(config);
+  const layers = layerNamesOf(config);
   const run = (ops: Ops, params: Params, tokens: Tensor, forwardOptions: ForwardOptions = {}) =>
     scoped(ops, forwardOptions.observe, () => forward(ops, config, layers, params, tokens, forwardOptions));
   return {
     config,
-    shapes,
-    init: (backend, seed, initOptions = {}) => initialize(backend, shapes, config.initStd, seed, initOptions),
+    shapes: shapesOf(specs),
+    init: (backend, seed, initOptions = {}) => initialize(backend, specs, config.initStd, seed, initOptions),
     forward: run,
     loss(ops, params, { tokens, targets, starts }) {
       const logits = run(ops, params, tokens, { starts });
@@ -99,15 +100,12 @@ function forward(
   const length = tokens.shape[1];
   const embeddings = param(params, 'model.embeddings.weight');
   let x = embed(ops, config, embeddings, tokens);
-  const fixedBias =
-    config.attention === 'alibi'
-      ? alibiBias(tokens.backend, config.numHeads, cache?.capacity ?? length, statisticsDType(x.dtype))
-      : undefined;
-  const fusing = cache === undefined ? null : fusingBackend(ops, x, embeddings, observe);
+  const bias = fixedBias(tokens.backend, config, cache?.capacity ?? length, statisticsDType(x.dtype));
+  const fusing = cache === undefined ? null : fusingBackend(ops, config, x, embeddings, observe);
   for (let layer = 0; layer < layers.length; layer++) {
     const names = layers[layer];
     if (fusing !== null && cache !== undefined) {
-      decodeLayer(fusing, config, names, params, x, { layer, cache, starts, fixedBias });
+      decodeLayer(fusing, config, names, params, x, { layer, cache, starts, fixedBias: bias });
       continue;
     }
     const hidden = x;
@@ -117,7 +115,7 @@ function forward(
       residual: x,
       starts,
       cache,
-      fixedBias,
+      fixedBias: bias,
       observe: observe && ((attention) => observe({ ...attention, index: layer, hidden })),
     });
     h.dispose();
@@ -125,7 +123,7 @@ function forward(
     x = mlpInto(ops, names.mlp, params, x, m);
     m.dispose();
   }
-  fixedBias?.dispose();
+  bias?.dispose();
   if (cache !== undefined) cache.length += length;
   if (positions === 'last' && length > 1) {
     const last = ops.slice(x, 1, length - 1, length);

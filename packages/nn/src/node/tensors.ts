@@ -4,7 +4,7 @@ import { type Backend, formatShape, type Tensor, type TensorData } from '@lazy-a
 import { decodeElements, encodeElements } from '../checkpoint/elements.ts';
 import { encodeHeader, type Header, headerLength, PREFIX_BYTES, parseHeader } from '../checkpoint/safetensors.ts';
 import { CheckpointError } from '../errors.ts';
-import type { Shapes } from '../model/shapes.ts';
+import type { Shapes } from '../model/parameters.ts';
 import { listed, type Params } from '../params.ts';
 import { type FileDigest, reading, renameDurably, saving, writeDurably } from './files.ts';
 

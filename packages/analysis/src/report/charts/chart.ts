@@ -1,5 +1,5 @@
 import type { Arm } from '../aggregate.ts';
-import type { ArmKind } from '../data.ts';
+import { kindColor, shownKind } from '../kinds.ts';
 
 /** An ECharts option as JSON. Colours 'var(--x)' and formatters 'fn:x' are filled in by the page (client.ts). */
 export type Option = Readonly<Record<string, unknown>>;
@@ -38,18 +38,10 @@ export interface Choice {
   readonly charts: readonly string[];
 }
 
-const SYMBOLS: Record<ArmKind, string> = {
-  softmax: 'rect',
-  alibi: 'triangle',
-  lazy: 'circle',
-  'bias-only': 'diamond',
-  'elastic-only': 'roundRect',
-};
-
 /** Colour and symbol of an arm, the same in every chart; a second arm of one kind is dashed. */
 export function armStyle(arm: Arm, arms: readonly Arm[]): { color: string; symbol: string; dash: 'solid' | 'dashed' } {
   const first = arms.find((other) => other.kind === arm.kind);
-  return { color: `var(--${arm.kind})`, symbol: SYMBOLS[arm.kind], dash: first === arm ? 'solid' : 'dashed' };
+  return { color: kindColor(arm.kind), symbol: shownKind(arm.kind).symbol, dash: first === arm ? 'solid' : 'dashed' };
 }
 
 /** Name for files and anchors. */

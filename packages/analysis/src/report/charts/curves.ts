@@ -1,5 +1,6 @@
 import { type Arm, type CurveBand, curveBand, type Scenario } from '../aggregate.ts';
 import type { ReportRun } from '../data.ts';
+import { shownKind } from '../kinds.ts';
 import { armStyle, axis, type Chart, type ChartGroup, frame, type Option, short } from './chart.ts';
 
 const POINTS = 120;
@@ -60,7 +61,7 @@ function bandSeries(arm: Arm, arms: readonly Arm[], band: readonly CurveBand[], 
     itemStyle: { color },
     lineStyle: { color, width: 2, type: dash },
     data: band.map(({ step, mean }) => [step, short(mean, 5)]),
-    z: arm.kind === 'lazy' ? 4 : 3,
+    z: shownKind(arm.kind).role === 'subject' ? 4 : 3,
   };
   if (band.every(({ low, high }) => low === high)) return [line];
   const area = { type: 'line', stack: arm.name, symbol: 'none', silent: true, tooltip: { show: false }, z: 1 };

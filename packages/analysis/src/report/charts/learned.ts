@@ -1,3 +1,4 @@
+import { type AttentionKind, attentionKind, isAttentionKind, isFused } from '@lazy-attention/nn';
 import type { LayerMetrics } from '../../metrics/summary.ts';
 import type { Arm, Scenario } from '../aggregate.ts';
 import { armStyle, axis, type Chart, type ChartGroup, frame, short, slug } from './chart.ts';
@@ -5,7 +6,7 @@ import { armStyle, axis, type Chart, type ChartGroup, frame, short, slug } from 
 /** What training made of bias and tau, which start at 0 and -1. Of the first seed, since heads differ from seed to seed. */
 export function learnedParameters(scenario: Scenario, id: string): ChartGroup | null {
   const learners = scenario.arms.filter(
-    ({ kind, runs }) => kind !== 'alibi' && runs[0].attention?.layers.some(({ heads }) => heads.some(isLearned)),
+    ({ kind, runs }) => learns(kind) && runs[0].attention?.layers.some(({ heads }) => heads.some(isLearned)),
   );
   if (learners.length === 0) return null;
   return {
@@ -26,6 +27,12 @@ export function learnedParameters(scenario: Scenario, id: string): ChartGroup | 
       ];
     }),
   };
+}
+
+/** ALiBi's bias is seen, but fixed. */
+function learns(name: AttentionKind): boolean {
+  const kind = isAttentionKind(name) ? attentionKind(name) : null;
+  return kind === null || !isFused(kind) || kind.fused.bias !== 'alibi';
 }
 
 function isLearned({ tau, bias }: { tau: number | null; bias: readonly number[] | null }): boolean {

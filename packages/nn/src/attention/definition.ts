@@ -1,0 +1,95 @@
+import type { Ops, Shape, Tensor } from '@lazy-attention/core';
+import type { AttentionConfig } from '../model/config.ts';
+
+/** What a kind is to a comparison: what others are measured against, what is studied, a part of it, or another answer. */
+export type AttentionRole = 'reference' | 'subject' | 'ablation' | 'baseline';
+
+/** Marks of charts, as ECharts names them. */
+export type AttentionSymbol = 'circle' | 'rect' | 'roundRect' | 'triangle' | 'diamond' | 'pin' | 'arrow';
+
+/** How a kind is called and shown. */
+export interface AttentionDescription {
+  /** In configs, checkpoints and on the command line: lower-case letters, digits and hyphens, a letter first. */
+  readonly name: string;
+  /** For people: 'Softmax'. */
+  readonly label: string;
+  /** What it computes, in one line. */
+  readonly description: string;
+  /** Its part in a comparison. */
+  readonly role: AttentionRole;
+  /** Whether `compare` trains it when nobody says which. */
+  readonly comparedByDefault: boolean;
+  /** CSS colours on a light and on a dark page. */
+  readonly color: { readonly light: string; readonly dark: string };
+  /** Its mark in charts. */
+  readonly symbol: AttentionSymbol;
+  /** Whether q and k are rotated, spec §RoPE. */
+  readonly rope: boolean;
+}
+
+/** Options of the op `attention`, spec §Forward. */
+export interface FusedAttention extends AttentionDescription {
+  readonly fused: {
+    /** A learnable table [H, W], ALiBi's fixed one, or none. */
+    readonly bias: 'learned' | 'alibi' | null;
+    /** The learnable offset [H] of Elastic-Softmax, or plain softmax. */
+    readonly tau: 'learned' | null;
+  };
+}
+
+/** A parameter of a kind: its shape, and what it starts from; 'normal' is normal(0, initStd), as Linear weights. */
+export interface AttentionParameter {
+  /** Of the tensor; Linear weights are [out, in]. */
+  readonly shape: Shape;
+  /** Initial value. */
+  readonly init: 'normal' | number;
+}
+
+/** What `attend` of a composed kind works with. Its tensors belong to the layer; do not dispose them. */
+export interface AttentionInputs {
+  /** [B, L, H, D], rotated if the kind says `rope`. Rows are the last L of the S positions. */
+  readonly q: Tensor;
+  /** [B, S, Hkv, D], rotated like q; with a cache, the keys of all tokens so far. */
+  readonly k: Tensor;
+  /** [B, S, Hkv, D] */
+  readonly v: Tensor;
+  /** [B, L, hiddenSize]: what the layer's projections read. */
+  readonly x: Tensor;
+  /** The kind's own parameters, under the names that its `params` gives them. */
+  readonly params: Readonly<Record<string, Tensor>>;
+  /** [B, L] i32: first key that a row attends; undefined: 0. Row r attends starts..offset + r. */
+  readonly starts: Tensor | undefined;
+  /** S - L: tokens that came before, the absolute position of row 0. */
+  readonly offset: number;
+  /** S, the keys so far. */
+  readonly keyLength: number;
+  /** Of the layer. */
+  readonly config: AttentionConfig;
+  /**
+   * Of a tensor [B, L, ...] that the kind's `remembers` names: its values for all S tokens so far, [B, S, ...]. Without a
+   * cache that is x itself.
+   */
+  remember(name: string, x: Tensor): Tensor;
+}
+
+/** A function over ops: an attention of one's own. */
+export interface ComposedAttention extends AttentionDescription {
+  /** Parameters by name, beside q_proj, k_proj, v_proj and o_proj. */
+  params(config: AttentionConfig): Readonly<Record<string, AttentionParameter>>;
+  /** Shapes, without [B, S], of what is kept of each token beside k and v while decoding. */
+  remembers(config: AttentionConfig): Readonly<Record<string, Shape>>;
+  /** The output [B, L, H, D], before the output projection; a new tensor. Launches ops only, so it is synchronous. */
+  attend(ops: Ops, inputs: AttentionInputs): Tensor;
+}
+
+/** A kind of attention: fused, or composed of ops. */
+export type AttentionDefinition = FusedAttention | ComposedAttention;
+
+/** What `defineAttention` takes: name and `attend` (or `fused`), all else as needed. */
+export type AttentionSpec = { readonly name: string } & Partial<AttentionDescription> &
+  (Pick<FusedAttention, 'fused'> | (Pick<ComposedAttention, 'attend'> & Partial<ComposedAttention>));
+
+/** Whether the op `attention` computes it. */
+export function isFused(definition: AttentionDefinition): definition is FusedAttention {
+  return 'fused' in definition;
+}

@@ -1,0 +1,73 @@
+import type { Shape } from '@lazy-attention/core';
+import { type AttentionParameter, isFused } from '../attention/definition.ts';
+import { attentionKind } from '../attention/registry.ts';
+import type { AttentionConfig, LazyTransformerConfig } from './config.ts';
+import { type AttentionNames, attentionNames, type LayerNames, layerNames } from './names.ts';
+
+/** Shapes of parameters by name. */
+export type Shapes = Readonly<Record<string, Shape>>;
+/** Parameters by name: shape and initial value. */
+export type ParameterSpecs = Readonly<Record<string, AttentionParameter>>;
+
+/** A Linear weight or an embedding. */
+const matrix = (rows: number, columns: number): AttentionParameter => ({ shape: [rows, columns], init: 'normal' });
+const ones = (size: number): AttentionParameter => ({ shape: [size], init: 1 });
+
+/** Parameters of the layer's kind of attention, beside its projections; spec §Shapes and symbols: bias from 0, tau from -1. */
+export function kindParameters(config: AttentionConfig): ParameterSpecs {
+  const kind = attentionKind(config.attention);
+  if (!isFused(kind)) return kind.params(config);
+  const { numHeads, window } = config;
+  const { bias, tau } = kind.fused;
+  return {
+    ...(bias === 'learned' ? { bias: { shape: [numHeads, window], init: 0 } } : {}),
+    ...(tau === 'learned' ? { tau: { shape: [numHeads], init: -1 } } : {}),
+  };
+}
+
+/** Names of the parameters of one attention layer by itself. */
+export function attentionNamesOf(config: AttentionConfig): AttentionNames {
+  return attentionNames(Object.keys(kindParameters(config)));
+}
+
+/** Names of the parameters of each layer of a model. */
+export function layerNamesOf(config: LazyTransformerConfig): readonly LayerNames[] {
+  return layerNames(config.numLayers, Object.keys(kindParameters(config)));
+}
+
+/** Parameters of one attention layer; Linear weights are [out, in]. */
+export function attentionParameters(config: AttentionConfig, names: AttentionNames): ParameterSpecs {
+  const { hiddenSize, numHeads, numKvHeads, headDim } = config;
+  const own = Object.entries(kindParameters(config)).map(([name, spec]) => [names.own[name], spec]);
+  return {
+    [names.q]: matrix(numHeads * headDim, hiddenSize),
+    [names.k]: matrix(numKvHeads * headDim, hiddenSize),
+    [names.v]: matrix(numKvHeads * headDim, hiddenSize),
+    [names.o]: matrix(hiddenSize, numHeads * headDim),
+    ...Object.fromEntries(own),
+  };
+}
+
+/** All parameters, with the names of flash-linear-attention. */
+export function modelParameters(config: LazyTransformerConfig): ParameterSpecs {
+  const { vocabSize, hiddenSize, intermediateSize, tieEmbeddings } = config;
+  const specs: Record<string, AttentionParameter> = { 'model.embeddings.weight': matrix(vocabSize, hiddenSize) };
+  for (const { attentionNorm, attention, mlpNorm, mlp } of layerNamesOf(config)) {
+    Object.assign(specs, {
+      [attentionNorm]: ones(hiddenSize),
+      ...attentionParameters(config, attention),
+      [mlpNorm]: ones(hiddenSize),
+      [mlp.gate]: matrix(intermediateSize, hiddenSize),
+      [mlp.up]: matrix(intermediateSize, hiddenSize),
+      [mlp.down]: matrix(hiddenSize, intermediateSize),
+    });
+  }
+  specs['model.norm.weight'] = ones(hiddenSize);
+  if (!tieEmbeddings) specs['lm_head.weight'] = matrix(vocabSize, hiddenSize);
+  return specs;
+}
+
+/** The shapes alone. */
+export function shapesOf(specs: ParameterSpecs): Shapes {
+  return Object.fromEntries(Object.entries(specs).map(([name, { shape }]) => [name, shape]));
+}
