@@ -42,11 +42,13 @@ export type {
   AttentionOptionsInput,
   LazyTransformerConfig,
   LazyTransformerOptions,
+  RopeScaling,
 } from './model/config.ts';
 export { flopsPerToken, parameterCount } from './model/cost.ts';
 export type { InitOptions } from './model/init.ts';
 export type { Shapes } from './model/parameters.ts';
 export { PRESETS, type PresetName, preset } from './model/presets.ts';
+export { attentionConfigOf } from './model/resolve.ts';
 export {
   type Batch,
   type ForwardOptions,

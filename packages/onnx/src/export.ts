@@ -3,6 +3,7 @@ import { dirname } from 'node:path';
 import { type Backend, checkOptions, createBackend, formatShape, ShapeError, ValueError } from '@lazy-attention/core';
 import {
   type AttentionOptionsInput,
+  attentionConfigOf,
   type LazyTransformerConfig,
   type LazyTransformerOptions,
   lazyAttentionLayer,
@@ -82,7 +83,7 @@ export async function exportOnnx(
       return await exportAttention({
         maxLength: defaultLength(config.context),
         ...rest,
-        config: attentionConfig(config),
+        config: attentionConfigOf(config),
         params: layerParams(params, config, attentionLayer),
       });
     } finally {
@@ -96,11 +97,6 @@ export async function exportOnnx(
 /** Generation slides past the context; a row of the tables is small. */
 function defaultLength(context: number): number {
   return Math.max(4 * context, 4096);
-}
-
-function attentionConfig(config: LazyTransformerConfig): AttentionOptionsInput {
-  const { hiddenSize, numHeads, numKvHeads, headDim, attention, window, ropeBase } = config;
-  return { hiddenSize, numHeads, numKvHeads, headDim, attention, window, ropeBase };
 }
 
 function layerParams(params: Params, { numLayers }: LazyTransformerConfig, layer: number): Params {

@@ -1,56 +1,76 @@
 import { attentionKinds, isAttentionKind } from '../attention/registry.ts';
 import { ConfigError } from '../errors.ts';
+import { checkBoolean, checkChoice, checkKeys, checkLayers, checkPositive, checkSize, shown } from './checks.ts';
 import type {
   AttentionConfig,
   AttentionOptionsInput,
   LazyTransformerConfig,
   LazyTransformerOptions,
 } from './config.ts';
+import { resolveScaling } from './rope-scaling.ts';
 
-const ATTENTION_KEYS = ['hiddenSize', 'numHeads', 'numKvHeads', 'headDim', 'attention', 'window', 'ropeBase'] as const;
+const ATTENTION_KEYS = [
+  'hiddenSize',
+  'numHeads',
+  'numKvHeads',
+  'headDim',
+  'attention',
+  'window',
+  'ropeBase',
+  'ropeScaling',
+  'attentionBias',
+  'qkNorm',
+  'slidingWindow',
+  'normEpsilon',
+] as const satisfies readonly (keyof AttentionConfig)[];
 const MODEL_KEYS = [
   ...ATTENTION_KEYS,
   'vocabSize',
   'numLayers',
   'context',
   'intermediateSize',
+  'mlpBias',
+  'noRopeLayers',
+  'fullAttentionLayers',
   'tieEmbeddings',
-  'normEpsilon',
   'initStd',
   'computeDType',
-] as const;
+] as const satisfies readonly (keyof LazyTransformerConfig)[];
 
 /** Fills in defaults and checks. @throws ConfigError */
 export function resolveConfig(options: LazyTransformerOptions): LazyTransformerConfig {
-  checkKeys('lazyTransformer', options, MODEL_KEYS);
+  const where = 'lazyTransformer';
+  checkKeys(where, options, MODEL_KEYS);
   const { vocabSize, numLayers, context, hiddenSize } = options;
-  for (const [name, value] of Object.entries({ vocabSize, numLayers, context }))
-    checkSize('lazyTransformer', name, value);
-  const attention = resolveAttention('lazyTransformer', options, Math.min(512, context));
+  for (const [name, value] of Object.entries({ vocabSize, numLayers, context })) checkSize(where, name, value);
+  const attention = resolveAttention(where, options, Math.min(512, context));
   const {
     intermediateSize = defaultIntermediate(hiddenSize),
+    mlpBias = false,
+    noRopeLayers = [],
+    fullAttentionLayers = [],
     tieEmbeddings = false,
-    normEpsilon = 1e-6,
     initStd = 0.02,
     computeDType = null,
   } = options;
-  checkSize('lazyTransformer', 'intermediateSize', intermediateSize);
-  checkPositive('lazyTransformer', 'normEpsilon', normEpsilon);
-  checkPositive('lazyTransformer', 'initStd', initStd);
-  if (typeof tieEmbeddings !== 'boolean') {
-    throw new ConfigError(`lazyTransformer: tieEmbeddings is ${shown(tieEmbeddings)}; expected true or false`);
-  }
-  if (computeDType !== null && computeDType !== 'bf16' && computeDType !== 'f16') {
-    throw new ConfigError(`lazyTransformer: computeDType is ${shown(computeDType)}; expected 'bf16', 'f16' or null`);
-  }
+  checkSize(where, 'intermediateSize', intermediateSize);
+  checkPositive(where, 'initStd', initStd);
+  checkBoolean(where, 'mlpBias', mlpBias);
+  checkBoolean(where, 'tieEmbeddings', tieEmbeddings);
+  checkLayers(where, 'noRopeLayers', noRopeLayers, numLayers);
+  checkLayers(where, 'fullAttentionLayers', fullAttentionLayers, numLayers);
+  checkChoice(where, 'computeDType', computeDType, ['bf16', 'f16', null]);
+  if (mlpBias || noRopeLayers.length > 0 || fullAttentionLayers.length > 0) throw unbuilt(where);
   return {
     ...attention,
     vocabSize,
     numLayers,
     context,
     intermediateSize,
+    mlpBias,
+    noRopeLayers,
+    fullAttentionLayers,
     tieEmbeddings,
-    normEpsilon,
     initStd,
     computeDType,
   };
@@ -62,10 +82,16 @@ export function resolveAttentionConfig(options: AttentionOptionsInput): Attentio
   return resolveAttention('lazyAttentionLayer', options, 512);
 }
 
+/** What of a model's config one attention layer by itself has. */
+export function attentionConfigOf(config: LazyTransformerConfig): AttentionConfig {
+  return Object.fromEntries(ATTENTION_KEYS.map((key) => [key, config[key]])) as unknown as AttentionConfig;
+}
+
 function resolveAttention(where: string, options: AttentionOptionsInput, defaultWindow: number): AttentionConfig {
   const { hiddenSize, numHeads } = options;
   for (const [name, value] of Object.entries({ hiddenSize, numHeads })) checkSize(where, name, value);
   const { numKvHeads = numHeads, attention = 'lazy', window = defaultWindow, ropeBase = 10000 } = options;
+  const { attentionBias = null, qkNorm = false, slidingWindow = null, normEpsilon = 1e-6 } = options;
   if (options.headDim === undefined && hiddenSize % numHeads !== 0) {
     throw new ConfigError(
       `${where}: hiddenSize (${hiddenSize}) must be a multiple of numHeads (${numHeads}), or give headDim`,
@@ -74,6 +100,10 @@ function resolveAttention(where: string, options: AttentionOptionsInput, default
   const headDim = options.headDim ?? hiddenSize / numHeads;
   for (const [name, value] of Object.entries({ numKvHeads, headDim, window })) checkSize(where, name, value);
   checkPositive(where, 'ropeBase', ropeBase);
+  checkPositive(where, 'normEpsilon', normEpsilon);
+  checkChoice(where, 'attentionBias', attentionBias, ['qkv', 'qkvo', null]);
+  checkBoolean(where, 'qkNorm', qkNorm);
+  if (slidingWindow !== null) checkSize(where, 'slidingWindow', slidingWindow);
   if (numHeads % numKvHeads !== 0) {
     throw new ConfigError(`${where}: numHeads (${numHeads}) must be a multiple of numKvHeads (${numKvHeads})`);
   }
@@ -84,36 +114,32 @@ function resolveAttention(where: string, options: AttentionOptionsInput, default
     const known = attentionKinds().map(({ name }) => name);
     throw new ConfigError(`${where}: attention is ${shown(attention)}; expected one of ${known.join(', ')}`);
   }
-  return { hiddenSize, numHeads, numKvHeads, headDim, attention, window, ropeBase };
+  const ropeScaling = resolveScaling(where, options.ropeScaling ?? null);
+  if (ropeScaling !== null || attentionBias !== null || qkNorm || slidingWindow !== null) throw unbuilt(where);
+  return {
+    hiddenSize,
+    numHeads,
+    numKvHeads,
+    headDim,
+    attention,
+    window,
+    ropeBase,
+    ropeScaling,
+    attentionBias,
+    qkNorm,
+    slidingWindow,
+    normEpsilon,
+  };
+}
+
+function unbuilt(where: string): ConfigError {
+  return new ConfigError(
+    `${where}: ropeScaling, attentionBias, mlpBias, qkNorm, slidingWindow, noRopeLayers and fullAttentionLayers are not supported yet`,
+  );
 }
 
 /** 2/3 * 4 * hidden as in LLaMA, rounded up to 256, or to 64 in small models, where 256 would be a large step. */
 function defaultIntermediate(hiddenSize: number): number {
   const multiple = hiddenSize < 512 ? 64 : 256;
   return Math.ceil((8 * hiddenSize) / 3 / multiple) * multiple;
-}
-
-function checkKeys(where: string, options: object, known: readonly string[]): void {
-  if (typeof options !== 'object' || options === null) {
-    throw new ConfigError(`${where}: config is ${shown(options)}; expected an object`);
-  }
-  for (const key of Object.keys(options)) {
-    if (!known.includes(key)) throw new ConfigError(`${where}: unknown key '${key}'; expected ${known.join(', ')}`);
-  }
-}
-
-function checkSize(where: string, name: string, value: unknown): void {
-  if (!Number.isSafeInteger(value) || (value as number) < 1) {
-    throw new ConfigError(`${where}: ${name} is ${shown(value)}; expected a positive integer`);
-  }
-}
-
-function checkPositive(where: string, name: string, value: unknown): void {
-  if (!Number.isFinite(value) || (value as number) <= 0) {
-    throw new ConfigError(`${where}: ${name} is ${shown(value)}; expected a positive number`);
-  }
-}
-
-function shown(value: unknown): string {
-  return typeof value === 'string' ? `'${value}'` : String(value);
 }
