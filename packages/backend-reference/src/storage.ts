@@ -59,7 +59,8 @@ export function copyInto(target: RefTensor, source: RefTensor, view: SliceView):
   }
 }
 
-function emptyLike(buffer: Buffer, length: number): Buffer {
+/** A buffer for `length` elements of the same type. */
+export function emptyLike(buffer: Buffer, length: number): Buffer {
   if (buffer instanceof Float64Array) return new Float64Array(length);
   return buffer instanceof Int32Array ? new Int32Array(length) : new Float32Array(length);
 }

@@ -8,6 +8,7 @@ import {
   checkShapeIs,
   checkStatisticsScalar,
 } from './checks.ts';
+import type { BinaryFunction, ReduceFunction, UnaryFunction } from './contract/primitives.ts';
 import { type DType, statisticsDType } from './dtype.ts';
 import { DTypeError, ShapeError, UnsupportedError, ValueError } from './errors.ts';
 import type {
@@ -17,6 +18,8 @@ import type {
   ElasticSoftmaxInputs,
   KernelTensor,
 } from './kernels.ts';
+import { runCustom } from './ops/custom.ts';
+import * as primitives from './ops/primitives.ts';
 import type * as api from './ops.ts';
 import { checkFourAxes, checkStarts, checkTau, planAttention } from './plan/attention.ts';
 import { planDecode } from './plan/decode.ts';
@@ -41,8 +44,10 @@ import type { Tensor } from './tensor.ts';
  * What a user touches: every op, checked here once for all backends, on top of a backend's `Kernels`.
  * Made by `createBackend`, or `new Backend(kernels)` for kernels of one's own.
  */
-export class Backend extends TensorStore implements api.Ops, api.GradOps, api.StorageOps, api.FusedOps {
+export class Backend extends TensorStore implements api.PlainOps, api.FusedOps {
   protected override readonly self = this;
+  /** A backend records nothing: that is what the recorder of @lazy-attention/nn is for. */
+  readonly records = false;
 
   // Arithmetic
 
@@ -141,6 +146,50 @@ export class Backend extends TensorStore implements api.Ops, api.GradOps, api.St
         : this.matmul(a2, dy2, { transposeA: !transposeA });
       return { da: this.reshape(da, a.shape), db };
     });
+  }
+
+  // Primitives
+
+  unary(fn: UnaryFunction, x: Tensor): Tensor {
+    return primitives.unary(this, fn, x);
+  }
+
+  binary(fn: BinaryFunction, a: Tensor, b: Tensor): Tensor {
+    return primitives.binary(this, fn, a, b);
+  }
+
+  reduce(fn: ReduceFunction, x: Tensor, options?: primitives.ReduceOptions): Tensor {
+    return primitives.reduce(this, fn, x, options);
+  }
+
+  permute(x: Tensor, axes: readonly number[]): Tensor {
+    return primitives.permute(this, x, axes);
+  }
+
+  broadcast(x: Tensor, shape: Shape): Tensor {
+    return primitives.broadcast(this, x, shape);
+  }
+
+  where(mask: Tensor, a: Tensor, b: Tensor): Tensor {
+    return primitives.where(this, mask, a, b);
+  }
+
+  concat(tensors: readonly Tensor[], axis: number): Tensor {
+    return primitives.concat(this, tensors, axis);
+  }
+
+  pad(x: Tensor, axis: number, before: number, after: number, value?: number): Tensor {
+    return primitives.pad(this, x, axis, before, after, value);
+  }
+
+  gather(x: Tensor, indices: Tensor, axis: number): Tensor {
+    return primitives.gather(this, x, indices, axis);
+  }
+
+  custom(op: api.CustomOp): Tensor {
+    const { output, saved } = runCustom(this, op);
+    for (const x of saved) x.dispose();
+    return output;
   }
 
   // Layers

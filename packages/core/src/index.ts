@@ -3,6 +3,8 @@ export * from './contract/primitives.ts';
 export * from './dtype.ts';
 export * from './errors.ts';
 export type * from './kernels.ts';
+export { runCustom } from './ops/custom.ts';
+export type { PrimitiveOps, ReduceOptions } from './ops/primitives.ts';
 export type * from './ops.ts';
 export { CANDIDATES, type Candidate } from './registry/candidates.ts';
 export { type BackendReport, createBackend, probeBackends, registerBackend } from './registry/registry.ts';

@@ -1,4 +1,5 @@
 import type { DType, TensorData } from './dtype.ts';
+import type { PrimitiveOps } from './ops/primitives.ts';
 import type { SampleOptions } from './sample.ts';
 import type { Shape } from './shape.ts';
 import type { Tensor } from './tensor.ts';
@@ -12,6 +13,16 @@ import type { Tensor } from './tensor.ts';
  * `ValueError`. "Statistics type" is f32, or f64 beside f64 operands.
  */
 export interface Ops {
+  /**
+   * Whether these ops write down how to differentiate what they do. False on a backend. A recorder holds what it needs
+   * itself, so a model may dispose and scope as if it were not there.
+   */
+  readonly records: boolean;
+  /**
+   * Runs `fn` and disposes every tensor that it made and does not return, alone or inside arrays, plain objects, Maps and
+   * Sets. `fn` is synchronous. On a recorder it just runs: what a gradient needs is let go after the gradient.
+   */
+  scope<T>(fn: () => T): T;
   /** The same elements in another shape, without a copy. */
   reshape(x: Tensor, shape: Shape): Tensor;
   /** Between floating types, to nearest. */
@@ -96,6 +107,52 @@ export interface StorageOps {
   sumSquares(tensors: readonly Tensor[]): Tensor;
   /** One fused optimiser step over all updates, in place on param, m and v. See `AdamWOptions`. */
   adamw(updates: readonly AdamWTensors[], options: AdamWOptions): void;
+}
+
+/** An op of one's own: what a backend and a recorder both run. */
+export interface CustomOps {
+  /**
+   * The output of `op.forward`. On a backend that is all; a recorder keeps what `op.backward` needs, and calls it in the
+   * backward sweep. @throws ValueError for inputs or results that are not what `CustomOp` says
+   */
+  custom(op: CustomOp): Tensor;
+}
+
+/** What the two functions of a `CustomOp` compute with. Nothing of it is recorded. */
+export type PlainOps = Ops & GradOps & StorageOps & PrimitiveOps & CustomOps;
+
+/** An op of one's own, with a gradient of one's own. */
+export interface CustomOp {
+  /** What the op is a function of; gradients go to these. */
+  readonly inputs: readonly Tensor[];
+  /**
+   * Computes the output, and what `backward` needs besides the inputs and the output. All else that it makes is disposed.
+   * Synchronous, as a scope is.
+   */
+  forward(ops: PlainOps, inputs: readonly Tensor[]): Tensor | CustomResult;
+  /**
+   * The gradient of every input, in order, each of its input's shape and type; undefined for an input that has none.
+   * `dy` is the output's gradient, in its shape and type.
+   */
+  backward(ops: PlainOps, dy: Tensor, forward: CustomContext): readonly (Tensor | undefined)[];
+}
+
+/** What `CustomOp.forward` returns when it keeps something. */
+export interface CustomResult {
+  /** The op's result. */
+  readonly output: Tensor;
+  /** Kept until the gradient has been taken. */
+  readonly saved: readonly Tensor[];
+}
+
+/** What `CustomOp.backward` sees of the forward pass. */
+export interface CustomContext {
+  /** As given to the op. */
+  readonly inputs: readonly Tensor[];
+  /** The result of `forward`. */
+  readonly output: Tensor;
+  /** What `forward` kept; empty where it kept nothing. */
+  readonly saved: readonly Tensor[];
 }
 
 /** Ops that a backend may lack, because they are others in one launch. */

@@ -17,8 +17,10 @@ export interface MemoryInfo {
 
 /** The half of a backend that owns tensors: makes them, moves their data, counts them and gives them back. */
 export abstract class TensorStore {
-  protected readonly kernels: Kernels;
-  protected readonly arena: Arena;
+  /** @internal */
+  readonly kernels: Kernels;
+  /** @internal */
+  readonly arena: Arena;
   #disposed = false;
 
   constructor(kernels: Kernels) {
@@ -198,13 +200,14 @@ export abstract class TensorStore {
     this.arena.drop(x);
   }
 
-  /** Takes over a buffer that a kernel returned. */
-  protected wrap(buffer: object, shape: Shape, dtype: DType, indices: Int32Array | null = null): Tensor {
+  /** @internal Takes over a buffer that a kernel returned. */
+  wrap(buffer: object, shape: Shape, dtype: DType, indices: Int32Array | null = null): Tensor {
     const bytes = elementCount(shape) * bytesPerElement(dtype);
     return this.view(this.arena.hold({ buffer, bytes, references: 0, indices }), shape, dtype);
   }
 
-  protected view(storage: Storage, shape: Shape, dtype: DType): Tensor {
+  /** @internal Another tensor on the same memory. */
+  view(storage: Storage, shape: Shape, dtype: DType): Tensor {
     return this.arena.add(new Tensor(this.self, storage, shape, dtype));
   }
 

@@ -34,6 +34,7 @@ type Held = Tensor | SavedAttention;
  * What a step needs it holds through views of its own, so `fn` may dispose any tensor when it has no more use for it.
  */
 export class Recorder implements Ops {
+  readonly records = true;
   readonly #backend: Backend;
   readonly #nodes = new Map<Tensor, number>();
   /** Tensors that must not enter another op, and why. */
@@ -63,6 +64,11 @@ export class Recorder implements Ops {
 
   close(): void {
     this.#closed = true;
+  }
+
+  /** Just runs: what a step needs is held until its gradient has been taken, and the sweep disposes the rest. */
+  scope<T>(fn: () => T): T {
+    return fn();
   }
 
   #record(output: Tensor, held: readonly Held[], backward: Step['backward']): Tensor {

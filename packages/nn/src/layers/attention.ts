@@ -1,5 +1,5 @@
 import {
-  Backend,
+  type Backend,
   formatShape,
   type Ops,
   type RopeOptions,
@@ -11,7 +11,6 @@ import {
 } from '@lazy-attention/core';
 import { type AttentionInputs, type ComposedAttention, isFused } from '../attention/definition.ts';
 import { attentionKind } from '../attention/registry.ts';
-import { Recorder } from '../autodiff/recorder.ts';
 import type { AttentionConfig, AttentionOptionsInput } from '../model/config.ts';
 import { type InitOptions, initialize } from '../model/init.ts';
 import type { AttentionNames } from '../model/names.ts';
@@ -157,7 +156,7 @@ function fusedOutput(ops: Ops, { config, names, params, x, q, k, v, keyLength, o
   const bias = optionalParam(params, names.own.bias) ?? options.fixedBias ?? own;
   const tau = optionalParam(params, names.own.tau);
   const starts = options.starts ?? undefined;
-  const { output, saved } = ops.attention(q, k, v, { bias, tau, starts, keyLength, save: !(ops instanceof Backend) });
+  const { output, saved } = ops.attention(q, k, v, { bias, tau, starts, keyLength, save: ops.records });
   saved.dispose(); // a tape keeps its own
   options.observe?.({ q, k, v, keyLength, bias, tau, starts, output });
   own?.dispose();
@@ -239,7 +238,7 @@ function checkOutput(kind: ComposedAttention, q: Tensor, output: Tensor): void {
 }
 
 function checkCache(ops: Ops, cache: KvCache, layer: number, x: Tensor): void {
-  if (ops instanceof Recorder) {
+  if (ops.records) {
     throw new ValueError('attention layer: cache is for inference; leave it out inside valueAndGrad');
   }
   checkRoom(cache, layer, x);
