@@ -26,28 +26,24 @@ export interface OpsObserver {
 export function observe(ops: Ops, observer: OpsObserver): Ops {
   let attentions = 0;
   let norms = 0;
-  return {
-    reshape: (x, shape) => ops.reshape(x, shape),
-    cast: (x, dtype) => ops.cast(x, dtype),
-    slice: (x, axis, start, end) => ops.slice(x, axis, start, end),
-    add: (a, b) => ops.add(a, b),
-    mul: (a, b) => ops.mul(a, b),
-    scale: (x, factor) => ops.scale(x, factor),
-    sum: (x) => ops.sum(x),
-    matmul: (a, b, options) => ops.matmul(a, b, options),
+  const watched: Partial<Ops> = {
+    // What the observer makes is its own, so no scope takes it away.
+    scope: (fn) => fn(),
     rmsNorm: (x, weight, options) => {
       observer.onHidden?.(norms++, x, attentions);
       return ops.rmsNorm(x, weight, options);
     },
-    rope: (x, options) => ops.rope(x, options),
     attention: (q, k, v, options = {}) => {
       const result = ops.attention(q, k, v, options);
       observer.onAttention?.(attentions++, { q, k, v, options });
       return result;
     },
-    elasticSoftmax: (scores, options) => ops.elasticSoftmax(scores, options),
-    swiglu: (gate, up) => ops.swiglu(gate, up),
-    embedding: (weight, ids) => ops.embedding(weight, ids),
-    crossEntropy: (logits, targets, options) => ops.crossEntropy(logits, targets, options),
   };
+  return new Proxy(ops, {
+    get(target, name) {
+      if (name in watched) return watched[name as keyof Ops];
+      const member: unknown = Reflect.get(target, name, target);
+      return typeof member === 'function' ? member.bind(target) : member;
+    },
+  });
 }
