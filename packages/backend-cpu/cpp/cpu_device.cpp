@@ -202,12 +202,17 @@ std::unique_ptr<ops::Device> create(const ops::Options& options) {
   return std::make_unique<CpuDevice>(chooseTable(isa), threads);
 }
 
-// exports.ceilings(threads, isa, bytes): for benchmarks; runs for about a second and returns when it is done.
+// exports.ceilings(threads, isa, bytes, errorOf): for benchmarks; runs for about a second and returns when it is done.
 void addCeilings(Napi::Env env, Napi::Object exports) {
   exports.Set("ceilings", Napi::Function::New(env, [](const Napi::CallbackInfo& info) -> Napi::Value {
-                const Ceilings ceilings =
-                    measureCeilings(chooseTable(info[1].ToString()), info[0].ToNumber().Int32Value(),
-                                    static_cast<std::size_t>(info[2].ToNumber().DoubleValue()));
+                Ceilings ceilings{};
+                try {
+                  ceilings = measureCeilings(chooseTable(info[1].ToString()), info[0].ToNumber().Int32Value(),
+                                             static_cast<std::size_t>(info[2].ToNumber().DoubleValue()));
+                } catch (...) {
+                  ops::throwIntoJavaScript(info[3].As<Napi::Function>(), "ceilings", std::current_exception());
+                  return {};
+                }
                 Napi::Object out = Napi::Object::New(info.Env());
                 out.Set("flopsPerSecond", ceilings.flopsPerSecond);
                 out.Set("copyBytesPerSecond", ceilings.copyBytesPerSecond);

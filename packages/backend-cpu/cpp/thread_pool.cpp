@@ -1,5 +1,9 @@
 #include "thread_pool.h"
 
+#include <string>
+#include <system_error>
+
+#include "lazy_native/errors.h"
 #include "lazy_native/spin.h"
 
 namespace lazy_cpu {
@@ -16,17 +20,31 @@ thread_local int ThreadPool::current_ = 0;
 
 ThreadPool::ThreadPool(int threads, lazy_native::Tasks* tasks)
     : threads_(threads), tasks_(tasks), stretches_(std::make_unique<Stretch[]>(static_cast<std::size_t>(threads))) {
-  for (int thread = tasks == nullptr ? 1 : 0; thread < threads; ++thread)
-    workers_.emplace_back([this, thread] { serve(thread); });
+  workers_.reserve(static_cast<std::size_t>(threads));
+  try {
+    for (int thread = tasks == nullptr ? 1 : 0; thread < threads; ++thread)
+      workers_.emplace_back([this, thread] { serve(thread); });
+  } catch (const std::system_error& error) {
+    const std::size_t started = workers_.size();
+    stop();
+    throw lazy_native::Unavailable("the system started " + std::to_string(started) + " of " + std::to_string(threads) +
+                                       " threads: " + error.what(),
+                                   "ask for fewer with the option threads or LAZY_ATTENTION_THREADS, or raise the "
+                                   "limit of processes (ulimit -u) or "
+                                   "of address space (ulimit -v)");
+  }
 }
 
-ThreadPool::~ThreadPool() {
+ThreadPool::~ThreadPool() { stop(); }
+
+void ThreadPool::stop() noexcept {
   {
     const std::lock_guard<std::mutex> lock(mutex_);
     stopping_ = true;
   }
   wake_.notify_all();
   for (std::thread& worker : workers_) worker.join();
+  workers_.clear();
 }
 
 void ThreadPool::wake() noexcept {

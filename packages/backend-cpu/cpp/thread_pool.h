@@ -15,6 +15,7 @@ namespace lazy_cpu {
 
 class ThreadPool {
  public:
+  // Both throw Unavailable where the system does not start as many threads; it says how many there were.
   // `threads` counts the thread that calls `run`, which is not the pool's; so 1 starts none.
   explicit ThreadPool(int threads) : ThreadPool(threads, nullptr) {}
   // All threads are the pool's. Any of them runs `tasks`, and `run` is for inside a task.
@@ -78,6 +79,7 @@ class ThreadPool {
   ThreadPool(int threads, lazy_native::Tasks* tasks);
   void share(std::int64_t count, Call call, const void* work, bool halves);
   void serve(int thread);
+  void stop() noexcept;
   void take(int thread);
   std::int64_t work(Stretch& stretch, bool fromEnd, int thread);
 

@@ -1,7 +1,6 @@
 import { createRequire } from 'node:module';
-import { availableParallelism } from 'node:os';
 import { BackendUnavailableError } from '@lazy-attention/core';
-import { type AddonPlace, probeAddon } from '@lazy-attention/native';
+import { type AddonPlace, type ErrorOf, errorOf, probeAddon } from '@lazy-attention/native';
 
 /** What the machine reached at most, in this backend's instruction set and threads. */
 export interface Ceilings {
@@ -20,16 +19,16 @@ export interface Ceilings {
 /**
  * Measures the machine's ceilings, for benchmarks. Blocks for about a second.
  *
- * @param bytes size of the block that is read and copied; one that fits the caches measures the caches
+ * @param options.bytes size of the block that is read and copied; one that fits the caches measures the caches
  */
 export async function measureCeilings(
   place: AddonPlace,
-  { threads = availableParallelism(), isa = 'auto', bytes = 1 << 28 } = {},
+  { threads, isa, bytes }: { readonly threads: number; readonly isa: string; readonly bytes: number },
 ): Promise<Ceilings> {
   const { result, path } = await probeAddon(place);
   if (path === null || !result.available) throw new BackendUnavailableError(place.name, result.reason, result.fix);
   const addon = createRequire(import.meta.url)(path) as {
-    ceilings(threads: number, isa: string, bytes: number): Ceilings;
+    ceilings(threads: number, isa: string, bytes: number, errorOf: ErrorOf): Ceilings;
   };
-  return addon.ceilings(threads, isa, bytes);
+  return addon.ceilings(threads, isa, bytes, errorOf(place.name));
 }

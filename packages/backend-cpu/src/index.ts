@@ -37,8 +37,16 @@ export const provider: BackendProvider = nativeProvider({
  * What this machine can do at most, measured with this backend's threads and instruction set: the yardstick for
  * benchmarks. Blocks for about a second. `bytes` is the size of the block that is read and copied (default 256 MiB).
  */
-export function ceilings(options?: { threads?: number; isa?: string; bytes?: number }): Promise<Ceilings> {
-  return measureCeilings(addonPlace({ name: 'cpu', directory, file }), options);
+export async function ceilings(options: { threads?: number; isa?: string; bytes?: number } = {}): Promise<Ceilings> {
+  const { bytes = 1 << 28 } = options;
+  if (!Number.isSafeInteger(bytes) || bytes < 1024) {
+    throw new ValueError(`cpu: ceilings of ${String(bytes)} bytes; expected an integer of 1024 or more`);
+  }
+  return measureCeilings(addonPlace({ name: 'cpu', directory, file }), {
+    threads: threads(options.threads),
+    isa: instructionSet(options.isa),
+    bytes,
+  });
 }
 
 function fromEnvironment(name: string): string | undefined {

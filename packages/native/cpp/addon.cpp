@@ -54,10 +54,8 @@ Napi::Object initialise(Napi::Env env, Napi::Object exports, DeviceFactory facto
                   }
                   return makeContext(info.Env(),
                                      std::make_shared<Session>(info.Env(), factory.create(options), limit, errorOf));
-                } catch (const Napi::Error&) {
-                  throw;
                 } catch (...) {
-                  napi_throw(info.Env(), toJavaScript(errorOf, "create", describe(std::current_exception())));
+                  throwIntoJavaScript(errorOf, "create", std::current_exception());
                   return {};
                 }
               }));

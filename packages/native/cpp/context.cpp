@@ -4,6 +4,7 @@
 #include <utility>
 
 #include "arguments.h"
+#include "lazy_native/addon.h"
 
 namespace lazy_native {
 
@@ -27,10 +28,8 @@ napi_value call(napi_env env, napi_callback_info info) {
   try {
     session.takeFreed();
     return binding.method(env, session, arguments);
-  } catch (const Napi::Error& error) {
-    error.ThrowAsJavaScriptException();
   } catch (...) {
-    napi_throw(env, session.error(binding.name, describe(std::current_exception())));
+    throwIntoJavaScript(session.errorOf(), binding.name, std::current_exception());
   }
   return nullptr;
 }

@@ -14,8 +14,6 @@ void* Device::allocateHost(std::size_t bytes) {
 
 void Device::releaseHost(void* memory, std::size_t) noexcept { ::operator delete(memory, std::align_val_t{64}); }
 
-std::unique_ptr<Server> Device::serve(Tasks& tasks) {
-  return std::make_unique<OneThread>(tasks, [this] { attach(); });
-}
+std::unique_ptr<Server> Device::serve(Tasks& tasks) { return std::make_unique<OneThread>(tasks); }
 
 }  // namespace lazy_native

@@ -2,7 +2,7 @@
 
 #include <new>
 
-#include "lazy_native/errors.h"
+#include "lazy_native/addon.h"
 
 namespace lazy_native {
 
@@ -31,6 +31,21 @@ Napi::Value toJavaScript(Napi::Function errorOf, const char* op, const Failure& 
   return errorOf.Call({Napi::String::New(env, op), Napi::String::New(env, failure.code),
                        Napi::String::New(env, failure.message), Napi::Number::New(env, failure.requestedBytes),
                        Napi::String::New(env, failure.fix)});
+}
+
+void throwIntoJavaScript(Napi::Function errorOf, const char* op, std::exception_ptr error) noexcept {
+  const napi_env env = errorOf.Env();
+  try {
+    try {
+      std::rethrow_exception(error);
+    } catch (const Napi::Error& pending) {
+      napi_throw(env, pending.Value());
+    } catch (...) {
+      napi_throw(env, toJavaScript(errorOf, op, describe(error)));
+    }
+  } catch (...) {
+    napi_throw_error(env, nullptr, op);  // no memory for more; while the environment ends this does nothing either
+  }
 }
 
 }  // namespace lazy_native

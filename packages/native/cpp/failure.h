@@ -18,7 +18,8 @@ struct Failure {
 
 Failure describe(std::exception_ptr error);
 
-// Core's error for it, with `errorOf(op, code, message, requestedBytes, fix)` of src/errors.ts.
+// Core's error for it, with `errorOf(op, code, message, requestedBytes, fix)` of src/errors.ts. Throws Napi::Error where
+// JavaScript cannot be called: its environment is ending.
 Napi::Value toJavaScript(Napi::Function errorOf, const char* op, const Failure& failure);
 
 }  // namespace lazy_native

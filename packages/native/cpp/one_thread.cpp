@@ -1,16 +1,20 @@
 #include "one_thread.h"
 
-#include <utility>
+#include <string>
+#include <system_error>
 
+#include "lazy_native/errors.h"
 #include "lazy_native/spin.h"
 
 namespace lazy_native {
 
-OneThread::OneThread(Tasks& tasks, std::function<void()> onStart) : tasks_(tasks) {
-  thread_ = std::thread([this, onStart = std::move(onStart)] {
-    onStart();
-    serve();
-  });
+OneThread::OneThread(Tasks& tasks) : tasks_(tasks) {
+  try {
+    thread_ = std::thread([this] { serve(); });
+  } catch (const std::system_error& error) {
+    throw Unavailable(std::string("the system starts no thread for the device: ") + error.what(),
+                      "raise the limit of processes (ulimit -u) or of address space (ulimit -v)");
+  }
 }
 
 OneThread::~OneThread() {

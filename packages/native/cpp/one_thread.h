@@ -3,7 +3,6 @@
 
 #include <atomic>
 #include <condition_variable>
-#include <functional>
 #include <mutex>
 #include <thread>
 
@@ -13,8 +12,8 @@ namespace lazy_native {
 
 class OneThread final : public Server {
  public:
-  // `onStart` runs first on the thread.
-  OneThread(Tasks& tasks, std::function<void()> onStart);
+  // Throws Unavailable where the system starts no thread.
+  explicit OneThread(Tasks& tasks);
   ~OneThread() override;
   void wake() noexcept override;
 

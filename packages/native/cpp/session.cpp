@@ -10,11 +10,11 @@ constexpr std::size_t stagingBound = std::size_t{256} << 20;
 }  // namespace
 
 struct Session::Settlement {
-  Napi::Promise::Deferred deferred;
+  napi_deferred deferred = nullptr;
   Napi::Reference<Napi::Value> value;
   std::shared_ptr<Session> session;  // alive until its promises are settled
-  const char* op;
-  bool closing;
+  const char* op = "";
+  bool closing = false;
   std::optional<Failure> failure;
 };
 
@@ -32,10 +32,7 @@ Session::Session(Napi::Env env, std::unique_ptr<Device> device, std::size_t memo
   auto freed = Napi::Int32Array::New(env, 512);
   freedData_ = freed.Data();
   freed_.Reset(freed, 1);
-  notify_ = Notify::New(env, "lazy-attention", 0, 1, this);
-  notify_.Unref(env);  // an idle backend does not keep the process alive
-  // Registered after the thread-safe function, so that at exit the queue ends before the function goes.
-  napi_add_env_cleanup_hook(env, closeAtExit, this);
+  // What may fail comes first: nothing that follows has to be taken back.
   queue_ = std::make_unique<Queue>([d = device_.get()](Tasks& tasks) { return d->serve(tasks); });
   pool_ = std::make_unique<Pool>(*device_, memoryLimit,
                                  Pool::Fence{[this](std::function<void()> then) {
@@ -48,6 +45,11 @@ Session::Session(Napi::Env env, std::unique_ptr<Device> device, std::size_t memo
                                                queue_->push([d = device_.get()] { d->finish(); });
                                                queue_->drain();
                                              }});
+  queue_->push([d = device_.get()] { d->attach(); });
+  notify_ = Notify::New(env, "lazy-attention", 0, 1, this);
+  notify_.Unref(env);  // an idle backend does not keep the process alive
+  // Registered after the thread-safe function, so that at exit the queue ends before the function goes.
+  napi_add_env_cleanup_hook(env, closeAtExit, this);
 }
 
 Session::~Session() {
@@ -59,6 +61,7 @@ Session::~Session() {
 
 void Session::close() {
   if (closed()) return;
+  const std::shared_ptr<Session> self = weak_from_this().lock();  // a dropped task may hold the last other one
   queue_->stop();
   pool_.reset();
   queue_.reset();
@@ -66,10 +69,6 @@ void Session::close() {
 }
 
 void Session::closeAtExit(void* self) { static_cast<Session*>(self)->close(); }
-
-Napi::Value Session::error(const char* op, const Failure& failure) const {
-  return toJavaScript(errorOf_.Value(), op, failure);
-}
 
 NewBuffer Session::create(std::size_t bytes, std::int64_t size, DType dtype) {
   refuseWhenLost();
@@ -99,8 +98,12 @@ void Session::giveOut(std::initializer_list<NewBuffer*> buffers, std::size_t byt
   *out = static_cast<double>(bytes);
 }
 
+void Session::refuseWhenEnded() const {
+  if (closed() || ending_) throw DeviceLost("the backend is disposed");
+}
+
 void Session::refuseWhenLost() const {
-  if (closed()) throw DeviceLost("the backend is disposed");
+  refuseWhenEnded();
   if (lost_) throw DeviceLost("the device stopped working; its tensors are gone. Create the backend anew");
 }
 
@@ -132,25 +135,26 @@ Napi::Promise Session::synchronize(Napi::Env env) {
 }
 
 Napi::Promise Session::dispose(Napi::Env env) {
-  if (closed()) {
-    auto deferred = Napi::Promise::Deferred::New(env);
-    deferred.Resolve(env.Undefined());
-    return deferred.Promise();
-  }
+  refuseWhenEnded();
+  ending_ = true;
   return settle(env, "dispose", env.Undefined(), [d = device_.get()] { d->finish(); }, true);
 }
 
 Napi::Promise Session::settle(Napi::Env env, const char* op, Napi::Value value, std::function<void()> work,
                               bool closing) {
-  auto* settlement =
-      new Settlement{Napi::Promise::Deferred::New(env), {}, shared_from_this(), op, closing, std::nullopt};
+  auto settlement = std::make_unique<Settlement>();
+  napi_value promise = nullptr;
+  if (napi_create_promise(env, &settlement->deferred, &promise) != napi_ok) throw Napi::Error::New(env);
   // A reference needs an object; undefined is left out.
   if (value.IsObject()) settlement->value = Napi::Reference<Napi::Value>::New(value, 1);
-  const Napi::Promise promise = settlement->deferred.Promise();
+  settlement->session = shared_from_this();
+  settlement->op = op;
+  settlement->closing = closing;
   if (pending_++ == 0) notify_.Ref(env);
   // Telling JavaScript may take this thread's core away from it: JavaScript wakes up there. So that comes afterwards, when
   // another thread may run what JavaScript queues next.
-  queue_->push([this, settlement, work = std::move(work)]() -> Task::Afterwards {
+  queue_->push([this, owned = std::move(settlement), work = std::move(work)]() mutable -> Task::Afterwards {
+    Settlement* const settlement = owned.release();
     std::exception_ptr error = queue_->takeError();
     try {
       if (!lost_) work();
@@ -165,7 +169,7 @@ Napi::Promise Session::settle(Napi::Env env, const char* op, Napi::Value value, 
     }
     return [this, settlement] { notify_.BlockingCall(settlement); };
   });
-  return promise;
+  return {env, promise};
 }
 
 void Session::settleOnJavaScriptThread(Napi::Env env, Napi::Function, Session*, Settlement* settlement) {
@@ -182,10 +186,16 @@ void Session::settleOnJavaScriptThread(Napi::Env env, Napi::Function, Session*, 
     self.close();
     self.notify_.Release();
   }
-  if (settlement->failure) {
-    settlement->deferred.Reject(self.error(settlement->op, *settlement->failure));
-  } else {
-    settlement->deferred.Resolve(settlement->value.IsEmpty() ? env.Undefined() : settlement->value.Value());
+  // Each of these fails in a worker that is being terminated, which is all right.
+  try {
+    if (settlement->failure) {
+      napi_reject_deferred(env, settlement->deferred,
+                           toJavaScript(self.errorOf(), settlement->op, *settlement->failure));
+    } else {
+      napi_resolve_deferred(env, settlement->deferred,
+                            settlement->value.IsEmpty() ? env.Undefined() : settlement->value.Value());
+    }
+  } catch (const Napi::Error&) {
   }
 }
 

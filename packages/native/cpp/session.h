@@ -54,7 +54,7 @@ class Session : public std::enable_shared_from_this<Session> {
   Device& device() { return *device_; }
   Pool& pool() { return *pool_; }
   bool closed() const { return device_ == nullptr; }
-  Napi::Value error(const char* op, const Failure& failure) const;
+  Napi::Function errorOf() const { return errorOf_.Value(); }
 
   NewBuffer create(std::int64_t size, DType dtype);
   NewBuffer createBytes(std::size_t bytes);
@@ -80,7 +80,7 @@ class Session : public std::enable_shared_from_this<Session> {
   Napi::Promise download(Napi::Env env, const char* op, Napi::Object array, void* host, const void* from,
                          std::size_t bytes);
   Napi::Promise synchronize(Napi::Env env);
-  // Finishes what is queued, then closes.
+  // Finishes what is queued, then closes; takes nothing more from now on. Called once.
   Napi::Promise dispose(Napi::Env env);
 
   // Drops queued work, joins the threads, gives all memory back. May be called twice.
@@ -96,9 +96,11 @@ class Session : public std::enable_shared_from_this<Session> {
   static std::false_type wantsWorkspace(...);
 
   NewBuffer create(std::size_t bytes, std::int64_t size, DType dtype);
+  void refuseWhenEnded() const;
   void refuseWhenLost() const;
   void freeListed();
-  // Queues `work` and settles a promise with `value` (or undefined) when it is done.
+  // Queues `work` and settles a promise with `value` (or undefined) when it is done. A promise whose environment ends first
+  // is never settled: there is nobody to tell.
   Napi::Promise settle(Napi::Env env, const char* op, Napi::Value value, std::function<void()> work, bool closing);
   static void settleOnJavaScriptThread(Napi::Env env, Napi::Function, Session* self, Settlement* settlement);
   static void closeAtExit(void* self);
@@ -106,6 +108,7 @@ class Session : public std::enable_shared_from_this<Session> {
   const Napi::Env env_;
   std::unique_ptr<Device> device_;
   std::atomic<bool> lost_{false};
+  bool ending_ = false;  // `dispose` was called; JavaScript thread
   std::atomic<std::size_t> staged_{0};
   std::size_t pending_ = 0;  // promises not settled; JavaScript thread
   using Notify = Napi::TypedThreadSafeFunction<Session, Settlement, settleOnJavaScriptThread>;

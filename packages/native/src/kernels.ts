@@ -30,6 +30,7 @@ export function createNativeKernels(name: string, native: NativeContext): Native
   const { outputs } = native;
   const { hold, free } = nativeBuffers(native);
   const output = (index: number): NativeBuffer => hold(outputs[index]);
+  let ended: Promise<void> | undefined;
   const optionalOutput = (index: number): NativeBuffer | null => (outputs[index] === 0 ? null : output(index));
   return {
     name,
@@ -43,7 +44,7 @@ export function createNativeKernels(name: string, native: NativeContext): Native
     free,
     freeSaved: (saved) => free(saved.buffer),
     synchronize: async () => native.synchronize(),
-    dispose: async () => native.dispose(),
+    dispose: () => (ended ??= native.dispose()),
 
     cast: (x, dtype) => hold(native.cast(x.buffer.id, dtype)),
     slice: (x, { outer, length, inner, start, count }) =>

@@ -30,7 +30,10 @@ export function probeAddon(place: AddonPlace): Promise<AddonProbe> {
   const key = `${place.version} ${path}`;
   const known = probes.get(key);
   if (known !== undefined) return known;
-  const probe = inChild(path).then((answer) => ({ path, result: judge(place, path, answer) }));
+  const probe = inChild(path).then((answer) => {
+    if (answer.tried === false) probes.delete(key); // another time there may be a process to spare
+    return { path, result: judge(place, path, answer) };
+  });
   probes.set(key, probe);
   return probe;
 }
@@ -38,10 +41,12 @@ export function probeAddon(place: AddonPlace): Promise<AddonProbe> {
 interface Answer {
   readonly output: string;
   readonly error: string | null;
+  /** False where the system did not even start the child. */
+  readonly tried?: boolean;
 }
 
 function inChild(path: string): Promise<Answer> {
-  return new Promise((resolve) => {
+  return new Promise<Answer>((resolve) => {
     execFile(
       process.execPath,
       ['-e', SCRIPT, path],
@@ -50,10 +55,16 @@ function inChild(path: string): Promise<Answer> {
         if (error === null) resolve({ output: stdout, error: null });
         else if (error.killed === true) resolve({ output: '', error: 'did not answer within 60 s' });
         else if (error.signal) resolve({ output: '', error: `crashed with ${error.signal}` });
+        else if (typeof error.code === 'string') resolve(untried(error));
         else resolve({ output: '', error: `cannot be loaded: ${firstError(stderr)}` });
       },
     );
-  });
+  }).catch(untried);
+}
+
+function untried(error: Error): Answer {
+  const reason = `cannot be tried in a child process: ${error.message} (limits: ulimit -u, ulimit -v)`;
+  return { output: '', error: reason, tried: false };
 }
 
 function firstError(stderr: string): string {

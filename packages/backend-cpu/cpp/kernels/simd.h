@@ -32,6 +32,7 @@ inline constexpr int registers = 16;
 
 typedef float Vector __attribute__((vector_size(lanes * 4)));
 typedef std::int32_t Integers __attribute__((vector_size(lanes * 4)));
+typedef std::uint32_t Unsigned __attribute__((vector_size(lanes * 4)));
 
 #define LAZY_INLINE inline __attribute__((always_inline))
 // Register class of a Vector in inline assembly.
@@ -105,6 +106,15 @@ LAZY_INLINE float maximumOf(Vector v) {
   return halve<lanes>(v, [](auto a, auto b) { return a > b ? a : b; });
 }
 
+// 2^n of small integers, by their exponent bits. Others give anything, since signed numbers may not overflow.
+LAZY_INLINE Vector powerOfTwo(Integers n) {
+  return reinterpret_cast<Vector>((reinterpret_cast<Unsigned>(n) + 127) << 23);
+}
+// What `x` holds in its low bits above 1.5 * 2^23; anything where it is not near that.
+LAZY_INLINE Integers roundedBits(Vector x) {
+  return reinterpret_cast<Integers>(reinterpret_cast<Unsigned>(x) - 0x4b400000u);
+}
+
 // e^x to about 1 ulp. 0 below -87.3 (no denormals), infinity above 88.7, NaN stays NaN.
 // x = n ln 2 + r with |r| <= ln 2 / 2; the polynomial is the Taylor series to r^7 with its last terms economised.
 LAZY_INLINE Vector exponential(Vector x) {
@@ -122,9 +132,9 @@ LAZY_INLINE Vector exponential(Vector x) {
   p = p * r + splat(5.0000001201e-1f);
   p = p * (r * r) + r + splat(1.0f);
   // 2^n in two factors, since n = 128 does not fit the exponent of one.
-  const Integers whole = reinterpret_cast<Integers>(t) - reinterpret_cast<Integers>(shifter);
+  const Integers whole = roundedBits(t);
   const Integers first = whole >> 1, second = whole - first;
-  const Vector y = p * reinterpret_cast<Vector>((first + 127) << 23) * reinterpret_cast<Vector>((second + 127) << 23);
+  const Vector y = p * powerOfTwo(first) * powerOfTwo(second);
   return x < splat(-87.3f) ? Vector{} : y;
 }
 
@@ -142,7 +152,7 @@ LAZY_INLINE Vector exponentialOfNegative(Vector x) {
   p = p * r + splat(1.6666665459e-1f);
   p = p * r + splat(5.0000001201e-1f);
   p = p * (r * r) + r + splat(1.0f);
-  const Vector y = p * reinterpret_cast<Vector>((reinterpret_cast<Integers>(t) - 0x4b400000 + 127) << 23);
+  const Vector y = p * powerOfTwo(roundedBits(t));
   return x < splat(-87.3f) ? Vector{} : y;
 }
 

@@ -72,8 +72,8 @@ class FakeDevice final : public Device {
   std::atomic<std::size_t> live{0};
 };
 
-Queue::Serve oneThread(std::function<void()> onStart = [] {}) {
-  return [onStart](Tasks& tasks) { return std::make_unique<OneThread>(tasks, onStart); };
+Queue::Serve oneThread() {
+  return [](Tasks& tasks) { return std::make_unique<OneThread>(tasks); };
 }
 
 // The compute threads serve the queue, as in the CPU backend.
@@ -107,16 +107,6 @@ void queueKeepsOrderAndErrors(const Queue::Serve& serve) {
     check(std::string(error.what()) == "first", "the first error is kept");
   }
   check(!queue.takeError(), "an error is reported once");
-}
-
-void threadStartsOnce() {
-  std::atomic<int> started{0};
-  {
-    Queue queue(oneThread([&] { ++started; }));
-    queue.push([&] { check(started == 1, "onStart runs first"); });
-    queue.drain();
-  }
-  check(started == 1, "onStart runs once");
 }
 
 void queueStopsWithWorkQueued(const Queue::Serve& serve) {
@@ -285,7 +275,6 @@ void arenaGivesBackWhatItTook() {
 }  // namespace
 
 int main() {
-  threadStartsOnce();
   for (const Queue::Serve& serve : {oneThread(), crew(1), crew(3)}) {
     queueKeepsOrderAndErrors(serve);
     queueStopsWithWorkQueued(serve);

@@ -9,12 +9,18 @@
 
 #include <napi.h>
 
+#include <exception>
+
 #include "lazy_native/device.h"
 
 namespace lazy_native {
 
-// Fills `exports` with version, target, probe() and create(options).
+// Fills `exports` with version, probe() and create(options, errorOf).
 Napi::Object initialise(Napi::Env env, Napi::Object exports, DeviceFactory factory);
+
+// Leaves core's error for `error` as JavaScript's pending exception; `errorOf` is that of src/errors.ts. Does nothing while
+// the environment ends: a C++ exception that got into the engine would abort the process, and nobody is left to be told.
+void throwIntoJavaScript(Napi::Function errorOf, const char* op, std::exception_ptr error) noexcept;
 
 }  // namespace lazy_native
 

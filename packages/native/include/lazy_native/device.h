@@ -5,7 +5,7 @@
 // - the *JavaScript thread* calls the const questions (describe, dtypes, savedBytes, workspaceBytes), serve, and the memory
 //   functions (allocate, release, freeBytes, allocateHost, releaseHost);
 // - the *queue* calls upload, download, run and finish, one at a time and in the order in which JavaScript made the calls, on
-//   one thread that calls attach first, or on the threads of a device that has its own (serve).
+//   one thread, attach first, or on the threads of a device that has its own (serve).
 // Memory functions may be called while the queue runs an op.
 //
 // Memory is reused in queue order: a buffer freed by JavaScript may be handed to the next op at once, while an earlier op
@@ -76,7 +76,7 @@ class Device {
   virtual std::unique_ptr<Server> serve(Tasks& tasks);
 
   // ---- work (queue) ----
-  // Called once before anything else on the thread of the default server (cudaSetDevice, thread names).
+  // The queue's first task: with the default server it runs on the one thread (cudaSetDevice).
   virtual void attach() {}
   // `from` is memory of allocateHost and may be reused once this returns.
   virtual void upload(void* to, const void* from, std::size_t bytes) = 0;
