@@ -1,3 +1,4 @@
+import { isMainThread } from 'node:worker_threads';
 import { BackendUnavailableError } from '@lazy-attention/core';
 import type { GpuSource } from './device/adapter.ts';
 import { explainVulkan } from './vulkan.ts';
@@ -41,12 +42,28 @@ async function instance(option?: string): Promise<GPU> {
   return gpu;
 }
 
+let warned = false;
+
+/** Dawn ends the whole process when its worker thread is terminated within a call. No hook runs before that. */
+function warnInWorker(): void {
+  if (isMainThread || warned) return;
+  warned = true;
+  process.emitWarning(
+    'webgpu in a worker thread: worker.terminate() during its work aborts the process. Let the worker dispose of the backend ' +
+      'and end by itself (README of @lazy-attention/backend-webgpu, Worker threads)',
+    { code: 'LAZY_ATTENTION_WEBGPU_WORKER' },
+  );
+}
+
 export const nodeSource: GpuSource = {
   get requested() {
     return process.env.LAZY_ATTENTION_WEBGPU_ADAPTER || undefined;
   },
 
-  open: () => instance(),
+  async open() {
+    warnInWorker();
+    return instance();
+  },
 
   async openNamed(name) {
     try {

@@ -26,6 +26,7 @@ interface PageFunctions {
     device(): Promise<string>;
     conformance(op: string): Promise<Outcome>;
     training(steps: number): Promise<{ losses: number[]; expected: number[] }>;
+    hidden(): Promise<string[]>;
   };
 }
 
@@ -85,6 +86,10 @@ describe.skipIf(skipped !== null)(`the built package in Chromium${skipped === nu
     const all = conformanceCases({ size: 'small', dtypes: outcome.dtypes }).filter((each) => each.op === op);
     expect(outcome.run).toEqual(all.map(({ name }) => name));
     expect(outcome.run).not.toEqual([]);
+  });
+
+  test('hides no NaN', { timeout: 300_000 }, async () => {
+    expect(await page.evaluate(() => (globalThis as unknown as PageFunctions).page.hidden())).toEqual([]);
   });
 
   test('trains like the reference', { timeout: 300_000 }, async () => {

@@ -7,9 +7,12 @@ import { BackendUnavailableError, open, unavailable } from './support.ts';
 
 const run = promisify(execFile);
 
+const BUILT = JSON.stringify(new URL('../dist/index.js', import.meta.url).href);
+const CORE = JSON.stringify(import.meta.resolve('@lazy-attention/core'));
+
 /** Runs `code` in a fresh Node with the package's provider at hand, and parses what it prints. */
 async function inNode(code: string, env: Record<string, string>): Promise<Record<string, unknown>> {
-  const script = `import { provider } from ${JSON.stringify(new URL('../dist/index.js', import.meta.url).href)};\n${code}`;
+  const script = `import { provider } from ${BUILT};\n${code}`;
   const { stdout } = await run(process.execPath, ['--input-type=module', '-e', script], {
     env: { ...process.env, ...env },
     timeout: 60_000,
@@ -49,6 +52,46 @@ describe.skipIf(unavailable !== null)(`on a device${unavailable === null ? '' : 
     const result = await inNode(code, { LAZY_ATTENTION_WEBGPU_ADAPTER: 'no such adapter' });
     expect(result.available).toBe(false);
     expect(result.reason).toContain('no such adapter');
+  });
+
+  test('a worker thread ends as the README has it, and the process goes on', async () => {
+    const worker = `
+      import { parentPort } from 'node:worker_threads';
+      import { Backend } from ${CORE};
+      import { provider } from ${BUILT};
+      const backend = new Backend(await provider.create({}));
+      let stop = false;
+      const work = async () => {
+        const x = backend.full([64, 64], 1);
+        for (let step = 0; !stop; step++) {
+          const y = backend.matmul(x, x);
+          await y.data();
+          y.dispose();
+          if (step === 3) parentPort.postMessage('working');
+        }
+      };
+      const finished = work();
+      parentPort.on('message', async () => {
+        stop = true;
+        await finished;
+        await backend.dispose();
+        parentPort.close();
+      });`;
+    const code = `
+      import { once } from 'node:events';
+      import { Worker } from 'node:worker_threads';
+      const worker = new Worker(new URL('data:text/javascript,' + encodeURIComponent(${JSON.stringify(worker)})), { stderr: true });
+      let said = '';
+      worker.stderr.on('data', (text) => { said += text; });
+      const ended = once(worker, 'exit');
+      await once(worker, 'message');
+      worker.postMessage('stop');
+      const [exit] = await ended;
+      const result = await provider.probe();
+      console.log(JSON.stringify({ exit, said, available: result.available }));`;
+    const { exit, said, available } = await inNode(code, {});
+    expect({ exit, available }).toEqual({ exit: 0, available: true });
+    expect(said).toMatch(/LAZY_ATTENTION_WEBGPU_WORKER.*worker\.terminate\(\) during its work aborts the process/);
   });
 
   test('a tensor beyond one binding is refused with the limit', async () => {

@@ -1,4 +1,4 @@
-import { DeviceLostError, OutOfMemoryError, UnsupportedError } from '@lazy-attention/core';
+import { DeviceLostError, DisposedError, OutOfMemoryError, UnsupportedError } from '@lazy-attention/core';
 import { describe, expect, test } from 'vitest';
 import { type AdapterChoice, chooseAdapter, openDevice } from '../src/device/adapter.ts';
 import { BufferPool } from '../src/device/buffers.ts';
@@ -75,10 +75,10 @@ describe.skipIf(unavailable !== null)(`faults${unavailable === null ? '' : `: ${
     const faults = new Faults(gpu, choice.name);
     gpu.createBuffer({ size: 16, usage: 0x1 | 0x2 | 0x80 });
     await gpu.queue.onSubmittedWorkDone();
-    const error = await failure(faults.settle());
+    const error = await failure(faults.settle('test'));
     expect(error).toBeInstanceOf(DeviceValidationError);
     expect(error.message).toMatch(/^webgpu: WebGPU rejected a command: /);
-    await faults.settle();
+    await faults.settle('test');
     faults.expectLoss();
     gpu.destroy();
   });
@@ -98,7 +98,7 @@ describe.skipIf(unavailable !== null)(`faults${unavailable === null ? '' : `: ${
       ],
     ] as const) {
       gpu.dispatchEvent(Object.assign(new Event('uncapturederror'), { error }) as Event & GPUUncapturedErrorEvent);
-      const reported = await failure(faults.settle());
+      const reported = await failure(faults.settle('test'));
       expect(reported).toBeInstanceOf(type);
       expect(reported.message).toContain(text);
     }
@@ -120,7 +120,7 @@ describe.skipIf(unavailable !== null)(`faults${unavailable === null ? '' : `: ${
     let error: Error | null = null;
     for (let i = 0; i < 256 && error === null; i++) {
       refused.push(pool.acquire(bytes, 'matmul'));
-      error = await faults.settle().then(
+      error = await faults.settle('test').then(
         () => null,
         (each) => each,
       );
@@ -133,11 +133,23 @@ describe.skipIf(unavailable !== null)(`faults${unavailable === null ? '' : `: ${
     const last = refused[refused.length - 1];
     pool.release(last);
     expect(pool.acquire(bytes, 'matmul')).not.toBe(last);
-    await failure(faults.settle());
+    await failure(faults.settle('test'));
     pool.trim();
     expect(pool.stats.idleBytes).toBe(0);
     faults.expectLoss();
     gpu.destroy();
+  });
+
+  test('what is pending at dispose is a typed error, and so is every later op', async () => {
+    const { backend, kernels } = await open();
+    const x = backend.full([64, 64], 1);
+    const pending = [failure(backend.matmul(x, x).data()), failure(kernels.synchronize())];
+    await kernels.dispose();
+    const [data, synchronize] = await Promise.all(pending);
+    expect(data).toBeInstanceOf(DisposedError);
+    expect(data.message).toMatch(/^data: the backend webgpu was disposed of before/);
+    expect(synchronize).toBeInstanceOf(DisposedError);
+    expect(() => kernels.full([2], 1, 'f32')).toThrow(DisposedError);
   });
 
   test('a lost device is a typed error of every later op, and a new backend works in the same process', async () => {

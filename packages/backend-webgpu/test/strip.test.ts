@@ -1,12 +1,8 @@
 import { provider as reference } from '@lazy-attention/backend-reference';
 import { Backend } from '@lazy-attention/core';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import { chooseAdapter, openDevice } from '../src/device/adapter.ts';
-import { type Capabilities, Runtime } from '../src/device/runtime.ts';
-import { createKernels } from '../src/kernels.ts';
 import { STRIP_BYTES, type StripBlock, stripBlocks } from '../src/ops/strip.ts';
-import { nodeSource } from '../src/source.node.ts';
-import { hasF16, unavailable } from './support.ts';
+import { hasF16, openWith, unavailable } from './support.ts';
 
 const base = {
   batch: 1,
@@ -89,15 +85,6 @@ describe('blocks of strips', () => {
     }
   });
 });
-
-/** A backend of this package whose strips are small, on `changed` capabilities. */
-async function openWith(changed: Partial<Capabilities>, stripBytes: number): Promise<Backend> {
-  const choice = await chooseAdapter(nodeSource, nodeSource.requested);
-  const { device, capabilities } = await openDevice(choice);
-  return new Backend(
-    createKernels(new Runtime(choice, device, { ...capabilities, ...changed }), choice.name, stripBytes),
-  );
-}
 
 const PROBLEMS = {
   'odd sizes': {

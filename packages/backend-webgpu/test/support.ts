@@ -1,6 +1,10 @@
 import { existsSync } from 'node:fs';
 import { Backend, BackendUnavailableError } from '@lazy-attention/core';
+import { chooseAdapter, openDevice } from '../src/device/adapter.ts';
+import { type Capabilities, Runtime } from '../src/device/runtime.ts';
 import { provider, type WebGPUKernels, type WebGPUOptions } from '../src/index.ts';
+import { createKernels } from '../src/kernels.ts';
+import { nodeSource } from '../src/source.node.ts';
 
 const LAVAPIPE = '/usr/share/vulkan/icd.d/lvp_icd.json';
 
@@ -18,6 +22,14 @@ export const unavailable: string | null = probe.available
 export async function open(options: WebGPUOptions = {}): Promise<{ backend: Backend; kernels: WebGPUKernels }> {
   const kernels = await provider.create({ ...options });
   return { backend: new Backend(kernels), kernels };
+}
+
+/** A backend on `changed` capabilities, with strips of `stripBytes` if given. */
+export async function openWith(changed: Partial<Capabilities>, stripBytes?: number): Promise<Backend> {
+  const choice = await chooseAdapter(nodeSource, nodeSource.requested);
+  const { device, capabilities } = await openDevice(choice);
+  const runtime = new Runtime(choice, device, { ...capabilities, ...changed });
+  return new Backend(createKernels(runtime, choice.name, stripBytes));
 }
 
 export const hasF16: boolean = probe.available && (await supportsF16());

@@ -1,4 +1,10 @@
-import { DeviceLostError, LazyAttentionError, OutOfMemoryError, UnsupportedError } from '@lazy-attention/core';
+import {
+  DeviceLostError,
+  DisposedError,
+  LazyAttentionError,
+  OutOfMemoryError,
+  UnsupportedError,
+} from '@lazy-attention/core';
 
 type OutOfMemory = (message: string) => LazyAttentionError;
 
@@ -83,15 +89,20 @@ export class Faults {
     }
   }
 
-  /** Throws at once when the device is known to be gone. */
-  assertAlive(): void {
+  /** Throws at once when the device is known to be gone, or was given back. `op` is what asks. */
+  assertAlive(op: string): void {
+    if (this.#disposed) {
+      throw new DisposedError(
+        `${op}: the backend webgpu was disposed of before this was done; await data() and synchronize() before dispose()`,
+      );
+    }
     if (this.#lost !== null) throw this.#lost;
   }
 
-  /** Waits for the verdict on everything issued so far and throws the first error, once. */
-  async settle(): Promise<void> {
+  /** Waits for the verdict on everything issued so far and throws the first error, once. `op` is what waits. */
+  async settle(op: string): Promise<void> {
     while (this.#outstanding.size > 0) await Promise.all(this.#outstanding);
-    this.assertAlive();
+    this.assertAlive(op);
     const error = this.#first;
     this.#first = null;
     if (error !== null) throw error;

@@ -2,7 +2,7 @@ import type { DeviceTraits, KernelSource } from '../wgsl/module.ts';
 import type { AdapterChoice } from './adapter.ts';
 import { BufferPool, bucketSize, type DeviceBuffer, USAGE } from './buffers.ts';
 import { Commands, type Grid } from './commands.ts';
-import { Faults } from './faults.ts';
+import { DeviceValidationError, Faults } from './faults.ts';
 import { Pipelines } from './pipelines.ts';
 
 /** What templates may rely on; part of what decides the text of a kernel. */
@@ -48,7 +48,7 @@ export class Runtime {
   /** Starts an op: later errors carry its name. Throws when the device is gone. */
   begin(op: string): void {
     this.#op = op;
-    this.#faults.assertAlive();
+    this.#faults.assertAlive(op);
   }
 
   /** A buffer of at least `bytes`, contents undefined. */
@@ -108,10 +108,10 @@ export class Runtime {
       await staging.mapAsync(1, 0, Math.ceil(bytes / 8) * 8);
     } catch (error) {
       await this.#lossIsReported();
-      await this.#faults.settle();
-      throw error;
+      await this.#faults.settle('data');
+      throw new DeviceValidationError('data', error instanceof Error ? error.message : String(error));
     }
-    await this.#faults.settle();
+    await this.#faults.settle('data');
     const copy = staging.getMappedRange(0, Math.ceil(bytes / 8) * 8).slice(0, bytes);
     staging.unmap();
     const list = this.#staging.get(size);
@@ -129,7 +129,7 @@ export class Runtime {
   async synchronize(): Promise<void> {
     this.flush();
     await this.#device.queue.onSubmittedWorkDone();
-    await this.#faults.settle();
+    await this.#faults.settle('synchronize');
   }
 
   loseDevice(): void {

@@ -1,4 +1,5 @@
 import { type KernelSource, read, write } from './module.ts';
+import { EXPONENTIAL, LOWEST, poisoned, poisonOfSum, RELU } from './numbers.ts';
 
 /** Keys per workgroup, and invocations. */
 export const DECODE_KEYS = 64;
@@ -62,7 +63,7 @@ export function decodeScores(variant: DecodeVariant): KernelSource {
     params: DECODE_PARAMS,
     workgroupSize: THREADS,
     declarations: `
-var<workgroup> query: array<vec4<f32>, ${variant.headClass / 4}>;`,
+var<workgroup> query: array<vec4<f32>, ${variant.headClass / 4}>;${EXPONENTIAL}`,
     reductions: ['total', 'largest'],
     body: `
 ${LOCATE}
@@ -70,7 +71,7 @@ for (var d = lane; d < vectors; d += ${THREADS}u) { query[d] = vec4<f32>(q[row *
 workgroupBarrier();
 let j = group.x * ${DECODE_KEYS}u + lane;
 let inside = j < params.keyLength && j >= start;
-var score = -3.0e38;
+var score = ${LOWEST};
 if (inside) {
 var products = vec4<f32>();
 for (var d = 0u; d < vectors; d++) { products = fma(query[d], vec4<f32>(k[kBase + j * kStride + d]), products); }
@@ -80,7 +81,7 @@ if (distance < params.window) { score += bias[h * params.window + distance]; }
 }
 if (j < params.keyLength) { scores[row * params.keyLength + j] = score; }
 let top = largest(score, lane);
-let sum = total(select(0.0, exp(score - top), inside), lane);
+let sum = total(select(0.0, exponential(score, top), inside), lane);
 if (lane == 0u) { parts[row * groups.x + group.x] = vec2<f32>(top, sum); }`,
   };
 }
@@ -108,12 +109,12 @@ export function decodeOutput(variant: DecodeVariant): KernelSource {
     workgroupSize: THREADS,
     declarations: `
 var<workgroup> weights: array<f32, ${DECODE_SPLIT}>;
-var<workgroup> sums: array<vec4<f32>, ${THREADS}>;`,
+var<workgroup> sums: array<vec4<f32>, ${THREADS}>;${EXPONENTIAL}${RELU}`,
     reductions: ['total', 'largest'],
     body: `
 ${LOCATE}
 let partCount = (params.keyLength + ${DECODE_KEYS - 1}u) / ${DECODE_KEYS}u;
-var mine = -3.0e38;
+var mine = ${LOWEST};
 for (var c = lane; c < partCount; c += ${THREADS}u) { mine = max(mine, parts[row * partCount + c].x); }
 let top = largest(mine, lane);
 var part = 0.0;
@@ -121,14 +122,19 @@ for (var c = lane; c < partCount; c += ${THREADS}u) {
 let one = parts[row * partCount + c];
 part += one.y * exp(one.x - top);
 }
-let inverse = 1.0 / total(part, lane);
+let sumOfRow = total(part, lane);
+let poison = ${poisonOfSum('sumOfRow')};
+let inverse = 1.0 / sumOfRow;
 var offset = 0.0;
 if (params.hasTau != 0u) { offset = tau[h] / f32(params.keyLength - start); }
 let first = group.x * ${DECODE_SPLIT}u;
 let count = min(${DECODE_SPLIT}u, params.keyLength - first);
 for (var t = lane; t < count; t += ${THREADS}u) {
 var weight = 0.0;
-if (first + t >= start) { weight = max(exp(scores[row * params.keyLength + first + t] - top) * inverse + offset, 0.0); }
+if (first + t >= start) {
+let p = exponential(scores[row * params.keyLength + first + t], top) * inverse;
+weight = ${poisoned('relu(p + offset)', 'poison')};
+}
 weights[t] = weight;
 }
 workgroupBarrier();
@@ -138,7 +144,7 @@ var sum = vec4<f32>();
 if (column < vectors) {
 for (var t = keyGroup; t < count; t += ${keyGroups}u) {
 let weight = weights[t];
-if (weight != 0.0) { sum = fma(vec4<f32>(weight), vec4<f32>(v[kBase + (first + t) * kStride + column]), sum); }
+if (bitcast<u32>(weight) != 0u) { sum = fma(vec4<f32>(weight), vec4<f32>(v[kBase + (first + t) * kStride + column]), sum); }
 }
 }
 sums[lane] = sum;

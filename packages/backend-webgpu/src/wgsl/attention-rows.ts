@@ -1,5 +1,6 @@
 import { GROUP, headPlaces, START_READER, STRIP_PARAMS } from './attention-strip.ts';
 import { type KernelSource, read, write } from './module.ts';
+import { EXPONENTIAL, poisoned, poisonOf, RELU } from './numbers.ts';
 import { ROW_THREADS, softmaxOfRow } from './reduce.ts';
 
 /** Row `group.x` of head `group.y` of the block: the keys that it attends, and the keys where its strip has to be valid. */
@@ -46,17 +47,19 @@ export function stripSoftmax(): KernelSource {
     params: STRIP_PARAMS,
     workgroupSize: 'row',
     reductions: ['total', 'largest'],
-    declarations: START_READER + scoreReader('strip'),
+    declarations: START_READER + scoreReader('strip') + EXPONENTIAL + RELU,
     body: `
 ${STRIP_ROW}
 ${softmaxOfRow('scoreAt(base, j, h, position)', 'start', 'position + 1u')}
-let inverse = 1.0 / sum;
+let inverse = ${poisoned('(1.0 / sum)', 'poison')};
 ${overKeys(
   'firstKey',
   'endKey',
   `var w = 0.0;
 // Keys that are not attended weigh 0, also when tau > 0.
-if (j >= start && j <= position) { w = max(exp(scoreAt(base, j, h, position) - top) * inverse + offset, 0.0); }
+if (j >= start && j <= position) {
+w = ${poisoned('relu(exponential(scoreAt(base, j, h, position), top) * inverse + offset)', 'poison')};
+}
 strip[base + j] = w;`,
 )}
 if (lane == 0u) { stats[statsAt] = vec2<f32>(top, inverse); }`,
@@ -82,16 +85,17 @@ export function stripSoftmaxGrad(): KernelSource {
     params: STRIP_PARAMS,
     workgroupSize: 'row',
     reductions: ['total'],
-    declarations: START_READER + scoreReader('strip'),
+    declarations: START_READER + scoreReader('strip') + EXPONENTIAL + RELU,
     body: `
 ${STRIP_ROW}
 let stat = stats[statsAt];
+let poison = ${poisonOf('stat.y')};
 var pulls = 0.0;
 var gains = 0.0;
 ${overKeys(
   'start',
   'position + 1u',
-  `let p = exp(scoreAt(base, j, h, position) - stat.x) * stat.y;
+  `let p = exponential(scoreAt(base, j, h, position), stat.x) * stat.y;
 let g = select(0.0, grads[base + j], p + offset > 0.0);
 pulls += p * g;
 gains += g;`,
@@ -104,9 +108,9 @@ ${overKeys(
   `var w = 0.0;
 var ds = 0.0;
 if (j >= start && j <= position) {
-let p = exp(scoreAt(base, j, h, position) - stat.x) * stat.y;
-w = max(p + offset, 0.0);
-ds = p * (select(0.0, grads[base + j], w > 0.0) - delta);
+let p = exponential(scoreAt(base, j, h, position), stat.x) * stat.y;
+w = ${poisoned('relu(p + offset)', 'poison')};
+ds = ${poisoned('(p * (select(0.0, grads[base + j], p + offset > 0.0) - delta))', 'poison')};
 }
 strip[base + j] = w;
 grads[base + j] = ds;`,

@@ -119,6 +119,10 @@ ${direction === 'slice' ? `y[${compact}] = x[${wide}];` : `y[${wide}] = x[${comp
   };
 }
 
+/** min(1, ratio) that keeps NaN: bits from 1 to +Infinity become 1. */
+const CLIP = `let ratio = params.maxNorm / (sqrt(normSquared[0]) + 1e-6);
+let g = grads[i] * select(ratio, 1.0, bitcast<u32>(ratio) - 0x3f800000u <= 0x40000000u);`;
+
 /** One step of AdamW, see Kernels.adamw. With clip the gradient is scaled by min(1, maxNorm / (norm + 1e-6)). */
 export function adamw(clip: boolean): KernelSource {
   return {
@@ -143,7 +147,7 @@ export function adamw(clip: boolean): KernelSource {
     ],
     workgroupSize: ELEMENTWISE_THREADS,
     body: `${INDEX}
-let g = grads[i]${clip ? ' * min(1.0, params.maxNorm / (sqrt(normSquared[0]) + 1e-6))' : ''};
+${clip ? CLIP : 'let g = grads[i];'}
 let m = params.beta1 * firsts[i] + params.oneMinusBeta1 * g;
 let v = params.beta2 * seconds[i] + params.oneMinusBeta2 * g * g;
 firsts[i] = m;

@@ -1,4 +1,5 @@
 import { type ElementType, type KernelSource, read, write } from './module.ts';
+import { LOWEST, poisonOfSum } from './numbers.ts';
 
 export const REDUCE_THREADS = 256;
 export const ROW_THREADS = 64;
@@ -99,11 +100,11 @@ result[id] = ${type}(sum);`,
 
 /**
  * One pass over a row for its maximum and sum of exponentials: `top` and `sum` (of exp(value - top)). One exponential per
- * value, of the distance to the maximum so far. For kernels by row with both reductions; -3e38 is below every score, as WGSL does not promise
- * infinities.
+ * value, of the distance to the maximum so far. `poison` is set where the row has no softmax. For kernels by row with both
+ * reductions.
  */
 export const softmaxOfRow = (value: string, first: string, end: string): string => `
-var mine = -3.0e38;
+var mine = ${LOWEST};
 var part = 0.0;
 for (var j = ${first} + lane; j < ${end}; j += rowThreads) {
 let value = ${value};
@@ -112,4 +113,5 @@ part = select(part + factor, part * factor + 1.0, value > mine);
 mine = max(mine, value);
 }
 let top = largest(mine, lane);
-let sum = total(part * exp(mine - top), lane);`;
+let sum = total(part * exp(mine - top), lane);
+let poison = ${poisonOfSum('sum')};`;

@@ -1,3 +1,5 @@
+import { LOWEST } from './numbers.ts';
+
 /**
  * Reductions of one value per invocation, known to all: functions `total(value, lane)` and `largest(value, lane)`. Every
  * invocation of the workgroup has to call them.
@@ -12,7 +14,7 @@ interface Operation {
 
 const OPERATIONS: Record<Reduction, Operation> = {
   total: { identity: '0.0', subgroup: 'subgroupAdd', combine: (a, b) => `${a} + ${b}` },
-  largest: { identity: '-3.0e38', subgroup: 'subgroupMax', combine: (a, b) => `max(${a}, ${b})` },
+  largest: { identity: LOWEST, subgroup: 'subgroupMax', combine: (a, b) => `max(${a}, ${b})` },
 };
 
 export function reductionDeclarations(reduction: Reduction, threads: number, subgroups: boolean): string {

@@ -1,4 +1,5 @@
 import { type KernelSource, read, write } from './module.ts';
+import { EXPONENTIAL, poisoned, poisonOf, RELU } from './numbers.ts';
 import { ROW_THREADS, softmaxOfRow } from './reduce.ts';
 
 /** Kernels with one workgroup per row. Rows beyond what a dimension allows wrap into y. */
@@ -92,9 +93,11 @@ ${softmaxOfRow('f32(logits[base + j])', '0u', 'params.width')}
 if (lane == 0u) {
 let logSum = log(sum);
 let wanted = targets[row];
-lse[row] = top + logSum;
+lse[row] = ${poisoned('(top + logSum)', 'poison')};
 var loss = 0.0;
-if (wanted != bitcast<i32>(params.ignoreIndex)) { loss = (top - f32(logits[base + u32(wanted)])) + logSum; }
+if (wanted != bitcast<i32>(params.ignoreIndex)) {
+loss = ${poisoned('((top - f32(logits[base + u32(wanted)])) + logSum)', 'poison')};
+}
 losses[row] = loss;
 }`,
   };
@@ -117,12 +120,15 @@ export function crossEntropyGrad(type: 'f32' | 'f16'): KernelSource {
       ['inverseCount', 'f32'],
     ],
     workgroupSize: 'row',
+    declarations: EXPONENTIAL,
     body: `${ROW}
 let wanted = targets[row];
-let factor = select(dLoss[0] * params.inverseCount, 0.0, wanted == bitcast<i32>(params.ignoreIndex));
+let ignored = wanted == bitcast<i32>(params.ignoreIndex);
+let factor = dLoss[0] * params.inverseCount;
 let rowLse = lse[row];
-${overRow(`let p = exp(f32(logits[base + j]) - rowLse);
-dlogits[base + j] = ${type}(factor * (p - select(0.0, 1.0, i32(j) == wanted)));`)}`,
+let poison = ${poisonOf('rowLse')};
+${overRow(`let p = ${poisoned('exponential(f32(logits[base + j]), rowLse)', 'poison')};
+dlogits[base + j] = ${type}(select(factor * (p - select(0.0, 1.0, i32(j) == wanted)), 0.0, ignored));`)}`,
   };
 }
 
@@ -153,12 +159,15 @@ export function elasticSoftmax(type: 'f32' | 'f16'): KernelSource {
     params: ELASTIC_PARAMS,
     workgroupSize: 'row',
     reductions: ['total', 'largest'],
+    declarations: EXPONENTIAL + RELU,
     body: `${ROW}
 ${ATTENDED_KEYS}
 ${softmaxOfRow('f32(scores[base + j])', 'start', 'end')}
 let inverse = 1.0 / sum;
 ${overRow(`var w = 0.0;
-if (j >= start && j < end) { w = max(exp(f32(scores[base + j]) - top) * inverse + offset, 0.0); }
+if (j >= start && j < end) {
+w = ${poisoned('relu(exponential(f32(scores[base + j]), top) * inverse + offset)', 'poison')};
+}
 weights[base + j] = ${type}(w);`)}`,
   };
 }
@@ -177,6 +186,7 @@ export function elasticSoftmaxGrad(type: 'f32' | 'f16'): KernelSource {
     params: ELASTIC_PARAMS,
     workgroupSize: 'row',
     reductions: ['total', 'largest'],
+    declarations: EXPONENTIAL,
     body: `${ROW}
 ${ATTENDED_KEYS}
 ${softmaxOfRow('f32(scores[base + j])', 'start', 'end')}
@@ -184,7 +194,7 @@ let inverse = 1.0 / sum;
 var pulls = 0.0;
 var gains = 0.0;
 for (var j = start + lane; j < end; j += rowThreads) {
-let p = exp(f32(scores[base + j]) - top) * inverse;
+let p = exponential(f32(scores[base + j]), top) * inverse;
 let g = select(0.0, f32(dWeights[base + j]), p + offset > 0.0);
 pulls += p * g;
 gains += g;
@@ -193,8 +203,8 @@ let delta = total(pulls, lane);
 let gain = total(gains, lane);
 ${overRow(`var ds = 0.0;
 if (j >= start && j < end) {
-let p = exp(f32(scores[base + j]) - top) * inverse;
-ds = p * (select(0.0, f32(dWeights[base + j]), p + offset > 0.0) - delta);
+let p = exponential(f32(scores[base + j]), top) * inverse;
+ds = ${poisoned('(p * (select(0.0, f32(dWeights[base + j]), p + offset > 0.0) - delta))', 'poison')};
 }
 dscores[base + j] = ${type}(ds);`)}
 if (lane == 0u) { tauTerms[row] = gain / f32(end - start); }`,

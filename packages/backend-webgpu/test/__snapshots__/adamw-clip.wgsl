@@ -24,7 +24,8 @@ fn main(
 ) {
   let i = (group.y * groups.x + group.x) * 64u + lane;
   if (i >= params.vectors) { return; }
-  let g = grads[i] * min(1.0, params.maxNorm / (sqrt(normSquared[0]) + 1e-6));
+  let ratio = params.maxNorm / (sqrt(normSquared[0]) + 1e-6);
+  let g = grads[i] * select(ratio, 1.0, bitcast<u32>(ratio) - 0x3f800000u <= 0x40000000u);
   let m = params.beta1 * firsts[i] + params.oneMinusBeta1 * g;
   let v = params.beta2 * seconds[i] + params.oneMinusBeta2 * g * g;
   firsts[i] = m;

@@ -33,11 +33,11 @@ fn total(value: f32, lane: u32) -> f32 {
 var<workgroup> largestValues: array<f32, 64>;
 fn largest(value: f32, lane: u32) -> f32 {
   let part = subgroupMax(value);
-  largestValues[lane] = select(-3.0e38, part, lane == subgroupMin(lane));
+  largestValues[lane] = select(-3.4028234663852886e38, part, lane == subgroupMin(lane));
   let members = subgroupAdd(1u);
   let rank = subgroupExclusiveAdd(1u);
   workgroupBarrier();
-  var mine = -3.0e38;
+  var mine = -3.4028234663852886e38;
   for (var i = rank; i < 64u; i += members) { mine = max(mine, largestValues[i]); }
   let result = subgroupMax(mine);
   workgroupBarrier();
@@ -45,6 +45,13 @@ fn largest(value: f32, lane: u32) -> f32 {
 }
 var<workgroup> weights: array<f32, 256>;
 var<workgroup> sums: array<vec4<f32>, 64>;
+fn exponential(x: f32, top: f32) -> f32 {
+  return select(exp(x - top), 0.0, bitcast<u32>(x) == 0xff800000u);
+}
+fn relu(x: f32) -> f32 {
+  let bits = bitcast<u32>(x);
+  return bitcast<f32>(select(bits, 0u, bits - 0x80000000u <= 0x7f800000u));
+}
 @compute @workgroup_size(64)
 fn main(
   @builtin(workgroup_id) group: vec3<u32>,
@@ -61,7 +68,7 @@ fn main(
   let kBase = (b * params.keyCapacity * params.kvHeads + kvHead) * vectors;
   let kStride = params.kvHeads * vectors;
   let partCount = (params.keyLength + 63u) / 64u;
-  var mine = -3.0e38;
+  var mine = -3.4028234663852886e38;
   for (var c = lane; c < partCount; c += 64u) { mine = max(mine, parts[row * partCount + c].x); }
   let top = largest(mine, lane);
   var part = 0.0;
@@ -69,14 +76,19 @@ fn main(
     let one = parts[row * partCount + c];
     part += one.y * exp(one.x - top);
   }
-  let inverse = 1.0 / total(part, lane);
+  let sumOfRow = total(part, lane);
+  let poison = select(0x7fc00000u, 0u, bitcast<u32>(sumOfRow) - 0x3f000000u < 0x40800000u);
+  let inverse = 1.0 / sumOfRow;
   var offset = 0.0;
   if (params.hasTau != 0u) { offset = tau[h] / f32(params.keyLength - start); }
   let first = group.x * 256u;
   let count = min(256u, params.keyLength - first);
   for (var t = lane; t < count; t += 64u) {
     var weight = 0.0;
-    if (first + t >= start) { weight = max(exp(scores[row * params.keyLength + first + t] - top) * inverse + offset, 0.0); }
+    if (first + t >= start) {
+      let p = exponential(scores[row * params.keyLength + first + t], top) * inverse;
+      weight = bitcast<f32>(bitcast<u32>(relu(p + offset)) | poison);
+    }
     weights[t] = weight;
   }
   workgroupBarrier();
@@ -86,7 +98,7 @@ fn main(
   if (column < vectors) {
     for (var t = keyGroup; t < count; t += 16u) {
       let weight = weights[t];
-      if (weight != 0.0) { sum = fma(vec4<f32>(weight), vec4<f32>(v[kBase + (first + t) * kStride + column]), sum); }
+      if (bitcast<u32>(weight) != 0u) { sum = fma(vec4<f32>(weight), vec4<f32>(v[kBase + (first + t) * kStride + column]), sum); }
     }
   }
   sums[lane] = sum;

@@ -34,17 +34,20 @@ fn total(value: f32, lane: u32) -> f32 {
 var<workgroup> largestValues: array<f32, 64>;
 fn largest(value: f32, lane: u32) -> f32 {
   let part = subgroupMax(value);
-  largestValues[lane] = select(-3.0e38, part, lane == subgroupMin(lane));
+  largestValues[lane] = select(-3.4028234663852886e38, part, lane == subgroupMin(lane));
   let members = subgroupAdd(1u);
   let rank = subgroupExclusiveAdd(1u);
   workgroupBarrier();
-  var mine = -3.0e38;
+  var mine = -3.4028234663852886e38;
   for (var i = rank; i < 64u; i += members) { mine = max(mine, largestValues[i]); }
   let result = subgroupMax(mine);
   workgroupBarrier();
   return result;
 }
 var<workgroup> query: array<vec4<f32>, 32>;
+fn exponential(x: f32, top: f32) -> f32 {
+  return select(exp(x - top), 0.0, bitcast<u32>(x) == 0xff800000u);
+}
 @compute @workgroup_size(64)
 fn main(
   @builtin(workgroup_id) group: vec3<u32>,
@@ -64,7 +67,7 @@ fn main(
   workgroupBarrier();
   let j = group.x * 64u + lane;
   let inside = j < params.keyLength && j >= start;
-  var score = -3.0e38;
+  var score = -3.4028234663852886e38;
   if (inside) {
     var products = vec4<f32>();
     for (var d = 0u; d < vectors; d++) { products = fma(query[d], vec4<f32>(k[kBase + j * kStride + d]), products); }
@@ -74,6 +77,6 @@ fn main(
   }
   if (j < params.keyLength) { scores[row * params.keyLength + j] = score; }
   let top = largest(score, lane);
-  let sum = total(select(0.0, exp(score - top), inside), lane);
+  let sum = total(select(0.0, exponential(score, top), inside), lane);
   if (lane == 0u) { parts[row * groups.x + group.x] = vec2<f32>(top, sum); }
 }

@@ -41,6 +41,9 @@ fn largest(value: f32, lane: u32) -> f32 {
   return result;
 }
 var<workgroup> query: array<vec4<f32>, 16>;
+fn exponential(x: f32, top: f32) -> f32 {
+  return select(exp(x - top), 0.0, bitcast<u32>(x) == 0xff800000u);
+}
 @compute @workgroup_size(64)
 fn main(
   @builtin(workgroup_id) group: vec3<u32>,
@@ -60,7 +63,7 @@ fn main(
   workgroupBarrier();
   let j = group.x * 64u + lane;
   let inside = j < params.keyLength && j >= start;
-  var score = -3.0e38;
+  var score = -3.4028234663852886e38;
   if (inside) {
     var products = vec4<f32>();
     for (var d = 0u; d < vectors; d++) { products = fma(query[d], vec4<f32>(k[kBase + j * kStride + d]), products); }
@@ -70,6 +73,6 @@ fn main(
   }
   if (j < params.keyLength) { scores[row * params.keyLength + j] = score; }
   let top = largest(score, lane);
-  let sum = total(select(0.0, exp(score - top), inside), lane);
+  let sum = total(select(0.0, exponential(score, top), inside), lane);
   if (lane == 0u) { parts[row * groups.x + group.x] = vec2<f32>(top, sum); }
 }

@@ -42,11 +42,11 @@ fn total(value: f32, lane: u32) -> f32 {
 var<workgroup> largestValues: array<f32, 64>;
 fn largest(value: f32, lane: u32) -> f32 {
   let part = subgroupMax(value);
-  largestValues[lane] = select(-3.0e38, part, lane == subgroupMin(lane));
+  largestValues[lane] = select(-3.4028234663852886e38, part, lane == subgroupMin(lane));
   let members = subgroupAdd(1u);
   let rank = subgroupExclusiveAdd(1u);
   workgroupBarrier();
-  var mine = -3.0e38;
+  var mine = -3.4028234663852886e38;
   for (var i = rank; i < 64u; i += members) { mine = max(mine, largestValues[i]); }
   let result = subgroupMax(mine);
   workgroupBarrier();
@@ -61,6 +61,13 @@ fn scoreAt(base: u32, key: u32, h: u32, position: u32) -> f32 {
   var score = strip[base + key];
   if (distance < params.window) { score += bias[h * params.window + distance]; }
   return score;
+}
+fn exponential(x: f32, top: f32) -> f32 {
+  return select(exp(x - top), 0.0, bitcast<u32>(x) == 0xff800000u);
+}
+fn relu(x: f32) -> f32 {
+  let bits = bitcast<u32>(x);
+  return bitcast<f32>(select(bits, 0u, bits - 0x80000000u <= 0x7f800000u));
 }
 @compute @workgroup_size(64)
 fn main(
@@ -87,7 +94,7 @@ fn main(
   var offset = 0.0;
   if (params.hasTau != 0u) { offset = tau[h] / count; }
   let statsAt = (batch * params.heads + h) * params.queryLength + params.blockRow + r;
-  var mine = -3.0e38;
+  var mine = -3.4028234663852886e38;
   var part = 0.0;
   for (var j = start + lane; j < position + 1u; j += rowThreads) {
     let value = scoreAt(base, j, h, position);
@@ -97,11 +104,14 @@ fn main(
   }
   let top = largest(mine, lane);
   let sum = total(part * exp(mine - top), lane);
-  let inverse = 1.0 / sum;
+  let poison = select(0x7fc00000u, 0u, bitcast<u32>(sum) - 0x3f000000u < 0x40800000u);
+  let inverse = bitcast<f32>(bitcast<u32>((1.0 / sum)) | poison);
   for (var j = firstKey + lane; j < endKey; j += rowThreads) {
     var w = 0.0;
     // Keys that are not attended weigh 0, also when tau > 0.
-    if (j >= start && j <= position) { w = max(exp(scoreAt(base, j, h, position) - top) * inverse + offset, 0.0); }
+    if (j >= start && j <= position) {
+      w = bitcast<f32>(bitcast<u32>(relu(exponential(scoreAt(base, j, h, position), top) * inverse + offset)) | poison);
+    }
     strip[base + j] = w;
   }
   if (lane == 0u) { stats[statsAt] = vec2<f32>(top, inverse); }

@@ -49,6 +49,13 @@ fn scoreAt(base: u32, key: u32, h: u32, position: u32) -> f32 {
   if (distance < params.window) { score += bias[h * params.window + distance]; }
   return score;
 }
+fn exponential(x: f32, top: f32) -> f32 {
+  return select(exp(x - top), 0.0, bitcast<u32>(x) == 0xff800000u);
+}
+fn relu(x: f32) -> f32 {
+  let bits = bitcast<u32>(x);
+  return bitcast<f32>(select(bits, 0u, bits - 0x80000000u <= 0x7f800000u));
+}
 @compute @workgroup_size(8)
 fn main(
   @builtin(workgroup_id) group: vec3<u32>,
@@ -75,10 +82,11 @@ fn main(
   if (params.hasTau != 0u) { offset = tau[h] / count; }
   let statsAt = (batch * params.heads + h) * params.queryLength + params.blockRow + r;
   let stat = stats[statsAt];
+  let poison = select(0u, 0x7fc00000u, (bitcast<u32>(stat.y) & 0x7fffffffu) >= 0x7f800000u);
   var pulls = 0.0;
   var gains = 0.0;
   for (var j = start + lane; j < position + 1u; j += rowThreads) {
-    let p = exp(scoreAt(base, j, h, position) - stat.x) * stat.y;
+    let p = exponential(scoreAt(base, j, h, position), stat.x) * stat.y;
     let g = select(0.0, grads[base + j], p + offset > 0.0);
     pulls += p * g;
     gains += g;
@@ -89,9 +97,9 @@ fn main(
     var w = 0.0;
     var ds = 0.0;
     if (j >= start && j <= position) {
-      let p = exp(scoreAt(base, j, h, position) - stat.x) * stat.y;
-      w = max(p + offset, 0.0);
-      ds = p * (select(0.0, grads[base + j], w > 0.0) - delta);
+      let p = exponential(scoreAt(base, j, h, position), stat.x) * stat.y;
+      w = bitcast<f32>(bitcast<u32>(relu(p + offset)) | poison);
+      ds = bitcast<f32>(bitcast<u32>((p * (select(0.0, grads[base + j], p + offset > 0.0) - delta))) | poison);
     }
     strip[base + j] = w;
     grads[base + j] = ds;

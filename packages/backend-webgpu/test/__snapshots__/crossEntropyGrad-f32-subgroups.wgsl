@@ -11,6 +11,9 @@ struct Params {
 @group(0) @binding(4) var<storage, read> lse: array<f32>;
 @group(0) @binding(5) var<storage, read_write> dlogits: array<f32>;
 const rowThreads = 64u;
+fn exponential(x: f32, top: f32) -> f32 {
+  return select(exp(x - top), 0.0, bitcast<u32>(x) == 0xff800000u);
+}
 @compute @workgroup_size(64)
 fn main(
   @builtin(workgroup_id) group: vec3<u32>,
@@ -21,10 +24,12 @@ fn main(
   if (row >= params.rows) { return; }
   let base = row * params.width;
   let wanted = targets[row];
-  let factor = select(dLoss[0] * params.inverseCount, 0.0, wanted == bitcast<i32>(params.ignoreIndex));
+  let ignored = wanted == bitcast<i32>(params.ignoreIndex);
+  let factor = dLoss[0] * params.inverseCount;
   let rowLse = lse[row];
+  let poison = select(0u, 0x7fc00000u, (bitcast<u32>(rowLse) & 0x7fffffffu) >= 0x7f800000u);
   for (var j = lane; j < params.width; j += rowThreads) {
-    let p = exp(f32(logits[base + j]) - rowLse);
-    dlogits[base + j] = f32(factor * (p - select(0.0, 1.0, i32(j) == wanted)));
+    let p = bitcast<f32>(bitcast<u32>(exponential(f32(logits[base + j]), rowLse)) | poison);
+    dlogits[base + j] = f32(select(factor * (p - select(0.0, 1.0, i32(j) == wanted)), 0.0, ignored));
   }
 }

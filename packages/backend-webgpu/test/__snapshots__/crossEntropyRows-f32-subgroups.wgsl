@@ -26,11 +26,11 @@ fn total(value: f32, lane: u32) -> f32 {
 var<workgroup> largestValues: array<f32, 64>;
 fn largest(value: f32, lane: u32) -> f32 {
   let part = subgroupMax(value);
-  largestValues[lane] = select(-3.0e38, part, lane == subgroupMin(lane));
+  largestValues[lane] = select(-3.4028234663852886e38, part, lane == subgroupMin(lane));
   let members = subgroupAdd(1u);
   let rank = subgroupExclusiveAdd(1u);
   workgroupBarrier();
-  var mine = -3.0e38;
+  var mine = -3.4028234663852886e38;
   for (var i = rank; i < 64u; i += members) { mine = max(mine, largestValues[i]); }
   let result = subgroupMax(mine);
   workgroupBarrier();
@@ -45,7 +45,7 @@ fn main(
   let row = group.y * groups.x + group.x;
   if (row >= params.rows) { return; }
   let base = row * params.width;
-  var mine = -3.0e38;
+  var mine = -3.4028234663852886e38;
   var part = 0.0;
   for (var j = 0u + lane; j < params.width; j += rowThreads) {
     let value = f32(logits[base + j]);
@@ -55,12 +55,15 @@ fn main(
   }
   let top = largest(mine, lane);
   let sum = total(part * exp(mine - top), lane);
+  let poison = select(0x7fc00000u, 0u, bitcast<u32>(sum) - 0x3f000000u < 0x40800000u);
   if (lane == 0u) {
     let logSum = log(sum);
     let wanted = targets[row];
-    lse[row] = top + logSum;
+    lse[row] = bitcast<f32>(bitcast<u32>((top + logSum)) | poison);
     var loss = 0.0;
-    if (wanted != bitcast<i32>(params.ignoreIndex)) { loss = (top - f32(logits[base + u32(wanted)])) + logSum; }
+    if (wanted != bitcast<i32>(params.ignoreIndex)) {
+      loss = bitcast<f32>(bitcast<u32>(((top - f32(logits[base + u32(wanted)])) + logSum)) | poison);
+    }
     losses[row] = loss;
   }
 }

@@ -36,6 +36,13 @@ fn largest(value: f32, lane: u32) -> f32 {
   workgroupBarrier();
   return result;
 }
+fn exponential(x: f32, top: f32) -> f32 {
+  return select(exp(x - top), 0.0, bitcast<u32>(x) == 0xff800000u);
+}
+fn relu(x: f32) -> f32 {
+  let bits = bitcast<u32>(x);
+  return bitcast<f32>(select(bits, 0u, bits - 0x80000000u <= 0x7f800000u));
+}
 @compute @workgroup_size(8)
 fn main(
   @builtin(workgroup_id) group: vec3<u32>,
@@ -53,7 +60,7 @@ fn main(
   let end = r + params.width - params.queryLength + 1u;
   var offset = 0.0;
   if (params.hasTau != 0u) { offset = tau[h] / f32(end - start); }
-  var mine = -3.0e38;
+  var mine = -3.4028234663852886e38;
   var part = 0.0;
   for (var j = start + lane; j < end; j += rowThreads) {
     let value = f32(scores[base + j]);
@@ -63,10 +70,13 @@ fn main(
   }
   let top = largest(mine, lane);
   let sum = total(part * exp(mine - top), lane);
+  let poison = select(0x7fc00000u, 0u, bitcast<u32>(sum) - 0x3f000000u < 0x40800000u);
   let inverse = 1.0 / sum;
   for (var j = lane; j < params.width; j += rowThreads) {
     var w = 0.0;
-    if (j >= start && j < end) { w = max(exp(f32(scores[base + j]) - top) * inverse + offset, 0.0); }
+    if (j >= start && j < end) {
+      w = bitcast<f32>(bitcast<u32>(relu(exponential(f32(scores[base + j]), top) * inverse + offset)) | poison);
+    }
     weights[base + j] = f32(w);
   }
 }

@@ -32,15 +32,18 @@ fn total(value: f32, lane: u32) -> f32 {
 var<workgroup> largestValues: array<f32, 64>;
 fn largest(value: f32, lane: u32) -> f32 {
   let part = subgroupMax(value);
-  largestValues[lane] = select(-3.0e38, part, lane == subgroupMin(lane));
+  largestValues[lane] = select(-3.4028234663852886e38, part, lane == subgroupMin(lane));
   let members = subgroupAdd(1u);
   let rank = subgroupExclusiveAdd(1u);
   workgroupBarrier();
-  var mine = -3.0e38;
+  var mine = -3.4028234663852886e38;
   for (var i = rank; i < 64u; i += members) { mine = max(mine, largestValues[i]); }
   let result = subgroupMax(mine);
   workgroupBarrier();
   return result;
+}
+fn exponential(x: f32, top: f32) -> f32 {
+  return select(exp(x - top), 0.0, bitcast<u32>(x) == 0xff800000u);
 }
 @compute @workgroup_size(64)
 fn main(
@@ -59,7 +62,7 @@ fn main(
   let end = r + params.width - params.queryLength + 1u;
   var offset = 0.0;
   if (params.hasTau != 0u) { offset = tau[h] / f32(end - start); }
-  var mine = -3.0e38;
+  var mine = -3.4028234663852886e38;
   var part = 0.0;
   for (var j = start + lane; j < end; j += rowThreads) {
     let value = f32(scores[base + j]);
@@ -69,11 +72,12 @@ fn main(
   }
   let top = largest(mine, lane);
   let sum = total(part * exp(mine - top), lane);
+  let poison = select(0x7fc00000u, 0u, bitcast<u32>(sum) - 0x3f000000u < 0x40800000u);
   let inverse = 1.0 / sum;
   var pulls = 0.0;
   var gains = 0.0;
   for (var j = start + lane; j < end; j += rowThreads) {
-    let p = exp(f32(scores[base + j]) - top) * inverse;
+    let p = exponential(f32(scores[base + j]), top) * inverse;
     let g = select(0.0, f32(dWeights[base + j]), p + offset > 0.0);
     pulls += p * g;
     gains += g;
@@ -83,8 +87,8 @@ fn main(
   for (var j = lane; j < params.width; j += rowThreads) {
     var ds = 0.0;
     if (j >= start && j < end) {
-      let p = exp(f32(scores[base + j]) - top) * inverse;
-      ds = p * (select(0.0, f32(dWeights[base + j]), p + offset > 0.0) - delta);
+      let p = exponential(f32(scores[base + j]), top) * inverse;
+      ds = bitcast<f32>(bitcast<u32>((p * (select(0.0, f32(dWeights[base + j]), p + offset > 0.0) - delta))) | poison);
     }
     dscores[base + j] = f16(ds);
   }

@@ -3,6 +3,7 @@ import { provider as reference } from '@lazy-attention/backend-reference';
 import { provider } from '@lazy-attention/backend-webgpu';
 import { conformanceCases, runCases } from '@lazy-attention/conformance';
 import { Backend, type FloatDType } from '@lazy-attention/core';
+import { hiddenNumbers } from '../not-a-number.ts';
 import { train } from '../train.ts';
 
 export interface Outcome {
@@ -48,4 +49,14 @@ async function training(steps: number): Promise<{ losses: number[]; expected: nu
   return outcome;
 }
 
-Object.assign(globalThis, { page: { device: async () => (await backend()).device, conformance, training } });
+/** spec §Not a number: results that hide a NaN. */
+async function hidden(): Promise<string[]> {
+  const oracle = new Backend(await reference.create({}));
+  const found = await hiddenNumbers(await backend(), oracle);
+  await oracle.dispose();
+  return found;
+}
+
+const device = async (): Promise<string> => (await backend()).device;
+
+Object.assign(globalThis, { page: { device, conformance, training, hidden } });
