@@ -16,7 +16,7 @@ export interface Finding {
 export function keyOf({ target, kind, message }: Finding): string {
   const lines = message.split('\n').map((line) => line.trim());
   const place = lines.find((line) => line.startsWith('at ')) ?? '';
-  const first = lines[0]?.replace(/^.*?(\w*Error: )/, '$1') ?? '';
+  const first = lines[0]?.replace(/^.*\b(\w*Error: )/, '$1') ?? '';
   return `${target} ${kind} ${`${first} ${place}`.replace(/\d+/g, '#')}`;
 }
 
