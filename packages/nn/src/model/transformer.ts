@@ -33,8 +33,8 @@ export interface ForwardOptions {
   readonly starts?: Tensor | null | undefined;
   /** From `createCache`: tokens follow those that it holds, and it holds them too afterwards. For inference. */
   readonly cache?: KvCache | undefined;
-  /** 'last' computes the logits of the last position alone, [B, 1, V]. Default 'all'. */
-  readonly positions?: 'all' | 'last' | undefined;
+  /** How many positions, counted from the last, to compute logits of: [B, n, V]. 'last' is 1. Default 'all'. */
+  readonly positions?: 'all' | 'last' | number | undefined;
   readonly observe?: ((layer: ObservedLayer) => void) | undefined;
 }
 
@@ -95,7 +95,7 @@ function forward(
   tokens: Tensor,
   { starts, cache, positions = 'all', observe }: ForwardOptions,
 ): Tensor {
-  checkTokens(tokens, positions);
+  const wanted = checkTokens(tokens, positions);
   const { normEpsilon } = config;
   const length = tokens.shape[1];
   const embeddings = param(params, 'model.embeddings.weight');
@@ -125,8 +125,8 @@ function forward(
   }
   bias?.dispose();
   if (cache !== undefined) cache.length += length;
-  if (positions === 'last' && length > 1) {
-    const last = ops.slice(x, 1, length - 1, length);
+  if (wanted < length) {
+    const last = ops.slice(x, 1, length - wanted, length);
     x.dispose();
     x = last;
   }
@@ -146,11 +146,18 @@ function embed(ops: Ops, { computeDType }: LazyTransformerConfig, weight: Tensor
   return x;
 }
 
-function checkTokens(tokens: Tensor, positions: string): void {
+/** How many positions logits are wanted of. */
+function checkTokens(tokens: Tensor, positions: 'all' | 'last' | number): number {
   if (tokens.shape.length !== 2) {
     throw new ShapeError(`forward: tokens has shape ${formatShape(tokens.shape)}; expected [B, L]`);
   }
-  if (positions !== 'all' && positions !== 'last') {
-    throw new ValueError(`forward: positions is '${positions}'; expected 'all' or 'last'`);
+  const length = tokens.shape[1];
+  if (positions === 'all') return length;
+  if (positions === 'last') return 1;
+  if (!Number.isInteger(positions) || positions < 1 || positions > length) {
+    throw new ValueError(
+      `forward: positions is '${positions}'; expected 'all', 'last' or an integer from 1 to ${length}`,
+    );
   }
+  return positions;
 }

@@ -1,0 +1,92 @@
+import type { Tokenizer } from '@lazy-attention/data';
+import { EvaluationError } from './errors.ts';
+
+/** What is scored: the log-probability of `continuation` after `context`. */
+export interface TokenRequest {
+  /** At least one id. */
+  readonly context: readonly number[];
+  /** At least one id. */
+  readonly continuation: readonly number[];
+}
+
+/** How text becomes ids. */
+export interface TextEncoder {
+  /** The ids of a text as the model expects them at its beginning: with BOS where the tokenizer adds one. */
+  encode(text: string): readonly number[];
+  /** The ids of the text alone. */
+  encodeAlone(text: string): readonly number[];
+  /** What an empty context becomes: BOS, or EOS where there is none. */
+  readonly prefixId: number;
+}
+
+/**
+ * From a tokenizer. `prefixId` is by default its BOS, or its EOS where it has none; `addBos` is by default whether it has a BOS.
+ * @throws EvaluationError (REQUEST) where there is neither
+ */
+export function textEncoder(
+  tokenizer: Tokenizer,
+  options: { readonly prefixId?: number | undefined; readonly addBos?: boolean | undefined } = {},
+): TextEncoder {
+  const prefixId = options.prefixId ?? tokenizer.bosId ?? tokenizer.eosId;
+  if (prefixId === undefined) {
+    throw new EvaluationError(
+      'REQUEST',
+      `score: tokenizer '${tokenizer.name}' has no BOS and no EOS to begin an empty context with; give prefixId`,
+    );
+  }
+  const { bosId } = tokenizer;
+  const addBos = options.addBos ?? bosId !== undefined;
+  const encodeAlone = (text: string) => Array.from(tokenizer.encode(text));
+  return {
+    prefixId,
+    encodeAlone,
+    encode: (text) => (addBos && bosId !== undefined ? [bosId, ...encodeAlone(text)] : encodeAlone(text)),
+  };
+}
+
+/**
+ * Ids of a context and its continuation by lm-eval's rules: spaces at the end of the context move to the continuation, whose ids
+ * are those of the whole text after as many as the context has; an empty context becomes the prefix token.
+ * @throws EvaluationError (REQUEST) for a continuation without ids
+ */
+export function encodePair(encoder: TextEncoder, context: string, continuation: string): TokenRequest {
+  if (context === '') {
+    const ids = encoder.encodeAlone(continuation);
+    return checked(
+      continuation,
+      ids[0] === encoder.prefixId
+        ? { context: ids.slice(0, 1), continuation: ids.slice(1) }
+        : { context: [encoder.prefixId], continuation: ids },
+    );
+  }
+  const kept = context.trimEnd();
+  const before = encoder.encode(kept);
+  const whole = encoder.encode(context + continuation);
+  // A context of spaces alone has no ids where no BOS is added.
+  if (before.length === 0) return encodePair(encoder, '', context + continuation);
+  return checked(continuation, { context: whole.slice(0, before.length), continuation: whole.slice(before.length) });
+}
+
+function checked(continuation: string, request: TokenRequest): TokenRequest {
+  if (request.continuation.length > 0) return request;
+  throw new EvaluationError(
+    'REQUEST',
+    `score: the continuation ${JSON.stringify(continuation)} has no tokens; expected at least one`,
+  );
+}
+
+/**
+ * Windows that together score every id of `ids` once (lm-eval's rolling log-likelihood, disjoint windows): the first one
+ * begins with the prefix token, each later one with the last id of the one before.
+ */
+export function rollingWindows(ids: readonly number[], prefixId: number, maxLength: number): TokenRequest[] {
+  const windows: TokenRequest[] = [];
+  for (let from = 0; from < ids.length; from += maxLength) {
+    const continuation = ids.slice(from, from + maxLength);
+    // The last window of lm-eval is as long as the others but for what has been scored, which then is context.
+    const room = from === 0 ? 1 : maxLength + 1 - continuation.length;
+    const context = from === 0 ? [prefixId] : ids.slice(from - room, from);
+    windows.push({ context, continuation });
+  }
+  return windows;
+}

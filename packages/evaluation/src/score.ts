@@ -1,0 +1,191 @@
+import { type Backend, checkOptions, type Tensor } from '@lazy-attention/core';
+import type { LazyTransformer, Params } from '@lazy-attention/nn';
+import { EvaluationError } from './errors.ts';
+import type { TokenRequest } from './requests.ts';
+
+/** A model that can be asked. */
+export interface Subject {
+  readonly backend: Backend;
+  readonly model: LazyTransformer;
+  readonly params: Params;
+}
+
+/** What a continuation is worth. */
+export interface TokenScore {
+  /** Sum over its tokens of the natural logarithm of their probabilities. */
+  readonly logProbability: number;
+  /** How many tokens it has. */
+  readonly tokens: number;
+  /** Whether each of them is the most probable one at its place. */
+  readonly isGreedy: boolean;
+  /** Of each token. */
+  readonly logProbabilities: Float64Array;
+}
+
+export interface ScoreOptions {
+  /** Longest input; longer ones lose tokens of the context, from the left. Default: the model's context. */
+  readonly maxLength?: number | undefined;
+  /** Tokens of one forward pass, padding included. Default 2048. */
+  readonly batchTokens?: number | undefined;
+  /** Called after each batch with how many requests are done. */
+  readonly onProgress?: ((done: number, total: number) => void) | undefined;
+  readonly signal?: AbortSignal | undefined;
+}
+
+/** Bytes of logits of one forward pass, at most (but for a single long continuation). */
+const LOGIT_BYTES = 256 * 2 ** 20;
+const NONE = -100;
+
+/** One request, ready for the model: logits at the last `targets.length` positions of `input` give its probabilities. */
+interface Row {
+  readonly index: number;
+  readonly input: readonly number[];
+  readonly targets: readonly number[];
+}
+
+/**
+ * Log-probabilities of every request's continuation, in the order of the requests. Batched by length: rows are padded on the
+ * left, and logits are computed where a continuation is.
+ * @throws EvaluationError (REQUEST) for an empty context or continuation, an id outside the vocabulary, a continuation longer
+ *   than the model's context
+ */
+export async function scoreTokens(
+  subject: Subject,
+  requests: readonly TokenRequest[],
+  options: ScoreOptions = {},
+): Promise<TokenScore[]> {
+  checkOptions('score', options, ['maxLength', 'batchTokens', 'onProgress', 'signal']);
+  const { config } = subject.model;
+  const { maxLength = config.context, batchTokens = 2048 } = options;
+  const rows = requests.map((request, index) => rowOf(request, index, config.vocabSize, maxLength));
+  const scores = new Array<TokenScore>(rows.length);
+  let done = 0;
+  for (const batch of batches(rows, batchTokens, config.vocabSize)) {
+    options.signal?.throwIfAborted();
+    for (const [i, score] of (await scoreBatch(subject, batch)).entries()) {
+      scores[(batch[i] as Row).index] = score;
+    }
+    done += batch.length;
+    options.onProgress?.(done, rows.length);
+  }
+  return scores;
+}
+
+function rowOf({ context, continuation }: TokenRequest, index: number, vocabSize: number, maxLength: number): Row {
+  const where = `score: request ${index}`;
+  if (context.length === 0) throw new EvaluationError('REQUEST', `${where}: the context is empty; begin it with BOS`);
+  if (continuation.length === 0) throw new EvaluationError('REQUEST', `${where}: the continuation is empty`);
+  if (continuation.length > maxLength) {
+    throw new EvaluationError(
+      'REQUEST',
+      `${where}: the continuation has ${continuation.length} tokens; the model takes ${maxLength}; score it in pieces, or as text alone`,
+    );
+  }
+  for (const id of [...context, ...continuation]) {
+    if (!Number.isInteger(id) || id < 0 || id >= vocabSize) {
+      throw new EvaluationError('REQUEST', `${where}: token id ${String(id)} is not in the vocabulary of ${vocabSize}`);
+    }
+  }
+  const whole = [...context, ...continuation].slice(-(maxLength + 1));
+  return { index, input: whole.slice(0, -1), targets: continuation };
+}
+
+/** From the longest to the shortest, so that a batch holds rows of about one length and memory is short at once or never. */
+function batches(rows: readonly Row[], batchTokens: number, vocabSize: number): Row[][] {
+  const sorted = [...rows].sort((a, b) => b.input.length - a.input.length || a.index - b.index);
+  const result: Row[][] = [];
+  let batch: Row[] = [];
+  let most = 0;
+  for (const row of sorted) {
+    const width = (batch[0] ?? row).input.length;
+    const targets = Math.max(most, row.targets.length);
+    const fits =
+      (batch.length + 1) * width <= batchTokens && (batch.length + 1) * targets * vocabSize * 4 <= LOGIT_BYTES;
+    if (batch.length > 0 && !fits) {
+      result.push(batch);
+      batch = [];
+      most = 0;
+    }
+    batch.push(row);
+    most = Math.max(most, row.targets.length);
+  }
+  if (batch.length > 0) result.push(batch);
+  return result;
+}
+
+async function scoreBatch({ backend, model, params }: Subject, rows: readonly Row[]): Promise<TokenScore[]> {
+  const length = Math.max(...rows.map(({ input }) => input.length));
+  const count = Math.max(...rows.map(({ targets }) => targets.length));
+  const { tokens, starts } = padLeft(rows, length);
+  const targets = alignedRight(rows, count);
+  const { picked, lse, flat } = backend.scope(() => {
+    const logits = model.forward(backend, params, backend.tensor(tokens, [rows.length, length]), {
+      starts: backend.tensor(starts, [rows.length, length]),
+      positions: count,
+    });
+    return tokenStatistics(backend, logits, targets);
+  });
+  try {
+    const [values, norms, logits] = await Promise.all([picked.data(), lse.data(), flat.data()]);
+    const greedy = largestOfRows(logits, targets.length);
+    return rows.map((row, r) => {
+      const first = (r + 1) * count - row.targets.length;
+      const logProbabilities = Float64Array.from(
+        row.targets,
+        (_, i) => Number(values[first + i]) - Number(norms[first + i]),
+      );
+      return {
+        logProbability: logProbabilities.reduce((sum, value) => sum + value, 0),
+        tokens: row.targets.length,
+        isGreedy: row.targets.every((id, i) => greedy[first + i] === id),
+        logProbabilities,
+      };
+    });
+  } finally {
+    for (const tensor of [picked, lse, flat]) tensor.dispose();
+  }
+}
+
+/** Per row of logits [B, n, V]: the target's logit, log sum exp, and the rows themselves. `targets` holds NONE where there is none. */
+function tokenStatistics(
+  backend: Backend,
+  logits: Tensor,
+  targets: Int32Array,
+): { picked: Tensor; lse: Tensor; flat: Tensor } {
+  const vocabulary = logits.shape[2] as number;
+  const flat = backend.reshape(logits, [targets.length, vocabulary]);
+  const { lse } = backend.crossEntropy(flat, backend.tensor(targets, [targets.length]), { ignoreIndex: NONE });
+  // The logits as a table of single numbers, of which the targets' are looked up.
+  const places = targets.map((id, row) => row * vocabulary + Math.max(id, 0));
+  const table = backend.reshape(logits, [targets.length * vocabulary, 1]);
+  const picked = backend.embedding(table, backend.tensor(places, [targets.length]));
+  return { picked, lse, flat };
+}
+
+function padLeft(rows: readonly Row[], length: number): { tokens: Int32Array; starts: Int32Array } {
+  const tokens = new Int32Array(rows.length * length);
+  const starts = new Int32Array(rows.length * length);
+  for (const [r, { input }] of rows.entries()) {
+    const padding = length - input.length;
+    tokens.set(input, r * length + padding);
+    // A padding token attends itself: every row of attention needs a key.
+    for (let i = 0; i < length; i++) starts[r * length + i] = Math.min(i, padding);
+  }
+  return { tokens, starts };
+}
+
+function alignedRight(rows: readonly Row[], count: number): Int32Array {
+  const targets = new Int32Array(rows.length * count).fill(NONE);
+  for (const [r, row] of rows.entries()) targets.set(row.targets, (r + 1) * count - row.targets.length);
+  return targets;
+}
+
+/** Where each of `rows` rows has its largest number. */
+function largestOfRows(values: ArrayLike<number>, rows: number): Int32Array {
+  const width = values.length / rows;
+  return Int32Array.from({ length: rows }, (_, row) => {
+    let best = row * width;
+    for (let i = best + 1; i < (row + 1) * width; i++) if (values[i]! > values[best]!) best = i;
+    return best - row * width;
+  });
+}
