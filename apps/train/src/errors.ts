@@ -9,7 +9,8 @@ export type RunErrorCode =
   | 'RUN_METRICS'
   | 'RUN_NO_CHECKPOINT'
   | 'RUN_DIFFERS'
-  | 'RUN_WRITE';
+  | 'RUN_WRITE'
+  | 'RUN_LOCKED';
 
 /** A run folder that is missing, taken, damaged, or that does not fit what was asked. The message says which and what to do. */
 export class RunError extends LazyAttentionError {

@@ -28,7 +28,11 @@ const mistakes: Record<string, Mistake> = {
     code: 2,
     says: /--warmup is 9, more than the 6 steps/,
   },
-  'empty prompt': { args: () => train(...TINY, '--prompt', ''), code: 2, says: /--prompt is empty/ },
+  'empty prompt': {
+    args: () => train(...TINY, '--prompt', ''),
+    code: 2,
+    says: /'--prompt <text>' argument '' is invalid.*at least one character/,
+  },
   'field of a plain text': {
     args: (root) => train(file(root, 'a.txt', 'word '.repeat(99)), ...TINY, '--field', 'x'),
     code: 1,
@@ -42,6 +46,18 @@ const mistakes: Record<string, Mistake> = {
   'probability of zero': { args: () => ['generate', 'x', '--prompt', 'y', '--top-p', '0'], code: 2, says: /above 0/ },
   'fractional batch': { args: () => train('--batch', '1.5'), code: 2, says: /integer/ },
   'negative rate': { args: () => train('--lr', '-1'), code: 2, says: /positive/ },
+  'a batch that no axis holds': { args: () => train(...TINY, '--batch', '1e9'), code: 2, says: /at most 1048576/ },
+  'a window that no axis holds': {
+    args: () => train(...TINY, '--window', '500000000'),
+    code: 2,
+    says: /at most 1048576/,
+  },
+  'an empty --out': { args: () => train(...TINY, '--out', ''), code: 1, says: /--out is empty/ },
+  'an --out that cannot be made': {
+    args: () => train(...TINY, '--out', '/proc/x'),
+    code: 1,
+    says: /RUN_WRITE.*\/proc\/x/,
+  },
   'missing data': { args: (root) => train(join(root, 'none.txt'), ...TINY), code: 1, says: /DATA_MISSING/ },
   'empty data': { args: (root) => train(file(root, 'empty.txt', ''), ...TINY), code: 1, says: /DATA_EMPTY/ },
   'too short data': { args: (root) => train(file(root, 'short.txt', 'abc'), ...TINY), code: 1, says: /DATA_TOO_SHORT/ },
@@ -114,10 +130,26 @@ describe('a run that is there', () => {
     ['--steps', '7'],
     ['--attention', 'softmax'],
     ['--context', '32'],
+    ['--floor', '0.5'],
+    ['--weight-decay', '0'],
+    ['--clip', '0'],
   ])('is not resumed with another %s', async (flag, value) => {
     const { code, stderr } = await run('train', '--resume', '--out', made, '--backend', 'reference', flag, value);
     expect(code).toBe(2);
     expect(stderr).toContain(`${flag} is ${value}, but the run was started with`);
+  });
+
+  it('names a backend of its own choosing in vain', async () => {
+    const path = join(made, 'run.json');
+    const before = readFileSync(path, 'utf8');
+    const record = JSON.parse(before);
+    writeFileSync(path, JSON.stringify({ ...record, environment: { ...record.environment, backend: 'commander' } }));
+    const { code, stderr } = await run('train', '--resume', '--out', made);
+    expect([code, stderr]).toEqual([
+      2,
+      expect.stringMatching(/'commander', which is not one of this project's.*--backend/),
+    ]);
+    writeFileSync(path, before);
   });
 
   it('with a truncated checkpoint is refused by name, and left as it is', async () => {
@@ -130,7 +162,7 @@ describe('a run that is there', () => {
     ]) {
       const { code, stderr } = await run(...args, '--backend', 'reference');
       expect(code).toBe(1);
-      expect(stderr).toMatch(/CHECKPOINT_CORRUPT.*model\.safetensors/);
+      expect(stderr).toMatch(/CHECKPOINT_CORRUPT.*model\.safetensors.*step-00000005 before it is whole/);
     }
     expect(readdirSync(join(made, 'checkpoints')).sort()).toEqual(checkpoints);
   });

@@ -1,4 +1,4 @@
-import { cpSync, existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { cpSync, existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
@@ -89,11 +89,66 @@ describe('lazy-attention compare', () => {
     expect(report.stdout).toMatch(/note: .* is not complete: 1 of 2 runs have not begun/);
   });
 
+  it('--resume deletes nothing: not beside the folder, not a run without its record, not what a link leads to', async () => {
+    const home = temporary();
+    const out = join(home, 'cmp');
+    expect((await run('compare', ...TINY, ...PAIR, '--steps', '2', '--out', out)).code).toBe(0);
+    const resume = () => run('compare', '--resume', '--out', out, '--backend', 'reference');
+    const victim = join(home, 'victim');
+    mkdirSync(victim);
+    writeFileSync(join(victim, 'thesis.txt'), 'precious');
+    const plan = json(join(out, 'compare.json'));
+
+    for (const seeds of [
+      ['/../../victim'],
+      ['0'],
+      [-1],
+      [0, 0],
+      [],
+      [0.5],
+      null,
+      Array.from({ length: 5000 }, (_, n) => n),
+    ]) {
+      writeFileSync(join(out, 'compare.json'), JSON.stringify({ ...plan, seeds }));
+      expect(await resume()).toMatchObject({ code: 1, stderr: expect.stringMatching(/RUN_RECORD.*seeds.*expected/) });
+    }
+    for (const attentions of [['lazy/../../victim'], [], ['lazy', 'lazy'], 'lazy', [{}]]) {
+      writeFileSync(join(out, 'compare.json'), JSON.stringify({ ...plan, attentions }));
+      expect(await resume()).toMatchObject({ code: 1, stderr: expect.stringMatching(/RUN_RECORD.*attentions/) });
+    }
+    expect(readFileSync(join(victim, 'thesis.txt'), 'utf8')).toBe('precious');
+
+    // A run without its record goes on, unless something else is in its folder.
+    writeFileSync(join(out, 'compare.json'), JSON.stringify(plan));
+    const lazy = join(out, 'lazy-seed0');
+    for (const name of ['run.json', 'summary.json']) rmSync(join(lazy, name));
+    writeFileSync(join(lazy, 'notes.txt'), 'precious');
+    expect(await resume()).toMatchObject({ code: 1, stderr: expect.stringMatching(/RUN_EXISTS.*notes\.txt/) });
+    expect(readFileSync(join(lazy, 'notes.txt'), 'utf8')).toBe('precious');
+    const before = losses(lazy);
+    rmSync(join(lazy, 'notes.txt'));
+    expect((await resume()).code).toBe(0);
+    expect(losses(lazy)).toEqual(before);
+    expect(existsSync(join(lazy, 'run.json'))).toBe(true);
+
+    // Another run in the place of one is not trained, and checkpoints behind a link are not pruned.
+    rmSync(join(lazy, 'summary.json'));
+    const record = json(join(lazy, 'run.json'));
+    writeFileSync(join(lazy, 'run.json'), JSON.stringify({ ...record, training: { ...record.training, floor: 0.5 } }));
+    expect(await resume()).toMatchObject({ code: 1, stderr: expect.stringMatching(/RUN_DIFFERS.*its training/) });
+    writeFileSync(join(lazy, 'run.json'), JSON.stringify(record));
+    cpSync(join(lazy, 'checkpoints'), join(victim, 'checkpoints'), { recursive: true });
+    rmSync(join(lazy, 'checkpoints'), { recursive: true });
+    symlinkSync(join(victim, 'checkpoints'), join(lazy, 'checkpoints'));
+    expect(await resume()).toMatchObject({ code: 1, stderr: expect.stringMatching(/RUN_WRITE.*symbolic link/) });
+  });
+
   it.each([
     ['--resume without folder', ['--resume'], 2, /--out FOLDER/],
     ['--resume of nothing', ['--resume', '--out', '/nowhere/at/all'], 1, /RUN_MISSING/],
-    ['a kind twice', ['--attention', 'lazy,lazy'], 2, /names a kind twice/],
-    ['an unknown kind', ['--attention', 'lazy,hasty'], 2, /'hasty' is none of/],
+    ['a kind twice', ['--attention', 'lazy,lazy'], 2, /different names of/],
+    ['more seeds than anybody waits for', ['--seeds', '1e9'], 2, /at most 1000/],
+    ['an unknown kind', ['--attention', 'lazy,hasty'], 2, /'lazy,hasty' is invalid.*different names of/],
     ['an option of train that a comparison sets', ['--seed', '1'], 2, /unknown option '--seed'/],
   ])('refuses %s', async (_, args, code, says) => {
     const outcome = await run('compare', ...TINY, ...args);

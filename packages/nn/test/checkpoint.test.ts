@@ -1,5 +1,17 @@
-import { fork } from 'node:child_process';
-import promises, { cp, mkdtemp, open, readdir, readFile, rm, stat, truncate, writeFile } from 'node:fs/promises';
+import { execFileSync, fork } from 'node:child_process';
+import promises, {
+  cp,
+  mkdir,
+  mkdtemp,
+  open,
+  readdir,
+  readFile,
+  rm,
+  stat,
+  symlink,
+  truncate,
+  writeFile,
+} from 'node:fs/promises';
 import { syncBuiltinESMExports } from 'node:module';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -184,6 +196,45 @@ describe('the folder', () => {
     await cp(await save(1), join(folder, '.tmp-step-00000002'), { recursive: true });
     await save(3);
     expect(await readdir(folder)).toEqual(['step-00000001', 'step-00000003']);
+  });
+
+  it('leaves a folder alone that holds a file of somebody else, and what a link leads to', async () => {
+    const notes = join(await save(1), 'notes.txt');
+    await writeFile(notes, 'precious');
+    const elsewhere = await mkdtemp(join(tmpdir(), 'lazy-attention-nn-'));
+    await writeFile(join(elsewhere, 'config.json'), 'precious');
+    await symlink(elsewhere, join(folder, 'step-00000000'));
+    await symlink(elsewhere, join(folder, '.tmp-step-00000000'));
+    await mkdir(join(folder, '.tmp-mine'));
+    await writeFile(join(folder, '.tmp-mine', 'draft.txt'), 'precious');
+    for (const step of [2, 3, 4]) await save(step, { keep: 1 });
+    for (const path of [notes, join(elsewhere, 'config.json'), join(folder, '.tmp-mine', 'draft.txt')]) {
+      expect(await readFile(path, 'utf8')).toBe('precious');
+    }
+    expect(await listCheckpoints(folder)).toEqual(
+      ['step-00000000', 'step-00000001', 'step-00000004'].map((name) => join(folder, name)),
+    );
+    await rm(elsewhere, { recursive: true });
+  });
+
+  it('names the newest whole checkpoint before a damaged one', async () => {
+    for (const step of [1, 2, 3]) await save(step, { keep: 3 });
+    const [first, second, third] = await listCheckpoints(folder);
+    for (const path of [second, third]) await truncate(join(path, 'model.safetensors'), 100);
+    await expect(loadCheckpoint(backend, third)).rejects.toThrow(
+      /step-00000001 before it is whole: move .*step-00000003/,
+    );
+    await truncate(join(first, 'model.safetensors'), 100);
+    await expect(loadCheckpoint(backend, third)).rejects.not.toThrow(/before it is whole/);
+  });
+
+  it('refuses a pipe, which would never end', async () => {
+    const path = await save(1);
+    for (const file of ['model.safetensors', 'checkpoint.json']) {
+      await rm(join(path, file));
+      execFileSync('mkfifo', [join(path, file)]);
+      await expect(loadCheckpoint(backend, path)).rejects.toThrow(/no regular file/);
+    }
   });
 
   it('holds a whole checkpoint whichever file operation is the last', async () => {
@@ -432,6 +483,6 @@ describe('a file of parameters', () => {
       /'b' has shape \[2\]; the model expects \[1, 2\]/,
     );
     await expectRefusal(() => loadParams(backend, join(folder, 'y')), 'CHECKPOINT_MISSING', /no such file/);
-    await expectRefusal(() => loadParams(backend, folder), 'CHECKPOINT_READ', /EISDIR/);
+    await expectRefusal(() => loadParams(backend, folder), 'CHECKPOINT_READ', /is no regular file/);
   });
 });

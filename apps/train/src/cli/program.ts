@@ -1,4 +1,4 @@
-import { ATTENTION_KINDS, PRESETS } from '@lazy-attention/nn';
+import { ATTENTION_KINDS } from '@lazy-attention/nn';
 import { Command, Option } from 'commander';
 import { backendsCommand } from '../commands/backends.ts';
 import { type CompareOptions, compareCommand } from '../commands/compare.ts';
@@ -7,9 +7,10 @@ import { type ExportCommandOptions, exportCommand } from '../commands/export.ts'
 import { type GenerateCommandOptions, generateCommand } from '../commands/generate.ts';
 import { type ReportOptions, reportCommand } from '../commands/report.ts';
 import { type TrainOptions, trainCommand } from '../commands/train.ts';
-import { integerFrom, listOf, numberIn, positiveNumber, shareOf } from './parse.ts';
-
-const FORMATS = ['text', 'jsonl', 'parquet', 'folder'];
+import { FORMATS, OPTION_ROWS, type TrainingOption } from '../options/table.ts';
+import { choices, integer, range, share } from '../options/values.ts';
+import { MOST_SEEDS } from '../run/schema.ts';
+import { checkedOption } from './parse.ts';
 
 /** The `lazy-attention` command. `done` receives the exit code of the command that ran. */
 export function createProgram(version: string, done: (exitCode: number) => void): Command {
@@ -40,11 +41,9 @@ function addTrain(program: Command, done: (code: number) => void): void {
   const command = program
     .command('train')
     .description('train a model; without anything said, nano on Moby Dick')
-    .addOption(new Option('--attention <kind>', 'lazy (default), a baseline or an ablation').choices(ATTENTION_KINDS))
     .option('--out <folder>', 'where the run goes (default: runs/PRESET-ATTENTION)')
-    .option('--resume', 'go on with the run in --out')
-    .option('--seed <n>', 'of weights, data order and sample (default: 0)', integerFrom(0))
-    .option('--prompt <text>', 'what the sample begins with (default: the first held-out words)');
+    .option('--resume', 'go on with the run in --out');
+  for (const [, option] of OPTION_ROWS) if (option.single) addTraining(command, option);
   addTrainingOptions(command)
     .option('--open', 'a live page of the run in the browser')
     .addOption(json())
@@ -52,11 +51,14 @@ function addTrain(program: Command, done: (code: number) => void): void {
 }
 
 function addCompare(program: Command, done: (code: number) => void): void {
+  const kinds = `some of ${ATTENTION_KINDS.join(',')} (default: all)`;
   const command = program
     .command('compare')
     .description('train softmax, ALiBi, lazy and its ablations alike, and write one report')
-    .option('--attention <kinds>', `some of ${ATTENTION_KINDS.join(',')} (default: all)`, listOf(ATTENTION_KINDS))
-    .option('--seeds <n>', 'runs of each kind, with seeds 0, 1, ... (default: 1)', integerFrom(1))
+    .addOption(checkedOption('--attention <kinds>', kinds, choices(ATTENTION_KINDS)))
+    .addOption(
+      checkedOption('--seeds <n>', 'runs of each kind, with seeds 0, 1, ... (default: 1)', integer(1, MOST_SEEDS)),
+    )
     .option('--out <folder>', 'where runs and report go (default: runs/compare-PRESET)')
     .option('--resume', 'go on with the comparison in --out');
   addTrainingOptions(command)
@@ -67,41 +69,15 @@ function addCompare(program: Command, done: (code: number) => void): void {
 
 /** What decides how one or several runs are trained. */
 function addTrainingOptions(command: Command): Command {
-  return command
+  command
     .argument('[data]', "text file, folder, .jsonl, .parquet, or 'moby-dick' (embedded, the default)")
-    .addOption(new Option('--preset <name>', 'model size (default: nano, or pico on a slow backend)').choices(PRESETS))
-    .addOption(backendOption().default(undefined, "'auto'; that of the run with --resume"))
-    .addOption(
-      new Option('--dtype <type>', 'of the forward pass; weights stay f32 (default: f32)').choices([
-        'f32',
-        'bf16',
-        'f16',
-      ]),
-    )
-    .option('--steps <n>', 'training steps', integerFrom(1))
-    .option('--batch <n>', 'sequences per step', integerFrom(1))
-    .option('--context <n>', 'tokens per sequence', integerFrom(2))
-    .option('--window <n>', 'width W of the learnable bias', integerFrom(1))
-    .option('--lr <x>', 'peak learning rate', positiveNumber)
-    .option('--warmup <n>', 'steps of linear warm-up', integerFrom(0))
-    .option('--floor <x>', 'last learning rate as a share of the peak (default: 0.1)', numberIn(0, 1))
-    .option('--weight-decay <x>', 'on matrices (default: 0.1)', numberIn(0, 10))
-    .option('--clip <x>', 'largest gradient norm, 0 for none (default: 1)', numberIn(0, 1e9))
-    .option('--validation <x>', 'share of the data held out (default: 0.1)', numberIn(0, 0.99))
-    .option('--tokenizer <path>', 'a tokenizer.json or its folder (default: bytes)')
-    .addOption(new Option('--format <name>', 'of the data, instead of what its name says').choices(FORMATS))
-    .option('--field <name>', "field of JSONL lines (default: 'text')")
-    .option('--column <name>', "column of a parquet file (default: 'text')")
-    .option(
-      '--eval-every <n>',
-      'steps between validation losses, 0 for the end only (default: a fifth)',
-      integerFrom(0),
-    )
-    .option('--eval-windows <n>', 'held-out sequences looked at in between (default: 32)', integerFrom(1))
-    .option('--final-eval-windows <n>', 'held-out sequences looked at in the end (default: 256)', integerFrom(1))
-    .option('--checkpoint-every <n>', 'steps between checkpoints (default: a fifth)', integerFrom(1))
-    .option('--keep <n>', 'checkpoints kept (default: 2)', integerFrom(1))
-    .option('--sample-tokens <n>', 'length of the sample (default: 200)', integerFrom(1));
+    .addOption(backendOption().default(undefined, "'auto'; that of the run with --resume"));
+  for (const [, option] of OPTION_ROWS) if (!option.single) addTraining(command, option);
+  return command;
+}
+
+function addTraining(command: Command, { flags, help, value }: TrainingOption): void {
+  command.addOption(checkedOption(flags, help, value));
 }
 
 function addReport(program: Command, done: (code: number) => void): void {
@@ -127,11 +103,11 @@ function addGenerate(program: Command, done: (code: number) => void): void {
     .description('continue a text with a trained model')
     .argument('<run>', 'folder that train wrote')
     .requiredOption('--prompt <text>', 'what to continue')
-    .option('--tokens <n>', 'how many', integerFrom(1), 200)
-    .option('--temperature <x>', '0 takes the likeliest', numberIn(0, 100), 0.8)
-    .option('--top-k <n>', 'only the n likeliest', integerFrom(1))
-    .option('--top-p <x>', 'only the likeliest that make up this probability', shareOf)
-    .option('--seed <n>', 'another seed, another text', integerFrom(0), 0)
+    .addOption(checkedOption('--tokens <n>', 'how many', integer(1)).default(200))
+    .addOption(checkedOption('--temperature <x>', '0 takes the likeliest', range(0, 100)).default(0.8))
+    .addOption(checkedOption('--top-k <n>', 'only the n likeliest', integer(1)))
+    .addOption(checkedOption('--top-p <x>', 'only the likeliest that make up this probability', share))
+    .addOption(checkedOption('--seed <n>', 'another seed, another text', integer(0)).default(0))
     .addOption(backendOption().default(undefined, 'auto'))
     .addOption(
       new Option('--runtime <name>', 'native: a backend; onnx: onnxruntime')
@@ -152,9 +128,9 @@ function addExport(program: Command, done: (code: number) => void): void {
     .description('write a trained model, or one attention layer of it, as an ONNX file')
     .requiredOption('--checkpoint <folder>', 'a checkpoint, or a run (its last one)')
     .requiredOption('--out <file>', 'where the .onnx file goes')
-    .option('--attention-layer <n>', 'only the attention of this layer, counted from 0', integerFrom(0))
-    .option('--max-length <n>', 'most tokens of a sequence (default: 4 * context)', integerFrom(1))
-    .option('--opset <n>', '17 to 20 (default: 17)', integerFrom(17))
+    .addOption(checkedOption('--attention-layer <n>', 'only the attention of this layer, counted from 0', integer(0)))
+    .addOption(checkedOption('--max-length <n>', 'most tokens of a sequence (default: 4 * context)', integer(1)))
+    .addOption(checkedOption('--opset <n>', '17 to 20 (default: 17)', integer(17)))
     .action(async (options: ExportCommandOptions) => {
       await exportCommand(options);
       done(0);
@@ -170,8 +146,8 @@ function addEvaluate(program: Command, done: (code: number) => void): void {
     .addOption(new Option('--format <name>', 'of --data').choices(FORMATS))
     .option('--field <name>', 'field of JSONL lines')
     .option('--column <name>', 'column of a parquet file')
-    .option('--windows <n>', 'sequences looked at', integerFrom(1), 256)
-    .option('--batch <n>', 'sequences at a time', integerFrom(1), 8)
+    .addOption(checkedOption('--windows <n>', 'sequences looked at', integer(1)).default(256))
+    .addOption(checkedOption('--batch <n>', 'sequences at a time', integer(1)).default(8))
     .addOption(backendOption())
     .addOption(json())
     .action(async (run: string, options: EvaluateCommandOptions) => {

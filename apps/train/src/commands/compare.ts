@@ -18,17 +18,19 @@ import {
 import { isFinished, trainPlanned } from '../compare/run.ts';
 import { reportText } from '../compare/text.ts';
 import { UsageError } from '../errors.ts';
+import type { PlanOptions } from '../options/table.ts';
 import { duration } from '../output/format.ts';
 import { createReporter } from '../output/reporter.ts';
 import { writeWhole } from '../run/files.ts';
 import { freeFolder } from '../run/folder.ts';
+import { type FolderLock, lockFolder } from '../run/lock.ts';
 import { EMBEDDED, loadRunData } from '../training/data.ts';
-import { type PlanOptions, planRun, type RhythmOptions, refuseChanges, withRhythm } from '../training/plan.ts';
+import { planRun, refuseChanges, withRhythm } from '../training/plan.ts';
 import type { TrainListener } from '../training/train.ts';
 import { writeReport } from './report.ts';
 import { resumeOn } from './train.ts';
 
-export interface CompareOptions extends Omit<PlanOptions, 'attention' | 'seed'>, RhythmOptions {
+export interface CompareOptions extends Omit<PlanOptions, 'attention' | 'seed'> {
   /** Kinds of attention, in this order. */
   attention?: readonly AttentionKind[];
   /** How many seeds: 0, 1, ... */
@@ -56,11 +58,13 @@ export async function compareCommand(source: string | undefined, options: Compar
   const backend = await createBackend(
     opened === null ? (options.backend ?? 'auto') : resumeOn('compare', options.backend, opened.plan.record, say),
   );
+  let lock: FolderLock | null = null;
   try {
     const { root, plan, dataset } =
       opened === null
         ? await begin(backend, source, options)
         : { ...opened, dataset: await loadRunData(opened.plan.record) };
+    lock = lockFolder(root);
     const runs = plannedRuns(root, plan);
     say(
       `Comparing ${runs.length} runs of ${plan.record.preset} in ${shownPath(root)}, on ${backend.name}: ${backend.device}`,
@@ -85,6 +89,7 @@ export async function compareCommand(source: string | undefined, options: Compar
     await report(root, plan, backend, options);
     return 0;
   } finally {
+    lock?.release();
     interrupt.end();
     await backend.dispose();
   }
@@ -98,9 +103,6 @@ interface Started {
 
 async function begin(backend: Backend, source: string = EMBEDDED, options: CompareOptions): Promise<Started> {
   const attentions = options.attention ?? defaultKinds();
-  if (new Set(attentions).size < attentions.length) {
-    throw new UsageError(`compare: --attention names a kind twice: ${attentions.join(', ')}`);
-  }
   const { record, dataset } = await planRun(backend, source, { ...trainingOptions(options), attention: 'lazy' });
   const plan: ComparePlan = {
     version: COMPARE_VERSION,
@@ -128,11 +130,15 @@ function reopen(source: string | undefined, options: CompareOptions): Omit<Start
       `compare: --seeds is ${options.seeds}, but the comparison was started with ${plan.seeds.length}; leave it out to resume`,
     );
   }
-  return { root: options.out, plan: { ...plan, record: withRhythm(plan.record, options) } };
+  return { root: options.out, plan: { ...plan, record: withRhythm(plan.record, trainingOptions(options)) } };
 }
 
 /** The options that `train` would take, without those that a comparison sets itself. */
-function trainingOptions({ attention: _, seeds: __, ...options }: CompareOptions): PlanOptions & RhythmOptions {
+function trainingOptions({
+  attention: _,
+  seeds: __,
+  ...options
+}: CompareOptions): Omit<PlanOptions, 'attention' | 'seed'> {
   return options;
 }
 
@@ -157,7 +163,13 @@ async function report(root: string, plan: ComparePlan, backend: Backend, options
 
 function jsonListener({ attention, seed }: CompareRun): TrainListener & { close(): void } {
   const print = (value: object) => process.stdout.write(`${JSON.stringify({ attention, seed, ...value })}\n`);
-  return { onStart: (info) => print({ type: 'start', ...info }), onStep: print, onEval: print, close: () => {} };
+  return {
+    onStart: (info) => print({ type: 'start', ...info }),
+    onStep: print,
+    onEval: print,
+    onNotice: (line) => process.stderr.write(`${line}\n`),
+    close: () => {},
+  };
 }
 
 /** Seconds per step so far, times the steps that are left. */
@@ -179,6 +191,7 @@ function remainingTime(runs: readonly CompareRun[]) {
         listener.onStep?.(metric);
       },
       onEval: (metric) => listener.onEval?.(metric),
+      onNotice: (line) => listener.onNotice?.(line),
     }),
   };
 }

@@ -1,11 +1,10 @@
-import { mkdirSync } from 'node:fs';
 import { dirname, resolve } from 'node:path';
 import { type ReportData, renderPicture, renderReport } from '@lazy-attention/analysis/report';
 import { openInBrowser } from '../cli/open.ts';
 import { collectReport } from '../compare/collect.ts';
 import { reportText } from '../compare/text.ts';
 import { UsageError } from '../errors.ts';
-import { writeError, writeWhole } from '../run/files.ts';
+import { makeFolder, writeWhole } from '../run/files.ts';
 
 export interface ReportOptions {
   out: string;
@@ -41,10 +40,6 @@ export function writeReport(path: string, data: ReportData): void {
 }
 
 function writeFile(path: string, content: string): void {
-  try {
-    mkdirSync(dirname(resolve(path)), { recursive: true });
-  } catch (error) {
-    throw writeError(path, error);
-  }
+  makeFolder(dirname(path));
   writeWhole(path, content);
 }

@@ -1,22 +1,24 @@
-import { type Backend, createBackend } from '@lazy-attention/core';
+import { type Backend, CANDIDATES, createBackend } from '@lazy-attention/core';
 import type { Dataset } from '@lazy-attention/data';
 import { catchInterrupt, type Interrupt } from '../cli/interrupt.ts';
 import { openInBrowser } from '../cli/open.ts';
 import { type LivePage, serveLive, together } from '../compare/live.ts';
 import { UsageError } from '../errors.ts';
+import type { PlanOptions } from '../options/table.ts';
 import { count } from '../output/format.ts';
 import { createReporter, type Reporter } from '../output/reporter.ts';
 import { summaryText } from '../output/summary.ts';
 import { createRun, freeFolder, openRun, type RunFolder } from '../run/folder.ts';
+import { type FolderLock, lockFolder } from '../run/lock.ts';
 import type { RunRecord } from '../run/record.ts';
 import { EMBEDDED, loadRunData } from '../training/data.ts';
 import { finishRun } from '../training/finish.ts';
-import { type PlanOptions, planRun, type RhythmOptions, refuseChanges, withRhythm } from '../training/plan.ts';
+import { planRun, refuseChanges, withRhythm } from '../training/plan.ts';
 import { disposeSession } from '../training/session.ts';
 import { train } from '../training/train.ts';
 
 /** Options of `lazy-attention train` as commander gives them; what was not given is undefined. */
-export interface TrainOptions extends PlanOptions, RhythmOptions {
+export interface TrainOptions extends PlanOptions {
   backend?: string;
   out?: string;
   resume?: boolean;
@@ -29,19 +31,20 @@ export interface TrainOptions extends PlanOptions, RhythmOptions {
 export async function trainCommand(source: string | undefined, options: TrainOptions): Promise<number> {
   const reporter = createReporter(options.json ? 'json' : 'auto');
   const interrupt = catchInterrupt(() => reporter.say('Stopping after this step; once more to stop at once.'));
-  let backend: Backend | undefined;
+  let started: Started | null = null;
   try {
-    const started = options.resume ? await resume(source, options, reporter) : await begin(source, options, reporter);
-    backend = started.backend;
+    started = options.resume ? await resume(source, options, reporter) : await begin(source, options, reporter);
     return await runToEnd(started, options, reporter, interrupt);
   } finally {
     interrupt.end();
     reporter.close();
-    await backend?.dispose();
+    started?.lock.release();
+    await started?.backend.dispose();
   }
 }
 
 interface Started {
+  readonly lock: FolderLock;
   readonly backend: Backend;
   readonly folder: RunFolder;
   readonly record: RunRecord;
@@ -55,8 +58,9 @@ async function begin(source: string = EMBEDDED, options: TrainOptions, reporter:
     const { record, dataset } = await planRun(backend, source, options);
     const out = options.out ?? freeFolder(`runs/${record.preset}-${record.model.attention}`);
     const folder = createRun(out, record);
+    const lock = lockFolder(folder.path);
     announce(reporter, backend, record, dataset, `into ${out}`);
-    return { backend, folder, record, dataset };
+    return { backend, folder, record, dataset, lock };
   } catch (error) {
     await backend.dispose();
     throw error;
@@ -69,13 +73,16 @@ async function resume(source: string | undefined, options: TrainOptions, reporte
   const { folder, record: recorded } = openRun(options.out);
   refuseChanges('train', source, options, recorded);
   const record = withRhythm(recorded, options);
-  const backend = await createBackend(resumeOn('train', options.backend, record, (line) => reporter.say(line)));
+  const lock = lockFolder(folder.path);
+  let backend: Backend | undefined;
   try {
+    backend = await createBackend(resumeOn('train', options.backend, record, (line) => reporter.say(line)));
     const dataset = await loadRunData(record);
     announce(reporter, backend, record, dataset, `on with ${options.out}`);
-    return { backend, folder, record, dataset };
+    return { backend, folder, record, dataset, lock };
   } catch (error) {
-    await backend.dispose();
+    lock.release();
+    await backend?.dispose();
     throw error;
   }
 }
@@ -88,6 +95,12 @@ export function resumeOn(
   say: (line: string) => void,
 ): string {
   const { backend } = record.environment;
+  if (asked === undefined && !CANDIDATES.some(({ name }) => name === backend)) {
+    // Loading a backend runs its package, so a file alone may not choose one.
+    throw new UsageError(
+      `${command}: the run was started on backend '${backend}', which is not one of this project's; name it with --backend to load that package`,
+    );
+  }
   if (asked !== undefined && asked !== backend) {
     say(`${command}: the run was started on backend '${backend}'; on '${asked}' its losses will differ by rounding`);
   }

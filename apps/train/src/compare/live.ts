@@ -120,5 +120,9 @@ export function together(first: TrainListener, second: TrainListener): TrainList
       first.onEval?.(metric);
       second.onEval?.(metric);
     },
+    onNotice: (line) => {
+      first.onNotice?.(line);
+      second.onNotice?.(line);
+    },
   };
 }

@@ -1,10 +1,12 @@
-import { existsSync, mkdirSync, readFileSync } from 'node:fs';
+import { existsSync } from 'node:fs';
 import { join, relative, resolve } from 'node:path';
 import { type AttentionKind, lazyTransformer } from '@lazy-attention/nn';
 import { RunError } from '../errors.ts';
-import { writeError, writeWhole } from '../run/files.ts';
-import { type RunFolder, refuseTaken, runFolder } from '../run/folder.ts';
+import { makeFolder, readJson, writeNew } from '../run/files.ts';
+import { checkOut, type RunFolder, refuseTaken, runFolder } from '../run/folder.ts';
+import { LOCK } from '../run/lock.ts';
 import type { RunRecord } from '../run/record.ts';
+import { checkPlan } from '../run/schema.ts';
 
 export const COMPARE_VERSION = 1;
 
@@ -48,15 +50,14 @@ export function plannedRuns(root: string, plan: ComparePlan): CompareRun[] {
   );
 }
 
-/** Makes the folder of a new comparison. Refuses one that already holds anything. */
+/** Makes the folder of a new comparison. Refuses one that already holds anything. @throws RunError RUN_EXISTS or RUN_WRITE */
 export function createCompare(root: string, plan: ComparePlan): void {
-  refuseTaken('compare', root, isCompareFolder(root), (name) => name.endsWith('.tmp'));
-  try {
-    mkdirSync(root, { recursive: true });
-  } catch (error) {
-    throw writeError(root, error);
+  checkOut('compare', root);
+  refuseTaken('compare', root, isCompareFolder(root), (name) => name.endsWith('.tmp') || name === LOCK);
+  makeFolder(root);
+  if (!writeNew(planPath(root), `${JSON.stringify(plan, null, 2)}\n`)) {
+    throw new RunError('RUN_EXISTS', `compare: ${root} holds another comparison; name another folder with --out`);
   }
-  writeWhole(planPath(root), `${JSON.stringify(plan, null, 2)}\n`);
 }
 
 /** @throws RunError when there is none, or it is damaged or from a newer version */
@@ -65,23 +66,7 @@ export function openCompare(root: string): ComparePlan {
   if (!existsSync(path)) {
     throw new RunError('RUN_MISSING', `compare: there is no ${path}; expected a folder that 'compare' wrote`);
   }
-  let plan: ComparePlan;
-  try {
-    plan = JSON.parse(readFileSync(path, 'utf8')) as ComparePlan;
-  } catch (error) {
-    const reason = error instanceof Error ? error.message : String(error);
-    throw new RunError('RUN_RECORD', `compare: ${path} cannot be read: ${reason}`, { cause: error });
-  }
-  if (plan.version > COMPARE_VERSION) {
-    throw new RunError(
-      'RUN_VERSION',
-      `compare: ${path} has version ${plan.version}; this program knows up to ${COMPARE_VERSION}; upgrade lazy-attention`,
-    );
-  }
-  if (!Array.isArray(plan.attentions) || !Array.isArray(plan.seeds) || typeof plan.record !== 'object') {
-    throw new RunError('RUN_RECORD', `compare: ${path} is not the plan of a comparison; the file is damaged`);
-  }
-  return plan;
+  return checkPlan(path, readJson(path), COMPARE_VERSION);
 }
 
 /** A path as a reader of the report would type it. */

@@ -1,8 +1,10 @@
-import { existsSync, rmSync } from 'node:fs';
+import { existsSync, readdirSync } from 'node:fs';
+import { isDeepStrictEqual } from 'node:util';
 import type { Backend } from '@lazy-attention/core';
 import type { Dataset } from '@lazy-attention/data';
-import { latestCheckpoint } from '@lazy-attention/nn/node';
-import { createRun, openRun } from '../run/folder.ts';
+import { RunError } from '../errors.ts';
+import { makeFolder } from '../run/files.ts';
+import { createRun, isOwnFile, openRun, writeRecord } from '../run/folder.ts';
 import { finishRun } from '../training/finish.ts';
 import { disposeSession } from '../training/session.ts';
 import { type TrainListener, train } from '../training/train.ts';
@@ -16,13 +18,7 @@ export async function trainPlanned(
   options: { listener: TrainListener; signal: AbortSignal },
 ): Promise<boolean> {
   if (isFinished(run)) return true;
-  const resume = existsSync(run.folder.record) && (await latestCheckpoint(run.folder.checkpoints)) !== null;
-  if (!resume) {
-    // Stopped before its first checkpoint: nothing is lost by beginning anew.
-    rmSync(run.folder.path, { recursive: true, force: true });
-    createRun(run.folder.path, run.record);
-  }
-  openRun(run.folder.path);
+  const resume = prepare(run);
   const outcome = await train(backend, run.record, run.folder, dataset, { ...options, resume });
   try {
     if (outcome.interrupted) return false;
@@ -34,6 +30,40 @@ export async function trainPlanned(
   } finally {
     disposeSession(outcome.session);
   }
+}
+
+/**
+ * Leaves a folder with the run's record. Nothing is deleted: what is there is this run, or it is refused. False when
+ * nothing was there.
+ * @throws RunError RUN_EXISTS for a folder with anything else in it, RUN_DIFFERS for another run
+ */
+function prepare({ folder, record }: CompareRun): boolean {
+  if (!existsSync(folder.path)) {
+    createRun(folder.path, record);
+    return false;
+  }
+  if (!existsSync(folder.record)) {
+    // The plan knows the record, so that a run whose run.json is gone goes on all the same.
+    const own = readdirSync(folder.path).filter((name) => !isOwnFile(name));
+    if (own.length > 0) {
+      throw new RunError(
+        'RUN_EXISTS',
+        `compare: ${folder.path} has no run.json, and holds ${own[0]}, which is no file of a run; move it elsewhere to go on`,
+      );
+    }
+    makeFolder(folder.checkpoints);
+    writeRecord(folder, record);
+    return true;
+  }
+  const found = openRun(folder.path).record;
+  for (const part of ['model', 'data', 'training'] as const) {
+    if (isDeepStrictEqual(found[part], record[part])) continue;
+    throw new RunError(
+      'RUN_DIFFERS',
+      `compare: ${folder.record} is of another run: its ${part} is not that of the comparison; move the folder elsewhere to train it anew`,
+    );
+  }
+  return true;
 }
 
 /** summary.json is the last thing that a run writes. */

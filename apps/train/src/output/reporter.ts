@@ -23,6 +23,7 @@ function jsonReporter(): Reporter {
     onStart: (info) => print({ type: 'start', ...info }),
     onStep: print,
     onEval: print,
+    onNotice: (line) => process.stderr.write(`${line}\n`),
     say: (line) => process.stderr.write(`${line}\n`),
     result: (value) => print({ type: 'result', ...value }),
     close: () => {},
@@ -46,6 +47,7 @@ function lineReporter(): Reporter {
       }
     },
     onEval: (metric) => console.log(evalText(metric)),
+    onNotice: (line) => console.log(line),
     say: (line) => console.log(line),
     result: (_, text) => console.log(text),
     close: () => {},
@@ -85,6 +87,7 @@ function barReporter(): Reporter {
       bar?.update(metric.step, { text: stepText(metric, steps) });
     },
     onEval: (metric) => aside(evalText(metric)),
+    onNotice: aside,
     say: aside,
     result: (_, text) => aside(text),
     close: () => {

@@ -1,8 +1,11 @@
-import { existsSync, mkdirSync, readdirSync, readFileSync } from 'node:fs';
+import { existsSync, lstatSync, readdirSync } from 'node:fs';
 import { basename, join, resolve } from 'node:path';
+import { latestCheckpoint } from '@lazy-attention/nn/node';
 import { RunError } from '../errors.ts';
-import { writeError, writeWhole } from './files.ts';
-import { RUN_VERSION, type RunRecord } from './record.ts';
+import { makeFolder, readJson, reasonOf, writeNew } from './files.ts';
+import { LOCK } from './lock.ts';
+import type { RunRecord } from './record.ts';
+import { checkRecord } from './schema.ts';
 
 /** Paths of a run folder: run.json, metrics.jsonl, checkpoints/, sample.txt, summary.json, report.html. */
 export interface RunFolder {
@@ -28,42 +31,77 @@ export function runFolder(path: string): RunFolder {
   };
 }
 
-/** Makes the folder of a new run and writes its record. Refuses a folder that already holds anything. */
+/**
+ * Makes the folder of a new run and writes its record. Refuses a folder that already holds anything.
+ * @throws RunError RUN_EXISTS or RUN_WRITE
+ */
 export function createRun(path: string, record: RunRecord): RunFolder {
+  checkOut('train', path);
   const folder = runFolder(path);
   refuseTaken('train', path, existsSync(folder.record), leftByKill);
-  try {
-    mkdirSync(folder.path, { recursive: true });
-    writeWhole(folder.record, `${JSON.stringify(record, null, 2)}\n`);
-    mkdirSync(folder.checkpoints, { recursive: true });
-  } catch (error) {
-    throw error instanceof RunError ? error : writeError(folder.path, error);
-  }
+  makeFolder(folder.path);
+  // Of two that begin at once one makes the record.
+  if (!writeRecord(folder, record)) throw alreadyRun('train', path);
+  makeFolder(folder.checkpoints);
   return folder;
+}
+
+/** Writes run.json where there is none; false where there is one. */
+export function writeRecord(folder: RunFolder, record: RunRecord): boolean {
+  return writeNew(folder.record, `${JSON.stringify(record, null, 2)}\n`);
+}
+
+/** @throws RunError RUN_WRITE for a name that is no folder's */
+export function checkOut(command: string, path: string): void {
+  if (path.trim() === '' || path.includes('\0')) {
+    throw new RunError('RUN_WRITE', `${command}: --out is empty; name the folder to write to`);
+  }
+}
+
+/**
+ * What is written for a run stays in its folder: a link at `checkpoints` would have others' files pruned.
+ * @throws RunError RUN_WRITE
+ */
+export function refuseLinks(folder: RunFolder): void {
+  const status = lstatSync(folder.checkpoints, { throwIfNoEntry: false });
+  if (status !== undefined && !status.isDirectory()) {
+    throw new RunError(
+      'RUN_WRITE',
+      `run: ${folder.checkpoints} is ${status.isSymbolicLink() ? 'a symbolic link' : 'no folder'}; expected a folder of the run's own`,
+    );
+  }
+}
+
+/** Whether a run folder's entry is one that this program makes there; a kill can leave temporary ones. */
+export function isOwnFile(name: string): boolean {
+  const own = Object.values(runFolder('.')).slice(1);
+  const base = name.replace(/\.[0-9a-f]{12}\.tmp$/, '');
+  return name === LOCK || name === 'onnx' || own.some((path) => basename(path) === base);
 }
 
 /** What a kill can leave of `createRun` before the record is there. */
 function leftByKill(name: string): boolean {
-  return name.startsWith('run.json.') && name.endsWith('.tmp');
+  return (name.startsWith('run.json.') && name.endsWith('.tmp')) || name === LOCK;
+}
+
+function alreadyRun(command: string, path: string): RunError {
+  return new RunError(
+    'RUN_EXISTS',
+    `${command}: ${path} holds another run; go on with it by --resume, or name another folder with --out`,
+  );
 }
 
 /** @throws RunError unless `path` is free or a folder that holds nothing but what `mayHold` allows */
 export function refuseTaken(command: string, path: string, isRun: boolean, mayHold: (name: string) => boolean): void {
-  if (isRun) {
-    throw new RunError(
-      'RUN_EXISTS',
-      `${command}: ${path} holds another run; go on with it by --resume, or name another folder with --out`,
-    );
-  }
+  if (isRun) throw alreadyRun(command, path);
   if (!existsSync(path)) return;
   let names: string[];
   try {
     names = readdirSync(path);
   } catch (error) {
-    const reason = error instanceof Error ? error.message : String(error);
     throw new RunError(
       'RUN_EXISTS',
-      `${command}: --out ${path} is no folder that can be used: ${reason}; name another`,
+      `${command}: --out ${path} is no folder that can be used: ${reasonOf(error)}; name another`,
     );
   }
   if (!names.every(mayHold)) {
@@ -74,7 +112,10 @@ export function refuseTaken(command: string, path: string, isRun: boolean, mayHo
   }
 }
 
-/** Opens a run for resuming, generation or evaluation. */
+/**
+ * Opens a run for resuming, generation or evaluation.
+ * @throws RunError RUN_MISSING, RUN_RECORD or RUN_VERSION
+ */
 export function openRun(path: string): { folder: RunFolder; record: RunRecord } {
   const folder = runFolder(path);
   if (!existsSync(folder.path)) throw new RunError('RUN_MISSING', `run: there is no folder ${path}`);
@@ -84,57 +125,16 @@ export function openRun(path: string): { folder: RunFolder; record: RunRecord } 
       `run: ${path} has no run.json; expected a folder that 'lazy-attention train' wrote`,
     );
   }
-  let value: unknown;
-  try {
-    value = JSON.parse(readFileSync(folder.record, 'utf8'));
-  } catch (error) {
-    const reason = error instanceof Error ? error.message : String(error);
-    throw new RunError('RUN_RECORD', `run: ${folder.record} cannot be read: ${reason}`, { cause: error });
-  }
-  return { folder, record: checkRecord(folder.record, value) };
+  return { folder, record: checkRecord(folder.record, readJson(folder.record)) };
 }
 
-/** What a record must have for anything to make sense of it; models and tokenisers check their own parts. */
-const FIELDS: Readonly<Record<string, Readonly<Record<string, 'number' | 'string' | 'object'>>>> = {
-  model: { context: 'number', vocabSize: 'number', attention: 'string' },
-  data: { source: 'string', options: 'object', tokenizer: 'object', fingerprint: 'string', validation: 'number' },
-  training: { steps: 'number', batch: 'number', learningRate: 'number', warmupSteps: 'number', seed: 'number' },
-  rhythm: {
-    evalEvery: 'number',
-    evalWindows: 'number',
-    finalEvalWindows: 'number',
-    checkpointEvery: 'number',
-    keep: 'number',
-  },
-  sample: { prompt: 'string', tokens: 'number' },
-  environment: { backend: 'string', device: 'string' },
-};
-
-function checkRecord(path: string, value: unknown): RunRecord {
-  const record = value as RunRecord;
-  if (typeof value !== 'object' || value === null || !Number.isInteger(record.version)) {
-    throw new RunError('RUN_RECORD', `run: ${path} is not a run record; expected an object with a version`);
+/** Path of the run's newest checkpoint. @throws RunError RUN_NO_CHECKPOINT when it has none */
+export async function checkpointOf(folder: RunFolder): Promise<string> {
+  const path = await latestCheckpoint(folder.checkpoints);
+  if (path === null) {
+    throw new RunError('RUN_NO_CHECKPOINT', `run: ${folder.path} has no checkpoint yet; train it first, or delete it`);
   }
-  if (record.version > RUN_VERSION) {
-    throw new RunError(
-      'RUN_VERSION',
-      `run: ${path} has version ${record.version}; this program knows up to ${RUN_VERSION}; upgrade lazy-attention`,
-    );
-  }
-  for (const [part, fields] of Object.entries(FIELDS)) {
-    const values = (record as unknown as Record<string, Record<string, unknown> | undefined>)[part];
-    for (const [field, type] of Object.entries(fields)) {
-      const found = values?.[field];
-      const fits = type === 'number' ? Number.isFinite(found) : typeof found === type;
-      if (!fits) {
-        throw new RunError(
-          'RUN_RECORD',
-          `run: ${path} is damaged: ${part}.${field} is ${JSON.stringify(found)}; expected a ${type}`,
-        );
-      }
-    }
-  }
-  return record;
+  return path;
 }
 
 /** `wanted`, or `wanted-2`, `wanted-3`, ... : the first that does not exist yet. */

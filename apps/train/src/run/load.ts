@@ -2,8 +2,7 @@ import type { Backend } from '@lazy-attention/core';
 import { type Tokenizer, tokenizerFromJSON } from '@lazy-attention/data';
 import { type LazyTransformer, lazyTransformer, type Params } from '@lazy-attention/nn';
 import { loadCheckpoint } from '@lazy-attention/nn/node';
-import { lastCheckpoint } from '../training/session.ts';
-import type { RunFolder } from './folder.ts';
+import { checkpointOf, type RunFolder } from './folder.ts';
 import type { RunRecord } from './record.ts';
 
 export interface TrainedModel {
@@ -16,6 +15,6 @@ export interface TrainedModel {
 /** The model of a run's last checkpoint, without optimiser state. The caller disposes `params`. */
 export async function loadTrained(backend: Backend, folder: RunFolder, record: RunRecord): Promise<TrainedModel> {
   const model = lazyTransformer(record.model);
-  const loaded = await loadCheckpoint(backend, await lastCheckpoint(folder), { model, optimizer: false });
+  const loaded = await loadCheckpoint(backend, await checkpointOf(folder), { model, optimizer: false });
   return { model, params: loaded.params, tokenizer: tokenizerFromJSON(record.data.tokenizer), step: loaded.step };
 }

@@ -1,6 +1,7 @@
-import { appendFileSync, existsSync, readFileSync } from 'node:fs';
+import { existsSync } from 'node:fs';
 import { RunError } from '../errors.ts';
-import { writeError, writeWhole } from './files.ts';
+import { appendLine, readText, writeWhole } from './files.ts';
+import { checkMetric } from './schema.ts';
 
 /** One line of metrics.jsonl. Losses in nats per token, times in seconds since the run's first step (pauses left out). */
 export type Metric = TrainMetric | EvalMetric;
@@ -42,17 +43,13 @@ export function appendMetric(path: string, metric: Metric): void {
   if (!Number.isFinite(metric.loss)) {
     throw new RunError('RUN_METRICS', `metrics: the loss of step ${metric.step} is ${metric.loss}; not recorded`);
   }
-  try {
-    appendFileSync(path, `${JSON.stringify(metric)}\n`);
-  } catch (error) {
-    throw writeError(path, error);
-  }
+  appendLine(path, JSON.stringify(metric));
 }
 
 /** Reads metrics.jsonl. Only its last line may be cut; anything else that is not a metric is an error with its line. */
 export function readMetrics(path: string): MetricsFile {
   if (!existsSync(path)) return { metrics: [], warning: null };
-  const lines = readFileSync(path, 'utf8').split('\n');
+  const lines = readText(path, 'RUN_METRICS').split('\n');
   const tail = lines.pop() ?? '';
   const metrics = lines.map((line, i) => {
     const metric = parseMetric(line);
@@ -80,11 +77,7 @@ export function truncateMetrics(path: string, step: number, evaluatesAgain = fal
 
 function parseMetric(line: string): Metric | null {
   try {
-    const value: unknown = JSON.parse(line);
-    if (typeof value !== 'object' || value === null) return null;
-    const { type, step, loss } = value as Record<string, unknown>;
-    const known = (type === 'train' || type === 'eval') && typeof step === 'number' && typeof loss === 'number';
-    return known ? (value as Metric) : null;
+    return checkMetric(JSON.parse(line));
   } catch {
     return null;
   }

@@ -1,6 +1,5 @@
-import { writeFileSync } from 'node:fs';
 import type { Dataset } from '@lazy-attention/data';
-import { writeError, writeWhole } from '../run/files.ts';
+import { writeWhole } from '../run/files.ts';
 import type { RunFolder } from '../run/folder.ts';
 import { collect, continueText, onBackend } from './sample.ts';
 import type { TrainOutcome } from './train.ts';
@@ -33,11 +32,7 @@ export async function finishRun(
   });
   const sample = prompt + (await collect(pieces));
   signal?.throwIfAborted();
-  try {
-    writeFileSync(folder.sample, `${sample}\n`);
-  } catch (error) {
-    throw writeError(folder.sample, error);
-  }
+  writeWhole(folder.sample, `${sample}\n`);
   const summary = { step: session.step, ...evaluation?.headline, sample, folder: folder.path };
   writeWhole(folder.summary, `${JSON.stringify({ ...summary, attention: evaluation?.attention }, null, 2)}\n`);
   return { prompt, sample, summary };

@@ -1,52 +1,20 @@
 import type { Backend } from '@lazy-attention/core';
 import { type Dataset, loadDataset } from '@lazy-attention/data';
-import { type AttentionKind, lazyTransformer, type PresetName, preset } from '@lazy-attention/nn';
+import { lazyTransformer, type PresetName, preset } from '@lazy-attention/nn';
 import { UsageError } from '../errors.ts';
-import { type Rhythm, RUN_VERSION, type RunRecord } from '../run/record.ts';
-import { absoluteSource } from './data.ts';
+import { flagOf, OPTION_ROWS, type PlanOptions, recordedValue, recordSection } from '../options/table.ts';
+import { type Rhythm, RUN_VERSION, type RunRecord, type TrainingRecord } from '../run/record.ts';
+import { absoluteSource, readOptions } from './data.ts';
 import { TRAINING_DEFAULTS } from './defaults.ts';
-
-/** What decides what a run computes, as a command line gives it; what was not given is undefined. */
-export interface PlanOptions {
-  preset?: PresetName;
-  attention?: AttentionKind;
-  dtype?: 'f32' | 'bf16' | 'f16';
-  steps?: number;
-  batch?: number;
-  context?: number;
-  window?: number;
-  lr?: number;
-  warmup?: number;
-  floor?: number;
-  weightDecay?: number;
-  clip?: number;
-  seed?: number;
-  validation?: number;
-  tokenizer?: string;
-  format?: string;
-  field?: string;
-  column?: string;
-}
-
-/** What changes nothing that is computed, and may be given anew when a run is resumed. */
-export interface RhythmOptions {
-  evalEvery?: number;
-  evalWindows?: number;
-  finalEvalWindows?: number;
-  checkpointEvery?: number;
-  keep?: number;
-  prompt?: string;
-  sampleTokens?: number;
-}
 
 /**
  * Fills in what was not given, loads the data, and checks all of it, before any folder is made.
- * @throws UsageError, DataError, ConfigError
+ * @throws UsageError, DataError, ConfigError, RunError
  */
 export async function planRun(
   backend: Backend,
   source: string,
-  options: PlanOptions & RhythmOptions,
+  options: PlanOptions,
 ): Promise<{ record: RunRecord; dataset: Dataset }> {
   if (options.dtype !== undefined && !backend.dtypes.has(options.dtype)) {
     throw new UsageError(
@@ -56,10 +24,10 @@ export async function planRun(
   const name = options.preset ?? suitablePreset(backend);
   const defaults = TRAINING_DEFAULTS[name];
   const context = options.context ?? preset(name).context;
-  const data = given({ format: options.format, field: options.field, column: options.column });
+  const data = recordSection('data.options', options) as RunRecord['data']['options'];
   const validation = options.validation ?? 0.1;
   const dataset = await loadDataset(source, {
-    ...(data as object),
+    ...readOptions(data),
     context,
     validation,
     ...(options.tokenizer === undefined ? {} : { tokenizer: options.tokenizer }),
@@ -88,32 +56,29 @@ export async function planRun(
       fingerprint: dataset.fingerprint,
       validation,
     },
-    training: {
+    training: recordSection('training', {
+      batch: defaults.batch,
+      lr: defaults.learningRate,
+      warmup: Math.min(100, Math.ceil(steps / 10)),
+      floor: 0.1,
+      weightDecay: 0.1,
+      clip: 1,
+      seed: 0,
+      ...given(options),
       steps,
-      batch: options.batch ?? defaults.batch,
-      learningRate: options.lr ?? defaults.learningRate,
-      warmupSteps: options.warmup ?? Math.min(100, Math.ceil(steps / 10)),
-      floor: options.floor ?? 0.1,
-      weightDecay: options.weightDecay ?? 0.1,
-      maxNorm: options.clip === 0 ? null : (options.clip ?? 1),
-      seed: options.seed ?? 0,
-    },
+    }) as unknown as TrainingRecord,
     ...withRhythm({ rhythm: defaultRhythm(steps), sample: { prompt: defaultPrompt(dataset), tokens: 200 } }, options),
     environment: environment(backend),
   };
   return { record, dataset };
 }
 
-/** The record's rhythm and sample, with what was given in their place. @throws UsageError for an empty prompt */
-export function withRhythm<T extends Pick<RunRecord, 'rhythm' | 'sample'>>(record: T, options: RhythmOptions): T {
-  if (options.prompt === '') {
-    throw new UsageError('train: --prompt is empty; give at least one character, or leave it out');
-  }
-  const { evalEvery, evalWindows, finalEvalWindows, checkpointEvery, keep, prompt, sampleTokens } = options;
+/** The record's rhythm and sample, with what was given in their place. */
+export function withRhythm<T extends Pick<RunRecord, 'rhythm' | 'sample'>>(record: T, options: PlanOptions): T {
   return {
     ...record,
-    rhythm: { ...record.rhythm, ...given({ evalEvery, evalWindows, finalEvalWindows, checkpointEvery, keep }) },
-    sample: { ...record.sample, ...given({ prompt, tokens: sampleTokens }) },
+    rhythm: { ...record.rhythm, ...recordSection('rhythm', given(options)) },
+    sample: { ...record.sample, ...recordSection('sample', given(options)) },
   };
 }
 
@@ -141,36 +106,22 @@ export function refuseChanges(
   options: PlanOptions,
   record: RunRecord,
 ): void {
-  const { model, training, data } = record;
-  const pairs: Record<string, [asked: unknown, recorded: unknown]> = {
-    DATA: [source === undefined ? undefined : absoluteSource(source), data.source],
-    '--preset': [options.preset, record.preset],
-    '--attention': [options.attention, model.attention],
-    '--dtype': [options.dtype, model.computeDType ?? 'f32'],
-    '--context': [options.context, model.context],
-    '--window': [options.window, model.window],
-    '--steps': [options.steps, training.steps],
-    '--batch': [options.batch, training.batch],
-    '--lr': [options.lr, training.learningRate],
-    '--warmup': [options.warmup, training.warmupSteps],
-    '--floor': [options.floor, training.floor],
-    '--weight-decay': [options.weightDecay, training.weightDecay],
-    '--clip': [options.clip, training.maxNorm ?? 0],
-    '--seed': [options.seed, training.seed],
-    '--validation': [options.validation, data.validation],
-    '--format': [options.format, data.options.format],
-    '--field': [options.field, data.options.field],
-    '--column': [options.column, data.options.column],
+  const refuse = (name: string, asked: unknown, recorded: unknown) => {
+    throw new UsageError(
+      `${command}: ${name} is ${String(asked)}, but the run was started with ${String(recorded)}; leave it out to resume, or start a new run`,
+    );
   };
-  if (options.tokenizer !== undefined) {
-    throw new UsageError(`${command}: --tokenizer cannot be given with --resume; the run keeps its tokeniser`);
+  if (source !== undefined && absoluteSource(source) !== record.data.source) {
+    refuse('DATA', absoluteSource(source), record.data.source);
   }
-  for (const [name, [asked, recorded]] of Object.entries(pairs)) {
-    if (asked !== undefined && asked !== recorded) {
-      throw new UsageError(
-        `${command}: ${name} is ${String(asked)}, but the run was started with ${String(recorded)}; leave it out to resume, or start a new run`,
-      );
+  for (const [key, option] of OPTION_ROWS) {
+    const asked = options[key];
+    if (asked === undefined || option.resume === 'free') continue;
+    if (option.resume === 'refused') {
+      throw new UsageError(`${command}: ${flagOf(option)} cannot be given with --resume; the run keeps its own`);
     }
+    const recorded = recordedValue(option, record);
+    if (asked !== recorded) refuse(flagOf(option), asked, recorded);
   }
 }
 

@@ -11,9 +11,9 @@ import {
   type Params,
   valueAndGrad,
 } from '@lazy-attention/nn';
-import { latestCheckpoint, loadCheckpoint, saveCheckpoint } from '@lazy-attention/nn/node';
+import { loadCheckpoint, saveCheckpoint } from '@lazy-attention/nn/node';
 import { RunError, TrainingError } from '../errors.ts';
-import type { RunFolder } from '../run/folder.ts';
+import { checkpointOf, type RunFolder } from '../run/folder.ts';
 import type { RunRecord } from '../run/record.ts';
 
 /** Model, optimiser and sampler of one run on one backend: what a checkpoint holds, alive. */
@@ -66,7 +66,7 @@ export async function resumeSession(
   dataset: Dataset,
 ): Promise<{ session: Session; seconds: number }> {
   const model = lazyTransformer(record.model);
-  const loaded = await loadCheckpoint(backend, await lastCheckpoint(folder), { model });
+  const loaded = await loadCheckpoint(backend, await checkpointOf(folder), { model });
   if (loaded.optimizer === null) {
     throw new RunError('RUN_NO_CHECKPOINT', `train: the last checkpoint of ${folder.path} has no optimiser state`);
   }
@@ -76,14 +76,6 @@ export async function resumeSession(
     session: assemble(backend, record, dataset, model, loaded.params, optimizer, state.sampler, loaded.step),
     seconds: state.seconds,
   };
-}
-
-export async function lastCheckpoint(folder: RunFolder): Promise<string> {
-  const path = await latestCheckpoint(folder.checkpoints);
-  if (path === null) {
-    throw new RunError('RUN_NO_CHECKPOINT', `run: ${folder.path} has no checkpoint yet; train it first, or delete it`);
-  }
-  return path;
 }
 
 /** The sampler checks its own part. */

@@ -3,14 +3,14 @@ import { setImmediate as turn } from 'node:timers/promises';
 import type { Backend } from '@lazy-attention/core';
 import type { Dataset } from '@lazy-attention/data';
 import { latestCheckpoint } from '@lazy-attention/nn/node';
-import type { RunFolder } from '../run/folder.ts';
+import { checkpointOf, type RunFolder, refuseLinks, writeRecord } from '../run/folder.ts';
+import { lockFolder } from '../run/lock.ts';
 import { appendMetric, type EvalMetric, type TrainMetric, truncateMetrics } from '../run/metrics.ts';
 import type { RunRecord } from '../run/record.ts';
 import { type Evaluation, evaluate } from './evaluate.ts';
 import {
   checkUsable,
   disposeSession,
-  lastCheckpoint,
   launchStep,
   newSession,
   type PendingStep,
@@ -24,6 +24,8 @@ export interface TrainListener {
   onStart?(info: { readonly step: number; readonly steps: number; readonly tokensPerStep: number }): void;
   onStep?(metric: TrainMetric): void;
   onEval?(metric: EvalMetric): void;
+  /** Something that the reader should know. */
+  onNotice?(line: string): void;
 }
 
 export interface TrainOutcome {
@@ -33,116 +35,172 @@ export interface TrainOutcome {
   readonly interrupted: boolean;
 }
 
+export interface RunOptions {
+  /** Go on from the last checkpoint, where there is one. */
+  readonly resume: boolean;
+  /** Is told of every step and evaluation. */
+  readonly listener?: TrainListener;
+  /** Ends the running step, saves and returns. */
+  readonly signal?: AbortSignal;
+}
+
 /**
  * Trains a run to its last step, from its start or from its last checkpoint. Each step's metrics go to metrics.jsonl and
  * to the listener. An abort of `signal` ends the running step, saves a checkpoint and returns.
  * @throws TrainingError when the loss is not a number; checkpoints from before are untouched
+ * @throws RunError RUN_LOCKED when another process trains this run
  */
 export async function train(
   backend: Backend,
   record: RunRecord,
   folder: RunFolder,
   dataset: Dataset,
-  options: { resume: boolean; listener?: TrainListener; signal?: AbortSignal },
+  options: RunOptions,
 ): Promise<TrainOutcome> {
-  const { listener = {}, signal } = options;
-  const { rhythm } = record;
+  const lock = lockFolder(folder.path);
+  try {
+    refuseLinks(folder);
+    const run = await openTraining(backend, record, folder, dataset, options);
+    try {
+      return await trainToEnd(run);
+    } catch (error) {
+      disposeSession(run.session);
+      throw error;
+    }
+  } finally {
+    lock.release();
+  }
+}
+
+/** A run that is being trained. */
+interface Training {
+  readonly backend: Backend;
+  readonly session: Session;
+  readonly folder: RunFolder;
+  readonly record: RunRecord;
+  readonly dataset: Dataset;
+  readonly listener: TrainListener;
+  readonly signal: AbortSignal | undefined;
+  readonly clock: ReturnType<typeof stopwatch>;
+  readonly stepSeconds: ReturnType<typeof smoothed>;
+  /** The step that the device computes. */
+  pending: PendingStep | null;
+  /** When the step before it was done, in seconds of training. */
+  settledAt: number;
+  /** Step of the newest checkpoint. */
+  savedAt: number;
+}
+
+async function openTraining(
+  backend: Backend,
+  record: RunRecord,
+  folder: RunFolder,
+  dataset: Dataset,
+  { resume, listener = {}, signal }: RunOptions,
+): Promise<Training> {
   // A run that was killed before its first checkpoint has no metrics either; it begins anew and nothing is lost.
-  const begun = options.resume && existsSync(folder.metrics);
-  const from = begun
-    ? await lastCheckpoint(folder)
-    : options.resume
-      ? await latestCheckpoint(folder.checkpoints)
-      : null;
-  const { session, seconds: before } =
+  const begun = resume && existsSync(folder.metrics);
+  const from = begun ? await checkpointOf(folder) : resume ? await latestCheckpoint(folder.checkpoints) : null;
+  const { session, seconds } =
     from === null
       ? { session: newSession(backend, record, dataset), seconds: 0 }
       : await resumeSession(backend, record, folder, dataset);
   const { steps, batch } = record.training;
-  const tokensPerStep = batch * record.model.context;
-  const clock = stopwatch(before);
-  const stepSeconds = smoothed(0.1);
-
-  // The last evaluation follows the last checkpoint, so a finished run that is resumed makes it again.
-  if (from !== null) truncateMetrics(folder.metrics, session.step, session.step === steps);
-  else await saveSession(session, folder, 0, rhythm.keep);
-  listener.onStart?.({ step: session.step, steps, tokensPerStep });
-
-  let pending: PendingStep | null = null;
-  let settledAt = clock.seconds();
-  const settle = async () => {
-    if (pending === null) return;
-    const result = await settleStep(pending);
-    pending = null;
-    const now = clock.seconds();
-    const tokensPerSecond = tokensPerStep / stepSeconds.add(now - settledAt);
-    settledAt = now;
-    const metric: TrainMetric = { type: 'train', ...result, tokensPerSecond, seconds: now };
-    appendMetric(folder.metrics, metric);
-    listener.onStep?.(metric);
-  };
-  const pause = async (work: () => Promise<void>) => {
-    await settle();
-    clock.stop();
-    await work();
-    clock.start();
-    settledAt = clock.seconds();
-  };
-  const assess = async (windows: number, interruptible: { signal?: AbortSignal } = {}): Promise<Evaluation> => {
-    await checkUsable(session, dataset);
-    const on = dataset.validation === null ? 'train' : 'validation';
-    const split = dataset.validation ?? dataset.train;
-    const evaluation = await evaluate(backend, session.model, session.params, split, {
-      batch,
-      windows,
-      on,
-      ...interruptible,
-    });
-    const metric: EvalMetric = { type: 'eval', step: session.step, ...evaluation.headline };
-    appendMetric(folder.metrics, metric);
-    listener.onEval?.(metric);
-    return evaluation;
-  };
-
   try {
-    let savedAt = session.step;
-    const save = () =>
-      pause(async () => {
-        await checkUsable(session, dataset);
-        await saveSession(session, folder, clock.seconds(), rhythm.keep);
-        savedAt = session.step;
-      });
-    while (session.step < steps) {
-      // A backend that computes in place never waits, and signals, sockets and timers would never get their turn.
-      await turn();
-      if (signal?.aborted) break;
-      const launched = launchStep(session);
-      // One step ahead: the device computes this one while the host reads the last one's loss.
-      await settle();
-      pending = launched;
-      if (session.step === steps) break;
-      // Evaluated before saved: a kill between the two repeats the evaluation and cannot lose it.
-      if (isDue(session.step, rhythm.evalEvery)) {
-        await pause(async () => {
-          await assess(rhythm.evalWindows);
-        });
-      }
-      if (isDue(session.step, rhythm.checkpointEvery)) await save();
-    }
-    await settle();
-    if (savedAt < session.step) await save();
-    if (session.step < steps) return { session, evaluation: null, interrupted: true };
-    try {
-      const evaluation = await assess(rhythm.finalEvalWindows, signal === undefined ? {} : { signal });
-      return { session, evaluation, interrupted: false };
-    } catch (error) {
-      if (signal?.aborted) return { session, evaluation: null, interrupted: true };
-      throw error;
-    }
+    // The last evaluation follows the last checkpoint, so a finished run that is resumed makes it again.
+    if (from !== null) truncateMetrics(folder.metrics, session.step, session.step === steps);
+    else await saveSession(session, folder, 0, record.rhythm.keep);
   } catch (error) {
     disposeSession(session);
     throw error;
   }
+  listener.onStart?.({ step: session.step, steps, tokensPerStep: batch * record.model.context });
+  const clock = stopwatch(seconds);
+  const parts = { backend, session, folder, record, dataset, listener, signal, clock, stepSeconds: smoothed(0.1) };
+  return { ...parts, pending: null, settledAt: clock.seconds(), savedAt: session.step };
+}
+
+async function trainToEnd(run: Training): Promise<TrainOutcome> {
+  const { session, record, signal } = run;
+  const { steps } = record.training;
+  const { evalEvery, evalWindows, finalEvalWindows, checkpointEvery } = record.rhythm;
+  while (session.step < steps) {
+    // A backend that computes in place never waits, and signals, sockets and timers would never get their turn.
+    await turn();
+    if (signal?.aborted) break;
+    const launched = launchStep(session);
+    // One step ahead: the device computes this one while the host reads the last one's loss.
+    await settle(run);
+    run.pending = launched;
+    if (session.step === steps) break;
+    // Evaluated before saved: a kill between the two repeats the evaluation and cannot lose it.
+    if (isDue(session.step, evalEvery)) await pause(run, () => assess(run, evalWindows));
+    if (isDue(session.step, checkpointEvery)) await save(run);
+  }
+  await settle(run);
+  if (run.savedAt < session.step) await save(run);
+  if (session.step < steps) return { session, evaluation: null, interrupted: true };
+  try {
+    return { session, evaluation: await assess(run, finalEvalWindows, signal), interrupted: false };
+  } catch (error) {
+    if (signal?.aborted) return { session, evaluation: null, interrupted: true };
+    throw error;
+  }
+}
+
+/** Waits for the pending step and records it. */
+async function settle(run: Training): Promise<void> {
+  if (run.pending === null) return;
+  const result = await settleStep(run.pending);
+  run.pending = null;
+  const seconds = run.clock.seconds();
+  const { training, model } = run.record;
+  const tokensPerSecond = (training.batch * model.context) / run.stepSeconds.add(seconds - run.settledAt);
+  run.settledAt = seconds;
+  const metric: TrainMetric = { type: 'train', ...result, tokensPerSecond, seconds };
+  appendMetric(run.folder.metrics, metric);
+  run.listener.onStep?.(metric);
+}
+
+/** Does work that is no training, with the clock stopped. */
+async function pause(run: Training, work: () => Promise<unknown>): Promise<void> {
+  await settle(run);
+  run.clock.stop();
+  await work();
+  run.clock.start();
+  run.settledAt = run.clock.seconds();
+}
+
+function save(run: Training): Promise<void> {
+  const { session, folder, record, dataset, clock } = run;
+  return pause(run, async () => {
+    await checkUsable(session, dataset);
+    keepRecord(run);
+    await saveSession(session, folder, clock.seconds(), record.rhythm.keep);
+    run.savedAt = session.step;
+  });
+}
+
+/** A run without its record could not be used: one that was removed meanwhile is written again. */
+function keepRecord({ folder, record, listener }: Training): void {
+  if (!existsSync(folder.record) && writeRecord(folder, record)) {
+    listener.onNotice?.(`${folder.record} was gone and has been written again`);
+  }
+}
+
+async function assess(run: Training, windows: number, signal?: AbortSignal): Promise<Evaluation> {
+  const { backend, session, dataset, folder, record, listener } = run;
+  await checkUsable(session, dataset);
+  const evaluation = await evaluate(backend, session.model, session.params, dataset.validation ?? dataset.train, {
+    batch: record.training.batch,
+    windows,
+    on: dataset.validation === null ? 'train' : 'validation',
+    ...(signal === undefined ? {} : { signal }),
+  });
+  const metric: EvalMetric = { type: 'eval', step: session.step, ...evaluation.headline };
+  appendMetric(folder.metrics, metric);
+  listener.onEval?.(metric);
+  return evaluation;
 }
 
 function isDue(step: number, every: number): boolean {

@@ -1,6 +1,6 @@
-import { createHash } from 'node:crypto';
-import { mkdir, readdir, rename, rm } from 'node:fs/promises';
-import { join } from 'node:path';
+import { createHash, randomBytes } from 'node:crypto';
+import { lstat, mkdir, readdir, rename, rm, rmdir } from 'node:fs/promises';
+import { basename, dirname, join } from 'node:path';
 import { type Backend, formatShape, ValueError } from '@lazy-attention/core';
 import { CheckpointError, ConfigError } from '../errors.ts';
 import type { LazyTransformerConfig, LazyTransformerOptions } from '../model/config.ts';
@@ -10,6 +10,7 @@ import type { Params } from '../params.ts';
 import {
   type FileDigest,
   isSystemError,
+  openRegular,
   readChecked,
   renameDurably,
   saving,
@@ -54,6 +55,7 @@ const MODEL = 'model.safetensors';
 const OPTIMIZER = 'optimizer.safetensors';
 const CONFIG = 'config.json';
 const MANIFEST = 'checkpoint.json';
+const OWN_FILES: readonly string[] = [MODEL, OPTIMIZER, CONFIG, MANIFEST];
 const TEMPORARY = '.tmp-';
 const NAME = /^step-(\d{8,})(?:\.(\d+))?$/;
 
@@ -75,7 +77,8 @@ export async function saveCheckpoint(folder: string, contents: CheckpointContent
   checkParams(folder, model, params);
   checkJson(folder, state);
   const name = `step-${String(step).padStart(8, '0')}`;
-  const temporary = join(folder, `${TEMPORARY}${name}`);
+  // A name of its own: what is left under another's may hold files that are not ours.
+  const temporary = join(folder, `${TEMPORARY}${name}-${randomBytes(4).toString('hex')}`);
   const earlier = await saving(join(folder, name), temporary, async () => {
     await mkdir(folder, { recursive: true });
     await removeLeftovers(folder);
@@ -105,13 +108,67 @@ export async function saveCheckpoint(folder: string, contents: CheckpointContent
 
 /**
  * Reads the checkpoint in the folder `path` and checks everything: format version, sizes, SHA-256 of every file, names and shapes.
- * @throws CheckpointError CHECKPOINT_MISSING, CHECKPOINT_READ, CHECKPOINT_CORRUPT, CHECKPOINT_SHAPE or CHECKPOINT_VERSION
+ * @throws CheckpointError CHECKPOINT_MISSING, CHECKPOINT_READ, CHECKPOINT_CORRUPT, CHECKPOINT_SHAPE or CHECKPOINT_VERSION; of
+ *   a damaged one it names the newest whole one before it
  */
 export async function loadCheckpoint(
   backend: Backend,
   path: string,
   options: LoadOptions = {},
 ): Promise<LoadedCheckpoint> {
+  try {
+    return await readCheckpoint(backend, path, options);
+  } catch (error) {
+    if (!(error instanceof CheckpointError)) throw error;
+    if (error.code !== 'CHECKPOINT_CORRUPT' && error.code !== 'CHECKPOINT_MISSING') throw error;
+    const whole = await wholeBefore(path);
+    if (whole === null) throw error;
+    const why = error.message.slice(`${error.path}: `.length);
+    throw new CheckpointError(
+      error.code,
+      error.path,
+      `${why}; ${basename(whole)} before it is whole: move ${path} away to go on from there`,
+      { cause: error },
+    );
+  }
+}
+
+/** The newest checkpoint before `path`, in the same folder, whose every file is what its manifest says; null without. */
+async function wholeBefore(path: string): Promise<string | null> {
+  const folder = dirname(path);
+  const names = await entries(folder).then<string[], string[]>(
+    (found) => found.map(({ name }) => name),
+    () => [], // the first error says why
+  );
+  for (const name of names.slice(0, Math.max(0, names.indexOf(basename(path)))).reverse()) {
+    if (await isWhole(join(folder, name))) return join(folder, name);
+  }
+  return null;
+}
+
+async function isWhole(path: string): Promise<boolean> {
+  try {
+    const manifestPath = join(path, MANIFEST);
+    const { files } = decodeManifest(manifestPath, await readChecked(manifestPath));
+    for (const file of OWN_FILES) {
+      if (files[file] === undefined) continue;
+      const hash = createHash('sha256');
+      const handle = await openRegular(join(path, file));
+      try {
+        for await (const chunk of handle.createReadStream({ autoClose: false })) hash.update(chunk);
+      } finally {
+        await handle.close();
+      }
+      if (hash.digest('hex') !== files[file].sha256) return false;
+    }
+    return files[MODEL] !== undefined && files[CONFIG] !== undefined;
+  } catch (error) {
+    if (error instanceof CheckpointError || isSystemError(error)) return false;
+    throw error;
+  }
+}
+
+async function readCheckpoint(backend: Backend, path: string, options: LoadOptions): Promise<LoadedCheckpoint> {
   const { model: expected, optimizer: wantOptimizer = true } = options;
   const manifestPath = join(path, MANIFEST);
   const manifest = decodeManifest(manifestPath, await readChecked(manifestPath));
@@ -174,7 +231,10 @@ function pathOf(folder: string, name: string, step: number, earlier: readonly En
   return join(folder, revisions.length === 0 ? name : `${name}.${Math.max(...revisions) + 1}`);
 }
 
-/** Removes all but the `keep` newest steps, `saved` counted. A checkpoint loses its name before it loses its files. */
+/**
+ * Removes all but the `keep` newest steps, `saved` counted. A checkpoint loses its name before it loses its files. One
+ * that holds a file of somebody else's is left as it is.
+ */
 async function prune(
   folder: string,
   saved: string,
@@ -187,9 +247,10 @@ async function prune(
   for (const entry of earlier) {
     if (kept.has(entry)) continue;
     try {
+      if (!(await holdsOnlyOwn(join(folder, entry.name)))) continue;
       const doomed = join(folder, `${TEMPORARY}old-${entry.name}`);
       await rename(join(folder, entry.name), doomed);
-      await rm(doomed, { recursive: true, force: true });
+      await removeOwn(doomed);
     } catch (error) {
       const why = (error as Error).message;
       throw new CheckpointError(
@@ -205,8 +266,21 @@ async function prune(
 /** What a killed process left. */
 async function removeLeftovers(folder: string): Promise<void> {
   for (const name of await readdir(folder)) {
-    if (name.startsWith(TEMPORARY)) await rm(join(folder, name), { recursive: true, force: true });
+    const path = join(folder, name);
+    if (name.startsWith(TEMPORARY) && (await holdsOnlyOwn(path))) await removeOwn(path);
   }
+}
+
+/** Whether `path` is a folder, and no link to one, with nothing in it but the files of a checkpoint. */
+async function holdsOnlyOwn(path: string): Promise<boolean> {
+  if (!(await lstat(path)).isDirectory()) return false;
+  const entries = await readdir(path, { withFileTypes: true });
+  return entries.every((entry) => entry.isFile() && OWN_FILES.includes(entry.name));
+}
+
+async function removeOwn(path: string): Promise<void> {
+  for (const file of OWN_FILES) await rm(join(path, file), { force: true });
+  await rmdir(path);
 }
 
 async function readModel(path: string, digest: FileDigest): Promise<LazyTransformer> {

@@ -1,5 +1,6 @@
 import { createHash } from 'node:crypto';
-import { type FileHandle, open, readFile, rename, rm } from 'node:fs/promises';
+import { constants } from 'node:fs';
+import { type FileHandle, open, rename, rm } from 'node:fs/promises';
 import { dirname } from 'node:path';
 import { CheckpointError } from '../errors.ts';
 
@@ -69,7 +70,23 @@ export async function saving<T>(final: string, temporary: string, fn: () => Prom
 }
 
 export async function readChecked(path: string): Promise<Uint8Array> {
-  return reading(path, () => readFile(path));
+  return reading(path, async () => {
+    const handle = await openRegular(path);
+    try {
+      return await handle.readFile();
+    } finally {
+      await handle.close();
+    }
+  });
+}
+
+/** Opens a file for reading; a pipe or a device, which might never end, is refused. @throws CheckpointError CHECKPOINT_READ */
+export async function openRegular(path: string): Promise<FileHandle> {
+  // Without O_NONBLOCK the open of a pipe would wait for a writer.
+  const handle = await open(path, constants.O_RDONLY | (constants.O_NONBLOCK ?? 0));
+  if ((await handle.stat()).isFile()) return handle;
+  await handle.close();
+  throw new CheckpointError('CHECKPOINT_READ', path, 'is no regular file');
 }
 
 /** Runs a read: what the file system refuses becomes a CheckpointError. */

@@ -1,12 +1,12 @@
 import { createHash } from 'node:crypto';
-import { type FileHandle, open } from 'node:fs/promises';
+import type { FileHandle } from 'node:fs/promises';
 import { type Backend, formatShape, type Tensor, type TensorData } from '@lazy-attention/core';
 import { decodeElements, encodeElements } from '../checkpoint/elements.ts';
 import { encodeHeader, type Header, headerLength, PREFIX_BYTES, parseHeader } from '../checkpoint/safetensors.ts';
 import { CheckpointError } from '../errors.ts';
 import type { Shapes } from '../model/parameters.ts';
 import { listed, type Params } from '../params.ts';
-import { type FileDigest, reading, renameDurably, saving, writeDurably } from './files.ts';
+import { type FileDigest, openRegular, reading, renameDurably, saving, writeDurably } from './files.ts';
 
 /** The bytes of a safetensors file, one tensor in host memory at a time. `path` is where it is meant to go. */
 export async function* tensorBytes(
@@ -55,7 +55,7 @@ export function readTensors(
   digest: FileDigest | undefined,
 ): Promise<Params> {
   return reading(path, async () => {
-    const handle = await open(path, 'r');
+    const handle = await openRegular(path);
     try {
       return await readFrom(handle, backend, path, shapes, digest);
     } finally {

@@ -1,0 +1,327 @@
+import { ATTENTION_KINDS, type AttentionKind, PRESETS, type PresetName } from '@lazy-attention/nn';
+import type * as v from 'valibot';
+import type { RunRecord } from '../run/record.ts';
+import { checked, choice, integer, positive, range, text, type Value } from './values.ts';
+
+/** Most steps, windows and the like: far above any use, far below where sums lose integers. */
+const MANY = 1e9;
+/** Most of what a tensor has an axis of: sequences, tokens, distances. */
+export const LONGEST_AXIS = 2 ** 20;
+
+/** Types that `--dtype` takes. */
+export type ComputeType = 'f32' | 'bf16' | 'f16';
+
+/** Every option that says how a run trains, by its name in the program. */
+export interface TrainingValues {
+  /** Size of the model. */
+  preset: PresetName;
+  /** Kind of attention. */
+  attention: AttentionKind;
+  /** Type of the forward pass. */
+  dtype: ComputeType;
+  /** Training steps. */
+  steps: number;
+  /** Sequences per step. */
+  batch: number;
+  /** Tokens per sequence. */
+  context: number;
+  /** Width of the learnable bias. */
+  window: number;
+  /** Peak learning rate. */
+  lr: number;
+  /** Steps of linear warm-up. */
+  warmup: number;
+  /** Last learning rate as a share of the peak. */
+  floor: number;
+  /** Weight decay of matrices. */
+  weightDecay: number;
+  /** Largest gradient norm, 0 for none. */
+  clip: number;
+  /** Of weights, data order and sample. */
+  seed: number;
+  /** Share of the data held out. */
+  validation: number;
+  /** Path of a tokenizer.json or its folder. */
+  tokenizer: string;
+  /** Format of the data, where its name does not say it. */
+  format: 'text' | 'jsonl' | 'parquet' | 'folder';
+  /** Field of JSONL lines. */
+  field: string;
+  /** Column of a parquet file. */
+  column: string;
+  /** Steps between validation losses, 0 for the end only. */
+  evalEvery: number;
+  /** Held-out windows looked at in between. */
+  evalWindows: number;
+  /** Held-out windows looked at in the end. */
+  finalEvalWindows: number;
+  /** Steps between checkpoints. */
+  checkpointEvery: number;
+  /** Checkpoints kept. */
+  keep: number;
+  /** What the sample begins with. */
+  prompt: string;
+  /** Tokens of the sample. */
+  sampleTokens: number;
+}
+
+/** The options as a command line gives them; what was not given is undefined. */
+export type PlanOptions = { [K in keyof TrainingValues]?: TrainingValues[K] | undefined };
+
+/** One option: what a command line calls it, what it may be, where run.json keeps it, and what --resume makes of it. */
+export interface TrainingOption<T = unknown> {
+  /** As commander writes it: '--steps <n>'. */
+  readonly flags: string;
+  /** For --help, with the default. */
+  readonly help: string;
+  /** What a command line may give. */
+  readonly value: Value<T> & { readonly names?: readonly string[] };
+  /** Section and field of run.json, or null when the value itself is not kept. */
+  readonly recorded: `${string}.${string}` | 'preset' | null;
+  /** What run.json may hold, where that is not the option's own value. */
+  readonly stored?: v.GenericSchema;
+  /** The option's value from run.json's. */
+  load?(stored: unknown): unknown;
+  /** run.json's value from the option's. */
+  store?(value: T): unknown;
+  /** 'fixed' decides what is computed, so a resumed run must have the same; 'free' may be given anew; 'refused' cannot be compared. */
+  readonly resume: 'fixed' | 'free' | 'refused';
+  /** Only `train` has it: a comparison sets it itself. */
+  readonly single?: true;
+}
+
+/** Formats that `--format` takes. */
+export const FORMATS = ['text', 'jsonl', 'parquet', 'folder'] as const;
+
+/** A preset in a file, perhaps of a later program: a name that can be printed. */
+export const presetName = checked('a name', (x): x is string => typeof x === 'string' && /^[\w.-]{1,64}$/.test(x));
+
+/** The options of training in the order of --help. Parsing, --help, run.json and the comparison of --resume come from here. */
+export const TRAINING_OPTIONS: { readonly [K in keyof TrainingValues]: TrainingOption<TrainingValues[K]> } = {
+  attention: {
+    flags: '--attention <kind>',
+    help: 'lazy (default), a baseline or an ablation',
+    value: choice(ATTENTION_KINDS),
+    recorded: 'model.attention',
+    resume: 'fixed',
+    single: true,
+  },
+  seed: {
+    flags: '--seed <n>',
+    help: 'of weights, data order and sample (default: 0)',
+    value: integer(0),
+    recorded: 'training.seed',
+    resume: 'fixed',
+    single: true,
+  },
+  prompt: {
+    flags: '--prompt <text>',
+    help: 'what the sample begins with (default: the first held-out words)',
+    value: text,
+    recorded: 'sample.prompt',
+    resume: 'free',
+    single: true,
+  },
+  preset: {
+    flags: '--preset <name>',
+    help: 'model size (default: nano, or pico on a slow backend)',
+    value: choice(PRESETS),
+    recorded: 'preset',
+    stored: presetName,
+    resume: 'fixed',
+  },
+  dtype: {
+    flags: '--dtype <type>',
+    help: 'of the forward pass; weights stay f32 (default: f32)',
+    value: choice(['f32', 'bf16', 'f16']),
+    recorded: 'model.computeDType',
+    load: (stored) => stored ?? 'f32',
+    resume: 'fixed',
+  },
+  steps: {
+    flags: '--steps <n>',
+    help: 'training steps',
+    value: integer(1, MANY),
+    recorded: 'training.steps',
+    resume: 'fixed',
+  },
+  batch: {
+    flags: '--batch <n>',
+    help: 'sequences per step',
+    value: integer(1, LONGEST_AXIS),
+    recorded: 'training.batch',
+    resume: 'fixed',
+  },
+  context: {
+    flags: '--context <n>',
+    help: 'tokens per sequence',
+    value: integer(2, LONGEST_AXIS),
+    recorded: 'model.context',
+    resume: 'fixed',
+  },
+  window: {
+    flags: '--window <n>',
+    help: 'width W of the learnable bias',
+    value: integer(1, LONGEST_AXIS),
+    recorded: 'model.window',
+    resume: 'fixed',
+  },
+  lr: {
+    flags: '--lr <x>',
+    help: 'peak learning rate',
+    value: positive,
+    recorded: 'training.learningRate',
+    resume: 'fixed',
+  },
+  warmup: {
+    flags: '--warmup <n>',
+    help: 'steps of linear warm-up',
+    value: integer(0, MANY),
+    recorded: 'training.warmupSteps',
+    resume: 'fixed',
+  },
+  floor: {
+    flags: '--floor <x>',
+    help: 'last learning rate as a share of the peak (default: 0.1)',
+    value: range(0, 1),
+    recorded: 'training.floor',
+    resume: 'fixed',
+  },
+  weightDecay: {
+    flags: '--weight-decay <x>',
+    help: 'on matrices (default: 0.1)',
+    value: range(0, 10),
+    recorded: 'training.weightDecay',
+    resume: 'fixed',
+  },
+  clip: {
+    flags: '--clip <x>',
+    help: 'largest gradient norm, 0 for none (default: 1)',
+    value: range(0, 1e9),
+    recorded: 'training.maxNorm',
+    stored: checked(
+      'null, or a number above 0 and at most 1e9',
+      (x): x is number | null => x === null || (typeof x === 'number' && x > 0 && x <= 1e9),
+    ),
+    load: (stored) => stored ?? 0,
+    store: (value) => (value === 0 ? null : value),
+    resume: 'fixed',
+  },
+  validation: {
+    flags: '--validation <x>',
+    help: 'share of the data held out (default: 0.1)',
+    value: range(0, 0.99),
+    recorded: 'data.validation',
+    resume: 'fixed',
+  },
+  tokenizer: {
+    flags: '--tokenizer <path>',
+    help: 'a tokenizer.json or its folder (default: bytes)',
+    value: text,
+    recorded: null,
+    resume: 'refused',
+  },
+  format: {
+    flags: '--format <name>',
+    help: 'of the data, instead of what its name says',
+    value: choice(FORMATS),
+    recorded: 'data.options.format',
+    resume: 'fixed',
+  },
+  field: {
+    flags: '--field <name>',
+    help: "field of JSONL lines (default: 'text')",
+    value: text,
+    recorded: 'data.options.field',
+    resume: 'fixed',
+  },
+  column: {
+    flags: '--column <name>',
+    help: "column of a parquet file (default: 'text')",
+    value: text,
+    recorded: 'data.options.column',
+    resume: 'fixed',
+  },
+  evalEvery: {
+    flags: '--eval-every <n>',
+    help: 'steps between validation losses, 0 for the end only (default: a fifth)',
+    value: integer(0, MANY),
+    recorded: 'rhythm.evalEvery',
+    resume: 'free',
+  },
+  evalWindows: {
+    flags: '--eval-windows <n>',
+    help: 'held-out sequences looked at in between (default: 32)',
+    value: integer(1, MANY),
+    recorded: 'rhythm.evalWindows',
+    resume: 'free',
+  },
+  finalEvalWindows: {
+    flags: '--final-eval-windows <n>',
+    help: 'held-out sequences looked at in the end (default: 256)',
+    value: integer(1, MANY),
+    recorded: 'rhythm.finalEvalWindows',
+    resume: 'free',
+  },
+  checkpointEvery: {
+    flags: '--checkpoint-every <n>',
+    help: 'steps between checkpoints (default: a fifth)',
+    value: integer(1, MANY),
+    recorded: 'rhythm.checkpointEvery',
+    resume: 'free',
+  },
+  keep: {
+    flags: '--keep <n>',
+    help: 'checkpoints kept (default: 2)',
+    value: integer(1, MANY),
+    recorded: 'rhythm.keep',
+    resume: 'free',
+  },
+  sampleTokens: {
+    flags: '--sample-tokens <n>',
+    help: 'length of the sample (default: 200)',
+    value: integer(1, LONGEST_AXIS),
+    recorded: 'sample.tokens',
+    resume: 'free',
+  },
+};
+
+/** The rows of the table, each with its key. */
+export const OPTION_ROWS = Object.entries(TRAINING_OPTIONS) as [keyof TrainingValues, TrainingOption][];
+
+/** The option's name on a command line: '--weight-decay'. */
+export function flagOf(option: Pick<TrainingOption, 'flags'>): string {
+  return option.flags.split(' ')[0];
+}
+
+/** What run.json says of an option, in the option's own terms. */
+export function recordedValue(option: TrainingOption, record: RunRecord): unknown {
+  if (option.recorded === null) return undefined;
+  let at: unknown = record;
+  for (const name of option.recorded.split('.')) at = (at as Record<string, unknown>)[name];
+  return option.load === undefined ? at : option.load(at);
+}
+
+/** The part of run.json called `section` ('training', 'data.options') from the options that it keeps. */
+export function recordSection(section: string, values: PlanOptions): Record<string, unknown> {
+  return Object.fromEntries(
+    rowsOf(section).flatMap(([field, key, { store }]) => {
+      const value = values[key];
+      if (value === undefined) return [];
+      return [[field, store === undefined ? value : store(value)]];
+    }),
+  );
+}
+
+/** A schema for each field of a section of run.json that an option gives. */
+export function sectionSchemas(section: string): Record<string, v.GenericSchema> {
+  return Object.fromEntries(rowsOf(section).map(([field, , { stored, value }]) => [field, stored ?? value.schema]));
+}
+
+function rowsOf(section: string) {
+  return OPTION_ROWS.flatMap(([key, option]) => {
+    const dot = option.recorded?.lastIndexOf('.') ?? -1;
+    if (option.recorded === null || dot < 0 || option.recorded.slice(0, dot) !== section) return [];
+    return [[option.recorded.slice(dot + 1), key, option] as const];
+  });
+}

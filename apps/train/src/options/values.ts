@@ -1,0 +1,73 @@
+import * as v from 'valibot';
+
+/** What an option, or a value in a file, may be: the one place that says its range. */
+export interface Value<T> {
+  /** For messages, after "expected": 'an integer of at least 1'. */
+  readonly expected: string;
+  /** The value that a command line's text stands for, or undefined when it stands for none. */
+  read(text: string): T | undefined;
+  /** Checks a value parsed from JSON. */
+  readonly schema: v.GenericSchema<unknown, T>;
+}
+
+/** Whole numbers from `low` to `high`; thousands may be set apart by `_` on a command line. */
+export function integer(low: number, high: number = Number.MAX_SAFE_INTEGER): Value<number> {
+  const top = high === Number.MAX_SAFE_INTEGER ? '' : ` and at most ${high}`;
+  return numeric(`an integer of at least ${low}${top}`, (x) => Number.isSafeInteger(x) && x >= low && x <= high);
+}
+
+/** Numbers from `low` to `high`, both included. */
+export function range(low: number, high: number): Value<number> {
+  return numeric(`a number from ${low} to ${high}`, (x) => x >= low && x <= high);
+}
+
+/** Finite numbers above 0. */
+export const positive: Value<number> = numeric('a positive number', (x) => x > 0 && Number.isFinite(x));
+
+/** A probability that keeps something. */
+export const share: Value<number> = numeric('a number above 0 and at most 1', (x) => x > 0 && x <= 1);
+
+/** Text of at least one character. */
+export const text: Value<string> = {
+  expected: 'at least one character',
+  read: (given) => (given === '' ? undefined : given),
+  schema: checked('a text of at least one character', (x): x is string => typeof x === 'string' && x !== ''),
+};
+
+/** One of several names. */
+export function choice<const T extends string>(names: readonly T[]): Value<T> & { readonly names: readonly T[] } {
+  const expected = `one of ${names.join(', ')}`;
+  const isName = (x: unknown): x is T => names.includes(x as T);
+  return { expected, names, read: (given) => names.find((name) => name === given), schema: checked(expected, isName) };
+}
+
+/** Several different names, with commas between them on a command line. */
+export function choices<const T extends string>(names: readonly T[]): Value<T[]> {
+  const expected = `different names of ${names.join(', ')}`;
+  const areNames = (x: unknown): x is T[] =>
+    Array.isArray(x) && x.length > 0 && new Set(x).size === x.length && x.every((name) => names.includes(name));
+  return {
+    expected,
+    read(given) {
+      const parts = given.split(',').map((part) => part.trim());
+      return areNames(parts) ? parts : undefined;
+    },
+    schema: checked(expected, areNames),
+  };
+}
+
+/** A schema whose every failure says what was expected. */
+export function checked<T>(expected: string, accepts: (value: unknown) => value is T): v.GenericSchema<unknown, T> {
+  return v.custom<T>((value) => accepts(value), expected) as v.GenericSchema<unknown, T>;
+}
+
+function numeric(expected: string, fits: (x: number) => boolean): Value<number> {
+  return {
+    expected,
+    read(given) {
+      const value = Number(given.replaceAll('_', ''));
+      return given.trim() !== '' && fits(value) ? value : undefined;
+    },
+    schema: checked(expected, (x): x is number => typeof x === 'number' && fits(x)),
+  };
+}
