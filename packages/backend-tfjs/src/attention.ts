@@ -1,9 +1,9 @@
 import type { AttentionSizes } from '@lazy-attention/core';
 import * as tf from '@tensorflow/tfjs-core';
-import { elasticWeights, hideBefore, type ScoreRows, softmaxGradient } from './elastic.ts';
+import { elasticWeights, type ScoreRows, scoreRows, softmaxGradient } from './elastic.ts';
 import { multiply, type ProductStyle, transposed } from './multiply.ts';
 import { slice } from './slice.ts';
-import { type Bands, makeBands, sliceBand, sumDiagonals } from './toeplitz.ts';
+import { type Band, makeBand, sliceBand, sumDiagonals } from './toeplitz.ts';
 
 /** The inputs of spec §Shapes and symbols as tfjs tensors; shapes as in core's AttentionInputs. */
 export interface AttentionTensors {
@@ -172,7 +172,7 @@ interface Problem {
   readonly query: tf.Tensor4D;
   /** [B, Hkv, D, S] */
   readonly keyT: tf.Tensor4D;
-  readonly bands: Bands;
+  readonly band: Band | null;
   readonly tau: tf.Tensor4D | null;
   /** [B, 1, L, 1] */
   readonly starts: tf.Tensor4D | null;
@@ -185,25 +185,23 @@ function prepare(inputs: Omit<AttentionTensors, 'v'>, chunk: number): Problem {
     sizes,
     query: tf.mul(headsFirst(q), scale),
     keyT: tf.transpose(keysInUse(k, sizes), [0, 2, 3, 1]),
-    bands: makeBands(bias, lastStart, chunk),
+    band: bias && makeBand(bias, lastStart, chunk),
     tau: tau && tf.reshape(tau, [1, sizes.heads, 1, 1]),
     starts: starts && tf.reshape(tf.cast(starts, 'float32'), [sizes.batch, 1, sizes.queryLength, 1]),
   };
 }
 
-/** Scores s of a block with keys outside at `MASKED`, and what Elastic-Softmax needs beside them. */
+/** Scores s of a block, and what Elastic-Softmax needs beside them. */
 function blockScores(style: ProductStyle, problem: Problem, block: Block): ScoreRows {
-  const { sizes, query, keyT, bands, tau, starts } = problem;
-  const products = multiply(style, group(sliceRows(query, block), sizes), flatChannels(keyT, block));
-  const band = (values: tf.Tensor3D) => sliceBand(values, bands, block.start, block.rows);
-  const rows: ScoreRows = {
-    scores: tf.add(ungroup(products, sizes, block), band(bands.additive)),
-    attended: band(bands.attended),
-    tau,
-    count: tf.reshape(tf.range(block.start + 1, block.keys + 1), [1, 1, block.rows, 1]),
-  };
-  if (starts === null) return rows;
-  return hideBefore(rows, slice(starts, [block.batch, 0, block.row, 0], [block.entries, 1, block.rows, 1]));
+  const { sizes, query, keyT, band, tau, starts } = problem;
+  const { batch, entries, row, rows, start } = block;
+  const products = ungroup(
+    multiply(style, group(sliceRows(query, block), sizes), flatChannels(keyT, block)),
+    sizes,
+    block,
+  );
+  const raw = band === null ? products : tf.add<tf.Tensor4D>(products, sliceBand(band, start, rows));
+  return scoreRows(raw, { start, first: starts && slice(starts, [batch, 0, row, 0], [entries, 1, rows, 1]) }, tau);
 }
 
 /** Blocks of queries by batch group, each at most about SCORES_AT_ONCE scores. */

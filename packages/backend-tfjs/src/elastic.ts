@@ -1,24 +1,37 @@
 import * as tf from '@tensorflow/tfjs-core';
-import { MASKED, makeBands } from './toeplitz.ts';
+import { type Attended, whereAttended } from './mask.ts';
 
-/** Rows of scores [B, H, rows, keys], with keys that are not attended at `MASKED`. */
+/** Rows of scores [B, H, rows, keys], -Infinity for keys that are not attended. */
 export interface ScoreRows {
   readonly scores: tf.Tensor4D;
-  /** 1 where a key is attended, else 0; broadcasts over scores. */
-  readonly attended: tf.Tensor;
+  readonly attended: Attended;
   /** [1, H, 1, 1]; null is plain softmax. */
   readonly tau: tf.Tensor4D | null;
   /** n_i, the number of attended keys, [B or 1, 1, rows, 1]. */
   readonly count: tf.Tensor;
 }
 
-/** spec §Forward: p = softmax(s), w = max(p + tau / n, 0) on attended keys. */
+/** The rows of `raw` scores, of which those of keys that are not attended may hold anything. */
+export function scoreRows(raw: tf.Tensor4D, attended: Attended, tau: tf.Tensor4D | null): ScoreRows {
+  const { start, first } = attended;
+  const positions = tf.reshape(tf.range(start + 1, start + raw.shape[2] + 1), [1, 1, raw.shape[2], 1]);
+  return {
+    scores: whereAttended(raw, attended, Number.NEGATIVE_INFINITY),
+    attended,
+    tau,
+    count: first === null ? positions : tf.sub(positions, first),
+  };
+}
+
+/**
+ * spec §Forward: p = softmax(s), w = max(p + tau / n, 0) on attended keys, 0 on others (tau > 0 would lift them, and a
+ * row without a softmax is NaN on attended keys alone).
+ */
 export function elasticWeights(rows: ScoreRows): { probabilities: tf.Tensor4D; weights: tf.Tensor4D } {
   const probabilities = tf.softmax(rows.scores);
-  if (rows.tau === null) return { probabilities, weights: probabilities };
-  const lifted = tf.relu(tf.add(probabilities, tf.div(rows.tau, rows.count)));
-  // With tau > 0 a key that is not attended would weigh tau / n.
-  return { probabilities, weights: tf.mul(lifted, rows.attended) };
+  const lifted =
+    rows.tau === null ? probabilities : tf.relu<tf.Tensor4D>(tf.add(probabilities, tf.div(rows.tau, rows.count)));
+  return { probabilities, weights: whereAttended(lifted, rows.attended, 0) };
 }
 
 /**
@@ -37,28 +50,9 @@ export function softmaxGradient(
   return { weights, ds, dtauRows };
 }
 
-/** The rows with keys before `first` ([B, 1, rows, 1], as floats) not attended either. */
-export function hideBefore(rows: ScoreRows, first: tf.Tensor): ScoreRows {
-  // Comparisons and selects are slow on wasm, step is not.
-  const before = tf.step(tf.sub(first, tf.range(0, rows.scores.shape[3])));
-  return {
-    ...rows,
-    scores: tf.add(rows.scores, tf.mul(before, MASKED)),
-    attended: tf.mul(rows.attended, tf.sub(1, before)),
-    count: tf.sub(rows.count, first),
-  };
-}
-
-/** Rows from scores that are given whole, [B, H, L, S]: masks future keys and those before `starts` [B, L]. */
-export function maskScores(scores: tf.Tensor4D, tau: tf.Tensor1D | null, starts: tf.Tensor2D | null): ScoreRows {
+/** Rows from scores that are given whole, [B, H, L, S], with `starts` [B, L]. */
+export function givenScores(scores: tf.Tensor4D, tau: tf.Tensor1D | null, starts: tf.Tensor2D | null): ScoreRows {
   const [batch, heads, length, keys] = scores.shape;
-  const first = keys - length;
-  const bands = makeBands(null, first, length);
-  const rows: ScoreRows = {
-    scores: tf.add(scores, bands.additive),
-    attended: bands.attended,
-    tau: tau && tf.reshape(tau, [1, heads, 1, 1]),
-    count: tf.reshape(tf.range(first + 1, keys + 1), [1, 1, length, 1]),
-  };
-  return starts === null ? rows : hideBefore(rows, tf.reshape(tf.cast(starts, 'float32'), [batch, 1, length, 1]));
+  const first = starts && tf.reshape<tf.Rank.R4>(tf.cast(starts, 'float32'), [batch, 1, length, 1]);
+  return scoreRows(scores, { start: keys - length, first }, tau && tf.reshape(tau, [1, heads, 1, 1]));
 }

@@ -14,7 +14,7 @@ import * as tf from '@tensorflow/tfjs-core';
 import * as arithmetic from './arithmetic.ts';
 import { type AttentionTensors, attentionBackward, attentionForward, attentionWeights } from './attention.ts';
 import { type Cell, type TensorOf, TFJS_DTYPE } from './cell.ts';
-import { elasticWeights, maskScores, softmaxGradient } from './elastic.ts';
+import { elasticWeights, givenScores, softmaxGradient } from './elastic.ts';
 import { type Engine, onEngine } from './engine.ts';
 import * as layerOps from './layer-ops.ts';
 import { createRotations } from './rotations.ts';
@@ -144,10 +144,10 @@ export function createKernels(engine: Engine): Kernels<Cell> {
     },
     attentionWeights: (inputs) => run(() => attentionWeights(products, attentionTensors({ ...inputs, v: inputs.k }))),
 
-    elasticSoftmax: (inputs) => run(() => elasticWeights(scoreRows(inputs)).weights),
+    elasticSoftmax: (inputs) => run(() => elasticWeights(elasticRows(inputs)).weights),
     elasticSoftmaxGrad: (dWeights, inputs) => {
       const { ds, dtau } = inside(() => {
-        const { ds, dtauRows } = softmaxGradient(scoreRows(inputs), four(dWeights));
+        const { ds, dtauRows } = softmaxGradient(elasticRows(inputs), four(dWeights));
         return { ds, dtau: dtauRows === null ? undefined : tf.sum(dtauRows, [0, 2, 3]) };
       });
       return { dscores: cellOf(ds), dtau: dtau === undefined ? null : cellOf(dtau) };
@@ -209,8 +209,8 @@ function attentionTensors(inputs: AttentionInputs<Cell>): AttentionTensors {
   };
 }
 
-function scoreRows({ scores, tau, starts }: ElasticSoftmaxInputs<Cell>) {
-  return maskScores(four(scores), tau && vector(tau), starts && matrix(starts));
+function elasticRows({ scores, tau, starts }: ElasticSoftmaxInputs<Cell>) {
+  return givenScores(four(scores), tau && vector(tau), starts && matrix(starts));
 }
 
 function tfjsType(dtype: DType): 'float32' | 'int32' {

@@ -1,11 +1,9 @@
-import type { BackendWasm } from '@tensorflow/tfjs-backend-wasm';
 import * as tf from '@tensorflow/tfjs-core';
-
-const KERNEL = 'LazyAttentionSlice';
+import { type HostKernel, hasHostKernels, type Memory, runHostKernel } from './host-kernel.ts';
 
 /**
- * As tf.slice. wasm's own kernel copies the whole input to a JavaScript array before it takes the slice; there a kernel
- * of ours copies the slice alone.
+ * As tf.slice. wasm's own kernel copies the whole input to a JavaScript array before it takes the slice, and cpu's goes
+ * element by element; a kernel of ours copies the slice alone, in runs.
  */
 export function slice<R extends tf.Rank>(
   x: tf.Tensor<R>,
@@ -13,39 +11,21 @@ export function slice<R extends tf.Rank>(
   size: readonly number[],
 ): tf.Tensor<R> {
   if (size.every((count, axis) => count === x.shape[axis])) return tf.reshape(x, x.shape);
-  if (tf.getBackend() !== 'wasm') return tf.slice(x, [...begin], [...size]);
-  if (tf.getKernel(KERNEL, 'wasm') === undefined) register();
-  return tf.engine().runKernel(KERNEL, { x }, { begin: [...begin], size: [...size] });
+  if (!hasHostKernels()) return tf.slice(x, [...begin], [...size]);
+  return runHostKernel(SLICE, [x], { shape: x.shape, begin, size }, size) as tf.Tensor<R>;
 }
 
-function register(): void {
-  tf.registerKernel({
-    kernelName: KERNEL,
-    backendName: 'wasm',
-    kernelFunc: ({ inputs, attrs, backend }) => {
-      const { begin, size } = attrs as unknown as { begin: number[]; size: number[] };
-      const wasm = backend as BackendWasm;
-      const x = inputs.x as tf.TensorInfo;
-      const output = wasm.makeOutput(size, x.dtype);
-      // Views into the heap, taken after the allocation, which may have moved it.
-      copyBlock(heapView(wasm, x), x.shape, begin, heapView(wasm, output), size);
-      return output;
-    },
-  });
-}
-
-/** float32 and int32 alike are four bytes that are only moved. */
-function heapView(wasm: BackendWasm, x: tf.TensorInfo): Int32Array {
-  const { buffer, byteOffset, length } = wasm.typedArrayFromHeap(x);
-  return new Int32Array(buffer, byteOffset, length);
-}
+const SLICE: HostKernel<{ shape: readonly number[]; begin: readonly number[]; size: readonly number[] }> = {
+  name: 'LazyAttentionSlice',
+  fill: (output, [x], { shape, begin, size }) => copyBlock(x, shape, begin, output, size),
+};
 
 /** Copies the block of `source` at `begin` to the dense `target` of shape `size`, one contiguous run at a time. */
 function copyBlock(
-  source: Int32Array,
+  source: Memory,
   shape: readonly number[],
   begin: readonly number[],
-  target: Int32Array,
+  target: Memory,
   size: readonly number[],
 ): void {
   // Axes from `axis` on make one run: all but the first of them are taken whole.

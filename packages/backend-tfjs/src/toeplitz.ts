@@ -3,37 +3,25 @@ import { type ProductStyle, sumRows } from './multiply.ts';
 import { slice } from './slice.ts';
 
 /**
- * Added to the score of a key that is not attended. Finite, so that no engine meets inf - inf; far below any score, so
- * that its exponential is exactly 0.
- */
-export const MASKED = -1e30;
-
-/**
- * Values by relative distance, laid out as matrices. All query chunks of one attention see the same Toeplitz matrix
+ * Biases by relative distance, laid out as a matrix. All query chunks of one attention see the same Toeplitz matrix
  * shifted along the keys, so it is built once, for the last chunk, and sliced for each.
  */
-export interface Bands {
-  /** [H or 1, chunk, columns]: the bias where attended, `MASKED` for keys of the future. */
-  readonly additive: tf.Tensor3D;
-  /** [1, chunk, columns]: 1 where attended, 0 for keys of the future. */
-  readonly attended: tf.Tensor3D;
+export interface Band {
+  /** [H, chunk, columns]; 0 for keys of the future. */
+  readonly values: tf.Tensor3D;
   /** Absolute position of the last chunk's first row. */
   readonly lastStart: number;
 }
 
 /** Column c of row r stands for the distance lastStart + r - c. */
-export function makeBands(bias: tf.Tensor2D | null, lastStart: number, chunk: number): Bands {
-  const columns = lastStart + chunk;
-  const future = (heads: number, value: number) => tf.fill<tf.Rank.R2>([heads, chunk], value);
-  const past = bias === null ? tf.zeros<tf.Rank.R2>([1, columns]) : byFallingDistance(bias, columns);
-  const additive = skew(tf.concat([past, future(past.shape[0], MASKED)], 1), chunk);
-  const attended = skew(tf.concat([tf.ones<tf.Rank.R2>([1, columns]), future(1, 0)], 1), chunk);
-  return { additive, attended, lastStart };
+export function makeBand(bias: tf.Tensor2D, lastStart: number, chunk: number): Band {
+  const past = byFallingDistance(bias, lastStart + chunk);
+  return { values: skew(tf.concat([past, tf.zeros([bias.shape[0], chunk])], 1), chunk), lastStart };
 }
 
 /** Rows start..start + rows - 1 of the band against keys 0..start + rows - 1. */
-export function sliceBand(band: tf.Tensor3D, bands: Bands, start: number, rows: number): tf.Tensor3D {
-  return slice(band, [0, 0, bands.lastStart - start], [band.shape[0], rows, start + rows]);
+export function sliceBand({ values, lastStart }: Band, start: number, rows: number): tf.Tensor3D {
+  return slice(values, [0, 0, lastStart - start], [values.shape[0], rows, start + rows]);
 }
 
 /** bias [H, W] as [H, columns] for distances columns - 1 down to 0; distances >= W add 0 (spec §Shapes and symbols). */
