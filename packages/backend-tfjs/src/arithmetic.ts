@@ -1,26 +1,42 @@
 import type { AdamWProblem, AdamWUpdate, MatmulProblem, SliceView } from '@lazy-attention/core';
 import * as tf from '@tensorflow/tfjs-core';
-import type { Cell } from './cell.ts';
+import type { Handle } from './handle.ts';
 import { multiplyTransposed, type ProductStyle } from './multiply.ts';
 import { slice as takeBlock } from './slice.ts';
 
-/** Row length of the first stage of a long sum. */
+/** Most entries that one f32 accumulator takes. */
 const SUM_WIDTH = 1024;
 
-/** Sum of all elements, shape []. In stages, since one f32 accumulator over a million elements loses digits. */
-export function sumAll(x: tf.Tensor): tf.Scalar {
-  let rest = tf.reshape<tf.Rank.R1>(x, [x.size]);
-  while (rest.size > SUM_WIDTH) {
-    const padded = tf.pad1d(rest, [0, -rest.size & (SUM_WIDTH - 1)]);
-    rest = tf.sum<tf.Tensor1D>(tf.reshape(padded, [padded.size / SUM_WIDTH, SUM_WIDTH]), 1);
+/**
+ * Sums of x [outer, length, inner] over the middle: [outer, inner]. In stages, since one f32 accumulator over a million
+ * entries loses digits.
+ */
+export function sumMiddle(x: tf.Tensor3D): tf.Tensor2D {
+  let rest = x;
+  while (rest.shape[1] > SUM_WIDTH) {
+    const [outer, length, inner] = rest.shape;
+    const padded = tf.pad3d(rest, [
+      [0, 0],
+      [0, -length & (SUM_WIDTH - 1)],
+      [0, 0],
+    ]);
+    const stages = padded.shape[1] / SUM_WIDTH;
+    rest = tf.sum<tf.Tensor3D>(tf.reshape(padded, [outer, stages, SUM_WIDTH, inner]), 2);
   }
-  return tf.sum(rest);
+  return tf.sum<tf.Tensor2D>(rest, 1);
 }
 
+/** Sum of all elements, shape []. */
+export function sumAll(x: tf.Tensor): tf.Scalar {
+  return tf.reshape(sumMiddle(tf.reshape(x, [1, x.size, 1])), []);
+}
+
+/** Sum over all elements of all tensors of x^2, shape []. */
 export function sumSquares(tensors: readonly tf.Tensor[]): tf.Scalar {
   return tensors.map((x) => sumAll(tf.square(x))).reduce((total, part) => tf.add(total, part));
 }
 
+/** The `count` rows of the view from `start` on, [outer, count, inner]. */
 export function slice(x: tf.Tensor, { outer, length, inner, start, count }: SliceView): tf.Tensor {
   return takeBlock(tf.reshape(x, [outer, length, inner]), [0, start, 0], [outer, count, inner]);
 }
@@ -38,6 +54,7 @@ export function replaced(target: tf.Tensor, source: tf.Tensor, view: SliceView):
   return parts.length === 1 ? middle : tf.concat(parts, 1);
 }
 
+/** The contract's `matmul` without `accumulate`: [batch, m, n]. */
 export function matmul(style: ProductStyle, a: tf.Tensor, b: tf.Tensor, problem: MatmulProblem): tf.Tensor3D {
   const { batch, m, n, k, transposeA, transposeB } = problem;
   const a3 = tf.reshape<tf.Rank.R3>(a, transposeA ? [batch, k, m] : [batch, m, k]);
@@ -47,13 +64,15 @@ export function matmul(style: ProductStyle, a: tf.Tensor, b: tf.Tensor, problem:
 
 /** The factor that brings the global norm down to maxNorm, as in the contract of `adamw`; shape []. */
 export function clipFactor(normSquared: tf.Tensor, maxNorm: number): tf.Tensor {
-  return tf.minimum(1, tf.div(maxNorm, tf.add(tf.sqrt(normSquared), 1e-6)));
+  const factor = tf.div(maxNorm, tf.add(tf.sqrt(normSquared), 1e-6));
+  // Not tf.minimum, which on wasm makes a number of NaN.
+  return tf.where(tf.greater(factor, 1), tf.scalar(1), factor);
 }
 
 /** One parameter's step of the contract's `adamw`; `clip` is the gradient's factor. */
 export function adamwStep(
-  { param, grad, m, v, weightDecay }: AdamWUpdate<Cell>,
-  problem: AdamWProblem<Cell>,
+  { param, grad, m, v, weightDecay }: AdamWUpdate<Handle>,
+  problem: AdamWProblem<Handle>,
   clip: tf.Tensor | null,
 ): { param: tf.Tensor; m: tf.Tensor; v: tf.Tensor } {
   const { learningRate, beta1, beta2, epsilon, correction1, correction2 } = problem;

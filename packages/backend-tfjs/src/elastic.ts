@@ -1,5 +1,6 @@
 import * as tf from '@tensorflow/tfjs-core';
 import { type Attended, whereAttended } from './mask.ts';
+import { relu } from './relu.ts';
 
 /** Rows of scores [B, H, rows, keys], -Infinity for keys that are not attended. */
 export interface ScoreRows {
@@ -30,7 +31,7 @@ export function scoreRows(raw: tf.Tensor4D, attended: Attended, tau: tf.Tensor4D
 export function elasticWeights(rows: ScoreRows): { probabilities: tf.Tensor4D; weights: tf.Tensor4D } {
   const probabilities = tf.softmax(rows.scores);
   const lifted =
-    rows.tau === null ? probabilities : tf.relu<tf.Tensor4D>(tf.add(probabilities, tf.div(rows.tau, rows.count)));
+    rows.tau === null ? probabilities : relu(tf.add<tf.Tensor4D>(probabilities, tf.div(rows.tau, rows.count)));
   return { probabilities, weights: whereAttended(lifted, rows.attended, 0) };
 }
 

@@ -9,7 +9,7 @@ export type Memory = Float32Array | Int32Array;
 export interface HostKernel<Attributes extends object> {
   /** Unique among tfjs's kernels. */
   readonly name: string;
-  /** Fills `output`, a fresh dense tensor of the first input's type that may hold anything. */
+  /** Fills `output`, the memory of a fresh dense tensor, which may hold anything. */
   fill(output: Memory, inputs: readonly Memory[], attributes: Attributes): void;
 }
 
@@ -19,16 +19,17 @@ export function hasHostKernels(): boolean {
   return engine === 'wasm' || engine === 'cpu';
 }
 
-/** Runs a host kernel on the active engine; the result has `shape` and the first input's type. */
+/** Runs a host kernel on the active engine; the result has `shape` and, by default, the first input's type. */
 export function runHostKernel<Attributes extends object>(
   kernel: HostKernel<Attributes>,
   inputs: readonly tf.Tensor[],
   attributes: Attributes,
   shape: readonly number[],
+  dtype: tf.DataType = inputs[0].dtype,
 ): tf.Tensor {
   const engine = tf.getBackend() as 'wasm' | 'cpu';
   if (tf.getKernel(kernel.name, engine) === undefined) register(kernel, engine);
-  const attrs = { attributes, shape, count: inputs.length } as unknown as tf.NamedAttrMap;
+  const attrs = { attributes, shape, dtype, count: inputs.length } as unknown as tf.NamedAttrMap;
   return tf.engine().runKernel(kernel.name, Object.fromEntries(inputs.entries()) as tf.NamedTensorMap, attrs);
 }
 
@@ -38,17 +39,20 @@ function register<Attributes extends object>(kernel: HostKernel<Attributes>, eng
     kernelName: kernel.name,
     backendName: engine,
     kernelFunc: ({ inputs, attrs, backend }) => {
-      const { attributes, shape, count } = attrs as unknown as {
-        attributes: Attributes;
-        shape: number[];
-        count: number;
-      };
+      const { attributes, shape, dtype, count } = attrs as unknown as Call<Attributes>;
       const operands = Array.from({ length: count }, (_, i) => inputs[i] as tf.TensorInfo);
-      const { output, memory } = open(backend, operands, shape);
+      const { output, memory } = open(backend, operands, shape, dtype);
       kernel.fill(memory[count], memory.slice(0, count), attributes);
       return output;
     },
   });
+}
+
+interface Call<Attributes> {
+  readonly attributes: Attributes;
+  readonly shape: number[];
+  readonly dtype: 'float32' | 'int32';
+  readonly count: number;
 }
 
 /** The output and the memory of every operand, and last that of the output. */
@@ -57,17 +61,23 @@ interface Opened {
   readonly memory: readonly Memory[];
 }
 
-function openOnWasm(backend: unknown, operands: readonly tf.TensorInfo[], shape: number[]): Opened {
+type Open = (
+  backend: unknown,
+  operands: readonly tf.TensorInfo[],
+  shape: number[],
+  dtype: 'float32' | 'int32',
+) => Opened;
+
+const openOnWasm: Open = (backend, operands, shape, dtype) => {
   const wasm = backend as BackendWasm;
-  const output = wasm.makeOutput(shape, operands[0].dtype);
+  const output = wasm.makeOutput(shape, dtype);
   // Views into the heap, taken after the allocation, which may have moved it.
   return { output, memory: [...operands, output].map((x) => wasm.typedArrayFromHeap(x) as Memory) };
-}
+};
 
-function openOnCpu(backend: unknown, operands: readonly tf.TensorInfo[], shape: number[]): Opened {
+const openOnCpu: Open = (backend, operands, shape, dtype) => {
   const cpu = backend as MathBackendCPU;
-  const { dtype } = operands[0];
-  const values = tf.util.getTypedArrayFromDType(dtype as 'float32' | 'int32', tf.util.sizeFromShape(shape));
+  const values = tf.util.getTypedArrayFromDType(dtype, tf.util.sizeFromShape(shape)) as Memory;
   const output = cpu.makeTensorInfo(shape, dtype, values);
-  return { output, memory: [...operands.map((x) => cpu.readSync(x.dataId) as Memory), values as Memory] };
-}
+  return { output, memory: [...operands.map((x) => cpu.readSync(x.dataId) as Memory), values] };
+};

@@ -1,7 +1,7 @@
 import { type Backend, DTypeError, type Tensor, UnsupportedError, ValueError } from '@lazy-attention/core';
 import * as tf from '@tensorflow/tfjs-core';
-import type { Cell } from './cell.ts';
 import { isOurTensor } from './engine.ts';
+import type { Handle } from './handle.ts';
 
 /**
  * A float32 tfjs tensor as a tensor of a 'tfjs' backend, on the same memory. Both are disposed separately; writes in
@@ -24,11 +24,11 @@ export function fromTfjs(backend: Backend, x: tf.Tensor): Tensor {
     );
   }
   // Not tf.clone, which copies on wasm.
-  const cell: Cell = { tensor: tf.keep(tf.reshape(x, x.shape)) };
+  const handle: Handle = { tensor: tf.keep(tf.reshape(x, x.shape)) };
   try {
-    return backend.adopt(cell, x.shape, 'f32');
+    return backend.adopt(handle, x.shape, 'f32');
   } catch (error) {
-    cell.tensor.dispose();
+    handle.tensor.dispose();
     throw error;
   }
 }
@@ -39,7 +39,7 @@ export function fromTfjs(backend: Backend, x: tf.Tensor): Tensor {
  */
 export function toTfjs(x: Tensor): tf.Tensor {
   checkBackend('toTfjs', x.backend);
-  const { tensor } = x.backend.bufferOf(x) as Cell;
+  const { tensor } = x.backend.bufferOf(x) as Handle;
   return tf.reshape(tensor, [...x.shape]);
 }
 

@@ -13,10 +13,11 @@ import {
 import * as tf from '@tensorflow/tfjs-core';
 import * as arithmetic from './arithmetic.ts';
 import { type AttentionTensors, attentionBackward, attentionForward, attentionWeights } from './attention.ts';
-import { type Cell, type TensorOf, TFJS_DTYPE } from './cell.ts';
 import { elasticWeights, givenScores, softmaxGradient } from './elastic.ts';
 import { type Engine, onEngine } from './engine.ts';
+import { type Handle, type Operand, TFJS_DTYPE } from './handle.ts';
 import * as layerOps from './layer-ops.ts';
+import * as primitives from './primitives.ts';
 import { createRotations } from './rotations.ts';
 
 /** Attention recomputes its probabilities, so nothing is kept. */
@@ -26,27 +27,27 @@ const NOTHING_SAVED: SavedState = { bytes: 0 };
 const MOST_BYTES = 2 ** 31 - 4;
 
 /** The whole contract on one tfjs engine. Every op runs in `tf.tidy`: what it does not return is freed. */
-export function createKernels(engine: Engine): Kernels<Cell> {
+export function createKernels(engine: Engine): Kernels<Handle> {
   const { products } = engine;
-  const live = new Set<Cell>();
+  const live = new Set<Handle>();
   const rotations = createRotations();
 
-  const cellOf = (tensor: tf.Tensor): Cell => {
-    const cell = { tensor: tf.keep(tensor) };
-    live.add(cell);
-    return cell;
+  const handleOf = (tensor: tf.Tensor): Handle => {
+    const handle = { tensor: tf.keep(tensor) };
+    live.add(handle);
+    return handle;
   };
   const inside = <T extends tf.TensorContainer>(fn: () => T): T =>
     guardMemory(() => onEngine(engine, () => tf.tidy(fn)));
-  const run = (fn: () => tf.Tensor): Cell => cellOf(inside(fn));
-  const replace = (cell: Cell, tensor: tf.Tensor) => {
-    const { shape } = cell.tensor;
+  const run = (fn: () => tf.Tensor): Handle => handleOf(inside(fn));
+  const replace = (handle: Handle, tensor: tf.Tensor) => {
+    const { shape } = handle.tensor;
     const next = tf.keep(
       tensor.shape.join() === shape.join() ? tensor : onEngine(engine, () => tf.reshape(tensor, shape)),
     );
     if (next !== tensor) tensor.dispose();
-    cell.tensor.dispose();
-    cell.tensor = next;
+    handle.tensor.dispose();
+    handle.tensor = next;
   };
 
   return {
@@ -73,9 +74,9 @@ export function createKernels(engine: Engine): Kernels<Cell> {
         tensor.dispose();
       }
     },
-    free: (cell) => {
-      live.delete(cell);
-      cell.tensor.dispose();
+    free: (handle) => {
+      live.delete(handle);
+      handle.tensor.dispose();
     },
     freeSaved: () => {},
     synchronize: async () => {
@@ -85,7 +86,7 @@ export function createKernels(engine: Engine): Kernels<Cell> {
       marker.dispose();
     },
     dispose: async () => {
-      for (const cell of live) cell.tensor.dispose();
+      for (const handle of live) handle.tensor.dispose();
       live.clear();
       rotations.dispose();
     },
@@ -97,6 +98,11 @@ export function createKernels(engine: Engine): Kernels<Cell> {
         target.buffer,
         inside(() => arithmetic.replaced(view(target), view(source), window)),
       ),
+
+    unary: (x, fn) => run(() => primitives.unary(view(x), fn)),
+    binary: (a, b, fn, window) => run(() => primitives.binary(view(a), view(b), fn, window)),
+    reduce: (x, fn, window) => run(() => primitives.reduce(view(x), fn, window)),
+    rearrange: (x, window) => run(() => primitives.rearrange(view(x), window)),
 
     add: (a, b) => run(() => tf.add(view(a), view(b))),
     mul: (a, b) => run(() => tf.mul(view(a), view(b))),
@@ -121,7 +127,7 @@ export function createKernels(engine: Engine): Kernels<Cell> {
       const { dx, dweight } = inside(() =>
         layerOps.rmsNormGrad(products, matrix(dy), matrix(x), view(weight), epsilon),
       );
-      return { dx: cellOf(dx), dweight: cellOf(dweight) };
+      return { dx: handleOf(dx), dweight: handleOf(dweight) };
     },
     rope: (x, rotation) => run(() => layerOps.rotate(four(x), rotations.tables(x.shape[1], x.shape[3], rotation))),
 
@@ -135,11 +141,11 @@ export function createKernels(engine: Engine): Kernels<Cell> {
         return { ...rest, dbias: dbias ?? undefined, dtau: dtau ?? undefined };
       });
       return {
-        dq: cellOf(dq),
-        dk: cellOf(dk),
-        dv: cellOf(dv),
-        dbias: dbias === undefined ? null : cellOf(dbias),
-        dtau: dtau === undefined ? null : cellOf(dtau),
+        dq: handleOf(dq),
+        dk: handleOf(dk),
+        dv: handleOf(dv),
+        dbias: dbias === undefined ? null : handleOf(dbias),
+        dtau: dtau === undefined ? null : handleOf(dtau),
       };
     },
     attentionWeights: (inputs) => run(() => attentionWeights(products, attentionTensors({ ...inputs, v: inputs.k }))),
@@ -150,13 +156,13 @@ export function createKernels(engine: Engine): Kernels<Cell> {
         const { ds, dtauRows } = softmaxGradient(elasticRows(inputs), four(dWeights));
         return { ds, dtau: dtauRows === null ? undefined : tf.sum(dtauRows, [0, 2, 3]) };
       });
-      return { dscores: cellOf(ds), dtau: dtau === undefined ? null : cellOf(dtau) };
+      return { dscores: handleOf(ds), dtau: dtau === undefined ? null : handleOf(dtau) };
     },
 
     swiglu: (gate, up) => run(() => layerOps.swiglu(view(gate), view(up))),
     swigluGrad: (dy, gate, up) => {
       const { dgate, dup } = inside(() => layerOps.swigluGrad(view(dy), view(gate), view(up)));
-      return { dgate: cellOf(dgate), dup: cellOf(dup) };
+      return { dgate: handleOf(dgate), dup: handleOf(dup) };
     },
 
     embedding: (weight, ids) => run(() => layerOps.embedding(matrix(weight), view(ids))),
@@ -164,7 +170,7 @@ export function createKernels(engine: Engine): Kernels<Cell> {
 
     crossEntropy: (logits, targets, options) => {
       const { loss, lse } = inside(() => layerOps.crossEntropy(matrix(logits), vector(targets), options));
-      return { loss: cellOf(loss), lse: cellOf(lse) };
+      return { loss: handleOf(loss), lse: handleOf(lse) };
     },
     crossEntropyGrad: (dLoss, logits, targets, _lse, options) =>
       run(() => layerOps.crossEntropyGrad(view(dLoss), matrix(logits), vector(targets), options)),
@@ -183,19 +189,19 @@ export function createKernels(engine: Engine): Kernels<Cell> {
   };
 }
 
-/** The cell's tensor in the shape that the op sees. */
-function view(x: TensorOf): tf.Tensor {
+/** The handle's tensor in the shape that the op sees. */
+function view(x: Operand): tf.Tensor {
   const { tensor } = x.buffer;
   return tensor.shape.length === x.shape.length && tensor.shape.every((size, i) => size === x.shape[i])
     ? tensor
     : tf.reshape(tensor, [...x.shape]);
 }
 
-const vector = (x: TensorOf) => view(x) as tf.Tensor1D;
-const matrix = (x: TensorOf) => view(x) as tf.Tensor2D;
-const four = (x: TensorOf) => view(x) as tf.Tensor4D;
+const vector = (x: Operand) => view(x) as tf.Tensor1D;
+const matrix = (x: Operand) => view(x) as tf.Tensor2D;
+const four = (x: Operand) => view(x) as tf.Tensor4D;
 
-function attentionTensors(inputs: AttentionInputs<Cell>): AttentionTensors {
+function attentionTensors(inputs: AttentionInputs<Handle>): AttentionTensors {
   const { sizes, scale, q, k, v, bias, tau, starts } = inputs;
   return {
     sizes,
@@ -209,7 +215,7 @@ function attentionTensors(inputs: AttentionInputs<Cell>): AttentionTensors {
   };
 }
 
-function elasticRows({ scores, tau, starts }: ElasticSoftmaxInputs<Cell>) {
+function elasticRows({ scores, tau, starts }: ElasticSoftmaxInputs<Handle>) {
   return givenScores(four(scores), tau && vector(tau), starts && matrix(starts));
 }
 

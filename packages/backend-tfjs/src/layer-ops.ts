@@ -2,6 +2,7 @@ import type { CrossEntropyProblem, Rotation } from '@lazy-attention/core';
 import * as tf from '@tensorflow/tfjs-core';
 import { sumAll } from './arithmetic.ts';
 import type { Engine } from './engine.ts';
+import { keepRows } from './mask.ts';
 import { type ProductStyle, sumRows } from './multiply.ts';
 import { slice } from './slice.ts';
 
@@ -10,6 +11,7 @@ function inverseRms(x: tf.Tensor2D, epsilon: number): tf.Tensor {
   return tf.div(1, tf.sqrt(tf.add(tf.mul(tf.sum(tf.square(x), 1, true), 1 / x.shape[1]), epsilon)));
 }
 
+/** x / sqrt(mean(x^2) + epsilon) * weight, rows at a time. */
 export function rmsNorm(x: tf.Tensor2D, weight: tf.Tensor, epsilon: number): tf.Tensor {
   return tf.mul(tf.mul(x, inverseRms(x, epsilon)), weight);
 }
@@ -59,6 +61,7 @@ export function rotate(x: tf.Tensor4D, [cosines, sines]: readonly tf.Tensor4D[])
   return tf.add(tf.mul(x, cosines), tf.mul(tf.concat([part(half), part(0)], 3), sines));
 }
 
+/** gate * sigmoid(gate) * up. */
 export function swiglu(gate: tf.Tensor, up: tf.Tensor): tf.Tensor {
   return tf.mul(tf.mul(gate, tf.sigmoid(gate)), up);
 }
@@ -70,6 +73,7 @@ export function swigluGrad(dy: tf.Tensor, gate: tf.Tensor, up: tf.Tensor): { dga
   return { dgate: tf.mul(tf.mul(dy, up), slope), dup: tf.mul(dy, tf.mul(gate, sigmoid)) };
 }
 
+/** Rows of weight [V, C] by id: [ids, C]. */
 export function embedding(weight: tf.Tensor2D, ids: tf.Tensor): tf.Tensor {
   return tf.gather(weight, tf.reshape(ids, [ids.size]));
 }
@@ -103,10 +107,10 @@ function sumByProduct(rows: tf.Tensor2D, ids: tf.Tensor, vocabulary: number): tf
   return tf.concat(parts, 0);
 }
 
-/** 1 for rows that count, 0 for ignored ones; and targets that are safe to index with. */
-function validTargets(targets: tf.Tensor1D, ignoreIndex: number): { valid: tf.Tensor1D; safe: tf.Tensor1D } {
-  const counted = tf.notEqual(targets, tf.scalar(ignoreIndex, 'int32'));
-  return { valid: tf.cast(counted, 'float32') as tf.Tensor1D, safe: tf.where(counted, targets, tf.zerosLike(targets)) };
+/** True for rows that count, and targets that are safe to index with. */
+function validTargets(targets: tf.Tensor1D, ignoreIndex: number): { counted: tf.Tensor1D; safe: tf.Tensor1D } {
+  const counted = tf.notEqual(targets, tf.scalar(ignoreIndex, 'int32')) as tf.Tensor1D;
+  return { counted, safe: tf.where(counted, targets, tf.zerosLike(targets)) };
 }
 
 /**
@@ -118,24 +122,26 @@ export function crossEntropy(
   targets: tf.Tensor1D,
   { ignoreIndex, count }: CrossEntropyProblem,
 ): { loss: tf.Tensor; lse: tf.Tensor } {
-  const { valid, safe } = validTargets(targets, ignoreIndex);
+  const { counted, safe } = validTargets(targets, ignoreIndex);
   const lse = tf.sub(tf.max(logits, 1), tf.log(tf.max(tf.softmax(logits), 1)));
   const positions = tf.stack([tf.range(0, targets.size, 1, 'int32'), safe], 1);
   const chosen = tf.gatherND(logits, positions as tf.Tensor2D);
-  return { loss: tf.mul(sumAll(tf.mul(valid, tf.sub(lse, chosen))), 1 / count), lse };
+  // A select, since an ignored row's loss may be infinite.
+  const losses = tf.where(counted, tf.sub(lse, chosen), tf.scalar(0));
+  return { loss: tf.mul(sumAll(losses), 1 / count), lse };
 }
 
+/** softmax - onehot, times dLoss / count; exactly 0 in ignored rows, whatever their logits are. */
 export function crossEntropyGrad(
   dLoss: tf.Tensor,
   logits: tf.Tensor2D,
   targets: tf.Tensor1D,
   { ignoreIndex, count }: CrossEntropyProblem,
 ): tf.Tensor {
-  const { valid, safe } = validTargets(targets, ignoreIndex);
+  const { counted, safe } = validTargets(targets, ignoreIndex);
   // Asked for float32 directly, wasm's OneHot writes the bits of integers.
   const [, vocabulary] = logits.shape;
   const chosen = vocabulary === 1 ? tf.ones(logits.shape) : tf.cast(tf.oneHot(safe, vocabulary), 'float32');
-  const difference = tf.sub(tf.softmax(logits), chosen);
-  const rowFactor = tf.mul(tf.reshape(valid, [targets.size, 1]), tf.mul(dLoss, 1 / count));
-  return tf.mul(difference, rowFactor);
+  const difference = tf.sub<tf.Tensor2D>(tf.softmax(logits), chosen);
+  return keepRows(tf.mul(difference, tf.mul(dLoss, 1 / count)), counted);
 }

@@ -20,6 +20,15 @@ export function whereAttended(x: tf.Tensor4D, attended: Attended, other: number)
   return runHostKernel(MASK, inputs, { sizes: x.shape, start, other }, x.shape) as tf.Tensor4D;
 }
 
+/** x [rows, width] with zeros, whatever stood there, in rows where `kept` [rows] (boolean) is false. */
+export function keepRows(x: tf.Tensor2D, kept: tf.Tensor1D): tf.Tensor2D {
+  const [rows, width] = x.shape;
+  // As rows of scores that begin behind their last key.
+  const first = tf.reshape<tf.Rank.R4>(tf.mul(tf.cast(tf.logicalNot(kept), 'float32'), width), [1, 1, rows, 1]);
+  const all = tf.reshape<tf.Rank.R4>(x, [1, 1, rows, width]);
+  return tf.reshape(whereAttended(all, { start: width, first }, 0), [rows, width]);
+}
+
 /** [1 or B, 1, rows, keys], true where attended. */
 function attendedMask([, , rows, keys]: readonly number[], { start, first }: Attended): tf.Tensor {
   const key = tf.reshape(tf.range(0, keys), [1, 1, 1, keys]);

@@ -1,0 +1,162 @@
+import type {
+  BinaryFunction,
+  BroadcastView,
+  RearrangeView,
+  ReduceFunction,
+  ReduceView,
+  UnaryFunction,
+} from '@lazy-attention/core';
+import * as tf from '@tensorflow/tfjs-core';
+import { sumMiddle } from './arithmetic.ts';
+import { hasHostKernels, runHostKernel } from './host-kernel.ts';
+import { BINARY, hasHostBinary, REARRANGE, REDUCE } from './host-primitives.ts';
+import { relu } from './relu.ts';
+import { forEachRun } from './runs.ts';
+
+/** Every function of the contract's `unary`, with NaN for NaN. */
+const UNARY: Readonly<Record<UnaryFunction, (x: tf.Tensor) => tf.Tensor>> = {
+  neg: tf.neg,
+  exp: tf.exp,
+  log: tf.log,
+  sqrt: tf.sqrt,
+  rsqrt: tf.rsqrt,
+  abs: tf.abs,
+  // tf.sign of NaN is 0; tf.step of NaN is NaN.
+  sign: (x) => tf.sub(tf.step(x), tf.step(tf.neg(x))),
+  sin: tf.sin,
+  cos: tf.cos,
+  tanh: tf.tanh,
+  sigmoid: tf.sigmoid,
+  relu,
+  silu: (x) => tf.mul(x, tf.sigmoid(x)),
+  gelu: (x) => tf.mul(tf.mul(x, 0.5), tf.add(tf.erf(tf.mul(x, Math.SQRT1_2)), 1)),
+  reciprocal: tf.reciprocal,
+  square: tf.square,
+};
+
+/** y = fn(x). */
+export function unary(x: tf.Tensor, fn: UnaryFunction): tf.Tensor {
+  return UNARY[fn](x);
+}
+
+/** `fn` of operands that tfjs broadcasts. Host kernels stand in for those that wasm has wrong or slow. */
+const BROADCAST: Readonly<Record<BinaryFunction, (a: tf.Tensor, b: tf.Tensor) => tf.Tensor>> = {
+  add: tf.add,
+  sub: tf.sub,
+  mul: tf.mul,
+  div: tf.div,
+  pow: (a, b) => orNaN(a, b, tf.where(oneWhatever(a, b), tf.scalar(1), tf.pow(a, b))),
+  max: (a, b) => orNaN(a, b, tf.maximum(a, b)),
+  min: (a, b) => orNaN(a, b, tf.minimum(a, b)),
+  less: (a, b) => tf.cast(tf.less(a, b), 'float32'),
+  lessEqual: (a, b) => tf.cast(tf.lessEqual(a, b), 'float32'),
+  equal: (a, b) => tf.cast(tf.equal(a, b), 'float32'),
+  keep: (a, b) => tf.where(tf.notEqual(a, 0), b, tf.scalar(0)),
+};
+
+/** `y`, or NaN where either operand is: engines differ in that. */
+function orNaN(a: tf.Tensor, b: tf.Tensor, y: tf.Tensor): tf.Tensor {
+  return tf.where(tf.logicalOr(tf.isNaN(a), tf.isNaN(b)), tf.scalar(Number.NaN), y);
+}
+
+/** Where a^b is 1 though some engines say NaN: pow(1, b), pow(-1, Infinity) and pow(a, 0). */
+function oneWhatever(a: tf.Tensor, b: tf.Tensor): tf.Tensor {
+  const unit = tf.logicalAnd(tf.equal(a, -1), tf.isInf(b));
+  return tf.logicalOr(tf.logicalOr(tf.equal(a, 1), tf.equal(b, 0)), unit);
+}
+
+/** Most axes that the broadcasts and transposes of every engine take. */
+const MOST_AXES = 4;
+
+/** out = fn(a, b) over the view, `a` and `b` in the order of their memory. */
+export function binary(a: tf.Tensor, b: tf.Tensor, fn: BinaryFunction, view: BroadcastView): tf.Tensor {
+  const { shape, sizes, stridesA, stridesB } = view;
+  if (hasHostKernels() && hasHostBinary(fn)) {
+    return runHostKernel(BINARY, [a, b], { fn, sizes, stridesA, stridesB }, shape);
+  }
+  const [shapeA, shapeB] = [broadcastShape(a, sizes, stridesA), broadcastShape(b, sizes, stridesB)];
+  const result =
+    shapeA !== null && shapeB !== null
+      ? BROADCAST[fn](tf.reshape(a, shapeA), tf.reshape(b, shapeB))
+      : BROADCAST[fn](
+          rearrange(a, { shape, sizes, strides: stridesA }),
+          rearrange(b, { shape, sizes, strides: stridesB }),
+        );
+  return tf.reshape(result, [...shape]);
+}
+
+/** The shape in which x broadcasts to `sizes`; null where it must be spread out first. */
+function broadcastShape(x: tf.Tensor, sizes: readonly number[], strides: readonly number[]): number[] | null {
+  const shape = sizes.map((size, axis) => (strides[axis] === 0 ? 1 : size));
+  const fits = sizes.length <= MOST_AXES && tf.util.sizeFromShape(shape) === x.size && isDense(shape, strides);
+  return fits ? shape : null;
+}
+
+/** True where `strides` are those of a dense tensor of `shape`; those of axes of size 1 do not matter. */
+function isDense(shape: readonly number[], strides: readonly number[]): boolean {
+  let dense = 1;
+  for (let axis = shape.length - 1; axis >= 0; axis--) {
+    if (shape[axis] !== 1 && strides[axis] !== dense) return false;
+    dense *= shape[axis];
+  }
+  return true;
+}
+
+/** x seen as [outer, length, inner], reduced over the middle; [outer, inner], int32 for argmax. */
+export function reduce(x: tf.Tensor, fn: ReduceFunction, { outer, length, inner }: ReduceView): tf.Tensor {
+  if (hasHostKernels()) {
+    const dtype = fn === 'argmax' ? 'int32' : 'float32';
+    return runHostKernel(REDUCE, [x], { fn, outer, length, inner }, [outer, inner], dtype);
+  }
+  return REDUCE_MIDDLE[fn](tf.reshape(x, [outer, length, inner]));
+}
+
+/** The reductions of [outer, length, inner] over the middle for engines without host kernels. */
+const REDUCE_MIDDLE: Readonly<Record<ReduceFunction, (x: tf.Tensor3D) => tf.Tensor>> = {
+  sum: sumMiddle,
+  mean: (x) => tf.div(sumMiddle(x), x.shape[1]),
+  max: (x) => orAnyNaN(x, tf.max(x, 1)),
+  min: (x) => orAnyNaN(x, tf.min(x, 1)),
+  logSumExp(x) {
+    const max = tf.max(x, 1, true);
+    // An infinite maximum less itself would be NaN; exp of 0 and of infinities gives the right sum.
+    const shift = tf.where(tf.isFinite(max), max, tf.scalar(0));
+    return tf.add(tf.log(sumMiddle(tf.exp(tf.sub(x, shift)))), tf.squeeze(shift, [1]));
+  },
+  argmax(x) {
+    const missing = tf.cast(tf.isNaN(x), 'float32');
+    return tf.where(tf.greater(tf.max(missing, 1), 0), tf.argMax(missing, 1), tf.argMax(x, 1));
+  },
+};
+
+/** `y` [outer, inner], or NaN where a middle has one: engines differ in that. */
+function orAnyNaN(x: tf.Tensor3D, y: tf.Tensor): tf.Tensor {
+  const missing = tf.max(tf.cast(tf.isNaN(x), 'float32'), 1);
+  return tf.where(tf.greater(missing, 0), tf.scalar(Number.NaN), y);
+}
+
+/** out[i0, i1, ...] = x[sum(i * strides)]: permute and broadcast. */
+export function rearrange(x: tf.Tensor, { shape, sizes, strides }: RearrangeView): tf.Tensor {
+  if (hasHostKernels()) return runHostKernel(REARRANGE, [x], { sizes, strides }, shape);
+  // Axes that move through memory, the slowest first: x is dense in this order.
+  const moving = [...sizes.keys()].filter((axis) => strides[axis] !== 0).sort((a, b) => strides[b] - strides[a]);
+  const stored = moving.map((axis) => sizes[axis]);
+  const steps = moving.map((axis) => strides[axis]);
+  if (sizes.length > MOST_AXES || tf.util.sizeFromShape(stored) !== x.size || !isDense(stored, steps)) {
+    return gathered(x, { shape, sizes, strides });
+  }
+  const order = [...moving].sort((a, b) => a - b).map((axis) => moving.indexOf(axis));
+  const turned = tf.transpose(tf.reshape(x, stored), order);
+  const kept = sizes.map((size, axis) => (strides[axis] === 0 ? 1 : size));
+  return tf.reshape(tf.broadcastTo(tf.reshape(turned, kept), [...sizes]), [...shape]);
+}
+
+/** The same for views of many axes, entry by entry. */
+function gathered(x: tf.Tensor, { shape, sizes, strides }: RearrangeView): tf.Tensor {
+  const places = new Int32Array(tf.util.sizeFromShape([...sizes]));
+  const last = sizes.length - 1;
+  forEachRun(sizes, [{ offset: 0, strides }], (at, [from]) => {
+    for (let i = 0; i < sizes[last]; i++) places[at + i] = from + i * strides[last];
+  });
+  return tf.reshape(tf.gather(tf.reshape(x, [x.size]), tf.tensor1d(places, 'int32')), [...shape]);
+}
