@@ -3,6 +3,7 @@ import * as tf from '@tensorflow/tfjs-core';
 import { type AttentionTensors, attentionBackward, attentionForward } from './attention.ts';
 import { activeProducts } from './engine.ts';
 
+/** What `lazyAttention` takes beside q, k and v. */
 export interface LazyAttentionOptions {
   /** [H, W] added to the score at relative distance d < W. */
   readonly bias?: tf.Tensor2D;

@@ -15,7 +15,7 @@ import * as arithmetic from './arithmetic.ts';
 import { type AttentionTensors, attentionBackward, attentionForward, attentionWeights } from './attention.ts';
 import { elasticWeights, givenScores, softmaxGradient } from './elastic.ts';
 import { type Engine, onEngine } from './engine.ts';
-import { type Handle, type Operand, TFJS_DTYPE } from './handle.ts';
+import { type Handle, isHandle, type Operand, TFJS_DTYPE } from './handle.ts';
 import * as layerOps from './layer-ops.ts';
 import * as primitives from './primitives.ts';
 import { createRotations } from './rotations.ts';
@@ -77,6 +77,13 @@ export function createKernels(engine: Engine): Kernels<Handle> {
     free: (handle) => {
       live.delete(handle);
       handle.tensor.dispose();
+    },
+    inspect: (buffer) => {
+      if (!isHandle(buffer)) return null;
+      const { size, dtype } = buffer.tensor;
+      return dtype === 'float32' || dtype === 'int32'
+        ? { count: size, dtype: dtype === 'int32' ? 'i32' : 'f32' }
+        : null;
     },
     freeSaved: () => {},
     synchronize: async () => {

@@ -4,6 +4,7 @@ import { initializers, layers } from '@tensorflow/tfjs-layers';
 import { lazyAttention } from './custom-op.ts';
 import { project, rope } from './projections.ts';
 
+/** What `lazyAttentionLayer` takes. */
 export interface LazyAttentionLayerArgs {
   /** H */
   readonly heads: number;
@@ -17,7 +18,9 @@ export interface LazyAttentionLayerArgs {
   readonly elastic?: boolean;
   /** Base of RoPE; 0: none. Default 10000. */
   readonly ropeBase?: number;
+  /** As of every tfjs layer; made up when left out. */
   readonly name?: string;
+  /** False: its weights are left as they are. Default true. */
   readonly trainable?: boolean;
 }
 

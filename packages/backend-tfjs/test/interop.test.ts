@@ -1,6 +1,6 @@
 import { provider as reference } from '@lazy-attention/backend-reference';
 import { fromTfjs, provider, toTfjs } from '@lazy-attention/backend-tfjs';
-import { Backend, DTypeError, type Tensor, UnsupportedError, ValueError } from '@lazy-attention/core';
+import { Backend, DTypeError, ShapeError, type Tensor, UnsupportedError, ValueError } from '@lazy-attention/core';
 import * as tf from '@tensorflow/tfjs-core';
 import { afterAll, beforeAll, expect, it } from 'vitest';
 
@@ -56,4 +56,21 @@ it('refuses what it cannot share', async () => {
   const foreign = { ...tf.ones([1]), dtype: 'float32' };
   expect(() => fromTfjs(backend, foreign as unknown as tf.Tensor)).toThrow(ValueError);
   await other.dispose();
+});
+
+it('adopts no more, no less and nothing else than a buffer holds', async () => {
+  const handle = { tensor: tf.keep(tf.ones([4])) };
+  for (const shape of [[5], [3], [1000, 1000], [1]]) {
+    expect(() => backend.adopt(handle, shape, 'f32')).toThrow(ShapeError);
+  }
+  expect(() => backend.adopt(handle, [1000], 'f32')).toThrow(/buffer holds 4 elements; shape \[1000\] has 1000/);
+  const integers = { tensor: tf.ones([4], 'int32') };
+  expect(() => backend.adopt(integers, [4], 'f32')).toThrow(DTypeError);
+  for (const other of [{}, { tensor: null }, { tensor: { size: 4, dtype: 'float32' } }]) {
+    expect(() => backend.adopt(other, [4], 'f32')).toThrow(ValueError);
+  }
+  const ours = backend.adopt(handle, [2, 2], 'f32');
+  expect([...(await ours.data())]).toEqual([1, 1, 1, 1]);
+  ours.dispose();
+  expect(() => backend.adopt(handle, [4], 'f32')).toThrow(ValueError);
 });

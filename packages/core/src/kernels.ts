@@ -38,6 +38,11 @@ export interface Kernels<B extends object = object, S extends SavedState = Saved
   /** f32, bf16 and f16 come back as Float32Array, f64 as Float64Array, i32 as Int32Array. The caller owns the array. */
   read(x: KernelTensor<B>): Promise<TensorData>;
   free(buffer: B): void;
+  /**
+   * Optional, for a backend that shares memory with another library: what a buffer given to `adopt` holds, null for an
+   * object that is no buffer of this backend. Without it `adopt` takes nothing.
+   */
+  inspect?(buffer: object): { readonly count: number; readonly dtype: DType } | null;
   freeSaved(saved: S): void;
   /** Resolves when all work queued so far is done; rejects with the first error of that work. */
   synchronize(): Promise<void>;

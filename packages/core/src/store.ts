@@ -2,7 +2,7 @@ import { Arena } from './arena.ts';
 import type { Backend } from './backend.ts';
 import { checkDType, checkFloat, checkOwned, checkSameDType } from './checks.ts';
 import { bytesPerElement, type DType, type TensorData } from './dtype.ts';
-import { DisposedError, DTypeError, ShapeError, ValueError } from './errors.ts';
+import { DisposedError, DTypeError, ShapeError, UnsupportedError, ValueError } from './errors.ts';
 import type { Kernels, KernelTensor } from './kernels.ts';
 import { agreeExcept, copyIndices, planSlice, replaceAxis, resolveAxis, sliceIndices } from './plan/slice.ts';
 import { checkInteger, checkShape, describe, elementCount, formatShape, type Shape } from './shape.ts';
@@ -174,12 +174,15 @@ export abstract class TensorStore {
   /**
    * For backend packages that share memory with another library: makes a tensor of a buffer that these kernels know.
    * The tensor owns it from now on. Not for i32, whose values core must know.
+   * @throws UnsupportedError where the backend shares no memory, ValueError for an object that is no buffer of it,
+   *   DTypeError and ShapeError for one that holds another type or fewer or more elements than `shape`.
    */
   adopt(buffer: object, shape: Shape, dtype: DType): Tensor {
     this.checkAlive('adopt');
     checkDType(this, 'adopt', dtype);
     checkShape('adopt', shape);
     if (dtype === 'i32') throw new DTypeError('adopt: dtype is i32; index tensors are made with backend.tensor');
+    checkBuffer(this.kernels, buffer, shape, dtype);
     return this.wrap(buffer, shape, dtype);
   }
 
@@ -223,6 +226,21 @@ export function kernelTensor(x: Tensor): KernelTensor {
 
 export function optionalTensor(x: Tensor | undefined): KernelTensor | null {
   return x === undefined ? null : kernelTensor(x);
+}
+
+/** An adopted buffer must hold exactly what the tensor says: kernels check nothing of it again. */
+function checkBuffer(kernels: Kernels, buffer: object, shape: Shape, dtype: DType): void {
+  if (kernels.inspect === undefined) {
+    throw new UnsupportedError(`adopt: backend '${kernels.name}' shares no memory with other libraries`);
+  }
+  const held = kernels.inspect(buffer);
+  if (held === null) throw new ValueError(`adopt: buffer is no buffer of backend '${kernels.name}'`);
+  if (held.dtype !== dtype) throw new DTypeError(`adopt: buffer holds ${held.dtype}; expected ${dtype}`);
+  if (held.count !== elementCount(shape)) {
+    throw new ShapeError(
+      `adopt: buffer holds ${held.count} elements; shape ${formatShape(shape)} has ${elementCount(shape)}`,
+    );
+  }
 }
 
 function defaultDType(data: TensorData | readonly number[]): DType {
