@@ -6,6 +6,7 @@ import { elasticSoftmax, elasticSoftmaxGrad } from './elastic-softmax.ts';
 import { add, mul, scale, sum, sumGrad, sumSquares } from './elementwise.ts';
 import { embedding, embeddingGrad } from './embedding.ts';
 import { matmul } from './matmul.ts';
+import { binary, rearrange, reduce, unary } from './primitives.ts';
 import { rmsNorm, rmsNormGrad } from './rms-norm.ts';
 import { rope } from './rope.ts';
 import { type Buffer, cast, copyInto, full, read, slice, upload } from './storage.ts';
@@ -30,6 +31,10 @@ export function createKernels(): Kernels<Buffer> {
     cast,
     slice,
     copyInto,
+    unary,
+    binary,
+    reduce,
+    rearrange,
     add,
     mul,
     scale,

@@ -12,7 +12,7 @@ import type { Tensor } from './tensor.ts';
  * operands of one op have one type (`DTypeError`); wrong shapes are `ShapeError`, wrong numbers and unknown options
  * `ValueError`. "Statistics type" is f32, or f64 beside f64 operands.
  */
-export interface Ops {
+export interface Ops extends PrimitiveOps, CustomOps {
   /**
    * Whether these ops write down how to differentiate what they do. False on a backend. A recorder holds what it needs
    * itself, so a model may dispose and scope as if it were not there.
@@ -119,7 +119,7 @@ export interface CustomOps {
 }
 
 /** What the two functions of a `CustomOp` compute with. Nothing of it is recorded. */
-export type PlainOps = Ops & GradOps & StorageOps & PrimitiveOps & CustomOps;
+export type PlainOps = Ops & GradOps & StorageOps;
 
 /** An op of one's own, with a gradient of one's own. */
 export interface CustomOp {

@@ -11,7 +11,7 @@ import {
 } from '@lazy-attention/core';
 import type { Params } from '../params.ts';
 import { Gradients } from './gradients.ts';
-import { Recorder, type Step } from './recorder.ts';
+import { createRecorder, type Recorder, type Step } from './recorder.ts';
 
 /** Both belong to the caller. `grads` has the names, shapes and types of the parameters. */
 export interface ValueAndGrad<P extends Params> {
@@ -33,9 +33,9 @@ export function valueAndGrad<P extends Params, A extends readonly unknown[]>(
 ): (params: P, ...args: A) => ValueAndGrad<P> {
   return (params, ...args) =>
     backend.scope(() => {
-      const recorder = new Recorder(backend);
+      const recorder = createRecorder(backend);
       const variables = declare(backend, recorder, params);
-      const value = runForward(backend, recorder, () => fn(recorder, params, ...args));
+      const value = runForward(backend, recorder, () => fn(recorder.ops, params, ...args));
       const gradients = new Gradients(backend);
       gradients.add(value.node, backend.full([], 1, value.tensor.dtype));
       for (let step = recorder.steps.pop(); step !== undefined; step = recorder.steps.pop()) {

@@ -304,12 +304,11 @@ async function readModel(path: string, digest: FileDigest): Promise<LazyTransfor
 function checkSameModel(path: string, found: LazyTransformer, expected: LazyTransformer): void {
   for (const key of Object.keys(expected.config) as (keyof LazyTransformerConfig)[]) {
     if (key === 'computeDType' || key === 'initStd') continue; // the parameters do not depend on them
-    if (found.config[key] !== expected.config[key]) {
-      throw new CheckpointError(
-        'CHECKPOINT_SHAPE',
-        join(path, CONFIG),
-        `${key} is ${found.config[key]}; the model expects ${expected.config[key]}`,
-      );
+    const [has, wants] = [found.config[key], expected.config[key]].map((value) =>
+      typeof value === 'string' ? value : JSON.stringify(value),
+    );
+    if (has !== wants) {
+      throw new CheckpointError('CHECKPOINT_SHAPE', join(path, CONFIG), `${key} is ${has}; the model expects ${wants}`);
     }
   }
 }
