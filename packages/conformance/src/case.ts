@@ -22,10 +22,22 @@ export const OPS = [
   'embedding',
   'crossEntropy',
   'adamw',
+  'unary',
+  'binary',
+  'reduce',
+  'permute',
+  'broadcast',
+  'where',
+  'concat',
+  'pad',
+  'gather',
+  'custom',
 ] as const;
 
+/** A row of the coverage matrix. */
 export type Op = (typeof OPS)[number];
 
+/** An op itself, or its gradient. */
 export type Direction = 'forward' | 'backward';
 
 /** 'small' keeps shapes and the number of random problems down, for emulated GPUs and browsers. */
@@ -39,6 +51,11 @@ export interface Case {
   readonly op: Op | 'errors' | 'memory';
   readonly direction: Direction;
   readonly dtype: FloatDType;
+  /**
+   * Why this backend does not offer what is tested, for what a backend may leave out; undefined where it does. Such a case
+   * is not run, and reported as 'not offered'.
+   */
+  lacks?(backend: Backend): string | undefined;
   /** Resolves when the backend does what it must, rejects with what it did instead. Leaves nothing alive on it. */
   run(backend: Backend): Promise<void>;
 }

@@ -13,11 +13,20 @@ export class ConformanceError extends Error {
   override readonly name = 'ConformanceError';
 }
 
-/** Relative Frobenius error of `actual`, with `expected` counted as at least `floor` per element (root mean square). */
-export function relativeError(actual: TensorData, expected: TensorData, floor: number): number {
+/**
+ * Relative Frobenius error of `actual`, with `expected` counted as at least `floor` per element (root mean square). NaN for
+ * a NaN in either, unless `allowNaN` and both have it there.
+ */
+export function relativeError(
+  actual: TensorData,
+  expected: TensorData,
+  floor: number,
+  allowNaN: boolean = false,
+): number {
   let squares = 0;
   let reference = 0;
   for (let i = 0; i < expected.length; i++) {
+    if (allowNaN && Number.isNaN(actual[i]) && Number.isNaN(expected[i])) continue;
     // Equal infinities are right; their difference would be NaN.
     if (actual[i] !== expected[i]) squares += (actual[i] - expected[i]) ** 2;
     if (Number.isFinite(expected[i])) reference += expected[i] ** 2;
@@ -27,7 +36,14 @@ export function relativeError(actual: TensorData, expected: TensorData, floor: n
 }
 
 /** Throws unless the results are those expected, each in its shape and within `tolerance`. */
-export function assertClose(label: string, actual: Results, expected: Results, tolerance: number, floor: number): void {
+export function assertClose(
+  label: string,
+  actual: Results,
+  expected: Results,
+  tolerance: number,
+  floor: number,
+  allowNaN: boolean = false,
+): void {
   const names = Object.keys(actual).sort().join(', ');
   const expectedNames = Object.keys(expected).sort().join(', ');
   if (names !== expectedNames)
@@ -39,7 +55,7 @@ export function assertClose(label: string, actual: Results, expected: Results, t
         `${label}: ${name} has shape ${formatShape(got.shape)} and ${got.values.length} elements; expected ${formatShape(wanted.shape)}`,
       );
     }
-    const error = relativeError(got.values, wanted.values, floor);
+    const error = relativeError(got.values, wanted.values, floor, allowNaN);
     // Written so that NaN fails.
     if (!(error <= tolerance)) {
       throw new ConformanceError(
@@ -69,7 +85,7 @@ function worst(actual: Result, expected: Result): string {
   for (let i = 0; i < expected.values.length; i++) {
     const difference = Math.abs(actual.values[i] - expected.values[i]);
     const rank = Number.isNaN(difference) ? Number.POSITIVE_INFINITY : difference;
-    if (rank > largest && actual.values[i] !== expected.values[i]) {
+    if (rank > largest && !Object.is(actual.values[i], expected.values[i])) {
       at = i;
       largest = rank;
     }

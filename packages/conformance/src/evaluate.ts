@@ -44,7 +44,7 @@ export async function assertAgrees(
   const all = await evaluate(oracle(), problem, 'f64', direction);
   const expected = problem.partial ? Object.fromEntries(Object.keys(actual).map((name) => [name, all[name]])) : all;
   const allowed = (direction === 'forward' ? tolerance.output : tolerance.gradient) * (problem.loosen ?? 1);
-  assertClose(describe(problem, dtype), actual, expected, allowed, problem.floor ?? 0);
+  assertClose(describe(problem, dtype), actual, expected, allowed, problem.floor ?? 0, problem.allowNaN);
 }
 
 export async function readAll(tensors: Tensors): Promise<Results> {

@@ -34,6 +34,8 @@ export interface Problem {
   readonly loosen?: number;
   /** True where a backend gives results only for the types that it has, and the oracle for all. */
   readonly partial?: boolean;
+  /** True where NaN is the right answer where the oracle has it. Without it NaN always fails. */
+  readonly allowNaN?: boolean;
 }
 
 /** Makes host data for one problem, rounded to the tested type. */

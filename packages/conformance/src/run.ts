@@ -4,10 +4,12 @@ import type { Case } from './case.ts';
 /** Tests that a backend is known not to pass, by name, each with the reason. */
 export type Skips = Readonly<Record<string, string>>;
 
+/** The outcome of one case on one backend. */
 export interface CaseResult {
   readonly case: Case;
-  readonly status: 'passed' | 'failed' | 'skipped';
-  /** What went wrong, or why it was skipped. */
+  /** 'not offered' is what a backend may leave out, and does. */
+  readonly status: 'passed' | 'failed' | 'skipped' | 'not offered';
+  /** What went wrong, why it was skipped, or what is not offered. */
   readonly message: string;
   readonly milliseconds: number;
 }
@@ -39,6 +41,8 @@ async function runCase(
   test: Case,
   reason: string | undefined,
 ): Promise<Pick<CaseResult, 'status' | 'message'>> {
+  const lack = test.lacks?.(backend);
+  if (lack !== undefined) return { status: 'not offered', message: lack };
   try {
     await test.run(backend);
   } catch (error) {

@@ -1,4 +1,4 @@
-import type { FloatDType } from '@lazy-attention/core';
+import type { FloatDType, Kernels } from '@lazy-attention/core';
 import fc from 'fast-check';
 import type { Op, Size } from './case.ts';
 import { Generator, type Problem } from './problem.ts';
@@ -12,6 +12,8 @@ export interface Scenario {
   readonly dtypes?: readonly FloatDType[];
   /** False where the op has no gradient, or this problem none. */
   readonly differentiable: boolean;
+  /** Kernels that a backend may lack and this scenario launches. */
+  readonly needs?: readonly (keyof Kernels)[];
   /** Runs `check` on each problem; rejects with the first failure, for random shapes shrunk to the smallest. */
   each(dtype: FloatDType, size: Size, check: (problem: Problem) => Promise<void>): Promise<void>;
 }
@@ -19,6 +21,9 @@ export interface Scenario {
 export interface ScenarioOptions {
   readonly dtypes?: readonly FloatDType[];
   readonly differentiable?: boolean;
+  readonly needs?: readonly (keyof Kernels)[];
+  /** Of random shapes; default 'random_shapes'. */
+  readonly name?: string;
 }
 
 type Make<T extends unknown[]> = (g: Generator, ...rest: T) => Problem | Promise<Problem>;
@@ -42,12 +47,12 @@ export function randomised<S>(
   make: Make<[S]>,
   options: ScenarioOptions = {},
 ): Scenario {
-  const name = 'random_shapes';
+  const { name = 'random_shapes' } = options;
   return {
     op,
-    name,
     differentiable: true,
     ...options,
+    name,
     each: async (dtype, size, check) => {
       const property = fc.asyncProperty(shapes(size), fc.nat(), async (shape, seed) => {
         await check(await make(new Generator(dtype, seed), shape));

@@ -6,6 +6,9 @@ import { elasticSoftmax } from './suites/elastic-softmax.ts';
 import { elementwise } from './suites/elementwise.ts';
 import { embedding, rmsNorm, rope, swiglu } from './suites/layers.ts';
 import { matmul } from './suites/matmul.ts';
+import { primitives } from './suites/primitives.ts';
+import { rearrangements } from './suites/rearrangements.ts';
+import { reductions } from './suites/reductions.ts';
 import { storage } from './suites/storage.ts';
 
 /** Every source of problems, op by op. */
@@ -21,4 +24,7 @@ export const scenarios: readonly Scenario[] = [
   ...embedding,
   ...crossEntropy,
   ...adamw,
+  ...primitives,
+  ...reductions,
+  ...rearrangements,
 ];

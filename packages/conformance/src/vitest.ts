@@ -36,13 +36,12 @@ export function runConformance(
       expect(unknownSkips(cases, skip)).toEqual([]);
     });
 
-    for (const { name: title, run } of cases) {
+    for (const { name: title, run, lacks } of cases) {
       const reason = skip[title];
-      if (reason === undefined) {
-        test(title, () => run(backend));
-        continue;
-      }
       test(title, async (context) => {
+        const lack = lacks?.(backend);
+        if (lack !== undefined) context.skip(`not offered: ${lack}`);
+        if (reason === undefined) return run(backend);
         const failed = await run(backend).then(
           () => false,
           () => true,

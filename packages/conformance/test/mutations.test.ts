@@ -13,6 +13,7 @@ import { conformanceCases } from '../src/cases.ts';
 import { seeded } from '../src/random.ts';
 import { attentionMutations, flawedAttention } from './mutations/flawed-attention.ts';
 import { changed, mutate, type ReferenceKernels } from './mutations/mutation.ts';
+import { primitiveMutations } from './mutations/primitives.ts';
 import { simpleMutations } from './mutations/simple.ts';
 
 /** Conformance must be able to fail: every one of these wrong kernels is caught by a test of its own op. */
@@ -24,7 +25,7 @@ const F32 = ALL.filter(({ dtype, name }) => dtype === 'f32' && !name.includes('d
 /** What is not an op: names, and what a wrong version of can only be seen as a crash or as memory that is not freed. */
 const NOT_MUTATED = new Set(['name', 'device', 'dtypes', 'free', 'freeSaved', 'synchronize', 'dispose']);
 
-const MUTATIONS = [...simpleMutations, ...attentionMutations];
+const MUTATIONS = [...simpleMutations, ...primitiveMutations, ...attentionMutations];
 
 async function firstFailure(kernels: ReferenceKernels, cases: readonly Case[]): Promise<string | null> {
   const backend = new Backend(kernels as Kernels);

@@ -38,6 +38,15 @@ describe('runCases', () => {
     expect(unknownSkips([passing], { 'add f32 good': '', 'add f32 godo': '' })).toEqual(['add f32 godo']);
   });
 
+  test('what a backend leaves out is not run and not passed', async () => {
+    const left: Case = { ...failing, lacks: ({ name }) => `${name} has no such kernel` };
+    const results = await runCases(backend, [passing, left]);
+    expect(results[1]).toMatchObject({ status: 'not offered', message: 'reference has no such kernel' });
+    expect(coverageTable([{ name: 'a', results }]).split('\n')[1]).toBe('add  1/1        not offered');
+    const partly = await runCases(backend, [passing, { ...left, direction: 'forward' }]);
+    expect(coverageTable([{ name: 'a', results: partly }])).toContain('1/2 (1 not offered)');
+  });
+
   test('the coverage table counts by op, backend and direction', async () => {
     const results = await runCases(backend, [passing, failing]);
     expect(
@@ -65,6 +74,8 @@ describe('the cases', () => {
       new Set(cases.filter((test) => test.direction === direction).map(({ op }) => op));
     expect(OPS.filter((op) => !covered('forward').has(op))).toEqual([]);
     const constant = ['tensor', 'full', 'copyInto', 'sumSquares', 'attentionWeights', 'adamw'];
+    // Their gradients are composed of other ops, by whoever records them.
+    constant.push('unary', 'binary', 'reduce', 'permute', 'broadcast', 'where', 'concat', 'pad', 'gather');
     expect(OPS.filter((op) => !covered('backward').has(op))).toEqual(constant);
   });
 

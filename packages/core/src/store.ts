@@ -44,6 +44,11 @@ export abstract class TensorStore {
     return this.kernels.dtypes;
   }
 
+  /** Whether this backend has a kernel that others may leave out. */
+  offers(kernel: keyof Kernels): boolean {
+    return this.kernels[kernel] !== undefined;
+  }
+
   memory(): MemoryInfo {
     return this.arena.memory();
   }

@@ -75,6 +75,86 @@ const MISTAKES: Readonly<Record<string, Mistake>> = {
     says: ['decode: '],
     make: (b) => decode(b, {}, 0, [layerOf(b)], b.full([5, 8], Number.NaN)),
   },
+  a_function_that_is_not_there: {
+    error: ValueError,
+    says: ["unary: fn is 'erff'", 'gelu'],
+    make: (b) => b.unary('erff' as 'exp', b.zeros([2])),
+  },
+  a_primitive_of_integers: {
+    error: DTypeError,
+    says: ['unary: x is i32'],
+    make: (b) => b.unary('neg', ids(b, 1)),
+  },
+  shapes_that_cannot_be_broadcast: {
+    error: ShapeError,
+    says: ['binary: a has shape [2, 3]', '[2]', 'aligned at the last axis'],
+    make: (b) => b.binary('add', b.zeros([2, 3]), b.zeros([2])),
+  },
+  operands_of_two_types: {
+    error: DTypeError,
+    says: ['binary: b is i32'],
+    make: (b) => b.binary('mul', b.zeros([2]), ids(b, 1, 2)),
+  },
+  an_axis_that_is_not_there: {
+    error: ValueError,
+    says: ['reduce: axes is 2', '-2 to 1'],
+    make: (b) => b.reduce('sum', b.zeros([2, 3]), { axes: [2] }),
+  },
+  an_axis_twice: {
+    error: ValueError,
+    says: ['reduce: axes is [0, -2]', 'at most once'],
+    make: (b) => b.reduce('sum', b.zeros([2, 3]), { axes: [0, -2] }),
+  },
+  no_axis_at_all: {
+    error: ValueError,
+    says: ['reduce: axes is []'],
+    make: (b) => b.reduce('max', b.zeros([2, 3]), { axes: [] }),
+  },
+  an_order_of_some_axes: {
+    error: ValueError,
+    says: ['permute: axes is [1]', 'each of the 2 axes'],
+    make: (b) => b.permute(b.zeros([2, 3]), [1]),
+  },
+  a_shape_that_repeats_nothing: {
+    error: ShapeError,
+    says: ['broadcast: x has shape [2]', '[2, 3]'],
+    make: (b) => b.broadcast(b.zeros([2]), [2, 3]),
+  },
+  more_axes_than_a_view_has: {
+    error: ShapeError,
+    says: ['permute: ', '9 axes', 'reshape first'],
+    make: (b) => b.permute(b.zeros(new Array(9).fill(2)), [8, 7, 6, 5, 4, 3, 2, 1, 0]),
+  },
+  nothing_to_concat: {
+    error: ValueError,
+    says: ['concat: tensors', 'at least one'],
+    make: (b) => b.concat([], 0),
+  },
+  tensors_that_do_not_join: {
+    error: ShapeError,
+    says: ['concat: tensors[1] has shape [3, 3]', '[2, 3]'],
+    make: (b) => b.concat([b.zeros([2, 3]), b.zeros([3, 3])], 1),
+  },
+  padding_that_takes_away: {
+    error: ValueError,
+    says: ['pad: before is -1'],
+    make: (b) => b.pad(b.zeros([2]), 0, -1, 0),
+  },
+  gathering_outside_the_axis: {
+    error: ValueError,
+    says: ['gather: indices holds 3', '0 to 2'],
+    make: (b) => b.gather(b.zeros([2, 3]), ids(b, 1, 3), 1),
+  },
+  an_op_without_functions: {
+    error: ValueError,
+    says: ['custom: expected { inputs, forward, backward }'],
+    make: (b) => b.custom({ inputs: [] } as never),
+  },
+  an_op_that_returns_nothing: {
+    error: ValueError,
+    says: ['custom: forward returned undefined', 'Tensor'],
+    make: (b) => b.custom({ inputs: [], forward: () => undefined as never, backward: () => [] }),
+  },
   shapes_that_differ: {
     error: ShapeError,
     says: ['add: b has shape [3]', '[2]'],

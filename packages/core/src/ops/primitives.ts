@@ -1,4 +1,4 @@
-import { checkFloat, checkOwned, checkSameDType } from '../checks.ts';
+import { checkFloat, checkIds, checkOwned, checkSameDType } from '../checks.ts';
 import {
   BINARY_FUNCTIONS,
   type BinaryFunction,
@@ -8,7 +8,7 @@ import {
   UNARY_FUNCTIONS,
   type UnaryFunction,
 } from '../contract/primitives.ts';
-import { DTypeError, ShapeError, UnsupportedError, ValueError } from '../errors.ts';
+import { ShapeError, UnsupportedError, ValueError } from '../errors.ts';
 import type { Kernels } from '../kernels.ts';
 import { agreeExcept, resolveAxis } from '../plan/slice.ts';
 import { checkInteger, checkOptions, checkShape, countBetween, describe, formatShape, type Shape } from '../shape.ts';
@@ -192,10 +192,9 @@ export function gather(
   axis: number,
 ): Tensor {
   checkFloat(store, 'gather', ['x'], [x]);
-  checkOwned(store, 'gather', 'indices', indices);
-  if (indices.dtype !== 'i32') throw new DTypeError(`gather: indices is ${indices.dtype}; expected i32`);
   const { shape } = x;
   const resolved = resolveAxis('gather', shape, axis);
+  checkIds(store, 'gather', 'indices', indices, shape[resolved]);
   const [outer, length, inner] = [
     countBetween(shape, 0, resolved),
     shape[resolved],

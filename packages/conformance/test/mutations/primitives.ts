@@ -1,0 +1,138 @@
+import type { BroadcastView, UnaryFunction } from '@lazy-attention/core';
+import { changed, type Mutation, type ReferenceKernels } from './mutation.ts';
+
+type Wrong = Mutation['wrong'];
+type Primitives = Required<Pick<ReferenceKernels, 'unary' | 'binary' | 'reduce' | 'rearrange'>>;
+
+/** The reference has all four. */
+const have = (right: ReferenceKernels) => right as ReferenceKernels & Primitives;
+
+/** One function computed by `wrong` instead. */
+const unaryAs =
+  (fn: UnaryFunction, wrong: (x: number) => number): Wrong =>
+  (right) => ({
+    unary: (x, name) => {
+      const y = have(right).unary(x, name);
+      return name === fn ? changed(y, (_, i) => wrong(x.buffer[i])) : y;
+    },
+  });
+
+const viewAs =
+  (change: (view: BroadcastView) => Partial<BroadcastView>): Wrong =>
+  (right) => ({ binary: (a, b, fn, view) => have(right).binary(a, b, fn, { ...view, ...change(view) }) });
+
+/** What is easily got wrong in the open primitives. */
+const MISTAKES: Partial<Record<keyof ReferenceKernels, Record<string, Wrong>>> = {
+  unary: {
+    'relu of NaN is zero': unaryAs('relu', (x) => (x > 0 ? x : 0)),
+    'sign of NaN is zero': unaryAs('sign', (x) => (x > 0 ? 1 : x < 0 ? -1 : 0)),
+    'sign of zero is one': unaryAs('sign', (x) => (x < 0 ? -1 : x - x + 1)),
+    'tanh overflows': unaryAs('tanh', (x) => (Math.exp(2 * x) - 1) / (Math.exp(2 * x) + 1)),
+    'sigmoid overflows': unaryAs('sigmoid', (x) => Math.exp(x) / (1 + Math.exp(x))),
+    'gelu by tanh': unaryAs('gelu', (x) => 0.5 * x * (1 + Math.tanh(0.79788456 * (x + 0.044715 * x ** 3)))),
+    'sin of a rounded angle': unaryAs('sin', (x) => Math.sin(x - 6.283 * Math.round(x / 6.283))),
+    'log of abs': unaryAs('log', (x) => Math.log(Math.abs(x))),
+    'reciprocal of zero is zero': unaryAs('reciprocal', (x) => (x === 0 ? 0 : 1 / x)),
+    'exp2 for exp': unaryAs('exp', (x) => 2 ** x),
+    'silu without x': unaryAs('silu', (x) => 1 / (1 + Math.exp(-x))),
+  },
+  binary: {
+    'ignores the strides of a': viewAs(({ sizes }) => ({ stridesA: sizes.map(() => 0) })),
+    'takes the strides of a for b': viewAs(({ stridesA }) => ({ stridesB: stridesA })),
+    'changes sub of a and b': (right) => ({
+      binary: (a, b, fn, view) =>
+        fn === 'sub'
+          ? have(right).binary(b, a, fn, { ...view, stridesA: view.stridesB, stridesB: view.stridesA })
+          : have(right).binary(a, b, fn, view),
+    }),
+    'max of NaN is a number': (right) => ({
+      binary: (a, b, fn, view) =>
+        changed(have(right).binary(a, b, fn, view), (y) => (fn === 'max' && Number.isNaN(y) ? 0 : y)),
+    }),
+    'equal is true of NaN': (right) => ({
+      binary: (a, b, fn, view) => {
+        const sum = have(right).binary(a, b, 'add', view);
+        return changed(have(right).binary(a, b, fn, view), (y, i) => (fn === 'equal' && Number.isNaN(sum[i]) ? 1 : y));
+      },
+    }),
+    'keep multiplies': (right) => ({
+      binary: (a, b, fn, view) => have(right).binary(a, b, fn === 'keep' ? 'mul' : fn, view),
+    }),
+    'less counts equals': (right) => ({
+      binary: (a, b, fn, view) => have(right).binary(a, b, fn === 'less' ? 'lessEqual' : fn, view),
+    }),
+    'pow of NaN to 0 is 1': (right) => ({
+      binary: (a, b, fn, view) => {
+        const zero = have(right).binary(b, b, 'sub', { ...view, stridesA: view.stridesB });
+        return changed(have(right).binary(a, b, fn, view), (y, i) =>
+          fn === 'pow' && zero[i] === 0 && Number.isNaN(y) ? 1 : y,
+        );
+      },
+    }),
+  },
+  reduce: {
+    'max starts from zero': (right) => ({
+      reduce: (x, fn, view, dtype) =>
+        changed(have(right).reduce(x, fn, view, dtype), (y) => (fn === 'max' ? Math.max(y, 0) : y)),
+    }),
+    'min ignores NaN': (right) => ({
+      reduce: (x, fn, view, dtype) =>
+        changed(have(right).reduce(x, fn, view, dtype), (y) => (fn === 'min' && Number.isNaN(y) ? 0 : y)),
+    }),
+    'argmax takes the last of equals': (right) => ({
+      reduce: (x, fn, view, dtype) => {
+        if (fn !== 'argmax' || view.inner !== 1) return have(right).reduce(x, fn, view, dtype);
+        const most = have(right).reduce(x, 'max', view, 'f64');
+        return changed(have(right).reduce(x, fn, view, dtype), (y, o) => {
+          for (let j = view.length - 1; j >= 0; j--) if (x.buffer[o * view.length + j] === most[o]) return j;
+          return y;
+        });
+      },
+    }),
+    'argmax passes NaN over': (right) => ({
+      reduce: (x, fn, view, dtype) => {
+        const buffer = fn === 'argmax' ? changed(x.buffer, (v) => (Number.isNaN(v) ? -1e30 : v)) : x.buffer;
+        return have(right).reduce({ ...x, buffer }, fn, view, dtype);
+      },
+    }),
+    'logSumExp overflows': (right) => ({
+      reduce: (x, fn, view, dtype) => {
+        if (fn !== 'logSumExp') return have(right).reduce(x, fn, view, dtype);
+        const buffer = changed(new Float64Array(x.buffer), Math.exp);
+        return changed(have(right).reduce({ ...x, buffer, dtype: 'f64' }, 'sum', view, 'f64'), Math.log);
+      },
+    }),
+    'mean is the sum': (right) => ({
+      reduce: (x, fn, view, dtype) => have(right).reduce(x, fn === 'mean' ? 'sum' : fn, view, dtype),
+    }),
+    'forgets the inner axis': (right) => ({
+      reduce: (x, fn, view, dtype) =>
+        have(right).reduce(x, fn, { ...view, outer: view.outer * view.inner, inner: 1 }, dtype),
+    }),
+    'sums in the wrong precision': (right) => ({
+      reduce: (x, fn, view, dtype) =>
+        changed(have(right).reduce(x, fn, view, dtype), (y) => (fn === 'sum' ? y * (1 + 2 ** -6) : y)),
+    }),
+  },
+  rearrange: {
+    copies: (right) => ({ rearrange: (x, view) => have(right).rearrange(x, { ...view, strides: dense(view.sizes) }) }),
+    'repeats nothing': (right) => ({
+      rearrange: (x, view) => have(right).rearrange(x, { ...view, strides: view.strides.map((stride) => stride || 1) }),
+    }),
+    'turns the last two axes only': (right) => ({
+      rearrange: (x, view) =>
+        have(right).rearrange(x, {
+          ...view,
+          strides: view.strides.map((s, i) => (i < view.strides.length - 2 ? 0 : s)),
+        }),
+    }),
+  },
+};
+
+function dense(sizes: readonly number[]): number[] {
+  return sizes.map((_, axis) => sizes.slice(axis + 1).reduce((product, size) => product * size, 1));
+}
+
+export const primitiveMutations: readonly Mutation[] = Object.entries(MISTAKES).flatMap(([kernel, mistakes]) =>
+  Object.entries(mistakes).map(([name, wrong]) => ({ kernel: kernel as keyof ReferenceKernels, name, wrong })),
+);
