@@ -22,6 +22,7 @@ export function byteTokenizer(options: ByteTokenizerOptions = {}): Tokenizer {
     name: 'bytes',
     vocabSize,
     fingerprint: `bytes-${vocabSize}`,
+    addsBos: documentSeparator,
     encode: (text) => new Int32Array(encoder.encode(text)),
     decode(ids) {
       const decoder = byteDecoder(vocabSize);

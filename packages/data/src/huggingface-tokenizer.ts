@@ -84,6 +84,7 @@ export function huggingFaceTokenizer(json: object, options: HuggingFaceTokenizer
     ...(bosId === undefined ? {} : { bosId }),
     ...(eosId === undefined ? {} : { eosId }),
     ...(padId === undefined ? {} : { padId }),
+    addsBos: addsBos(engine, config, bosId),
     fingerprint: new IntegerHash().addText(JSON.stringify([json, config, bosToken, eosToken])).hex(),
     encode,
     decode,
@@ -115,6 +116,13 @@ function configuredToken(config: object, role: Role): string | null {
   if (typeof token === 'string') return token;
   if (typeof token === 'object' && token !== null && 'content' in token) return String(token.content);
   return null;
+}
+
+/** `add_bos_token` decides; left out, whether the post-processor begins a text with BOS. */
+function addsBos(engine: Engine, config: object | null, bosId: number | undefined): boolean {
+  const asked = config === null ? undefined : (config as { add_bos_token?: unknown }).add_bos_token;
+  if (typeof asked === 'boolean') return asked && bosId !== undefined;
+  return bosId !== undefined && engine.encode('a', { add_special_tokens: true }).ids[0] === bosId;
 }
 
 /**

@@ -11,6 +11,8 @@ export interface Tokenizer {
   /** Put after every document of a corpus. */
   readonly eosId?: number;
   readonly padId?: number;
+  /** Whether the tokenizer's own rules put bosId before a text (its post-processor, or `add_bos_token`). */
+  readonly addsBos: boolean;
   /** Differs between tokenisers that give different ids. */
   readonly fingerprint: string;
   /** The ids of the text alone: no bosId, no eosId. */

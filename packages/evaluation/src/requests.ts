@@ -20,28 +20,42 @@ export interface TextEncoder {
 }
 
 /**
- * From a tokenizer. `prefixId` is by default its BOS, or its EOS where it has none; `addBos` is by default whether it has a BOS.
- * @throws EvaluationError (REQUEST) where there is neither
+ * From a tokenizer. `prefixId` is by default its BOS, also where it does not put one before a text, or its EOS where it has none;
+ * `addBos` is by default what the tokenizer's own rules say.
+ * @throws EvaluationError (REQUEST) where there is neither BOS nor EOS
  */
 export function textEncoder(
   tokenizer: Tokenizer,
   options: { readonly prefixId?: number | undefined; readonly addBos?: boolean | undefined } = {},
 ): TextEncoder {
-  const prefixId = options.prefixId ?? tokenizer.bosId ?? tokenizer.eosId;
+  const bosId = bosOf(tokenizer);
+  const prefixId = options.prefixId ?? bosId ?? tokenizer.eosId;
   if (prefixId === undefined) {
     throw new EvaluationError(
       'REQUEST',
       `score: tokenizer '${tokenizer.name}' has no BOS and no EOS to begin an empty context with; give prefixId`,
     );
   }
-  const { bosId } = tokenizer;
-  const addBos = options.addBos ?? bosId !== undefined;
+  const addBos = options.addBos ?? tokenizer.addsBos;
   const encodeAlone = (text: string) => Array.from(tokenizer.encode(text));
-  return {
-    prefixId,
-    encodeAlone,
-    encode: (text) => (addBos && bosId !== undefined ? [bosId, ...encodeAlone(text)] : encodeAlone(text)),
+  const encode = (text: string) => {
+    const ids = encodeAlone(text);
+    // A text that begins with BOS already gets no second one.
+    return addBos && bosId !== undefined && ids[0] !== bosId ? [bosId, ...ids] : ids;
   };
+  return { prefixId, encode, encodeAlone };
+}
+
+/** The id of BOS, also of a tokenizer that is told not to put it before documents. */
+function bosOf(tokenizer: Tokenizer): number | undefined {
+  if (tokenizer.bosId !== undefined) return tokenizer.bosId;
+  const json = tokenizer.toJSON();
+  if (json.kind !== 'tokenizer.json' || json.config === null) return undefined;
+  const { bos_token: token } = json.config as { bos_token?: unknown };
+  const content = typeof token === 'object' && token !== null ? (token as { content?: unknown }).content : token;
+  if (typeof content !== 'string') return undefined;
+  const ids = tokenizer.encode(content);
+  return ids.length === 1 ? ids[0] : undefined;
 }
 
 /**

@@ -5,6 +5,7 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import {
   EvaluationError,
   encodePair,
+  parseRequest,
   rollingWindows,
   scoreTokens,
   type TokenRequest,
@@ -149,5 +150,39 @@ describe('encoding', () => {
     expect(windows.flatMap(({ continuation }) => continuation)).toEqual(ids);
     expect(windows.map(({ context }) => context)).toEqual([[99], [9], [12, 13, 14, 15, 16, 17, 18, 19]]);
     expect(rollingWindows([], 99, 10)).toEqual([]);
+  });
+});
+
+describe('lines of a requests file', () => {
+  const encoder = textEncoder(byteTokenizer(), { prefixId: 7 });
+  it.each([
+    ['{"context":[1,2],"continuation":[3]}', [{ context: [1, 2], continuation: [3] }]],
+    ['{"context":"ab","continuation":[3]}', [{ context: [97, 98], continuation: [3] }]],
+    ['{"context":"","continuation":"c"}', [{ context: [7], continuation: [99] }]],
+    [
+      '{"ids":[1,2,3]}',
+      [
+        { context: [7], continuation: [1, 2] },
+        { context: [1, 2], continuation: [3] },
+      ],
+    ],
+    ['{"text":"a"}', [{ context: [7], continuation: [97] }]],
+  ])('%s', (line, expected) => {
+    expect(parseRequest(encoder, 2, line, 'line 1')).toEqual(expected);
+  });
+
+  it.each([
+    '{',
+    '[]',
+    '{}',
+    '{"text":1}',
+    '{"context":"a"}',
+    '{"ids":[1.5]}',
+    '{"text":""}',
+    '{"text":"a","more":1}',
+    '{"context":"a","continuation":""}',
+  ])('refuses %s and names the line', (line) => {
+    expect(() => parseRequest(encoder, 2, line, 'requests.jsonl, line 3')).toThrow(EvaluationError);
+    expect(() => parseRequest(encoder, 2, line, 'requests.jsonl, line 3')).toThrow(/line 3/);
   });
 });
