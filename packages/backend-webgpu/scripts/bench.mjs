@@ -55,12 +55,12 @@ async function benchGemm() {
       'tile of this adapter': chooseTile({ m, n }, capabilities.software),
     };
     for (const [name, tile] of Object.entries(tiles)) {
-      const source = () =>
-        gemm({ tile, transposeA, transposeB, dtype: 'f32', aligned: true, partial: false, accumulate: false });
+      const variant = { transposeA, transposeB, type: 'f32', tile, aligned: true, partial: false, accumulate: false };
       const time = await best(3, async () => {
         const grid = [Math.ceil(n / tile.tileN), Math.ceil(m / tile.tileM), batch];
-        const params = [m, n, k, transposeA ? m : k, transposeB ? k : n, 1, k];
-        runtime.run(`${transposeA} ${transposeB} ${name}`, source, [a, b, out], params, grid);
+        const strides = { aStride: transposeA ? m : k, bStride: transposeB ? k : n };
+        const params = { m, n, k, ...strides, splits: 1, kPerSplit: k };
+        runtime.run(gemm, variant, { buffers: { a, b, out }, params, grid });
         await runtime.synchronize();
       });
       report(

@@ -2,11 +2,18 @@ import type { Kernels } from '@lazy-attention/core';
 import type { DeviceBuffer } from './device/buffers.ts';
 import type { Runtime, WebGPUStats } from './device/runtime.ts';
 import { arithmeticKernels } from './ops/arithmetic.ts';
-import { attentionKernels, type SavedAttention } from './ops/attention.ts';
-import { layerKernels } from './ops/layers.ts';
+import { backwardKernels } from './ops/attention/backward.ts';
+import { STRIP_BYTES } from './ops/attention/blocks.ts';
+import { forwardKernels, type SavedAttention } from './ops/attention/forward.ts';
+import { weightKernels } from './ops/attention/weights.ts';
+import { embeddingKernels } from './ops/embedding.ts';
+import { lossKernels } from './ops/loss.ts';
 import { matmulKernels } from './ops/matmul.ts';
+import { normKernels } from './ops/norm.ts';
+import { optimizerKernels } from './ops/optimizer.ts';
+import { ropeKernels } from './ops/rope.ts';
 import { storageKernels } from './ops/storage.ts';
-import { STRIP_BYTES } from './ops/strip.ts';
+import { swigluKernels } from './ops/swiglu.ts';
 
 /** The contract of core, and what only this backend can tell. */
 export interface WebGPUKernels extends Kernels<DeviceBuffer, SavedAttention> {
@@ -18,14 +25,21 @@ export interface WebGPUKernels extends Kernels<DeviceBuffer, SavedAttention> {
   loseDevice(): void;
 }
 
-/** `stripBytes`: workspace of attention, see ops/strip.ts; smaller in tests. */
+/** `stripBytes`: workspace of attention, see ops/attention/blocks.ts; smaller in tests. */
 export function createKernels(rt: Runtime, device: string, stripBytes: number = STRIP_BYTES): WebGPUKernels {
   const ops = {
     ...storageKernels(rt),
     ...arithmeticKernels(rt),
     ...matmulKernels(rt),
-    ...layerKernels(rt),
-    ...attentionKernels(rt, stripBytes),
+    ...normKernels(rt),
+    ...ropeKernels(rt),
+    ...swigluKernels(rt),
+    ...embeddingKernels(rt),
+    ...lossKernels(rt),
+    ...forwardKernels(rt, stripBytes),
+    ...backwardKernels(rt, stripBytes),
+    ...weightKernels(rt),
+    ...optimizerKernels(rt),
   };
   return {
     name: 'webgpu',

@@ -1,23 +1,27 @@
 import { DeviceLostError, DisposedError, OutOfMemoryError, UnsupportedError } from '@lazy-attention/core';
 import { describe, expect, test } from 'vitest';
 import { type AdapterChoice, chooseAdapter, openDevice } from '../src/device/adapter.ts';
-import { BufferPool } from '../src/device/buffers.ts';
+import { BufferPool, type DeviceBuffer } from '../src/device/buffers.ts';
 import { DeviceValidationError, Faults } from '../src/device/faults.ts';
 import { Runtime } from '../src/device/runtime.ts';
 import { nodeSource } from '../src/source.node.ts';
-import type { KernelSource } from '../src/wgsl/module.ts';
+import { kernel, type NoVariant, write } from '../src/wgsl/kernel.ts';
 import { open, unavailable } from './support.ts';
 
 /** A kernel of one buffer, to break in different ways. */
-function kernel(body: string): KernelSource {
-  return {
-    workgroupSize: 64,
-    params: [['count', 'u32']],
-    buffers: [{ name: 'out', type: 'f32', access: 'read_write' }],
-    body,
-  };
-}
-const good = () => kernel('if (lane < params.count) { out[lane] = 3; }');
+const oneBuffer = (name: string, body: string) =>
+  kernel({
+    name,
+    params: { count: 'u32' },
+    text: (_: NoVariant) => ({ buffers: { out: write('f32') }, workgroupSize: 64, body }),
+  });
+const good = oneBuffer('good', 'if (lane < params.count) { out[lane] = 3; }');
+const broken = oneBuffer('broken', 'out[lane] = no_such_thing;');
+const on = (out: DeviceBuffer, workgroups = 1) => ({
+  buffers: { out },
+  params: { count: 64 },
+  grid: [workgroups] as const,
+});
 
 async function device(): Promise<{ choice: AdapterChoice; device: GPUDevice; runtime: () => Runtime }> {
   const choice = await chooseAdapter(nodeSource, undefined);
@@ -38,7 +42,7 @@ describe.skipIf(unavailable !== null)(`faults${unavailable === null ? '' : `: ${
     const out = runtime.acquire(256);
     for (let i = 0; i < 2; i++) {
       runtime.begin('swiglu');
-      runtime.run('broken', () => kernel('out[lane] = no_such_thing;'), [out], [64], [1]);
+      runtime.run(broken, {}, on(out));
       const error = await failure(runtime.read(out, 256));
       expect(error).toBeInstanceOf(UnsupportedError);
       expect(error.message).toMatch(
@@ -47,7 +51,7 @@ describe.skipIf(unavailable !== null)(`faults${unavailable === null ? '' : `: ${
       expect(error.message).toContain('no_such_thing');
     }
     runtime.begin('full');
-    runtime.run('good', good, [out], [64], [1]);
+    runtime.run(good, {}, on(out));
     expect(new Float32Array(await runtime.read(out, 256))).toEqual(new Float32Array(64).fill(3));
     runtime.dispose();
   });
@@ -56,16 +60,16 @@ describe.skipIf(unavailable !== null)(`faults${unavailable === null ? '' : `: ${
     const runtime = (await device()).runtime();
     runtime.begin('add');
     const out = runtime.acquire(256);
-    runtime.run('good', good, [out], [64], [1]);
+    runtime.run(good, {}, on(out));
     runtime.begin('attentionGrad');
-    runtime.run('good', good, [out], [64], [2 ** 20]);
+    runtime.run(good, {}, on(out, 2 ** 20));
     runtime.begin('mul');
-    runtime.run('good', good, [out], [64], [1]);
+    runtime.run(good, {}, on(out));
     const error = await failure(runtime.synchronize());
     expect(error).toBeInstanceOf(DeviceValidationError);
     expect(error).toMatchObject({ code: 'DEVICE_VALIDATION', op: 'attentionGrad' });
     expect(error.message).toMatch(/^attentionGrad: WebGPU rejected a command: .*1048576/);
-    runtime.run('good', good, [out], [64], [1]);
+    runtime.run(good, {}, on(out));
     expect(new Float32Array(await runtime.read(out, 16))).toEqual(new Float32Array(4).fill(3));
     runtime.dispose();
   });

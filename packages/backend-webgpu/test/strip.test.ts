@@ -1,7 +1,7 @@
 import { provider as reference } from '@lazy-attention/backend-reference';
 import { Backend } from '@lazy-attention/core';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import { STRIP_BYTES, type StripBlock, stripBlocks } from '../src/ops/strip.ts';
+import { STRIP_BYTES, type StripBlock, stripBlocks } from '../src/ops/attention/blocks.ts';
 import { hasF16, openWith, unavailable } from './support.ts';
 
 const base = {

@@ -3,90 +3,102 @@ import { chooseSplits, chooseTile, DIRECT_TILES, STAGED_TILES } from '../src/ops
 import { decodeOutput, decodeScores, headClassOf } from '../src/wgsl/attention-decode.ts';
 import { stripBiasSum, stripDiagonals, stripSoftmax, stripSoftmaxGrad } from '../src/wgsl/attention-rows.ts';
 import { GROUP, stripColumns, stripRows, stripScores, stripTiles } from '../src/wgsl/attention-strip.ts';
-import * as elementwise from '../src/wgsl/elementwise.ts';
+import { denseScores, elasticSoftmax, elasticSoftmaxGrad } from '../src/wgsl/attention-weights.ts';
+import { add, cast, fill, mul, repeatScalar, scale, swiglu, swigluGrad } from '../src/wgsl/elementwise.ts';
+import { embedding, embeddingGrad, linkIds } from '../src/wgsl/embedding.ts';
 import { gemm } from '../src/wgsl/gemm.ts';
-import { type KernelSource, wgslModule } from '../src/wgsl/module.ts';
-import * as reduce from '../src/wgsl/reduce.ts';
-import * as rows from '../src/wgsl/rows.ts';
+import { type Kernel, type KernelText, keyOf, type Scalar } from '../src/wgsl/kernel.ts';
+import { crossEntropyGrad, crossEntropyRows } from '../src/wgsl/loss.ts';
+import { type DeviceTraits, wgslModule } from '../src/wgsl/module.ts';
+import { moveRows } from '../src/wgsl/move.ts';
+import { rmsNorm, rmsNormGradInput, rmsNormGradWeight } from '../src/wgsl/norm.ts';
+import { adamw } from '../src/wgsl/optimizer.ts';
+import { rope } from '../src/wgsl/rope.ts';
+import { finalSum, headSum, partialSum, splitSum } from '../src/wgsl/sums.ts';
 
-const { add, mul, scale, swiglu, swigluGrad, fill, broadcast, rope } = elementwise;
-const simple = { add, mul, scale, swiglu, swigluGrad, fill, broadcast, rope };
-const { linkIds, ...byRow } = rows;
+/** A variant of a kernel, and its text on a device. */
+interface Entry {
+  readonly source: KernelText;
+  readonly params: number;
+  text(traits: DeviceTraits): string;
+}
 
-/** Every kernel; of the large tables of variants a cut through each dimension. */
-function catalogue(): Record<string, KernelSource> {
-  const all: Record<string, KernelSource> = {
-    finalSum: reduce.finalSum(),
-    headSum: reduce.headSum(),
-    linkIds: linkIds(),
-    'attention/softmax': stripSoftmax(),
-    'attention/softmaxGrad': stripSoftmaxGrad(),
-    'attention/diagonals': stripDiagonals(),
-    'attention/biasSum': stripBiasSum(),
-    adamw: elementwise.adamw(false),
-    'adamw/clip': elementwise.adamw(true),
-    'cast/f16/f32': elementwise.cast('f16', 'f32'),
-    'cast/f32/f16': elementwise.cast('f32', 'f16'),
+/** Every kernel; of the large tables of variants a cut through each dimension. By the keys of the pipeline cache. */
+function catalogue(): Map<string, Entry> {
+  const all = new Map<string, Entry>();
+  const put = <V extends object, B extends string, P extends string>(
+    kernel: Kernel<V, B, P>,
+    ...variants: readonly V[]
+  ): void => {
+    for (const variant of variants) {
+      const key = keyOf(kernel.name, variant);
+      expect(all.has(key), `two texts are called ${key}`).toBe(false);
+      const params = Object.keys(kernel.params).length;
+      const text = (traits: DeviceTraits): string => wgslModule(kernel, variant, traits);
+      all.set(key, { source: kernel.text(variant), params, text });
+    }
   };
-  for (const type of ['f32', 'f16'] as const) {
-    for (const name of Object.keys(simple) as (keyof typeof simple)[]) {
-      all[`${name}/${type}`] = simple[name](type);
-    }
-    for (const name of Object.keys(byRow) as (keyof typeof byRow)[]) {
-      all[`${name}/${type}`] = byRow[name](type);
-    }
-    all[`splitSum/${type}`] = reduce.splitSum(type);
-    all[`partialSum/${type}`] = reduce.partialSum(type, false);
-    all[`partialSum/squares/${type}`] = reduce.partialSum(type, true);
-  }
+  for (const kernel of [finalSum, headSum]) put(kernel, {});
+  put(linkIds, {});
+  put(stripSoftmax, {});
+  put(stripSoftmaxGrad, {});
+  put(stripDiagonals, {});
+  put(stripBiasSum, {});
+  put(adamw, { clip: false }, { clip: true });
+  put(cast, { from: 'f16', to: 'f32' }, { from: 'f32', to: 'f16' });
+  const types = [{ type: 'f32' }, { type: 'f16' }] as const;
+  for (const kernel of [add, mul, scale, swiglu, swigluGrad]) put(kernel as Kernel<{ type: Scalar }>, ...types);
+  put(fill, ...types);
+  put(repeatScalar, ...types);
+  put(rope, ...types);
+  put(rmsNorm, ...types);
+  put(rmsNormGradInput, ...types);
+  put(rmsNormGradWeight, ...types);
+  put(crossEntropyRows, ...types);
+  put(crossEntropyGrad, ...types);
+  put(elasticSoftmax, ...types);
+  put(elasticSoftmaxGrad, ...types);
+  put(denseScores, ...types);
+  put(embedding, ...types);
+  put(embeddingGrad, ...types);
+  put(splitSum, ...types);
+  for (const squares of [false, true]) for (const { type } of types) put(partialSum, { type, squares });
   for (const unit of ['u32', 'vec4<u32>', 'f16', 'vec2<u32>'] as const) {
-    for (const direction of ['slice', 'insert'] as const) {
-      all[`${direction}/${unit}`] = elementwise.moveRows(unit, direction);
+    put(moveRows, { direction: 'slice', unit }, { direction: 'insert', unit });
+  }
+  const plain = { aligned: true, partial: false, accumulate: false } as const;
+  for (const transposeA of [false, true]) {
+    for (const transposeB of [false, true]) {
+      for (const { medium: tile } of [STAGED_TILES, DIRECT_TILES]) {
+        put(gemm, { transposeA, transposeB, type: 'f32', tile, ...plain });
+        put(gemm, { transposeA, transposeB, type: 'f16', tile, ...plain, aligned: false });
+      }
     }
   }
-  for (const [layout, transposeA, transposeB] of [
-    ['nn', false, false],
-    ['nt', false, true],
-    ['tn', true, false],
-    ['tt', true, true],
-  ] as const) {
-    const variant = { transposeA, transposeB, dtype: 'f32', aligned: true, partial: false, accumulate: false } as const;
-    for (const [way, { medium }] of Object.entries({ staged: STAGED_TILES, direct: DIRECT_TILES })) {
-      all[`matmul/${way}/${layout}`] = gemm({ ...variant, tile: medium });
-      all[`matmul/${way}/${layout}/unaligned/f16`] = gemm({ ...variant, tile: medium, aligned: false, dtype: 'f16' });
-    }
+  const nt = { transposeA: false, transposeB: true, type: 'f16' } as const;
+  for (const tiles of [STAGED_TILES, DIRECT_TILES]) {
+    put(gemm, { ...nt, tile: tiles.large, ...plain, partial: true }, { ...nt, tile: tiles.flat, ...plain });
   }
-  const nt = { transposeA: false, transposeB: true, dtype: 'f16', aligned: true, accumulate: false } as const;
-  all['matmul/staged/large'] = gemm({ ...nt, tile: STAGED_TILES.large, partial: true });
-  all['matmul/direct/accumulate'] = gemm({ ...nt, tile: DIRECT_TILES.medium, partial: false, accumulate: true });
-  all['matmul/direct/accumulate/unaligned'] = gemm({
-    ...nt,
-    tile: DIRECT_TILES.medium,
-    aligned: false,
-    partial: false,
-    accumulate: true,
-  });
-  all['matmul/direct/large'] = gemm({ ...nt, tile: DIRECT_TILES.large, partial: true });
-  all['matmul/staged/flat'] = gemm({ ...nt, tile: STAGED_TILES.flat, partial: false });
-  all['matmul/direct/flat'] = gemm({ ...nt, tile: DIRECT_TILES.flat, partial: false });
-  const strip = (way: string, headDim: number, dtype: 'f32' | 'f16', software: boolean): void => {
+  const accumulating = { ...nt, tile: DIRECT_TILES.medium, ...plain, accumulate: true };
+  put(gemm, accumulating, { ...accumulating, aligned: false });
+  const strip = (headDim: number, type: Scalar, software: boolean): void => {
     const { scores, results } = stripTiles(headDim, software);
-    all[`attention/scores/${way}/${dtype}`] = stripScores({ tile: scores, dtype });
-    all[`attention/rows/${way}/${results.tileN}/${dtype}`] = stripRows({ tile: results, dtype });
-    all[`attention/columns/${way}/${results.tileN}/${dtype}`] = stripColumns({ tile: results, dtype }, software);
+    put(stripScores, { tile: scores, type });
+    put(stripRows, { tile: results, type });
+    put(stripColumns, { tile: results, type, accumulate: software });
   };
-  strip('staged', 128, 'f32', false);
-  strip('staged', 32, 'f16', false);
-  strip('direct', 128, 'f32', true);
-  strip('direct', 32, 'f16', true);
-  for (const [headClass, dtype] of [
+  strip(128, 'f32', false);
+  strip(32, 'f16', false);
+  strip(128, 'f32', true);
+  strip(32, 'f16', true);
+  for (const [headClass, type] of [
     [16, 'f32'],
     [64, 'f32'],
     [128, 'f16'],
     [256, 'f32'],
   ] as const) {
-    all[`attention/decodeScores/${headClass}/${dtype}`] = decodeScores({ headClass, dtype });
-    all[`attention/decodeOutput/${headClass}/${dtype}`] = decodeOutput({ headClass, dtype });
+    put(decodeScores, { headClass, type });
+    put(decodeOutput, { headClass, type });
   }
   return all;
 }
@@ -100,36 +112,40 @@ function workgroupBytes(text: string): number {
   return bytes;
 }
 
+const DEVICES = {
+  '': { subgroups: false, software: false },
+  '/subgroups': { subgroups: true, software: false },
+  '/software': { subgroups: false, software: true },
+};
+
 describe('generated WGSL', () => {
-  for (const [name, source] of Object.entries(catalogue())) {
+  for (const [name, { source, params, text }] of catalogue()) {
     const byRow = source.workgroupSize === 'row' || source.reductions !== undefined;
-    const texts = {
-      '': wgslModule(source, { subgroups: false, software: false }),
-      ...(byRow && {
-        '/subgroups': wgslModule(source, { subgroups: true, software: false }),
-        '/software': wgslModule(source, { subgroups: false, software: true }),
-      }),
-    };
-    for (const [suffix, text] of Object.entries(texts)) {
+    for (const [suffix, traits] of Object.entries(DEVICES)) {
+      if (suffix !== '' && !byRow) continue;
       test(name + suffix, async () => {
-        await expect(text).toMatchFileSnapshot(`./__snapshots__/${(name + suffix).replace(/[/<>]/g, '-')}.wgsl`);
-        expect(source.buffers.length, 'storage buffers').toBeLessThanOrEqual(8);
-        expect(source.params.length, 'parameters of 4 bytes in 128').toBeLessThanOrEqual(32);
-        expect(Number(/workgroup_size\((\d+)\)/.exec(text)?.[1])).toBeLessThanOrEqual(256);
+        const code = text(traits);
+        await expect(code).toMatchFileSnapshot(`./__snapshots__/${(name + suffix).replace(/[/<>]/g, '-')}.wgsl`);
+        expect(Object.keys(source.buffers).length, 'storage buffers').toBeLessThanOrEqual(8);
+        expect(params, 'parameters of 4 bytes in 128').toBeLessThanOrEqual(32);
+        expect(Number(/workgroup_size\((\d+)\)/.exec(code)?.[1])).toBeLessThanOrEqual(256);
         // What every adapter has.
-        expect(workgroupBytes(text)).toBeLessThanOrEqual(16384);
-        expect(text).not.toContain('undefined');
-        expect(text.includes('enable subgroups;')).toBe(suffix === '/subgroups' && source.reductions !== undefined);
+        expect(workgroupBytes(code)).toBeLessThanOrEqual(16384);
+        expect(code).not.toContain('undefined');
+        expect(code.includes('enable subgroups;')).toBe(suffix === '/subgroups' && source.reductions !== undefined);
       });
     }
   }
 
   test('kernels for software adapters have neither workgroup memory nor barriers in products', () => {
-    for (const [name, source] of Object.entries(catalogue())) {
-      if (name.includes('/direct/'))
-        expect(wgslModule(source, { subgroups: true, software: true }), name).not.toMatch(
-          /workgroupBarrier|var<workgroup>/,
-        );
+    for (const tile of Object.values(DIRECT_TILES)) {
+      const variant = { transposeA: false, transposeB: false, type: 'f32', tile, aligned: true } as const;
+      const code = wgslModule(
+        gemm,
+        { ...variant, partial: false, accumulate: false },
+        { subgroups: true, software: true },
+      );
+      expect(code).not.toMatch(/workgroupBarrier|var<workgroup>/);
     }
   });
 });

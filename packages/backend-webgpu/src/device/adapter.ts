@@ -1,5 +1,5 @@
 import { BackendUnavailableError } from '@lazy-attention/core';
-import type { Capabilities } from './runtime.ts';
+import type { Capabilities } from './capabilities.ts';
 
 /** Where WebGPU comes from: Dawn in Node, `navigator.gpu` in a browser. */
 export interface GpuSource {

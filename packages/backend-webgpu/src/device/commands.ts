@@ -1,6 +1,7 @@
 import type { DeviceBuffer } from './buffers.ts';
 import { USAGE } from './buffers.ts';
 import type { Faults } from './faults.ts';
+import { PARAMETER_BYTES } from './parameters.ts';
 import type { CompiledKernel } from './pipelines.ts';
 
 /** Dispatches per submit. A training step of a small model has a few hundred; drivers dislike endless command lists. */
@@ -50,14 +51,17 @@ export class Commands {
     return this.#batch;
   }
 
-  dispatch(op: string, kernel: CompiledKernel, bindGroup: GPUBindGroup, params: readonly number[], grid: Grid): void {
+  /** Encodes one dispatch for `op`; `params` has a value for each of the kernel's. */
+  dispatch(
+    op: string,
+    kernel: CompiledKernel,
+    bindGroup: GPUBindGroup,
+    params: Readonly<Record<string, number>>,
+    grid: Grid,
+  ): void {
     if (this.#slot === MAX_DISPATCHES) this.submit();
     const slot = this.#slot++;
-    const base = slot * this.#slotWords;
-    for (let i = 0; i < params.length; i++) {
-      if (kernel.floatParams[i]) this.#floats[base + i] = params[i];
-      else this.#words[base + i] = params[i];
-    }
+    kernel.writeParams(this.#words, this.#floats, slot * this.#slotWords, params);
     const pass = this.#openPass();
     if (op !== this.#group) {
       if (this.#group !== null) pass.popDebugGroup();
@@ -109,9 +113,6 @@ export class Commands {
     this.#pass = null;
   }
 }
-
-/** Room for the parameters of one dispatch, in bytes. */
-export const PARAMETER_BYTES = 128;
 
 /** Workgroups in x, y, z. */
 export type Grid = readonly [number, number?, number?];

@@ -1,16 +1,22 @@
 import { UnsupportedError } from '@lazy-attention/core';
-import { type DeviceTraits, type KernelSource, wgslModule } from '../wgsl/module.ts';
+import { type Kernel, type KernelText, keyOf } from '../wgsl/kernel.ts';
+import { type DeviceTraits, wgslModule } from '../wgsl/module.ts';
 import type { DeviceBuffer } from './buffers.ts';
-import { PARAMETER_BYTES } from './commands.ts';
 import type { Faults } from './faults.ts';
+import { PARAMETER_BYTES, type ParameterWriter, parameterWriter } from './parameters.ts';
 
+/** A kernel's variant on the device. */
 export interface CompiledKernel {
   readonly label: string;
   readonly pipeline: GPUComputePipeline;
   readonly layout: BindLayout;
-  /** For each parameter whether it is an f32 (else u32). */
-  readonly floatParams: readonly boolean[];
+  /** Names of the storage buffers in order of binding, from 1. */
+  readonly buffers: readonly string[];
+  readonly writeParams: ParameterWriter;
 }
+
+/** Buffers of a dispatch by their names in the kernel. */
+type Buffers = Readonly<Record<string, DeviceBuffer>>;
 
 interface BindLayout {
   readonly id: number;
@@ -41,24 +47,27 @@ export class Pipelines {
     return this.#kernels.size;
   }
 
-  /** The kernel called `key`; `source` is asked for only the first time. */
-  get(op: string, key: string, source: () => KernelSource): CompiledKernel {
+  /** A variant of a kernel, compiled at its first use. */
+  get<V extends object>(op: string, kernel: Kernel<V>, variant: V): CompiledKernel {
+    const key = keyOf(kernel.name, variant);
     const known = this.#kernels.get(key);
     if (known !== undefined) return known;
-    const compiled = this.#compile(op, key, source());
+    const compiled = this.#compile(op, key, kernel, variant);
     this.#kernels.set(key, compiled);
     return compiled;
   }
 
-  bindGroup(kernel: CompiledKernel, buffers: readonly DeviceBuffer[]): GPUBindGroup {
+  bindGroup(kernel: CompiledKernel, buffers: Buffers): GPUBindGroup {
     let key = `${kernel.layout.id}`;
-    for (let i = 0; i < buffers.length; i++) key += `,${buffers[i].id}`;
+    for (const name of kernel.buffers) key += `,${buffers[name].id}`;
     const known = this.#bindGroups.get(key);
     if (known !== undefined) return known;
     const entries: GPUBindGroupEntry[] = [
       { binding: 0, resource: { buffer: this.#uniforms, offset: 0, size: PARAMETER_BYTES } },
     ];
-    for (let i = 0; i < buffers.length; i++) entries.push({ binding: i + 1, resource: { buffer: buffers[i].gpu } });
+    for (const [i, name] of kernel.buffers.entries()) {
+      entries.push({ binding: i + 1, resource: { buffer: buffers[name].gpu } });
+    }
     const group = this.#faults.watch(kernel.label, () =>
       this.#device.createBindGroup({ label: kernel.label, layout: kernel.layout.group, entries }),
     );
@@ -72,12 +81,13 @@ export class Pipelines {
     this.#bindGroups.clear();
   }
 
-  #compile(op: string, key: string, source: KernelSource): CompiledKernel {
-    const layout = this.#layout(source);
+  #compile<V extends object>(op: string, key: string, kernel: Kernel<V>, variant: V): CompiledKernel {
+    const { buffers } = kernel.text(variant);
+    const layout = this.#layout(buffers);
     const pipeline = this.#faults.watch(
       op,
       () => {
-        const module = this.#device.createShaderModule({ label: key, code: wgslModule(source, this.#traits) });
+        const module = this.#device.createShaderModule({ label: key, code: wgslModule(kernel, variant, this.#traits) });
         return this.#device.createComputePipeline({ label: key, layout: layout.pipeline, compute: { module } });
       },
       undefined,
@@ -90,11 +100,12 @@ export class Pipelines {
         );
       },
     );
-    return { label: key, pipeline, layout, floatParams: source.params.map(([, type]) => type === 'f32') };
+    return { label: key, pipeline, layout, buffers: Object.keys(buffers), writeParams: parameterWriter(kernel.params) };
   }
 
-  #layout(source: KernelSource): BindLayout {
-    const signature = source.buffers.map(({ access }) => (access === 'read' ? 'r' : 'w')).join('');
+  #layout(buffers: KernelText['buffers']): BindLayout {
+    const bindings = Object.values(buffers);
+    const signature = bindings.map(({ access }) => (access === 'read' ? 'r' : 'w')).join('');
     const known = this.#layouts.get(signature);
     if (known !== undefined) return known;
     const COMPUTE = 0x4;
@@ -106,7 +117,7 @@ export class Pipelines {
           visibility: COMPUTE,
           buffer: { type: 'uniform', hasDynamicOffset: true, minBindingSize: PARAMETER_BYTES },
         },
-        ...source.buffers.map(({ access }, i) => ({
+        ...bindings.map(({ access }, i) => ({
           binding: i + 1,
           visibility: COMPUTE,
           buffer: { type: access === 'read' ? ('read-only-storage' as const) : ('storage' as const) },

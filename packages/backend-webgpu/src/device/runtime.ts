@@ -1,14 +1,10 @@
-import type { DeviceTraits, KernelSource } from '../wgsl/module.ts';
+import type { Kernel } from '../wgsl/kernel.ts';
 import type { AdapterChoice } from './adapter.ts';
 import { BufferPool, bucketSize, type DeviceBuffer, USAGE } from './buffers.ts';
+import type { Capabilities } from './capabilities.ts';
 import { Commands, type Grid } from './commands.ts';
 import { DeviceValidationError, Faults } from './faults.ts';
 import { Pipelines } from './pipelines.ts';
-
-/** What templates may rely on; part of what decides the text of a kernel. */
-export interface Capabilities extends DeviceTraits {
-  readonly f16: boolean;
-}
 
 /** Counters of a backend since it was created; bytes are bytes of GPU buffers. */
 export interface WebGPUStats {
@@ -19,6 +15,13 @@ export interface WebGPUStats {
   readonly dispatches: number;
   readonly submits: number;
   readonly pipelines: number;
+}
+
+/** What one dispatch works on, by the names in the kernel. */
+export interface Dispatch<B extends string, P extends string> {
+  readonly buffers: Readonly<Record<B, DeviceBuffer>>;
+  readonly params: Readonly<Record<P, number>>;
+  readonly grid: Grid;
 }
 
 /** One device with its buffers, pipelines and open batch of commands. Ops are written against this. */
@@ -60,19 +63,22 @@ export class Runtime {
     this.#pool.release(buffer);
   }
 
-  /** Queues one dispatch of the kernel `key`. `buffers` in the order of the source's bindings, `params` likewise. */
-  run(
-    key: string,
-    source: () => KernelSource,
-    buffers: readonly DeviceBuffer[],
-    params: readonly number[],
-    grid: Grid,
+  /** Queues one dispatch of a kernel's variant. */
+  run<V extends object, B extends string, P extends string>(
+    kernel: Kernel<V, B, P>,
+    variant: V,
+    { buffers, params, grid }: Dispatch<B, P>,
   ): void {
-    const kernel = this.#pipelines.get(this.#op, key, source);
-    const group = this.#pipelines.bindGroup(kernel, buffers);
-    this.#commands.dispatch(this.#op, kernel, group, params, grid);
+    const compiled = this.#pipelines.get(this.#op, kernel, variant);
+    const group = this.#pipelines.bindGroup(compiled, buffers);
+    this.#commands.dispatch(this.#op, compiled, group, params, grid);
     const batch = this.#commands.batch;
-    for (let i = 0; i < buffers.length; i++) buffers[i].lastBatch = batch;
+    for (const name in buffers) buffers[name].lastBatch = batch;
+  }
+
+  /** Stands where a kernel binds an input that is absent and not read. */
+  absent(): DeviceBuffer {
+    return this.constant('absent', () => new Float32Array(4));
   }
 
   upload(data: ArrayBufferView<ArrayBuffer>): DeviceBuffer {

@@ -3,8 +3,8 @@ import type { DeviceBuffer } from '../device/buffers.ts';
 import type { Runtime } from '../device/runtime.ts';
 import { type GemmVariant, gemm } from '../wgsl/gemm.ts';
 import type { ProductTile } from '../wgsl/product.ts';
-import { splitSum } from '../wgsl/reduce.ts';
-import { allocate, linearGrid, scalarOf, withScratch } from './shared.ts';
+import { splitSum } from '../wgsl/sums.ts';
+import { allocate, elementGrid, scalarOf, withScratch } from './shared.ts';
 
 /** Tiles of products, by the shape of the result. */
 interface Tiles {
@@ -35,8 +35,6 @@ const FEW_GROUPS = { hardware: 32, software: 4 };
 const SPLIT_STEP = 16;
 /** Least depth of a split, so that the sum of the parts stays cheap beside the parts. */
 const MIN_SPLIT_DEPTH = 256;
-
-const name = ({ tileM, tileN, depth }: ProductTile): string => `${tileM}x${tileN}x${depth}`;
 
 /** See product.ts for what suits a software adapter. */
 export function chooseTile({ m, n }: Pick<MatmulProblem, 'm' | 'n'>, software: boolean): ProductTile {
@@ -69,24 +67,20 @@ export function matmulKernels(rt: Runtime): Pick<Kernels<DeviceBuffer>, 'matmul'
       // Where compilation is slow, accumulating kernels of their own would cost more than a pass over the result.
       const direct = splits === 1 && (accumulate === null || !software);
       const variant: GemmVariant = {
-        tile,
         transposeA,
         transposeB,
-        dtype: type,
+        type,
+        tile,
         aligned: isAligned(problem),
         partial: !direct && type === 'f16',
         accumulate: direct && accumulate !== null,
       };
-      const layout = `${transposeA ? 't' : 'n'}${transposeB ? 't' : 'n'}`;
-      const key = `matmul/${layout}/${type}/${name(tile)}${variant.aligned ? '' : '/unaligned'}${variant.partial ? '/partial' : ''}${variant.accumulate ? '/accumulate' : ''}`;
       const multiply = (out: DeviceBuffer): void =>
-        rt.run(
-          key,
-          () => gemm(variant),
-          [a.buffer, b.buffer, out],
-          [m, n, k, transposeA ? m : k, transposeB ? k : n, splits, kPerSplit],
-          [Math.ceil(n / tile.tileN), Math.ceil(m / tile.tileM), batch * splits],
-        );
+        rt.run(gemm, variant, {
+          buffers: { a: a.buffer, b: b.buffer, out },
+          params: { m, n, k, aStride: transposeA ? m : k, bStride: transposeB ? k : n, splits, kPerSplit },
+          grid: [Math.ceil(n / tile.tileN), Math.ceil(m / tile.tileM), batch * splits],
+        });
 
       const out = accumulate?.buffer ?? allocate(rt, [batch, m, n], a.dtype);
       if (direct) {
@@ -96,11 +90,13 @@ export function matmulKernels(rt: Runtime): Pick<Kernels<DeviceBuffer>, 'matmul'
       withScratch(rt, [batch * splits * m * n], (parts) => {
         multiply(parts);
         rt.run(
-          `splitSum/${type}`,
-          () => splitSum(type),
-          [parts, out],
-          [batch * m * n, m * n, splits, accumulate === null ? 0 : 1],
-          linearGrid(Math.ceil((batch * m * n) / 64)),
+          splitSum,
+          { type },
+          {
+            buffers: { partial: parts, result: out },
+            params: { elements: batch * m * n, size: m * n, splits, accumulate: accumulate === null ? 0 : 1 },
+            grid: elementGrid(batch * m * n),
+          },
         );
       });
       return out;

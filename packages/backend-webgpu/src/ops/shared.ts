@@ -2,12 +2,14 @@ import { bytesPerElement, type DType, elementCount, type KernelTensor, statistic
 import type { DeviceBuffer } from '../device/buffers.ts';
 import type { Grid } from '../device/commands.ts';
 import type { Runtime } from '../device/runtime.ts';
-import type { KernelSource } from '../wgsl/module.ts';
+import { ELEMENTWISE_THREADS } from '../wgsl/elementwise.ts';
+import type { Kernel, Scalar } from '../wgsl/kernel.ts';
 
+/** A tensor of this backend, as core hands it in. */
 export type GpuTensor = KernelTensor<DeviceBuffer>;
 
 /** Most workgroups per dimension that every adapter allows. */
-const MAX_GROUPS = 65535;
+export const MAX_GROUPS = 65535;
 
 /** A grid of at least `count` workgroups; kernels linearise x and y and skip what is too much. */
 export function linearGrid(count: number): Grid {
@@ -17,14 +19,16 @@ export function linearGrid(count: number): Grid {
 }
 
 /** Element type as kernels see it. f64 and bf16 never get here: the backend does not declare them. */
-export function scalarOf(dtype: DType): 'f32' | 'f16' {
+export function scalarOf(dtype: DType): Scalar {
   return dtype === 'f16' ? 'f16' : 'f32';
 }
 
+/** Room for a tensor, contents undefined. */
 export function allocate(rt: Runtime, shape: readonly number[], dtype: DType): DeviceBuffer {
   return rt.acquire(elementCount(shape) * bytesPerElement(dtype));
 }
 
+/** The same in the statistics type of operands of `dtype`. */
 export function allocateStatistics(rt: Runtime, shape: readonly number[], dtype: DType): DeviceBuffer {
   return allocate(rt, shape, statisticsDType(dtype));
 }
@@ -40,15 +44,19 @@ export function withScratch<T>(rt: Runtime, floats: readonly number[], fn: (...b
   }
 }
 
-/** A kernel over `elements` in groups of four, whose first parameter is the number of groups. */
-export function runPointwise(
+/** The grid of kernels with an invocation for each of `count` elements or vec4s. */
+export const elementGrid = (count: number): Grid => linearGrid(Math.ceil(count / ELEMENTWISE_THREADS));
+
+/** A kernel over `elements` in groups of four, `vectors` of them, and its other parameters. */
+export function runPointwise<V extends object, B extends string, P extends string = never>(
   rt: Runtime,
-  key: string,
-  source: () => KernelSource,
-  buffers: readonly DeviceBuffer[],
+  kernel: Kernel<V, B, P | 'vectors'>,
+  variant: V,
+  buffers: Readonly<Record<B, DeviceBuffer>>,
   elements: number,
-  params: readonly number[] = [],
+  params: Readonly<Record<P, number>> = {} as Readonly<Record<P, number>>,
 ): void {
   const vectors = Math.ceil(elements / 4);
-  rt.run(key, source, buffers, [vectors, ...params], linearGrid(Math.ceil(vectors / 64)));
+  const all = { ...params, vectors } as Readonly<Record<P | 'vectors', number>>;
+  rt.run(kernel, variant, { buffers, params: all, grid: elementGrid(vectors) });
 }

@@ -10,8 +10,9 @@ import {
 } from '@lazy-attention/core';
 import type { DeviceBuffer } from '../device/buffers.ts';
 import type { Runtime } from '../device/runtime.ts';
-import { broadcast, cast, fill, moveRows, type Unit } from '../wgsl/elementwise.ts';
-import { allocate, type GpuTensor, linearGrid, runPointwise, scalarOf } from './shared.ts';
+import { cast, fill, repeatScalar } from '../wgsl/elementwise.ts';
+import { moveRows, type Unit } from '../wgsl/move.ts';
+import { allocate, elementGrid, type GpuTensor, runPointwise, scalarOf } from './shared.ts';
 
 type StorageKernels = Pick<
   Kernels<DeviceBuffer>,
@@ -59,11 +60,13 @@ export function storageKernels(rt: Runtime): StorageKernels {
     const inner = wide ? view.inner / 4 : view.inner;
     const units = view.outer * view.count * inner;
     rt.run(
-      `${direction}/${unit}`,
-      () => moveRows(unit, direction),
-      [x, y],
-      [units, view.length, inner, view.start, view.count],
-      linearGrid(Math.ceil(units / 64)),
+      moveRows,
+      { direction, unit },
+      {
+        buffers: { x, y },
+        params: { units, viewLength: view.length, inner, start: view.start, count: view.count },
+        grid: elementGrid(units),
+      },
     );
   };
 
@@ -80,8 +83,8 @@ export function storageKernels(rt: Runtime): StorageKernels {
 
     full(shape, value, dtype) {
       const out = allocate(rt, shape, dtype);
-      const type = scalarOf(dtype);
-      runPointwise(rt, `fill/${type}`, () => fill(type), [out], elementCount(shape), [bitsOf(value, dtype)]);
+      const bits = bitsOf(value, dtype);
+      runPointwise(rt, fill, { type: scalarOf(dtype) }, { y: out }, elementCount(shape), { bits });
       return out;
     },
 
@@ -98,8 +101,8 @@ export function storageKernels(rt: Runtime): StorageKernels {
 
     cast(x, dtype) {
       const out = allocate(rt, x.shape, dtype);
-      const [from, to] = [scalarOf(x.dtype), scalarOf(dtype)];
-      runPointwise(rt, `cast/${from}/${to}`, () => cast(from, to), [x.buffer, out], elementCount(x.shape));
+      const variant = { from: scalarOf(x.dtype), to: scalarOf(dtype) };
+      runPointwise(rt, cast, variant, { x: x.buffer, y: out }, elementCount(x.shape));
       return out;
     },
 
@@ -118,8 +121,7 @@ export function storageKernels(rt: Runtime): StorageKernels {
 
     sumGrad(dy, shape, dtype) {
       const out = allocate(rt, shape, dtype);
-      const type = scalarOf(dtype);
-      runPointwise(rt, `broadcast/${type}`, () => broadcast(type), [dy.buffer, out], elementCount(shape));
+      runPointwise(rt, repeatScalar, { type: scalarOf(dtype) }, { source: dy.buffer, y: out }, elementCount(shape));
       return out;
     },
   };

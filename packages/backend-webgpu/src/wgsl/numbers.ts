@@ -9,16 +9,16 @@ export const LOWEST = '-3.4028234663852886e38';
 
 /** `relu(x)`: max(x, 0) that keeps NaN. Bits of -0 to -Infinity become 0. */
 export const RELU = `
-fn relu(x: f32) -> f32 {
-  let bits = bitcast<u32>(x);
-  return bitcast<f32>(select(bits, 0u, bits - 0x80000000u <= 0x7f800000u));
-}`;
+  fn relu(x: f32) -> f32 {
+    let bits = bitcast<u32>(x);
+    return bitcast<f32>(select(bits, 0u, bits - 0x80000000u <= 0x7f800000u));
+  }`;
 
 /** `exponential(x, top)`: exp(x - top), and exactly 0 for a masked score of -Infinity. */
 export const EXPONENTIAL = `
-fn exponential(x: f32, top: f32) -> f32 {
-  return select(exp(x - top), 0.0, bitcast<u32>(x) == 0xff800000u);
-}`;
+  fn exponential(x: f32, top: f32) -> f32 {
+    return select(exp(x - top), 0.0, bitcast<u32>(x) == 0xff800000u);
+  }`;
 
 /**
  * Bits to put into every result of a row without a softmax, else 0. `sum` of exp(s - maximum) is at least 1 up to rounding,

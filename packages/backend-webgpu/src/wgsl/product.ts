@@ -1,4 +1,4 @@
-import { type ElementType, read, type StorageBinding } from './module.ts';
+import { type Binding, type ElementType, read, type Scalar } from './kernel.ts';
 import { distribute, range, unroll } from './text.ts';
 
 /**
@@ -9,12 +9,9 @@ import { distribute, range, unroll } from './text.ts';
  *   reads its threadM + threadN values of a step as vec4s. For GPUs, whose caches alone do not feed the registers.
  * - direct: invocations read storage themselves, a step of the depth at a time, without workgroup memory or barriers. For
  *   drivers that compute on the CPU: there workgroup memory is memory like any other, and a barrier turns the kernel into
- *   a coroutine, which takes llvmpipe seconds to compile. CPU time on llvmpipe at 1024^3, in one run: direct 8x8
- *   349 ms, staged 8x8 674 ms, staged 4x4 1191 ms; with their compilation 1.8, 4.9 and 9.9 s more (a busy machine). What
- *   failed: values of A that are the same for a whole workgroup (16 rows x 1 to 4 columns per invocation: 1.4 to 4.3 times
- *   slower), four steps of the depth at once as vec4 (1.4 to 1.8 times), blocks of 4x8, 4x16, 8x16, 12x8 and 16x8 (1.15 to 1.4).
+ *   a coroutine, which takes llvmpipe seconds to compile. Timings and what failed: docs/kernels/webgpu.md.
  */
-export interface ProductTile {
+export type ProductTile = {
   readonly tileM: number;
   readonly tileN: number;
   /** Multiples of 4. */
@@ -23,11 +20,10 @@ export interface ProductTile {
   readonly staged: boolean;
   /**
    * Depth of a staged slice, a multiple of 4. Direct: 1, or 4 to read that many steps at once as vec4 where B is contiguous
-   * along the depth (A.B^T at 1024^3: 425 ms of CPU instead of 720, but four times the text to compile, and no gain
-   * for the scores of attention, whose lines are shorter).
+   * along the depth: faster for long lines, at four times the text to compile.
    */
   readonly depth: number;
-}
+};
 
 /** Where an operand lies, as WGSL expressions of u32. Its lines are `stride` elements apart. */
 export interface Operand {
@@ -56,28 +52,29 @@ export function operandBindings(
   tile: ProductTile,
   a: Operand,
   b: Operand,
-  dtypes: readonly ['f32' | 'f16', 'f32' | 'f16'],
-): StorageBinding[] {
-  return [a, b].map((operand, i) => read(operand.name, isVector(tile, operand, b) ? `vec4<${dtypes[i]}>` : dtypes[i]));
+  types: readonly [Scalar, Scalar],
+): { readonly a: Binding; readonly b: Binding } {
+  const bound = (operand: Operand, type: Scalar) => read(isVector(tile, operand, b) ? `vec4<${type}>` : type);
+  return { a: bound(a, types[0]), b: bound(b, types[1]) };
 }
 
 /** Module-scope code for `accumulateProduct`. */
 export function productDeclarations(tile: ProductTile, a: Operand, b: Operand): string {
   if (!tile.staged) return '';
   return `
-var<workgroup> tileA: array<vec4<f32>, ${(tile.tileM * tile.depth) / 4}>;
-var<workgroup> tileB: array<vec4<f32>, ${(tile.tileN * tile.depth) / 4}>;
-${loadFunction(a)}
-${loadFunction(b)}`;
+    var<workgroup> tileA: array<vec4<f32>, ${(tile.tileM * tile.depth) / 4}>;
+    var<workgroup> tileB: array<vec4<f32>, ${(tile.tileN * tile.depth) / 4}>;
+    ${loadFunction(a)}
+    ${loadFunction(b)}`;
 }
 
 /** Declares the place of the invocation's block, `row` and `column` in the whole result, and its sums `c${i}_${j}`. */
 export function declareResults(tile: ProductTile, rowStart: string, columnStart: string): string {
   const columns = tile.tileN / tile.threadN;
   return `
-let row = ${rowStart} + (lane / ${columns}u) * ${tile.threadM}u;
-let column = ${columnStart} + (lane % ${columns}u) * ${tile.threadN}u;
-${overResults(tile, (i, j) => `var c${i}_${j} = vec4<f32>();`)}`;
+    let row = ${rowStart} + (lane / ${columns}u) * ${tile.threadM}u;
+    let column = ${columnStart} + (lane % ${columns}u) * ${tile.threadN}u;
+    ${overResults(tile, (i, j) => `var c${i}_${j} = vec4<f32>();`)}`;
 }
 
 /** Code for every row i and vec4 of columns j of the invocation's block. */
@@ -100,15 +97,16 @@ function directProduct(tile: ProductTile, a: Operand, b: Operand, from: string, 
   const steps = stepsOf(tile, b);
   const readsA = directReads(a, 'row', tile.threadM, steps, isVector(tile, a, b));
   const readsB = directReads(b, 'column', tile.threadN, steps, isVector(tile, b, b));
-  return `{
-${readsA.places}
-${readsB.places}
-for (var k = ${from}; k < ${to}; k += ${steps}u) {
-${readsA.ahead}
-${readsB.ahead}
-${unroll(steps, (step) => `{\n${readsA.step(step)}\n${readsB.step(step)}\n${multiply(tile)}\n}`)}
-}
-}`;
+  return `
+    {
+      ${readsA.places}
+      ${readsB.places}
+      for (var k = ${from}; k < ${to}; k += ${steps}u) {
+        ${readsA.ahead}
+        ${readsB.ahead}
+        ${unroll(steps, (step) => `{\n${readsA.step(step)}\n${readsB.step(step)}\n${multiply(tile)}\n}`)}
+      }
+    }`;
 }
 
 interface DirectReads {
@@ -152,17 +150,17 @@ function directReads(operand: Operand, first: string, count: number, steps: numb
 function stagedProduct(tile: ProductTile, a: Operand, b: Operand, from: string, to: string): string {
   const columns = tile.tileN / tile.threadN;
   return `
-for (var k0 = ${from}; k0 < ${to}; k0 += ${tile.depth}u) {
-${stage(tile, a, to)}
-${stage(tile, b, to)}
-workgroupBarrier();
-for (var kk = 0u; kk < ${tile.depth}u; kk++) {
-${unroll(tile.threadM / 4, (i) => `let a${i} = tileA[kk * ${tile.tileM / 4}u + (lane / ${columns}u) * ${tile.threadM / 4}u + ${i}u];`)}
-${unroll(tile.threadN / 4, (j) => `let b${j} = tileB[kk * ${tile.tileN / 4}u + (lane % ${columns}u) * ${tile.threadN / 4}u + ${j}u];`)}
-${multiply(tile)}
-}
-workgroupBarrier();
-}`;
+    for (var k0 = ${from}; k0 < ${to}; k0 += ${tile.depth}u) {
+      ${stage(tile, a, to)}
+      ${stage(tile, b, to)}
+      workgroupBarrier();
+      for (var kk = 0u; kk < ${tile.depth}u; kk++) {
+        ${unroll(tile.threadM / 4, (i) => `let a${i} = tileA[kk * ${tile.tileM / 4}u + (lane / ${columns}u) * ${tile.threadM / 4}u + ${i}u];`)}
+        ${unroll(tile.threadN / 4, (j) => `let b${j} = tileB[kk * ${tile.tileN / 4}u + (lane % ${columns}u) * ${tile.threadN / 4}u + ${j}u];`)}
+        ${multiply(tile)}
+      }
+      workgroupBarrier();
+    }`;
 }
 
 /** Copies a slice to workgroup memory. Storage that is contiguous along the depth is transposed in 4x4 blocks. */
@@ -179,14 +177,14 @@ function stage(tile: ProductTile, operand: Operand, to: string): string {
   const body =
     contiguous === 'depth'
       ? `
-let outer = (item / ${tile.depth / 4}u) * 4u;
-let inner = (item % ${tile.depth / 4}u) * 4u;
-${unroll(4, (i) => `let v${i} = ${load(`${start} + outer + ${i}u`, 'k0 + inner', `${outer}, ${to}`)};`)}
-${unroll(4, (i) => put(i, `vec4<f32>(v0[${i}], v1[${i}], v2[${i}], v3[${i}])`))}`
+        let outer = (item / ${tile.depth / 4}u) * 4u;
+        let inner = (item % ${tile.depth / 4}u) * 4u;
+        ${unroll(4, (i) => `let v${i} = ${load(`${start} + outer + ${i}u`, 'k0 + inner', `${outer}, ${to}`)};`)}
+        ${unroll(4, (i) => put(i, `vec4<f32>(v0[${i}], v1[${i}], v2[${i}], v3[${i}])`))}`
       : `
-let inner = (item / ${extent / 4}u) * 4u;
-let outer = (item % ${extent / 4}u) * 4u;
-${unroll(4, (i) => put(i, load(`k0 + inner + ${i}u`, `${start} + outer`, `${to}, ${outer}`)))}`;
+        let inner = (item / ${extent / 4}u) * 4u;
+        let outer = (item % ${extent / 4}u) * 4u;
+        ${unroll(4, (i) => put(i, load(`k0 + inner + ${i}u`, `${start} + outer`, `${to}, ${outer}`)))}`;
   return distribute(blocks, threads, body, blocks <= 2 * threads);
 }
 
@@ -195,18 +193,18 @@ function loadFunction({ name, aligned }: Operand): string {
   const head = `fn ${name}Load(line0: u32, line: u32, position: u32, lines: u32, positions: u32) -> vec4<f32> {`;
   if (aligned) {
     return `
-${head}
-  if (line >= lines || position >= positions) { return vec4<f32>(); }
-  return vec4<f32>(${name}[(line0 + position) / 4u]);
-}`;
+      ${head}
+      if (line >= lines || position >= positions) { return vec4<f32>(); }
+      return vec4<f32>(${name}[(line0 + position) / 4u]);
+      }`;
   }
   return `
-${head}
-  var result = vec4<f32>();
-  if (line >= lines) { return result; }
-${unroll(4, (i) => `  if (position + ${i}u < positions) { result[${i}] = f32(${name}[line0 + position + ${i}u]); }`)}
-  return result;
-}`;
+    ${head}
+    var result = vec4<f32>();
+    if (line >= lines) { return result; }
+    ${unroll(4, (i) => `  if (position + ${i}u < positions) { result[${i}] = f32(${name}[line0 + position + ${i}u]); }`)}
+    return result;
+    }`;
 }
 
 /** Where results go, as WGSL expressions of u32. */
@@ -228,8 +226,8 @@ const scaled = (factor: string | undefined, i: number, j: number): string =>
 const isVectorPlace = ({ element }: ResultPlace): boolean => element.startsWith('vec4');
 
 /**
- * Multiplies the sums by the factor and adds what is there. Doubles or triples llvmpipe's time to compile the kernel,
- * conditional or (as here) from clamped places.
+ * Multiplies the sums by the factor and adds what is there, read from clamped places. Doubles or triples llvmpipe's time to
+ * compile the kernel.
  */
 export function addToResults(tile: ProductTile, place: ResultPlace): string {
   const { name, base, stride, m, n, factor } = place;
@@ -243,9 +241,9 @@ export function addToResults(tile: ProductTile, place: ResultPlace): string {
   return unroll(
     tile.threadM,
     (i) => `{
-let line = ${base} + min(row + ${i}u, ${m} - 1u) * ${stride};
-${unroll(tile.threadN / 4, (j) => `c${i}_${j} = ${value(j)} + ${scaled(factor, i, j)};`)}
-}`,
+        let line = ${base} + min(row + ${i}u, ${m} - 1u) * ${stride};
+        ${unroll(tile.threadN / 4, (j) => `c${i}_${j} = ${value(j)} + ${scaled(factor, i, j)};`)}
+      }`,
   );
 }
 
@@ -262,8 +260,8 @@ export function storeResults(tile: ProductTile, place: ResultPlace): string {
   return unroll(
     tile.threadM,
     (i) => `if (row + ${i}u < ${m}) {
-let line = ${base} + (row + ${i}u) * ${stride};
-${unroll(tile.threadN / 4, (j) => (isVectorPlace(place) ? vectorStore(i, j) : scalarStores(i, j)))}
-}`,
+        let line = ${base} + (row + ${i}u) * ${stride};
+        ${unroll(tile.threadN / 4, (j) => (isVectorPlace(place) ? vectorStore(i, j) : scalarStores(i, j)))}
+      }`,
   );
 }

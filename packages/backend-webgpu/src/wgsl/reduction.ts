@@ -25,18 +25,18 @@ export function reductionDeclarations(reduction: Reduction, threads: number, sub
 function byTree(reduction: Reduction, threads: number): string {
   const { combine } = OPERATIONS[reduction];
   return `
-var<workgroup> ${reduction}Values: array<f32, ${threads}>;
-fn ${reduction}(value: f32, lane: u32) -> f32 {
-  ${reduction}Values[lane] = value;
-  workgroupBarrier();
-  for (var stride = ${threads / 2}u; stride > 0u; stride /= 2u) {
-    if (lane < stride) { ${reduction}Values[lane] = ${combine(`${reduction}Values[lane]`, `${reduction}Values[lane + stride]`)}; }
-    workgroupBarrier();
-  }
-  let result = ${reduction}Values[0];
-  workgroupBarrier();
-  return result;
-}`;
+    var<workgroup> ${reduction}Values: array<f32, ${threads}>;
+    fn ${reduction}(value: f32, lane: u32) -> f32 {
+      ${reduction}Values[lane] = value;
+      workgroupBarrier();
+      for (var stride = ${threads / 2}u; stride > 0u; stride /= 2u) {
+        if (lane < stride) { ${reduction}Values[lane] = ${combine(`${reduction}Values[lane]`, `${reduction}Values[lane + stride]`)}; }
+        workgroupBarrier();
+      }
+      let result = ${reduction}Values[0];
+      workgroupBarrier();
+      return result;
+    }`;
 }
 
 /**
@@ -47,17 +47,17 @@ fn ${reduction}(value: f32, lane: u32) -> f32 {
 function bySubgroups(reduction: Reduction, threads: number): string {
   const { identity, subgroup, combine } = OPERATIONS[reduction];
   return `
-var<workgroup> ${reduction}Values: array<f32, ${threads}>;
-fn ${reduction}(value: f32, lane: u32) -> f32 {
-  let part = ${subgroup}(value);
-  ${reduction}Values[lane] = select(${identity}, part, lane == subgroupMin(lane));
-  let members = subgroupAdd(1u);
-  let rank = subgroupExclusiveAdd(1u);
-  workgroupBarrier();
-  var mine = ${identity};
-  for (var i = rank; i < ${threads}u; i += members) { mine = ${combine('mine', `${reduction}Values[i]`)}; }
-  let result = ${subgroup}(mine);
-  workgroupBarrier();
-  return result;
-}`;
+    var<workgroup> ${reduction}Values: array<f32, ${threads}>;
+    fn ${reduction}(value: f32, lane: u32) -> f32 {
+      let part = ${subgroup}(value);
+      ${reduction}Values[lane] = select(${identity}, part, lane == subgroupMin(lane));
+      let members = subgroupAdd(1u);
+      let rank = subgroupExclusiveAdd(1u);
+      workgroupBarrier();
+      var mine = ${identity};
+      for (var i = rank; i < ${threads}u; i += members) { mine = ${combine('mine', `${reduction}Values[i]`)}; }
+      let result = ${subgroup}(mine);
+      workgroupBarrier();
+      return result;
+    }`;
 }

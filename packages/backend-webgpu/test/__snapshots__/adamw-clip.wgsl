@@ -31,5 +31,6 @@ fn main(
   firsts[i] = m;
   seconds[i] = v;
   let weight = weights[i];
-  weights[i] = weight - params.decay * weight - params.stepSize * m / (sqrt(v * params.inverseCorrection2) + params.epsilon);
+  let step = params.stepSize * m / (sqrt(v * params.inverseCorrection2) + params.epsilon);
+  weights[i] = weight - params.decay * weight - step;
 }

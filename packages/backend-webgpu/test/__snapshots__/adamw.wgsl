@@ -15,6 +15,7 @@ struct Params {
 @group(0) @binding(2) var<storage, read> grads: array<vec4<f32>>;
 @group(0) @binding(3) var<storage, read_write> firsts: array<vec4<f32>>;
 @group(0) @binding(4) var<storage, read_write> seconds: array<vec4<f32>>;
+@group(0) @binding(5) var<storage, read> normSquared: array<f32>;
 @compute @workgroup_size(64)
 fn main(
   @builtin(workgroup_id) group: vec3<u32>,
@@ -29,5 +30,6 @@ fn main(
   firsts[i] = m;
   seconds[i] = v;
   let weight = weights[i];
-  weights[i] = weight - params.decay * weight - params.stepSize * m / (sqrt(v * params.inverseCorrection2) + params.epsilon);
+  let step = params.stepSize * m / (sqrt(v * params.inverseCorrection2) + params.epsilon);
+  weights[i] = weight - params.decay * weight - step;
 }

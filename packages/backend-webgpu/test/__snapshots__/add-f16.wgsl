@@ -3,9 +3,9 @@ struct Params {
   vectors: u32,
 }
 @group(0) @binding(0) var<uniform> params: Params;
-@group(0) @binding(1) var<storage, read> aData: array<vec4<f16>>;
-@group(0) @binding(2) var<storage, read> bData: array<vec4<f16>>;
-@group(0) @binding(3) var<storage, read_write> sumData: array<vec4<f16>>;
+@group(0) @binding(1) var<storage, read> a: array<vec4<f16>>;
+@group(0) @binding(2) var<storage, read> b: array<vec4<f16>>;
+@group(0) @binding(3) var<storage, read_write> sum: array<vec4<f16>>;
 @compute @workgroup_size(64)
 fn main(
   @builtin(workgroup_id) group: vec3<u32>,
@@ -14,8 +14,7 @@ fn main(
 ) {
   let i = (group.y * groups.x + group.x) * 64u + lane;
   if (i >= params.vectors) { return; }
-  let a = vec4<f32>(aData[i]);
-  let b = vec4<f32>(bData[i]);
-  let sum = a + b;
-  sumData[i] = vec4<f16>(sum);
+  let a = vec4<f32>(a[i]);
+  let b = vec4<f32>(b[i]);
+  sum[i] = vec4<f16>(a + b);
 }

@@ -17,6 +17,7 @@ struct Params {
   biasWidth: u32,
   accumulate: u32,
   factor: f32,
+  biases: u32,
 }
 @group(0) @binding(0) var<uniform> params: Params;
 @group(0) @binding(1) var<storage, read> partial: array<f32>;
@@ -27,17 +28,18 @@ fn main(
   @builtin(num_workgroups) groups: vec3<u32>,
   @builtin(local_invocation_index) lane: u32,
 ) {
-  let id = (group.y * groups.x + group.x) * 64u + lane;
-  if (id >= params.heads * params.window) { return; }
-  let h = id / params.window;
-  let d = id % params.window;
+  let i = (group.y * groups.x + group.x) * 64u + lane;
+  if (i >= params.biases) { return; }
+  let h = i / params.window;
+  let d = i % params.window;
   let rowGroups = (params.rowCount + 63u) / 64u;
   var sum = 0.0;
-  if (params.accumulate != 0u) { sum = dbias[id]; }
+  if (params.accumulate != 0u) { sum = dbias[i]; }
   if (d < params.biasWidth) {
-    for (var z = (h + params.heads - params.firstHead % params.heads) % params.heads; z < params.headCount; z += params.heads) {
+    let first = (h + params.heads - params.firstHead % params.heads) % params.heads;
+    for (var z = first; z < params.headCount; z += params.heads) {
       for (var t = 0u; t < rowGroups; t++) { sum += partial[(z * rowGroups + t) * params.biasWidth + d]; }
     }
   }
-  dbias[id] = sum;
+  dbias[i] = sum;
 }

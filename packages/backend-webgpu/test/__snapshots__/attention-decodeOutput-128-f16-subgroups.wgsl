@@ -99,7 +99,9 @@ fn main(
   if (column < vectors) {
     for (var t = keyGroup; t < count; t += 2u) {
       let weight = weights[t];
-      if (bitcast<u32>(weight) != 0u) { sum = fma(vec4<f32>(weight), vec4<f32>(v[kBase + (first + t) * kStride + column]), sum); }
+      if (bitcast<u32>(weight) != 0u) {
+        sum = fma(vec4<f32>(weight), vec4<f32>(v[kBase + (first + t) * kStride + column]), sum);
+      }
     }
   }
   sums[lane] = sum;

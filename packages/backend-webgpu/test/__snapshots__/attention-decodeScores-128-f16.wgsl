@@ -67,7 +67,9 @@ fn main(
   var score = -3.4028234663852886e38;
   if (inside) {
     var products = vec4<f32>();
-    for (var d = 0u; d < vectors; d++) { products = fma(query[d], vec4<f32>(k[kBase + j * kStride + d]), products); }
+    for (var d = 0u; d < vectors; d++) {
+      products = fma(query[d], vec4<f32>(k[kBase + j * kStride + d]), products);
+    }
     score = dot(products, vec4<f32>(1.0));
     let distance = params.keyLength - 1u - j;
     if (distance < params.window) { score += bias[h * params.window + distance]; }

@@ -104,8 +104,8 @@ fn main(
   let poison = select(0x7fc00000u, 0u, bitcast<u32>(sum) - 0x3f000000u < 0x40800000u);
   let inverse = bitcast<f32>(bitcast<u32>((1.0 / sum)) | poison);
   for (var j = firstKey + lane; j < endKey; j += rowThreads) {
-    var w = 0.0;
     // Keys that are not attended weigh 0, also when tau > 0.
+    var w = 0.0;
     if (j >= start && j <= position) {
       w = bitcast<f32>(bitcast<u32>(relu(exponential(scoreAt(base, j, h, position), top) * inverse + offset)) | poison);
     }

@@ -31,6 +31,7 @@ fn main(
   let poison = select(0u, 0x7fc00000u, (bitcast<u32>(rowLse) & 0x7fffffffu) >= 0x7f800000u);
   for (var j = lane; j < params.width; j += rowThreads) {
     let p = bitcast<f32>(bitcast<u32>(exponential(f32(logits[base + j]), rowLse)) | poison);
-    dlogits[base + j] = f16(select(factor * (p - select(0.0, 1.0, i32(j) == wanted)), 0.0, ignored));
+    let gradient = factor * (p - select(0.0, 1.0, i32(j) == wanted));
+    dlogits[base + j] = f16(select(gradient, 0.0, ignored));
   }
 }

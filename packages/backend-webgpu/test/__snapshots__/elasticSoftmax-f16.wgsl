@@ -4,6 +4,7 @@ struct Params {
   width: u32,
   queryLength: u32,
   heads: u32,
+  window: u32,
   hasTau: u32,
   hasStarts: u32,
 }

@@ -4,6 +4,7 @@ struct Params {
   width: u32,
   queryLength: u32,
   heads: u32,
+  window: u32,
   hasTau: u32,
   hasStarts: u32,
 }
@@ -85,7 +86,8 @@ fn main(
     var ds = 0.0;
     if (j >= start && j < end) {
       let p = exponential(f32(scores[base + j]), top) * inverse;
-      ds = bitcast<f32>(bitcast<u32>((p * (select(0.0, f32(dWeights[base + j]), p + offset > 0.0) - delta))) | poison);
+      let g = select(0.0, f32(dWeights[base + j]), p + offset > 0.0);
+      ds = bitcast<f32>(bitcast<u32>((p * (g - delta))) | poison);
     }
     dscores[base + j] = f16(ds);
   }

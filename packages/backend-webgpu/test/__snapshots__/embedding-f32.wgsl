@@ -12,7 +12,7 @@ fn main(
   @builtin(num_workgroups) groups: vec3<u32>,
   @builtin(local_invocation_index) lane: u32,
 ) {
-  let id = (group.y * groups.x + group.x) * 64u + lane;
-  if (id >= params.elements) { return; }
-  y[id] = weight[u32(ids[id / params.width]) * params.width + id % params.width];
+  let i = (group.y * groups.x + group.x) * 64u + lane;
+  if (i >= params.elements) { return; }
+  y[i] = weight[u32(ids[i / params.width]) * params.width + i % params.width];
 }

@@ -10,12 +10,12 @@ fn main(
   @builtin(num_workgroups) groups: vec3<u32>,
   @builtin(local_invocation_index) lane: u32,
 ) {
-  let t = (group.y * groups.x + group.x) * 64u + lane;
-  if (t >= params.count) { return; }
-  let id = ids[t];
-  var next = t + 1u;
+  let i = (group.y * groups.x + group.x) * 64u + lane;
+  if (i >= params.count) { return; }
+  let id = ids[i];
+  var next = i + 1u;
   while (next < params.count && ids[next] != id) { next++; }
-  var before = t;
+  var before = i;
   while (before > 0u && ids[before - 1u] != id) { before--; }
-  links[t] = vec2<u32>(next, select(0u, 1u, before == 0u));
+  links[i] = vec2<u32>(next, select(0u, 1u, before == 0u));
 }

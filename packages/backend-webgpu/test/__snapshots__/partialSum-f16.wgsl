@@ -27,8 +27,8 @@ fn main(
   var sum = vec4<f32>();
   let vectors = (params.elements + 3u) / 4u;
   for (var i = group.x * 256u + lane; i < vectors; i += groups.x * 256u) {
-    let index = 4u * i + vec4<u32>(0u, 1u, 2u, 3u);
-    let value = select(vec4<f32>(), vec4<f32>(x[i]), index < vec4<u32>(params.elements));
+    let place = 4u * i + vec4<u32>(0u, 1u, 2u, 3u);
+    let value = select(vec4<f32>(), vec4<f32>(x[i]), place < vec4<u32>(params.elements));
     sum += value;
   }
   let result = total(dot(sum, vec4<f32>(1.0)), lane);

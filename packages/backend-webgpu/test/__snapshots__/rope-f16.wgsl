@@ -1,6 +1,6 @@
 enable f16;
 struct Params {
-  vectors: u32,
+  pairs: u32,
   half: u32,
   heads: u32,
   length: u32,
@@ -20,7 +20,7 @@ fn main(
   @builtin(local_invocation_index) lane: u32,
 ) {
   let i = (group.y * groups.x + group.x) * 64u + lane;
-  if (i >= params.vectors) { return; }
+  if (i >= params.pairs) { return; }
   let d = i % params.half;
   let row = i / params.half;
   let position = params.offset + (row / params.heads) % params.length;

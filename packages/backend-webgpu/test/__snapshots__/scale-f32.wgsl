@@ -3,8 +3,8 @@ struct Params {
   factor: f32,
 }
 @group(0) @binding(0) var<uniform> params: Params;
-@group(0) @binding(1) var<storage, read> xData: array<vec4<f32>>;
-@group(0) @binding(2) var<storage, read_write> yData: array<vec4<f32>>;
+@group(0) @binding(1) var<storage, read> x: array<vec4<f32>>;
+@group(0) @binding(2) var<storage, read_write> y: array<vec4<f32>>;
 @compute @workgroup_size(64)
 fn main(
   @builtin(workgroup_id) group: vec3<u32>,
@@ -13,7 +13,6 @@ fn main(
 ) {
   let i = (group.y * groups.x + group.x) * 64u + lane;
   if (i >= params.vectors) { return; }
-  let x = vec4<f32>(xData[i]);
-  let y = params.factor * x;
-  yData[i] = vec4<f32>(y);
+  let x = vec4<f32>(x[i]);
+  y[i] = vec4<f32>(params.factor * x);
 }

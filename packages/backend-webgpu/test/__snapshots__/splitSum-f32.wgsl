@@ -13,12 +13,12 @@ fn main(
   @builtin(num_workgroups) groups: vec3<u32>,
   @builtin(local_invocation_index) lane: u32,
 ) {
-  let id = (group.y * groups.x + group.x) * 64u + lane;
-  if (id >= params.elements) { return; }
-  let z = id / params.size;
-  let i = id % params.size;
+  let i = (group.y * groups.x + group.x) * 64u + lane;
+  if (i >= params.elements) { return; }
+  let z = i / params.size;
+  let first = z * params.splits * params.size + i % params.size;
   var sum = 0.0;
-  if (params.accumulate != 0u) { sum = f32(result[id]); }
-  for (var s = 0u; s < params.splits; s++) { sum += partial[(z * params.splits + s) * params.size + i]; }
-  result[id] = f32(sum);
+  if (params.accumulate != 0u) { sum = f32(result[i]); }
+  for (var s = 0u; s < params.splits; s++) { sum += partial[first + s * params.size]; }
+  result[i] = f32(sum);
 }

@@ -2,9 +2,9 @@ struct Params {
   vectors: u32,
 }
 @group(0) @binding(0) var<uniform> params: Params;
-@group(0) @binding(1) var<storage, read> gateData: array<vec4<f32>>;
-@group(0) @binding(2) var<storage, read> upData: array<vec4<f32>>;
-@group(0) @binding(3) var<storage, read_write> yData: array<vec4<f32>>;
+@group(0) @binding(1) var<storage, read> gate: array<vec4<f32>>;
+@group(0) @binding(2) var<storage, read> up: array<vec4<f32>>;
+@group(0) @binding(3) var<storage, read_write> y: array<vec4<f32>>;
 @compute @workgroup_size(64)
 fn main(
   @builtin(workgroup_id) group: vec3<u32>,
@@ -13,10 +13,9 @@ fn main(
 ) {
   let i = (group.y * groups.x + group.x) * 64u + lane;
   if (i >= params.vectors) { return; }
-  let gate = vec4<f32>(gateData[i]);
-  let up = vec4<f32>(upData[i]);
+  let gate = vec4<f32>(gate[i]);
+  let up = vec4<f32>(up[i]);
   let e = exp(-abs(gate));
   let sigmoid = select(e, vec4<f32>(1.0), gate >= vec4<f32>()) / (1.0 + e);
-  let y = gate * sigmoid * up;
-  yData[i] = vec4<f32>(y);
+  y[i] = vec4<f32>(gate * sigmoid * up);
 }

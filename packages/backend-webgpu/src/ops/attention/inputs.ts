@@ -1,0 +1,18 @@
+import type { AttentionInputs } from '@lazy-attention/core';
+import type { DeviceBuffer } from '../../device/buffers.ts';
+import type { Runtime } from '../../device/runtime.ts';
+
+type Optional = Partial<Pick<AttentionInputs<DeviceBuffer>, 'bias' | 'tau' | 'starts'>>;
+
+/**
+ * Inputs that may be absent, for kernels with OPTIONAL_PARAMS: something to bind for each, and the parameters that tell
+ * which are there. `window` is that of the bias table.
+ */
+export function optionalInputs(rt: Runtime, { bias, tau, starts }: Optional, window: number) {
+  return {
+    bias: { bias: bias?.buffer ?? rt.absent() },
+    tau: { tau: tau?.buffer ?? rt.absent() },
+    starts: { starts: starts?.buffer ?? rt.absent() },
+    params: { window: bias ? window : 0, hasTau: tau ? 1 : 0, hasStarts: starts ? 1 : 0 },
+  };
+}
