@@ -46,6 +46,11 @@ export class Tensor {
     return this.#disposed;
   }
 
+  /** The values of an index tensor (i32), which the host always knows: a copy, without waiting. Null for other types. */
+  indexValues(): Int32Array | null {
+    return this.storage.indices?.slice() ?? null;
+  }
+
   /**
    * Waits for the work that computes this tensor and copies it to the host: Int32Array for i32, Float64Array for f64,
    * Float32Array for all else. Rejects with `DisposedError`, `DeviceLostError` or `OutOfMemoryError`.

@@ -9,4 +9,4 @@ export {
   saveCheckpoint,
 } from './node/checkpoint.ts';
 export type { Json } from './node/manifest.ts';
-export { loadParams, saveParams } from './node/tensors.ts';
+export { type LoadParamsOptions, loadParams, saveParams } from './node/tensors.ts';

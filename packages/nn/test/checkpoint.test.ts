@@ -458,6 +458,35 @@ describe('a file of parameters', () => {
     expect(await readdir(folder)).toEqual(['x.safetensors']);
   });
 
+  it('widens bf16 and f16 where the backend lacks them, and takes another type when asked', async () => {
+    const path = join(folder, 'x.safetensors');
+    const data = Float32Array.of(1.5, -0.375);
+    await writeFile(
+      path,
+      encodeSafetensors({
+        b: { dtype: 'bf16', shape: [2], data },
+        h: { dtype: 'f16', shape: [2], data },
+        d: { dtype: 'f64', shape: [2], data: Float64Array.from(data) },
+      }),
+    );
+    const small = await reference();
+    Object.defineProperty(small, 'dtypes', { value: new Set(['f32', 'i32']) });
+    await expectRefusal(
+      () => loadParams(small, path),
+      'CHECKPOINT_READ',
+      /'d' is f64 .*; give loadParams { dtype: 'f32' }/,
+    );
+    const loaded = await loadParams(small, path, undefined, { dtype: 'f32' });
+    for (const tensor of Object.values(loaded)) {
+      expect(tensor.dtype).toBe('f32');
+      expect(await numbers(tensor)).toEqual([1.5, -0.375]);
+    }
+    await writeFile(path, encodeSafetensors({ b: { dtype: 'bf16', shape: [2], data } }));
+    expect((await loadParams(small, path)).b.dtype).toBe('f32');
+    expect((await loadParams(backend, path)).b.dtype).toBe('bf16');
+    await small.dispose();
+  });
+
   it('comes in the order of the shapes, and with those names and shapes only', async () => {
     const path = join(folder, 'x.safetensors');
     const data = new Float32Array(2);

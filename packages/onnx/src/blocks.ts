@@ -226,7 +226,8 @@ export function mlp(
 }
 
 /** The kind of attention, which must be one that the op `attention` computes. @throws ValueError */
-export function exportedKind({ attention }: AttentionConfig): FusedAttention {
+export function exportedKind(config: AttentionConfig): FusedAttention {
+  const { attention } = config;
   const kind = attentionKind(attention);
   if (isFused(kind)) return kind;
   throw new ValueError(

@@ -1,7 +1,16 @@
 import { stat } from 'node:fs/promises';
 import { dirname } from 'node:path';
-import { type Backend, checkOptions, createBackend, formatShape, ShapeError, ValueError } from '@lazy-attention/core';
 import {
+  type Backend,
+  checkOptions,
+  createBackend,
+  formatShape,
+  ShapeError,
+  UnsupportedError,
+  ValueError,
+} from '@lazy-attention/core';
+import {
+  type AttentionConfig,
   type AttentionOptionsInput,
   attentionConfigOf,
   type LazyTransformerConfig,
@@ -45,6 +54,7 @@ export async function exportModel(
 ): Promise<ExportedFiles> {
   checkOptions('exportModel', options, [...KEYS, 'config', 'params']);
   const { config, shapes } = lazyTransformer(options.config);
+  refuseUnknown('exportModel', config);
   const read = reader('exportModel', options.params, shapes);
   const graphOptions = graphOptionsOf('exportModel', options, defaultLength(config.context));
   return write(modelGraph(config, read, graphOptions), options, { kind: 'model', config, ...graphOptions });
@@ -56,6 +66,7 @@ export async function exportAttention(
 ): Promise<ExportedFiles> {
   checkOptions('exportAttention', options, [...KEYS, 'config', 'params']);
   const { config, shapes } = lazyAttentionLayer(options.config);
+  refuseUnknown('exportAttention', config);
   const read = reader('exportAttention', options.params, shapes);
   const graphOptions = graphOptionsOf('exportAttention', options, defaultLength(0));
   return write(attentionGraph(config, read, graphOptions), options, { kind: 'attention', config, ...graphOptions });
@@ -119,6 +130,25 @@ function graphOptionsOf(op: string, options: ExportOptions, longest: number): Gr
     throw new ValueError(`${op}: externalData is ${externalData}; expected true, false or 'auto'`);
   }
   return { maxLength, starts };
+}
+
+/** @throws UnsupportedError, naming the key, for what the graph does not compute */
+function refuseUnknown(op: string, config: AttentionConfig & Partial<LazyTransformerConfig>): void {
+  const known = {
+    ropeScaling: null,
+    attentionBias: null,
+    mlpBias: false,
+    qkNorm: false,
+    slidingWindow: null,
+    noRopeLayers: [],
+  };
+  for (const [key, value] of Object.entries(known)) {
+    const found: unknown = config[key as keyof typeof known];
+    if (found === undefined || JSON.stringify(found) === JSON.stringify(value)) continue;
+    throw new UnsupportedError(
+      `${op}: ${key} is ${JSON.stringify(found)}; the ONNX graph computes models with ${JSON.stringify(value)} only`,
+    );
+  }
 }
 
 /** Checks names and shapes at once and reads values on demand, as float32. */

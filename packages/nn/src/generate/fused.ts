@@ -1,7 +1,7 @@
 import { type Backend, type SampleOptions, statisticsDType } from '@lazy-attention/core';
 import { fixedBias } from '../layers/alibi.ts';
 import type { KvCache } from '../layers/cache.ts';
-import { fusesKind, layerState, ropeBaseOf } from '../layers/decoder.ts';
+import { fusesModel, layerState, ropeBaseOf } from '../layers/decoder.ts';
 import type { LazyTransformerConfig } from '../model/config.ts';
 import { layerNamesOf } from '../model/parameters.ts';
 import { type Params, param } from '../params.ts';
@@ -22,8 +22,8 @@ export interface FusedDecoder {
 }
 
 /**
- * Null where the backend does not fuse decoding, for a kind of attention that is composed of ops, and where weights have another
- * type than the cache and would be cast op by op.
+ * Null where the backend does not fuse decoding, where the op does not compute this model (`fusesModel`), and where weights have
+ * another type than the cache and would be cast op by op.
  */
 export function fusedDecoder(
   backend: Backend,
@@ -34,7 +34,7 @@ export function fusedDecoder(
 ): FusedDecoder | null {
   const embeddings = param(params, 'model.embeddings.weight');
   const { dtype } = cache.layers[0].k;
-  if (!backend.fusesDecoding || !fusesKind(config) || embeddings.dtype !== dtype) return null;
+  if (!backend.fusesDecoding || !fusesModel(config) || embeddings.dtype !== dtype) return null;
   // The scope gives the bias back if a parameter is missing.
   const { decoder, bias } = backend.scope(() => {
     const bias = fixedBias(backend, config, cache.capacity, statisticsDType(dtype));

@@ -72,10 +72,10 @@ async function* draws(
 
   const dtype = config.computeDType ?? param(params, 'model.embeddings.weight').dtype;
   const cache = createCache(backend, config, { batch, capacity: length + maxNewTokens - 1, dtype });
-  const attendsAll = (end: number) => padding.every((pad) => pad === 0) && end <= config.context;
+  const reach = reachOf(config);
+  const attendsAll = (end: number) => padding.every((pad) => pad === 0) && end <= reach;
   /** First key that a row attends. Padding attends itself alone, which nobody reads. */
-  const startOf = (row: number, position: number) =>
-    Math.min(position, Math.max(padding[row], position - config.context + 1));
+  const startOf = (row: number, position: number) => Math.min(position, Math.max(padding[row], position - reach + 1));
 
   /** One token per row, after `count` more of each. */
   const stepByStep = async (tokens: Int32Array): Promise<Int32Array> => {
@@ -143,6 +143,11 @@ function checked(options: GenerateOptions): GenerateOptions {
   if (!Number.isSafeInteger(seed)) throw new ValueError(`generate: seed is ${seed}; expected an integer`);
   checkSampleOptions(options);
   return options;
+}
+
+/** Positions that a row attends at most in every layer; where only some layers slide, they see to it themselves. */
+function reachOf({ context, slidingWindow, fullAttentionLayers }: LazyTransformer['config']): number {
+  return slidingWindow === null || fullAttentionLayers.length > 0 ? context : Math.min(context, slidingWindow);
 }
 
 function longest(prompts: readonly ArrayLike<number>[]): number {

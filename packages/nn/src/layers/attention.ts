@@ -2,8 +2,6 @@ import {
   type Backend,
   formatShape,
   type Ops,
-  type RopeOptions,
-  type Shape,
   ShapeError,
   statisticsDType,
   type Tensor,
@@ -19,8 +17,10 @@ import { resolveAttentionConfig } from '../model/resolve.ts';
 import { optionalParam, type Params, param } from '../params.ts';
 import { fixedBias } from './alibi.ts';
 import { appendToCache, checkRoom, type KvCache } from './cache.ts';
-import { linear, linearInto } from './linear.ts';
+import { linear, linearInto, norm } from './linear.ts';
+import { disposeRotation, type Rotation, rotate, scaledRotation } from './rotation.ts';
 import { scoped } from './scoped.ts';
+import { windowedStarts } from './window.ts';
 
 /** What attention worked with, valid during the call that shows it. */
 export interface ObservedAttention {
@@ -53,6 +53,10 @@ interface InnerOptions extends AttentionForwardOptions {
   readonly residual?: Tensor;
   /** ALiBi's table, when the caller has one for all layers. */
   readonly fixedBias?: Tensor | undefined;
+  /** Tables of a scaled rotation, where the config has one. */
+  readonly rotation?: Rotation | undefined;
+  /** False: this layer rotates nothing, whatever the kind. */
+  readonly rotates?: boolean;
 }
 
 export interface LazyAttentionLayer {
@@ -83,11 +87,31 @@ export function lazyAttentionLayer(options: AttentionOptionsInput & { readonly i
     shapes: shapesOf(specs),
     init: (backend, seed, initOptions = {}) => initialize(backend, specs, initStd, seed, initOptions),
     forward(ops, params, x, forwardOptions = {}) {
-      const y = scoped(ops, forwardOptions.observe, () => attend(ops, config, names, params, x, forwardOptions));
+      const y = scoped(ops, forwardOptions.observe, () => alone(ops, config, names, params, x, forwardOptions));
       if (forwardOptions.cache !== undefined) forwardOptions.cache.length += x.shape[1];
       return y;
     },
   };
+}
+
+/** The layer by itself, which makes what the layers of a model share. */
+function alone(
+  ops: Ops,
+  config: AttentionConfig,
+  names: AttentionNames,
+  params: Params,
+  x: Tensor,
+  options: AttentionForwardOptions,
+): Tensor {
+  checkInput(config, x);
+  const [batch, length] = x.shape;
+  const offset = options.cache?.length ?? 0;
+  const rotation = scaledRotation(x.backend, config, offset, length, x.dtype);
+  const windowed = windowedStarts(x.backend, options.starts, { batch, length, offset }, config.slidingWindow);
+  const y = attend(ops, config, names, params, x, { ...options, starts: windowed ?? options.starts, rotation });
+  windowed?.dispose();
+  disposeRotation(rotation);
+  return y;
 }
 
 /** The layer's forward pass, without advancing the cache, which all layers of a model share. */
@@ -100,18 +124,23 @@ export function attend(
   options: InnerOptions,
 ): Tensor {
   checkInput(config, x);
-  const { numHeads, numKvHeads, headDim, attention, ropeBase } = config;
+  const { numHeads, numKvHeads, headDim, attention } = config;
   const { cache, layer = 0, residual } = options;
   if (cache !== undefined) checkCache(ops, cache, layer, x);
   const [batch, length] = x.shape;
   const offset = cache?.length ?? 0;
   const kind = attentionKind(attention);
 
-  const rotation = kind.rope ? { base: ropeBase, offset } : null;
-  const kvShape = [batch, length, numKvHeads, headDim];
-  const q = project(ops, x, param(params, names.q), [batch, length, numHeads, headDim], rotation);
-  let k = project(ops, x, param(params, names.k), kvShape, rotation);
-  let v = project(ops, x, param(params, names.v), kvShape, null);
+  const project = (name: 'q' | 'k' | 'v') => {
+    const shape = [batch, length, name === 'q' ? numHeads : numKvHeads, headDim];
+    const flat = linear(ops, x, param(params, names[name]), optionalParam(params, names.biases[name]));
+    const split = ops.reshape(flat, shape);
+    flat.dispose();
+    return name === 'v' ? split : normedAndRotated(ops, split, name, { config, names, params, offset, options });
+  };
+  const q = project('q');
+  let k = project('k');
+  let v = project('v');
   if (cache !== undefined) {
     appendToCache(cache, layer, k, v);
     k.dispose();
@@ -130,7 +159,8 @@ export function attend(
   const joined = ops.reshape(output, [batch, length, numHeads * headDim]);
   output.dispose();
   const o = param(params, names.o);
-  const y = residual === undefined ? linear(ops, joined, o) : linearInto(ops, residual, joined, o);
+  const oBias = optionalParam(params, names.biases.o);
+  const y = residual === undefined ? linear(ops, joined, o, oBias) : linearInto(ops, residual, joined, o, oBias);
   joined.dispose();
   return y;
 }
@@ -211,15 +241,24 @@ function remember(
   return ops.slice(kept, 1, 0, keyLength);
 }
 
-/** x through one projection, split into heads (`shape` is [B, L, heads, D]) and rotated. */
-function project(ops: Ops, x: Tensor, weight: Tensor, shape: Shape, rotation: RopeOptions | null): Tensor {
-  const flat = linear(ops, x, weight);
-  const split = ops.reshape(flat, shape);
-  flat.dispose();
-  if (rotation === null) return split;
-  const rotated = ops.rope(split, rotation);
-  split.dispose();
-  return rotated;
+/** q or k [B, L, heads, D] as its scores are made of: RMSNorm over D where the config says so, then RoPE. Uses up x. */
+function normedAndRotated(
+  ops: Ops,
+  x: Tensor,
+  name: 'q' | 'k',
+  at: Pick<Operands, 'config' | 'names' | 'params' | 'offset' | 'options'>,
+): Tensor {
+  const { config, names, params, offset, options } = at;
+  let y = x;
+  const replace = (next: Tensor) => {
+    y.dispose();
+    y = next;
+  };
+  if (names.qkNorm !== null) replace(norm(ops, y, param(params, names.qkNorm[name]), config.normEpsilon));
+  if (!attentionKind(config.attention).rope || options.rotates === false) return y;
+  if (options.rotation !== undefined) replace(rotate(ops, y, options.rotation));
+  else replace(ops.rope(y, { base: config.ropeBase, offset }));
+  return y;
 }
 
 function checkInput(config: AttentionConfig, x: Tensor): void {

@@ -6,9 +6,19 @@ import type { LayerNames } from '../model/names.ts';
 import { optionalParam, type Params, param } from '../params.ts';
 import { checkRoom, type KvCache } from './cache.ts';
 
-/** Whether the op `attention`, and so the ops that fuse a layer, compute the model's kind of attention. */
-export function fusesKind(config: LazyTransformerConfig): boolean {
-  return isFused(attentionKind(config.attention));
+/**
+ * Whether the op that fuses a layer computes the model's layers. It knows no composed kinds, no scaled RoPE, no biases and no
+ * norms of q and k: such models decode op by op.
+ */
+export function fusesLayers(config: LazyTransformerConfig): boolean {
+  const { attention, ropeScaling, attentionBias, mlpBias, qkNorm } = config;
+  return isFused(attentionKind(attention)) && ropeScaling === null && attentionBias === null && !mlpBias && !qkNorm;
+}
+
+/** Whether the op that decodes several tokens computes the model: as `fusesLayers`, and all layers alike. */
+export function fusesModel(config: LazyTransformerConfig): boolean {
+  const alike = config.slidingWindow === null || config.fullAttentionLayers.length === 0;
+  return fusesLayers(config) && alike && config.noRopeLayers.length === 0;
 }
 
 /** The backend, if it takes a layer of one token per row in one launch, and nobody wants to see what is inside. */
@@ -19,7 +29,7 @@ export function fusingBackend(
   weight: Tensor,
   observe: unknown,
 ): Backend | null {
-  const fuses = ops instanceof Backend && ops.fusesDecoderLayer && observe === undefined && fusesKind(config);
+  const fuses = ops instanceof Backend && ops.fusesDecoderLayer && observe === undefined && fusesLayers(config);
   // Several tokens are a prompt, whose ops are long enough; weights of another type are cast op by op.
   return fuses && x.shape[1] === 1 && weight.dtype === x.dtype ? ops : null;
 }
@@ -63,16 +73,22 @@ export function decodeLayer(
   names: LayerNames,
   params: Params,
   x: Tensor,
-  context: { layer: number; cache: KvCache; starts: Tensor | null | undefined; fixedBias: Tensor | undefined },
+  context: {
+    layer: number;
+    cache: KvCache;
+    starts: Tensor | null | undefined;
+    fixedBias: Tensor | undefined;
+    rotates: boolean;
+  },
 ): void {
-  const { layer, cache, starts, fixedBias } = context;
+  const { layer, cache, starts, fixedBias, rotates } = context;
   checkRoom(cache, layer, x);
   const { weights, ...state } = layerState(names, params, cache.layers[layer], fixedBias);
   backend.decoderLayer(x, weights, {
     ...state,
     position: cache.length,
     starts: starts ?? undefined,
-    ropeBase: ropeBaseOf(config),
+    ropeBase: rotates ? ropeBaseOf(config) : null,
     epsilon: config.normEpsilon,
   });
 }

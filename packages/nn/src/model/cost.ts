@@ -1,5 +1,5 @@
 import { elementCount } from '@lazy-attention/core';
-import type { LazyTransformerOptions } from './config.ts';
+import type { LazyTransformerConfig, LazyTransformerOptions } from './config.ts';
 import { modelParameters } from './parameters.ts';
 import { resolveConfig } from './resolve.ts';
 
@@ -14,7 +14,7 @@ export function parameterCount(options: LazyTransformerOptions): number {
 /**
  * Useful floating-point operations per token of one training step (forward and backward) at full context:
  *
- *   6 * M + 3 * layers * 4 * H * D * (context + 1) / 2
+ *   6 * M + 3 * layers * 4 * H * D * (context + 1) / 2      (fewer keys with a sliding window)
  *
  * M counts the weights that take part in a matrix product: all Linear weights and the LM head, not the embedding
  * lookup. Each costs a multiplication and an addition forward and twice that backward. Attention has two products of
@@ -24,10 +24,17 @@ export function parameterCount(options: LazyTransformerOptions): number {
  */
 export function flopsPerToken(options: LazyTransformerOptions): number {
   const config = resolveConfig(options);
-  const { numLayers, numHeads, headDim, context, vocabSize, hiddenSize } = config;
+  const { numLayers, numHeads, headDim, vocabSize, hiddenSize } = config;
   let weights = vocabSize * hiddenSize; // the LM head, tied or not
   for (const [name, { shape }] of Object.entries(modelParameters(config))) {
     if (name.endsWith('_proj.weight')) weights += elementCount(shape);
   }
-  return 6 * weights + 3 * numLayers * 4 * numHeads * headDim * ((context + 1) / 2);
+  const keys = Array.from({ length: numLayers }, (_, layer) => attendedKeys(config, layer));
+  return 6 * weights + keys.reduce((sum, mean) => sum + 3 * 4 * numHeads * headDim * mean, 0);
+}
+
+/** Mean over the rows of a full context. */
+function attendedKeys({ context, slidingWindow, fullAttentionLayers }: LazyTransformerConfig, layer: number): number {
+  const most = fullAttentionLayers.includes(layer) ? context : Math.min(slidingWindow ?? context, context);
+  return ((most * (most + 1)) / 2 + (context - most) * most) / context;
 }

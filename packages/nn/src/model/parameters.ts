@@ -12,6 +12,7 @@ export type ParameterSpecs = Readonly<Record<string, AttentionParameter>>;
 /** A Linear weight or an embedding. */
 const matrix = (rows: number, columns: number): AttentionParameter => ({ shape: [rows, columns], init: 'normal' });
 const ones = (size: number): AttentionParameter => ({ shape: [size], init: 1 });
+const zeros = (size: number): AttentionParameter => ({ shape: [size], init: 0 });
 
 /** Parameters of the layer's kind of attention, beside its projections; spec §Shapes and symbols: bias from 0, tau from -1. */
 export function kindParameters(config: AttentionConfig): ParameterSpecs {
@@ -27,12 +28,12 @@ export function kindParameters(config: AttentionConfig): ParameterSpecs {
 
 /** Names of the parameters of one attention layer by itself. */
 export function attentionNamesOf(config: AttentionConfig): AttentionNames {
-  return attentionNames(Object.keys(kindParameters(config)));
+  return attentionNames(config, Object.keys(kindParameters(config)));
 }
 
 /** Names of the parameters of each layer of a model. */
 export function layerNamesOf(config: LazyTransformerConfig): readonly LayerNames[] {
-  return layerNames(config.numLayers, Object.keys(kindParameters(config)));
+  return layerNames(config, Object.keys(kindParameters(config)));
 }
 
 /** Parameters of one attention layer; Linear weights are [out, in]. */
@@ -44,8 +45,24 @@ export function attentionParameters(config: AttentionConfig, names: AttentionNam
     [names.k]: matrix(numKvHeads * headDim, hiddenSize),
     [names.v]: matrix(numKvHeads * headDim, hiddenSize),
     [names.o]: matrix(hiddenSize, numHeads * headDim),
+    ...biasParameters(names.biases, {
+      q: numHeads * headDim,
+      k: numKvHeads * headDim,
+      v: numKvHeads * headDim,
+      o: hiddenSize,
+    }),
+    ...(names.qkNorm === null ? {} : { [names.qkNorm.q]: ones(headDim), [names.qkNorm.k]: ones(headDim) }),
     ...Object.fromEntries(own),
   };
+}
+
+/** Biases of the projections that have one. */
+function biasParameters<P extends string>(
+  names: { readonly [p in P]?: string },
+  sizes: Record<P, number>,
+): ParameterSpecs {
+  const named = Object.entries(names) as [P, string][];
+  return Object.fromEntries(named.map(([projection, name]) => [name, zeros(sizes[projection])]));
 }
 
 /** All parameters, with the names of flash-linear-attention. */
@@ -60,6 +77,7 @@ export function modelParameters(config: LazyTransformerConfig): ParameterSpecs {
       [mlp.gate]: matrix(intermediateSize, hiddenSize),
       [mlp.up]: matrix(intermediateSize, hiddenSize),
       [mlp.down]: matrix(hiddenSize, intermediateSize),
+      ...biasParameters(mlp.biases, { gate: intermediateSize, up: intermediateSize, down: hiddenSize }),
     });
   }
   specs['model.norm.weight'] = ones(hiddenSize);

@@ -60,7 +60,6 @@ export function resolveConfig(options: LazyTransformerOptions): LazyTransformerC
   checkLayers(where, 'noRopeLayers', noRopeLayers, numLayers);
   checkLayers(where, 'fullAttentionLayers', fullAttentionLayers, numLayers);
   checkChoice(where, 'computeDType', computeDType, ['bf16', 'f16', null]);
-  if (mlpBias || noRopeLayers.length > 0 || fullAttentionLayers.length > 0) throw unbuilt(where);
   return {
     ...attention,
     vocabSize,
@@ -115,7 +114,6 @@ function resolveAttention(where: string, options: AttentionOptionsInput, default
     throw new ConfigError(`${where}: attention is ${shown(attention)}; expected one of ${known.join(', ')}`);
   }
   const ropeScaling = resolveScaling(where, options.ropeScaling ?? null);
-  if (ropeScaling !== null || attentionBias !== null || qkNorm || slidingWindow !== null) throw unbuilt(where);
   return {
     hiddenSize,
     numHeads,
@@ -130,12 +128,6 @@ function resolveAttention(where: string, options: AttentionOptionsInput, default
     slidingWindow,
     normEpsilon,
   };
-}
-
-function unbuilt(where: string): ConfigError {
-  return new ConfigError(
-    `${where}: ropeScaling, attentionBias, mlpBias, qkNorm, slidingWindow, noRopeLayers and fullAttentionLayers are not supported yet`,
-  );
 }
 
 /** 2/3 * 4 * hidden as in LLaMA, rounded up to 256, or to 64 in small models, where 256 would be a large step. */

@@ -13,7 +13,9 @@ import type { KvCache } from '../layers/cache.ts';
 import { decodeLayer, fusingBackend } from '../layers/decoder.ts';
 import { linear, norm } from '../layers/linear.ts';
 import { mlpInto } from '../layers/mlp.ts';
+import { disposeRotation, scaledRotation } from '../layers/rotation.ts';
 import { scoped } from '../layers/scoped.ts';
+import { windowedStarts } from '../layers/window.ts';
 import { type Params, param } from '../params.ts';
 import type { LazyTransformerConfig, LazyTransformerOptions } from './config.ts';
 import { type InitOptions, initialize } from './init.ts';
@@ -69,7 +71,7 @@ export interface LazyTransformer {
 export function lazyTransformer(options: LazyTransformerOptions): LazyTransformer {
   const config = resolveConfig(options);
   const specs = modelParameters(config);
-  const layers = layerNamesOf(config);
+  const layers = layerPlans(config);
   const run = (ops: Ops, params: Params, tokens: Tensor, forwardOptions: ForwardOptions = {}) =>
     scoped(ops, forwardOptions.observe, () => forward(ops, config, layers, params, tokens, forwardOptions));
   return {
@@ -87,35 +89,53 @@ export function lazyTransformer(options: LazyTransformerOptions): LazyTransforme
   };
 }
 
+/** What differs from layer to layer. */
+interface LayerPlan {
+  readonly names: LayerNames;
+  readonly rotates: boolean;
+  readonly slides: boolean;
+}
+
+function layerPlans(config: LazyTransformerConfig): readonly LayerPlan[] {
+  return layerNamesOf(config).map((names, layer) => ({
+    names,
+    rotates: !config.noRopeLayers.includes(layer),
+    slides: !config.fullAttentionLayers.includes(layer),
+  }));
+}
+
 function forward(
   ops: Ops,
   config: LazyTransformerConfig,
-  layers: readonly LayerNames[],
+  layers: readonly LayerPlan[],
   params: Params,
   tokens: Tensor,
   { starts, cache, positions = 'all', observe }: ForwardOptions,
 ): Tensor {
   const wanted = checkTokens(tokens, positions);
   const { normEpsilon } = config;
-  const length = tokens.shape[1];
+  const [batch, length] = tokens.shape;
+  const offset = cache?.length ?? 0;
   const embeddings = param(params, 'model.embeddings.weight');
   let x = embed(ops, config, embeddings, tokens);
   const bias = fixedBias(tokens.backend, config, cache?.capacity ?? length, statisticsDType(x.dtype));
+  const rotation = scaledRotation(tokens.backend, config, offset, length, x.dtype);
+  const windowed = windowedStarts(tokens.backend, starts, { batch, length, offset }, config.slidingWindow);
   const fusing = cache === undefined ? null : fusingBackend(ops, config, x, embeddings, observe);
   for (let layer = 0; layer < layers.length; layer++) {
-    const names = layers[layer];
+    const { names, rotates, slides } = layers[layer];
+    const shared = { layer, starts: slides ? (windowed ?? starts) : starts, fixedBias: bias, rotates };
     if (fusing !== null && cache !== undefined) {
-      decodeLayer(fusing, config, names, params, x, { layer, cache, starts, fixedBias: bias });
+      decodeLayer(fusing, config, names, params, x, { ...shared, cache });
       continue;
     }
     const hidden = x;
     const h = norm(ops, x, param(params, names.attentionNorm), normEpsilon);
     x = attend(ops, config, names.attention, params, h, {
-      layer,
+      ...shared,
       residual: x,
-      starts,
       cache,
-      fixedBias: bias,
+      rotation,
       observe: observe && ((attention) => observe({ ...attention, index: layer, hidden })),
     });
     h.dispose();
@@ -124,6 +144,8 @@ function forward(
     m.dispose();
   }
   bias?.dispose();
+  windowed?.dispose();
+  disposeRotation(rotation);
   if (cache !== undefined) cache.length += length;
   if (wanted < length) {
     const last = ops.slice(x, 1, length - wanted, length);

@@ -1,6 +1,14 @@
 import { createHash } from 'node:crypto';
 import type { FileHandle } from 'node:fs/promises';
-import { type Backend, formatShape, type Tensor, type TensorData } from '@lazy-attention/core';
+import {
+  type Backend,
+  checkOptions,
+  type DType,
+  type FloatDType,
+  formatShape,
+  type Tensor,
+  type TensorData,
+} from '@lazy-attention/core';
 import { decodeElements, encodeElements } from '../checkpoint/elements.ts';
 import { encodeHeader, type Header, headerLength, PREFIX_BYTES, parseHeader } from '../checkpoint/safetensors.ts';
 import { CheckpointError } from '../errors.ts';
@@ -38,13 +46,25 @@ export async function saveParams(
   });
 }
 
+/** How `loadParams` reads. */
+export interface LoadParamsOptions {
+  /** Type of all floating tensors; default the file's, and f32 for bf16 and f16 on a backend that lacks them. */
+  readonly dtype?: FloatDType | undefined;
+}
+
 /**
- * Reads a safetensors file onto the backend, in the file's types; the caller disposes the tensors. With `shapes` (of a model)
- * names and shapes must be those, and come in that order.
+ * Reads a safetensors file onto the backend; the caller disposes the tensors. Types are the file's; bf16 and f16 widen to f32,
+ * exactly, on a backend that lacks them. With `shapes` (of a model) names and shapes must be those, and come in that order.
  * @throws CheckpointError CHECKPOINT_MISSING, CHECKPOINT_READ, CHECKPOINT_CORRUPT or CHECKPOINT_SHAPE
  */
-export function loadParams(backend: Backend, path: string, shapes?: Shapes): Promise<Params> {
-  return readTensors(backend, path, shapes, undefined);
+export function loadParams(
+  backend: Backend,
+  path: string,
+  shapes?: Shapes,
+  options: LoadParamsOptions = {},
+): Promise<Params> {
+  checkOptions('loadParams', options, ['dtype']);
+  return readTensors(backend, path, shapes, undefined, options);
 }
 
 /** As `loadParams`; with `digest` the file must be the one that was written. */
@@ -53,11 +73,12 @@ export function readTensors(
   path: string,
   shapes: Shapes | undefined,
   digest: FileDigest | undefined,
+  options: LoadParamsOptions = {},
 ): Promise<Params> {
   return reading(path, async () => {
     const handle = await openRegular(path);
     try {
-      return await readFrom(handle, backend, path, shapes, digest);
+      return await readFrom(handle, backend, path, shapes, digest, options);
     } finally {
       await handle.close();
     }
@@ -70,6 +91,7 @@ async function readFrom(
   path: string,
   shapes: Shapes | undefined,
   digest: FileDigest | undefined,
+  options: LoadParamsOptions,
 ): Promise<Params> {
   const { size } = await handle.stat();
   if (digest !== undefined && digest.bytes !== size) {
@@ -95,7 +117,7 @@ async function readFrom(
     for (const [name, { dtype, shape, begin, end }] of header.tensors) {
       const data = decodeElements(await next(end - begin), dtype);
       checkFinite(path, name, data, 'CHECKPOINT_CORRUPT');
-      tensors.set(name, backend.tensor(data, shape, dtype));
+      tensors.set(name, backend.tensor(data, shape, typeFor(backend, path, name, dtype, options)));
     }
     if (digest !== undefined && hash.digest('hex') !== digest.sha256) {
       throw new CheckpointError(
@@ -110,6 +132,24 @@ async function readFrom(
   }
   return Object.fromEntries(
     Object.keys(shapes ?? Object.fromEntries(tensors)).map((name) => [name, tensors.get(name) as Tensor]),
+  );
+}
+
+/** Type on the backend of a tensor that the file has as `dtype`. */
+function typeFor(
+  backend: Backend,
+  path: string,
+  name: string,
+  dtype: DType,
+  { dtype: asked }: LoadParamsOptions,
+): DType {
+  const wanted = dtype === 'i32' ? dtype : (asked ?? dtype);
+  if (backend.dtypes.has(wanted)) return wanted;
+  if (asked === undefined && (dtype === 'bf16' || dtype === 'f16')) return 'f32';
+  throw new CheckpointError(
+    'CHECKPOINT_READ',
+    path,
+    `'${name}' is ${dtype} and was to be ${wanted}, which backend '${backend.name}' lacks; give loadParams { dtype: 'f32' }`,
   );
 }
 
