@@ -40,7 +40,8 @@ export interface Sampler {
 
 /**
  * Training batches in an order that depends on (split, context, seed) alone, not on the batch size. In every epoch each
- * window of `context` tokens comes once, in random order; from the second epoch on, windows are cut at another offset.
+ * window of `context` tokens comes once, in random order; from the second epoch on, windows are cut at another offset, but
+ * for splits whose segments are rows of that length.
  * @throws DataError (DATA_TOO_SHORT, SAMPLER_STATE) · ValueError for a wrong option
  */
 export function createSampler(split: TokenSplit, options: SamplerOptions): Sampler {
@@ -54,7 +55,8 @@ export function createSampler(split: TokenSplit, options: SamplerOptions): Sampl
   const { fingerprint } = split;
   let { epoch, position } = options.state ?? { epoch: 0, position: 0 };
   if (options.state !== undefined) checkState(options.state, { version: 1, fingerprint, context, seed }, windows);
-  let plan = planEpoch(split.length, windows, seed, epoch);
+  const whole = split.rowLength === context;
+  let plan = planEpoch(split.length, windows, seed, epoch, whole);
 
   return {
     windows,
@@ -64,7 +66,7 @@ export function createSampler(split: TokenSplit, options: SamplerOptions): Sampl
         if (position === windows) {
           epoch++;
           position = 0;
-          plan = planEpoch(split.length, windows, seed, epoch);
+          plan = planEpoch(split.length, windows, seed, epoch, whole);
         }
         rows.push((plan.offset + plan.order[position++]! * context) % split.length);
       }
@@ -79,9 +81,10 @@ function planEpoch(
   windows: number,
   seed: number,
   epoch: number,
+  whole: boolean,
 ): { offset: number; order: Uint32Array } {
   const random = randomStream(seed, epoch);
-  const offset = epoch === 0 ? 0 : Math.floor(random() * length);
+  const offset = epoch === 0 || whole ? 0 : Math.floor(random() * length);
   return { offset, order: shuffledOrder(windows, random) };
 }
 

@@ -14,6 +14,8 @@ export interface TokenSplit {
   readonly segments: number;
   /** Hash of the store and of what was taken from it. */
   readonly fingerprint: string;
+  /** Where every segment is one row of so many tokens: rows of that length then always begin where segments do. */
+  readonly rowLength?: number;
   /** Where segment s begins in the store. */
   readonly segmentStarts: Float64Array;
   /** Where segment s begins in the packed stream; one more entry holds `length`. */

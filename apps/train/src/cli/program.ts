@@ -70,7 +70,10 @@ function addCompare(program: Command, done: (code: number) => void): void {
 /** What decides how one or several runs are trained. */
 function addTrainingOptions(command: Command): Command {
   command
-    .argument('[data]', "text file, folder, .jsonl, .parquet, or 'moby-dick' (embedded, the default)")
+    .argument(
+      '[data]',
+      "text file, folder, .jsonl, .parquet, 'moby-dick' (embedded, the default), 'bigram-backcopy' or 'moving-marker'",
+    )
     .addOption(backendOption().default(undefined, "'auto'; that of the run with --resume"));
   for (const [, option] of OPTION_ROWS) if (!option.single) addTraining(command, option);
   return command;

@@ -1,7 +1,7 @@
 import { ATTENTION_KINDS, type AttentionKind, PRESETS, type PresetName } from '@lazy-attention/nn';
 import type * as v from 'valibot';
 import type { RunRecord } from '../run/record.ts';
-import { checked, choice, integer, positive, range, text, type Value } from './values.ts';
+import { checked, choice, integer, integers, positive, range, text, type Value } from './values.ts';
 
 /** Most steps, windows and the like: far above any use, far below where sums lose integers. */
 const MANY = 1e9;
@@ -49,6 +49,12 @@ export interface TrainingValues {
   field: string;
   /** Column of a parquet file. */
   column: string;
+  /** Letters after which a synthetic task copies. */
+  triggers: string;
+  /** Where the marker of a synthetic task may stand, counted from 1. */
+  markers: number[];
+  /** Text whose letters a synthetic task imitates. */
+  taskText: string;
   /** Steps between validation losses, 0 for the end only. */
   evalEvery: number;
   /** Held-out windows looked at in between. */
@@ -240,6 +246,27 @@ export const TRAINING_OPTIONS: { readonly [K in keyof TrainingValues]: TrainingO
     help: "column of a parquet file (default: 'text')",
     value: text,
     recorded: 'data.options.column',
+    resume: 'fixed',
+  },
+  triggers: {
+    flags: '--triggers <letters>',
+    help: "of a synthetic task: letters after which the one before is copied (default: 'teo')",
+    value: text,
+    recorded: 'data.options.triggers',
+    resume: 'fixed',
+  },
+  markers: {
+    flags: '--markers <list>',
+    help: 'of a synthetic task: where the marker may stand, from 1 (default: 1; moving-marker: 1,2,5,9)',
+    value: integers(1, LONGEST_AXIS),
+    recorded: 'data.options.markerPositions',
+    resume: 'fixed',
+  },
+  taskText: {
+    flags: '--task-text <path>',
+    help: 'of a synthetic task: the text whose letters it imitates (default: moby-dick)',
+    value: text,
+    recorded: 'data.options.text',
     resume: 'fixed',
   },
   evalEvery: {

@@ -56,6 +56,21 @@ export function choices<const T extends string>(names: readonly T[]): Value<T[]>
   };
 }
 
+/** Whole numbers from `low` to `high`, with commas between them on a command line. */
+export function integers(low: number, high: number): Value<number[]> {
+  const expected = `integers from ${low} to ${high} with commas between them`;
+  const areIntegers = (x: unknown): x is number[] =>
+    Array.isArray(x) && x.length > 0 && x.every((n) => Number.isSafeInteger(n) && n >= low && n <= high);
+  return {
+    expected,
+    read(given) {
+      const parts = given.split(',').map((part) => (part.trim() === '' ? Number.NaN : Number(part)));
+      return areIntegers(parts) ? parts : undefined;
+    },
+    schema: checked(expected, areIntegers),
+  };
+}
+
 /** A schema whose every failure says what was expected. */
 export function checked<T>(expected: string, accepts: (value: unknown) => value is T): v.GenericSchema<unknown, T> {
   return v.custom<T>((value) => accepts(value), expected) as v.GenericSchema<unknown, T>;

@@ -20,9 +20,17 @@ export interface RunRecord {
 }
 
 export interface DataRecord {
-  /** 'moby-dick' or an absolute path. */
+  /** 'moby-dick', a synthetic task's name, or an absolute path. */
   readonly source: string;
-  readonly options: { readonly format?: string; readonly field?: string; readonly column?: string };
+  readonly options: {
+    readonly format?: string;
+    readonly field?: string;
+    readonly column?: string;
+    /** Of a synthetic task. */
+    readonly triggers?: string;
+    readonly markerPositions?: readonly number[];
+    readonly text?: string;
+  };
   readonly tokenizer: TokenizerJSON;
   /** Of every token, document boundary and the tokeniser: tells runs on different data apart. */
   readonly fingerprint: string;

@@ -1,20 +1,28 @@
 import { resolve } from 'node:path';
-import { type Dataset, type DatasetOptions, loadDataset, tokenizerFromJSON } from '@lazy-attention/data';
-import { RunError } from '../errors.ts';
+import {
+  type Dataset,
+  type DatasetOptions,
+  loadDataset,
+  openCorpus,
+  TASKS,
+  type TaskName,
+  taskDataset,
+  tokenizerFromJSON,
+} from '@lazy-attention/data';
+import { RunError, UsageError } from '../errors.ts';
 import type { DataRecord, RunRecord } from '../run/record.ts';
 
 /** The embedded corpus, by name; everything else is a path, kept absolute so that a run can be resumed from anywhere. */
 export const EMBEDDED = 'moby-dick';
 
 export function absoluteSource(source: string): string {
-  return source === EMBEDDED ? source : resolve(source);
+  return source === EMBEDDED || isTask(source) ? source : resolve(source);
 }
 
 /** Loads the data that a run was started on. @throws RunError when it has changed since */
 export async function loadRunData(record: RunRecord, onProgress?: DatasetOptions['onProgress']): Promise<Dataset> {
   const { data, model } = record;
-  const dataset = await loadDataset(data.source, {
-    ...readOptions(data.options),
+  const dataset = await openDataset(data.source, data.options, {
     context: model.context,
     tokenizer: tokenizerFromJSON(data.tokenizer),
     validation: data.validation,
@@ -29,6 +37,35 @@ export async function loadRunData(record: RunRecord, onProgress?: DatasetOptions
   return dataset;
 }
 
-export function readOptions(options: DataRecord['options']): Pick<DatasetOptions, 'format' | 'field' | 'column'> {
-  return options as Pick<DatasetOptions, 'format' | 'field' | 'column'>;
+/**
+ * Loads a corpus, or makes a synthetic task.
+ * @throws UsageError for an option that has no use for it
+ */
+export async function openDataset(
+  source: string,
+  options: DataRecord['options'],
+  rest: Pick<DatasetOptions, 'context' | 'validation' | 'tokenizer' | 'onProgress' | 'signal'>,
+): Promise<Dataset> {
+  if (!isTask(source)) {
+    refuseOptions(source, options, { triggers: '--triggers', markerPositions: '--markers', text: '--task-text' });
+    const { triggers, markerPositions, text, ...reading } = options;
+    return loadDataset(source, { ...(reading as Pick<DatasetOptions, 'format' | 'field' | 'column'>), ...rest });
+  }
+  refuseOptions(source, options, { format: '--format', field: '--field', column: '--column' });
+  const { triggers, markerPositions, text = EMBEDDED } = options;
+  const { context, validation } = rest;
+  return taskDataset(source, await openCorpus(text), { context, validation, triggers, markerPositions });
+}
+
+/** Whether a source is the name of a synthetic task. */
+export function isTask(source: string): source is TaskName {
+  return (TASKS as readonly string[]).includes(source);
+}
+
+function refuseOptions(source: string, options: DataRecord['options'], flags: Readonly<Record<string, string>>): void {
+  for (const [name, flag] of Object.entries(flags)) {
+    if ((options as Record<string, unknown>)[name] !== undefined) {
+      throw new UsageError(`train: ${flag} has no use for ${source}; leave it out`);
+    }
+  }
 }

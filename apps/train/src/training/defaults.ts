@@ -20,3 +20,9 @@ export const TRAINING_DEFAULTS: Readonly<Record<PresetName, TrainingDefaults>> =
   '760m': { steps: 10_000, batch: 32, learningRate: 3e-4 },
   '1.3b': { steps: 10_000, batch: 32, learningRate: 2e-4 },
 };
+
+/** For the synthetic tasks: enough for a copying head, and with softmax for its sink, to grow in `pico`. */
+export const TASK_DEFAULTS: TrainingDefaults = { steps: 3000, batch: 16, learningRate: 3e-3 };
+
+/** Tokens per sequence of a synthetic task. */
+export const TASK_CONTEXT = 128;

@@ -1,11 +1,11 @@
 import type { Backend } from '@lazy-attention/core';
-import { type Dataset, loadDataset } from '@lazy-attention/data';
+import type { Dataset } from '@lazy-attention/data';
 import { lazyTransformer, type PresetName, preset } from '@lazy-attention/nn';
 import { UsageError } from '../errors.ts';
 import { flagOf, OPTION_ROWS, type PlanOptions, recordedValue, recordSection } from '../options/table.ts';
 import { type Rhythm, RUN_VERSION, type RunRecord, type TrainingRecord } from '../run/record.ts';
-import { absoluteSource, readOptions } from './data.ts';
-import { TRAINING_DEFAULTS } from './defaults.ts';
+import { absoluteSource, isTask, openDataset } from './data.ts';
+import { TASK_CONTEXT, TASK_DEFAULTS, TRAINING_DEFAULTS } from './defaults.ts';
 
 /**
  * Fills in what was not given, loads the data, and checks all of it, before any folder is made.
@@ -21,13 +21,16 @@ export async function planRun(
       `train: --dtype ${options.dtype} is not among the types of backend '${backend.name}' (${[...backend.dtypes].join(', ')})`,
     );
   }
-  const name = options.preset ?? suitablePreset(backend);
-  const defaults = TRAINING_DEFAULTS[name];
-  const context = options.context ?? preset(name).context;
+  const task = isTask(source);
+  const name = options.preset ?? (task ? 'pico' : suitablePreset(backend));
+  const defaults = task ? TASK_DEFAULTS : TRAINING_DEFAULTS[name];
+  const context = options.context ?? (task ? TASK_CONTEXT : preset(name).context);
+  if (task && options.tokenizer !== undefined) {
+    throw new UsageError(`train: --tokenizer has no use for ${source}, whose letters are bytes; leave it out`);
+  }
   const data = recordSection('data.options', options) as RunRecord['data']['options'];
   const validation = options.validation ?? 0.1;
-  const dataset = await loadDataset(source, {
-    ...readOptions(data),
+  const dataset = await openDataset(source, data, {
     context,
     validation,
     ...(options.tokenizer === undefined ? {} : { tokenizer: options.tokenizer }),
@@ -121,7 +124,7 @@ export function refuseChanges(
       throw new UsageError(`${command}: ${flagOf(option)} cannot be given with --resume; the run keeps its own`);
     }
     const recorded = recordedValue(option, record);
-    if (asked !== recorded) refuse(flagOf(option), asked, recorded);
+    if (JSON.stringify(asked) !== JSON.stringify(recorded)) refuse(flagOf(option), asked, recorded);
   }
 }
 
