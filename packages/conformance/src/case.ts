@@ -84,3 +84,8 @@ export interface ConformanceOptions {
   /** Default 'full'. */
   readonly size?: Size;
 }
+
+/** A case's name: the op (with `Grad` for its gradient), the type, and what is special. */
+export function caseName(op: Op, name: string, direction: Direction, dtype: FloatDType): string {
+  return `${op}${direction === 'backward' ? 'Grad' : ''} ${dtype} ${name}`;
+}

@@ -2,6 +2,7 @@ import type { Backend, FloatDType } from '@lazy-attention/core';
 import {
   type Case,
   type ConformanceOptions,
+  caseName,
   type Direction,
   type Op,
   type Size,
@@ -20,6 +21,7 @@ import { decoderLayers } from './suites/decoder-layer.ts';
 import { equalities } from './suites/equalities.ts';
 import { errors } from './suites/errors.ts';
 import { memory } from './suites/memory.ts';
+import { notANumber } from './suites/not-a-number.ts';
 
 /**
  * Every test for these options. A test's name says the op (with `Grad` for its gradient), the type and what is special:
@@ -33,6 +35,7 @@ export function conformanceCases(options: ConformanceOptions = {}): Case[] {
     const tolerance = tolerances[dtype];
     cases.push(...scenarios.flatMap((scenario) => againstReference(scenario, dtype, size, tolerance)));
     cases.push(...equalities(dtype, tolerance), ...decoderLayers(dtype, tolerance), ...decodings(dtype, tolerance));
+    cases.push(...notANumber(dtype, tolerance));
   }
   cases.push(...properties(size, tolerances.f32), ...errors, ...memory);
   return cases;
@@ -126,5 +129,5 @@ function directions({ differentiable }: Scenario): Direction[] {
 }
 
 export function caseOf(op: Op, name: string, direction: Direction, dtype: FloatDType): Omit<Case, 'run'> {
-  return { name: `${op}${direction === 'backward' ? 'Grad' : ''} ${dtype} ${name}`, op, direction, dtype };
+  return { name: caseName(op, name, direction, dtype), op, direction, dtype };
 }

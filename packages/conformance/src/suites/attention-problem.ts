@@ -72,7 +72,8 @@ export async function weightsProblem(g: Generator, spec: AttentionSpec): Promise
   };
 }
 
-async function attentionInputs(g: Generator, spec: AttentionSpec) {
+/** Host data of a problem, with tau off the kinks, and the options that go with it. */
+export async function attentionInputs(g: Generator, spec: AttentionSpec) {
   const { B = 1, L, S = L, H = 1, Hkv = H, D, W = 0, starts, scale, capacity = S, deviation = 1 } = spec;
   const keys = [B, capacity, Hkv, D];
   const inputs: Inputs = {
@@ -122,7 +123,8 @@ function eraseBeyond(cache: HostTensor, length: number): void {
   }
 }
 
-function present<T extends Record<string, Tensor | number | undefined>>(
+/** The entries that are there. */
+export function present<T extends Record<string, Tensor | number | undefined>>(
   entries: T,
 ): { [K in keyof T]: Exclude<T[K], undefined> } {
   return Object.fromEntries(Object.entries(entries).filter(([, value]) => value !== undefined)) as {
