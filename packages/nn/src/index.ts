@@ -20,12 +20,16 @@ export {
 } from './attention/registry.ts';
 export { type ValueAndGrad, valueAndGrad } from './autodiff/value-and-grad.ts';
 export { batchTensors, type HostBatch } from './batch.ts';
+export { decodeElements, encodeElements } from './checkpoint/elements.ts';
 export {
   decodeSafetensors,
+  encodeHeader as encodeSafetensorsHeader,
   encodeSafetensors,
   type HostTensor,
   type Safetensors,
+  type TensorEntry,
 } from './checkpoint/safetensors.ts';
+export { type ByteSource, readSafetensorsHeader, type SafetensorsHeader } from './checkpoint/source.ts';
 export { CheckpointError, type CheckpointErrorCode, ConfigError } from './errors.ts';
 export { type GenerateOptions, generate } from './generate/generate.ts';
 export { alibiSlopes } from './layers/alibi.ts';

@@ -15,17 +15,20 @@ import {
  * `__metadata__`, a map of strings, and padded with spaces; then the elements, row-major and little-endian, without gaps.
  */
 
+/** One tensor of a file. */
 export interface TensorEntry {
   readonly dtype: DType;
   readonly shape: Shape;
   /** Bytes from the beginning of the data. */
   readonly begin: number;
+  /** Bytes from the beginning of the data to the end of this tensor's. */
   readonly end: number;
 }
 
 export interface Header {
   /** In the order of the data. */
   readonly tensors: ReadonlyMap<string, TensorEntry>;
+  /** `__metadata__` of the file; {} where there is none. */
   readonly metadata: Readonly<Record<string, string>>;
 }
 
@@ -82,6 +85,8 @@ export function headerLength(path: string, prefix: Uint8Array, fileBytes: number
 /** Checks everything that the format promises; `dataBytes` is what the file has behind the header. @throws CheckpointError */
 export function parseHeader(path: string, json: Uint8Array, dataBytes: number): Header {
   const entries = Object.entries(parseObject(path, json));
+  const twice = repeatedKey(json);
+  if (twice !== undefined) throw corrupt(path, `the header names '${twice}' twice`);
   const metadata = entries.find(([name]) => name === '__metadata__')?.[1] ?? {};
   if (!isRecord(metadata) || !Object.values(metadata).every((value) => typeof value === 'string')) {
     throw corrupt(path, '__metadata__ is no map of strings');
@@ -151,6 +156,23 @@ function parseObject(path: string, json: Uint8Array): Record<string, unknown> {
   }
   if (!isRecord(value)) throw corrupt(path, 'the header is no JSON object');
   return value;
+}
+
+/** A key of the outermost object that JSON.parse would have taken the last value of. `json` is known to be valid. */
+function repeatedKey(json: Uint8Array): string | undefined {
+  const seen = new Set<string>();
+  const tokens = new TextDecoder().decode(json).matchAll(/"(?:[^"\\]|\\.)*"(\s*:)?|[{}[\]]/g);
+  let depth = 0;
+  for (const [token, colon] of tokens) {
+    if (token === '{' || token === '[') depth++;
+    else if (token === '}' || token === ']') depth--;
+    else if (depth === 1 && colon !== undefined) {
+      const key = JSON.parse(token.slice(0, -colon.length)) as string;
+      if (seen.has(key)) return key;
+      seen.add(key);
+    }
+  }
+  return undefined;
 }
 
 function parseEntry(path: string, name: string, entry: unknown): TensorEntry {

@@ -2,6 +2,7 @@ import { createHash } from 'node:crypto';
 import { constants } from 'node:fs';
 import { type FileHandle, open, rename, rm } from 'node:fs/promises';
 import { dirname } from 'node:path';
+import type { ByteSource } from '../checkpoint/source.ts';
 import { CheckpointError } from '../errors.ts';
 
 export interface FileDigest {
@@ -106,4 +107,40 @@ export async function reading<T>(path: string, fn: () => Promise<T>): Promise<T>
 
 export function isSystemError(error: unknown): error is NodeJS.ErrnoException {
   return error instanceof Error && typeof (error as NodeJS.ErrnoException).code === 'string' && 'syscall' in error;
+}
+
+/** A file that is open for reading. */
+export interface OpenFile extends ByteSource {
+  close(): Promise<void>;
+}
+
+/** Opens a file for reading at any place. @throws CheckpointError CHECKPOINT_MISSING or CHECKPOINT_READ */
+export function openFile(path: string): Promise<OpenFile> {
+  return reading(path, async () => {
+    const handle = await openRegular(path);
+    try {
+      const { size } = await handle.stat();
+      return {
+        name: path,
+        size,
+        read: (offset, length) => reading(path, () => readExactly(handle, path, offset, length)),
+        close: () => handle.close(),
+      };
+    } catch (error) {
+      await handle.close();
+      throw error;
+    }
+  });
+}
+
+async function readExactly(handle: FileHandle, path: string, offset: number, length: number): Promise<Uint8Array> {
+  const buffer = new Uint8Array(length);
+  let filled = 0;
+  while (filled < length) {
+    const { bytesRead } = await handle.read(buffer, filled, Math.min(length - filled, 2 ** 30), offset + filled);
+    if (bytesRead === 0)
+      throw new CheckpointError('CHECKPOINT_CORRUPT', path, 'ended early; it is being changed or damaged');
+    filled += bytesRead;
+  }
+  return buffer;
 }

@@ -1,5 +1,4 @@
 import { createHash } from 'node:crypto';
-import type { FileHandle } from 'node:fs/promises';
 import {
   type Backend,
   checkOptions,
@@ -10,11 +9,12 @@ import {
   type TensorData,
 } from '@lazy-attention/core';
 import { decodeElements, encodeElements } from '../checkpoint/elements.ts';
-import { encodeHeader, type Header, headerLength, PREFIX_BYTES, parseHeader } from '../checkpoint/safetensors.ts';
+import { encodeHeader, type Header } from '../checkpoint/safetensors.ts';
+import { type ByteSource, readSafetensorsHeader } from '../checkpoint/source.ts';
 import { CheckpointError } from '../errors.ts';
 import type { Shapes } from '../model/parameters.ts';
 import { listed, type Params } from '../params.ts';
-import { type FileDigest, openRegular, reading, renameDurably, saving, writeDurably } from './files.ts';
+import { type FileDigest, openFile, reading, renameDurably, saving, writeDurably } from './files.ts';
 
 /** The bytes of a safetensors file, one tensor in host memory at a time. `path` is where it is meant to go. */
 export async function* tensorBytes(
@@ -76,24 +76,23 @@ export function readTensors(
   options: LoadParamsOptions = {},
 ): Promise<Params> {
   return reading(path, async () => {
-    const handle = await openRegular(path);
+    const file = await openFile(path);
     try {
-      return await readFrom(handle, backend, path, shapes, digest, options);
+      return await readFrom(file, backend, shapes, digest, options);
     } finally {
-      await handle.close();
+      await file.close();
     }
   });
 }
 
 async function readFrom(
-  handle: FileHandle,
+  source: ByteSource,
   backend: Backend,
-  path: string,
   shapes: Shapes | undefined,
   digest: FileDigest | undefined,
   options: LoadParamsOptions,
 ): Promise<Params> {
-  const { size } = await handle.stat();
+  const { name: path, size } = source;
   if (digest !== undefined && digest.bytes !== size) {
     throw new CheckpointError(
       'CHECKPOINT_CORRUPT',
@@ -102,20 +101,19 @@ async function readFrom(
     );
   }
   const hash = createHash('sha256');
-  const next = async (bytes: number) => {
-    const chunk = await readExactly(handle, path, bytes);
+  // Header and tensors are read in the order of the file, so this is the hash of all of it.
+  const read = async (offset: number, bytes: number) => {
+    const chunk = await source.read(offset, bytes);
     hash.update(chunk);
     return chunk;
   };
-  const prefix = await next(Math.min(PREFIX_BYTES, size));
-  const length = headerLength(path, prefix, size);
-  const header = parseHeader(path, await next(length), size - PREFIX_BYTES - length);
+  const header = await readSafetensorsHeader({ name: path, size, read });
   if (shapes !== undefined) checkShapes(path, header, shapes);
 
   const tensors = new Map<string, Tensor>();
   try {
     for (const [name, { dtype, shape, begin, end }] of header.tensors) {
-      const data = decodeElements(await next(end - begin), dtype);
+      const data = decodeElements(await read(header.dataOffset + begin, end - begin), dtype);
       checkFinite(path, name, data, 'CHECKPOINT_CORRUPT');
       tensors.set(name, backend.tensor(data, shape, typeFor(backend, path, name, dtype, options)));
     }
@@ -151,18 +149,6 @@ function typeFor(
     path,
     `'${name}' is ${dtype} and was to be ${wanted}, which backend '${backend.name}' lacks; give loadParams { dtype: 'f32' }`,
   );
-}
-
-async function readExactly(handle: FileHandle, path: string, bytes: number): Promise<Uint8Array> {
-  const buffer = new Uint8Array(bytes);
-  let filled = 0;
-  while (filled < bytes) {
-    const { bytesRead } = await handle.read(buffer, filled, Math.min(bytes - filled, 2 ** 30));
-    if (bytesRead === 0)
-      throw new CheckpointError('CHECKPOINT_CORRUPT', path, 'ended early; it is being changed or damaged');
-    filled += bytesRead;
-  }
-  return buffer;
 }
 
 function checkShapes(path: string, { tensors }: Header, shapes: Shapes): void {
