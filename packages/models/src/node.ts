@@ -1,0 +1,2 @@
+/** What needs Node's file system; everything else is in the main entry, which runs in browsers too. */
+export { openModel } from './node/open.ts';
