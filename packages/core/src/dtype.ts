@@ -55,12 +55,14 @@ export function toF16Bits(value: number): number {
 }
 
 export function fromF16Bits(bits: number): number {
-  const sign = bits & 0x8000 ? -1 : 1;
-  const exponent = (bits >>> 10) & 0x1f;
-  const fraction = bits & 0x3ff;
-  if (exponent === 0) return sign * fraction * 2 ** -24;
-  if (exponent === 31) return fraction === 0 ? sign * Number.POSITIVE_INFINITY : Number.NaN;
-  return sign * (1 + fraction / 1024) * 2 ** (exponent - 15);
+  const sign = (bits & 0x8000) << 16;
+  if ((bits & 0x7c00) === 0x7c00) {
+    u32[0] = sign | 0x7f800000 | ((bits & 0x3ff) << 13);
+    return f32[0];
+  }
+  // Exponent and fraction in a float's places are 2^112 too small, subnormals too.
+  u32[0] = sign | ((bits & 0x7fff) << 13);
+  return f32[0] * 2 ** 112;
 }
 
 /** `value` as it survives being stored in `dtype`. */

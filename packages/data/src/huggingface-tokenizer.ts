@@ -102,10 +102,22 @@ function createEngine(name: string, json: object, config: object | null): Engine
   try {
     // Files written by hand or by old versions leave these out; the library takes absence for damage.
     const complete = { added_tokens: [], normalizer: null, pre_tokenizer: null, post_processor: null, decoder: null };
-    return new Engine({ ...complete, ...json }, config ?? {});
+    const pre = (json as { pre_tokenizer?: unknown }).pre_tokenizer;
+    return new Engine({ ...complete, ...json, pre_tokenizer: unicodeDigits(pre ?? null) }, config ?? {});
   } catch (cause) {
     throw new DataError('TOKENIZER', `${name}: not a usable tokenizer.json: ${messageOf(cause)}`, { cause });
   }
+}
+
+/** `Digits` cuts at every numeric character (½ and ١ are some); the library's knows 0 to 9 alone. A Split says the same. */
+function unicodeDigits(part: unknown): unknown {
+  if (typeof part !== 'object' || part === null) return part;
+  const { type, pretokenizers, individual_digits: individual } = part as Record<string, unknown>;
+  if (type === 'Sequence' && Array.isArray(pretokenizers)) {
+    return { ...part, pretokenizers: pretokenizers.map(unicodeDigits) };
+  }
+  if (type !== 'Digits') return part;
+  return { type: 'Split', pattern: { Regex: individual ? '\\p{N}' : '\\p{N}+' }, behavior: 'Isolated', invert: false };
 }
 
 /** tokenizer_config.json writes a token as a string, as an object with `content`, or as null. */

@@ -36,9 +36,7 @@ export class ModelError extends LazyAttentionError {
 
 /** The first few of many names, for messages. */
 export function listed(names: readonly string[], most = 5): string {
-  return names.length <= most
-    ? names.join(', ')
-    : `${names.slice(0, most).join(', ')} and ${names.length - most} more`;
+  return names.length <= most ? names.join(', ') : `${names.slice(0, most).join(', ')} and ${names.length - most} more`;
 }
 
 /** The message of anything that was thrown. */

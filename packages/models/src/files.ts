@@ -18,7 +18,8 @@ export function blobSource(blob: Blob, name: string): ByteSource {
     size: blob.size,
     async read(offset, length) {
       const bytes = new Uint8Array(await blob.slice(offset, offset + length).arrayBuffer());
-      if (bytes.length < length) throw new ModelError('MODEL_CORRUPT', name, `ends after ${blob.size} bytes; truncated`);
+      if (bytes.length < length)
+        throw new ModelError('MODEL_CORRUPT', name, `ends after ${blob.size} bytes; truncated`);
       return bytes;
     },
   };

@@ -26,7 +26,11 @@ export async function loadTensors(
   model: LazyTransformer,
   store: TensorStore,
   plan: (name: string) => TensorPlan,
-  options: { readonly path: string; readonly ignored: (name: string) => boolean; readonly dtype: (name: string) => Tensor['dtype'] },
+  options: {
+    readonly path: string;
+    readonly ignored: (name: string) => boolean;
+    readonly dtype: (name: string) => Tensor['dtype'];
+  },
 ): Promise<Params> {
   checkTensors(model, store, plan, options);
   const params: Record<string, Tensor> = {};
@@ -64,7 +68,8 @@ export function checkTensors(
         `'${name}' has shape ${formatShape(found.shape)}; the configuration says ${formatShape(shape)}`,
       );
     }
-    if (found.type === 'I32') throw new ModelError('MODEL_TENSORS', found.file, `'${name}' has type I32; expected floating-point numbers`);
+    if (found.type === 'I32')
+      throw new ModelError('MODEL_TENSORS', found.file, `'${name}' has type I32; expected floating-point numbers`);
   }
 }
 

@@ -4,7 +4,6 @@ import {
   ConfigError,
   type LazyTransformer,
   type LazyTransformerConfig,
-  type LazyTransformerOptions,
   lazyTransformer,
   type Params,
 } from '@lazy-attention/nn';
@@ -16,6 +15,7 @@ import { ggufTokenizer } from './gguf/tokenizer.ts';
 import { AUTHORS, hasAuthorsNames, mapConfig } from './hf/config.ts';
 import { checkTensors, loadTensors, type TensorPlan } from './load.ts';
 import { storedName } from './names.ts';
+import { known, type ModelOptions } from './options.ts';
 import { isRotated, reorderHeads } from './rows.ts';
 import { safetensorsStore } from './tensors/safetensors.ts';
 import { rowsOf, type TensorStore } from './tensors/store.ts';
@@ -85,7 +85,8 @@ async function openFolder(files: ModelFiles): Promise<Omit<OpenedModel, 'close'>
   };
   // With tied embeddings a head in the file is the embedding again; buffers of RoPE follow from the configuration.
   const tied = options.tieEmbeddings ?? false;
-  const ignored = (name: string) => (tied && name === 'lm_head.weight') || name.endsWith('rotary_emb.inv_freq') || name.endsWith('rotary.inv_freq');
+  const ignored = (name: string) =>
+    (tied && name === 'lm_head.weight') || name.endsWith('rotary_emb.inv_freq') || name.endsWith('rotary.inv_freq');
   if (tied) await checkTiedHead(store, storedName(layout, 'model.embeddings.weight'));
   const tokenizer = await folderTokenizer(files);
   return opened(files.name, path, layout, options, store, plan, ignored, tokenizer);
@@ -110,7 +111,7 @@ function opened(
   name: string,
   path: string,
   format: ModelFormat,
-  options: LazyTransformerOptions,
+  options: ModelOptions,
   store: TensorStore,
   plan: (name: string) => TensorPlan,
   ignored: (name: string) => boolean,
@@ -148,12 +149,14 @@ function opened(
 }
 
 /** What nn refuses is a value of the configuration file. */
-function build(path: string, options: LazyTransformerOptions): LazyTransformer {
+function build(path: string, options: ModelOptions): LazyTransformer {
   try {
-    return lazyTransformer(options);
+    return lazyTransformer(known(options));
   } catch (error) {
     if (!(error instanceof ConfigError)) throw error;
-    throw new ModelError('MODEL_UNSUPPORTED', path, `describes a model that is not supported: ${error.message}`, { cause: error });
+    throw new ModelError('MODEL_UNSUPPORTED', path, `describes a model that is not supported: ${error.message}`, {
+      cause: error,
+    });
   }
 }
 
@@ -165,7 +168,11 @@ async function checkTiedHead(store: TensorStore, embeddings: string): Promise<vo
   for (const row of [0, last]) {
     const [a, b] = await Promise.all([head.read(row, row + 1), table.read(row, row + 1)]);
     if (a.length !== b.length || !a.every((x, i) => Object.is(x, b[i]))) {
-      throw new ModelError('MODEL_TENSORS', head.file, "'lm_head.weight' differs from the embedding, but 'tie_word_embeddings' says they are one");
+      throw new ModelError(
+        'MODEL_TENSORS',
+        head.file,
+        "'lm_head.weight' differs from the embedding, but 'tie_word_embeddings' says they are one",
+      );
     }
   }
 }

@@ -1,7 +1,7 @@
-import type { LazyTransformerOptions, RopeScaling } from '@lazy-attention/nn';
 import * as v from 'valibot';
 import { ModelError } from '../errors.ts';
 import { parseConfig } from '../hf/schema.ts';
+import type { ModelOptions as LazyTransformerOptions, RopeScaling } from '../options.ts';
 import type { TensorStore } from '../tensors/store.ts';
 import type { GgufFile } from './read.ts';
 import { llama3Scaling } from './rope-factors.ts';
@@ -67,7 +67,8 @@ export async function mapGguf(path: string, { metadata, tensors }: GgufFile): Pr
     key.startsWith(prefix) ? [[key.slice(prefix.length), value]] : [],
   );
   const config = parseConfig(`${path}: ${name}`, MetadataSchema, Object.fromEntries(own));
-  if ((config.expert_count ?? 0) > 1) throw unsupported(`key '${name}.expert_count' is ${config.expert_count}; supported is 1`);
+  if ((config.expert_count ?? 0) > 1)
+    throw unsupported(`key '${name}.expert_count' is ${config.expert_count}; supported is 1`);
   const embeddings = tensors.get('token_embd.weight');
   if (embeddings === undefined) throw new ModelError('MODEL_TENSORS', path, "lacks tensor 'token_embd.weight'");
   const numHeads = config['attention.head_count'];

@@ -31,13 +31,17 @@ export async function readGguf(source: ByteSource): Promise<GgufFile> {
     const format = BLOCK_FORMATS.get(dtype);
     if (format === undefined) {
       const type = GGMLQuantizationType[dtype] ?? `number ${dtype}`;
-      throw unsupported(`tensor '${name}' has quantisation ${type}; read are ${BLOCK_NAMES}; quantise it to one of them`);
+      throw unsupported(
+        `tensor '${name}' has quantisation ${type}; read are ${BLOCK_NAMES}; quantise it to one of them`,
+      );
     }
     if (tensors.has(name)) throw corrupt(`names tensor '${name}' twice`);
     const shape = sizes.map(Number).reverse(); // GGUF counts from the innermost
     const { rows, columns } = rowsOf(shape);
     if (columns % format.elements !== 0 && rows > 0 && !(shape.length === 1 && rows % format.elements === 0)) {
-      throw corrupt(`tensor '${name}' has rows of ${columns} elements; ${format.name} has blocks of ${format.elements}`);
+      throw corrupt(
+        `tensor '${name}' has rows of ${columns} elements; ${format.name} has blocks of ${format.elements}`,
+      );
     }
     const bytesOf = (elements: number) => (elements / format.elements) * format.bytes;
     const begin = dataOffset + Number(offset);

@@ -18,10 +18,7 @@ const bytes = (useRegex: boolean) => ({
 /** Words cut by an expression of the model's own. */
 const by = (expression: string) => ({
   type: 'Sequence',
-  pretokenizers: [
-    { type: 'Split', pattern: { Regex: expression }, behavior: 'Isolated', invert: false },
-    bytes(false),
-  ],
+  pretokenizers: [{ type: 'Split', pattern: { Regex: expression }, behavior: 'Isolated', invert: false }, bytes(false)],
 });
 
 /** Llama 3 and Qwen 2 differ in how many digits stay together. */

@@ -77,7 +77,11 @@ function roles(path: string, metadata: Metadata): object {
     const id = metadata[`tokenizer.ggml.${role}_token_id`];
     if (id === undefined) return null;
     if (tokens[id] === undefined) {
-      throw new ModelError('MODEL_TOKENIZER', path, `key 'tokenizer.ggml.${role}_token_id' is ${id}; there are ${tokens.length} tokens`);
+      throw new ModelError(
+        'MODEL_TOKENIZER',
+        path,
+        `key 'tokenizer.ggml.${role}_token_id' is ${id}; there are ${tokens.length} tokens`,
+      );
     }
     return tokens[id];
   };
@@ -119,10 +123,15 @@ function sentencePiece(path: string, metadata: Metadata): object {
   const tokens = metadata['tokenizer.ggml.tokens'];
   const scores = metadata['tokenizer.ggml.scores'];
   if (scores?.length !== tokens.length) {
-    throw new ModelError('MODEL_TOKENIZER', path, `key 'tokenizer.ggml.scores' has ${scores?.length ?? 'no'} entries; there are ${tokens.length} tokens`);
+    throw new ModelError(
+      'MODEL_TOKENIZER',
+      path,
+      `key 'tokenizer.ggml.scores' has ${scores?.length ?? 'no'} entries; there are ${tokens.length} tokens`,
+    );
   }
   const prefix = metadata['tokenizer.ggml.add_space_prefix'] ?? true;
-  const unknown = metadata['tokenizer.ggml.unknown_token_id'] ?? metadata['tokenizer.ggml.token_type']?.indexOf(TYPE.unknown);
+  const unknown =
+    metadata['tokenizer.ggml.unknown_token_id'] ?? metadata['tokenizer.ggml.token_type']?.indexOf(TYPE.unknown);
   const replace = { type: 'Replace', pattern: { String: ' ' }, content: '▁' };
   const restore = { type: 'Replace', pattern: { String: '▁' }, content: ' ' };
   return {

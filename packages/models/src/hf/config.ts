@@ -1,5 +1,5 @@
-import type { LazyTransformerOptions } from '@lazy-attention/nn';
 import { ModelError } from '../errors.ts';
+import type { ModelOptions as LazyTransformerOptions } from '../options.ts';
 import type { TensorStore } from '../tensors/store.ts';
 import { ropeOf } from './rope.ts';
 import { FlaSchema, type HfConfig, HfSchema, parseConfig } from './schema.ts';
@@ -39,7 +39,13 @@ const smolNoRope = (config: HfConfig, layer: number) =>
 /** Defaults are those of transformers for keys that a file leaves out. */
 const ARCHITECTURES: Readonly<Record<string, Architecture>> = {
   llama: { maxPositions: 2048, attentionBias: biasIfSaid },
-  mistral: { maxPositions: 131072, attentionBias: () => null, kvHeads: 8, slidingWindow: 4096, slidingLayers: () => true },
+  mistral: {
+    maxPositions: 131072,
+    attentionBias: () => null,
+    kvHeads: 8,
+    slidingWindow: 4096,
+    slidingLayers: () => true,
+  },
   qwen2: { maxPositions: 32768, attentionBias: () => 'qkv', slidingWindow: 4096, slidingLayers: qwenSliding },
   qwen3: {
     maxPositions: 32768,
@@ -91,10 +97,15 @@ export function mapConfig(path: string, json: Readonly<Record<string, unknown>>,
     const value = json[key];
     if (value == null || neutral.includes(value)) continue;
     const supported = neutral.length === 0 ? 'a model without it' : neutral.map((one) => String(one)).join(' or ');
-    throw new ModelError('MODEL_UNSUPPORTED', path, `key '${key}' is ${JSON.stringify(value)}; supported is ${supported}`);
+    throw new ModelError(
+      'MODEL_UNSUPPORTED',
+      path,
+      `key '${key}' is ${JSON.stringify(value)}; supported is ${supported}`,
+    );
   }
   const type = json.model_type;
-  if (typeof type === 'string' && Object.hasOwn(ARCHITECTURES, type)) return mapHf(path, json, ARCHITECTURES[type], tensors);
+  if (typeof type === 'string' && Object.hasOwn(ARCHITECTURES, type))
+    return mapHf(path, json, ARCHITECTURES[type], tensors);
   if (type === LAZY_TYPE) return mapHf(path, json, LAZY, tensors);
   if (type === 'transformer' || hasAuthorsNames(tensors)) return mapFla(path, json, tensors);
   throw new ModelError(
@@ -112,7 +123,8 @@ function mapHf(
 ): MappedConfig {
   const config = parseConfig(path, HfSchema, json);
   const { hidden_size: hiddenSize, num_attention_heads: numHeads, num_hidden_layers: numLayers } = config;
-  if (config.intermediate_size == null) throw new ModelError('MODEL_CONFIG', path, "key 'intermediate_size' is missing");
+  if (config.intermediate_size == null)
+    throw new ModelError('MODEL_CONFIG', path, "key 'intermediate_size' is missing");
   const layers = Array.from({ length: numLayers }, (_, layer) => layer);
   const kvHeads = 'num_key_value_heads' in json ? config.num_key_value_heads : architecture.kvHeads;
   const headDim = config.head_dim ?? architecture.headDim;
@@ -120,7 +132,11 @@ function mapHf(
   const checkLength = (key: 'layer_types' | 'no_rope_layers') => {
     const list = config[key];
     if (list != null && list.length !== numLayers) {
-      throw new ModelError('MODEL_CONFIG', path, `key '${key}' has ${list.length} entries; there are ${numLayers} layers`);
+      throw new ModelError(
+        'MODEL_CONFIG',
+        path,
+        `key '${key}' has ${list.length} entries; there are ${numLayers} layers`,
+      );
     }
   };
   checkLength('layer_types');
@@ -210,13 +226,22 @@ function attentionOf(
   const bias = own(['bias', AUTHORS.bias]);
   const tau = own(['tau', AUTHORS.tau]);
   if (own(['sinks', 'sink']) !== undefined) {
-    throw new ModelError('MODEL_UNSUPPORTED', path, "the model has sink logits (tensors '*.sinks'), which are not read yet");
+    throw new ModelError(
+      'MODEL_UNSUPPORTED',
+      path,
+      "the model has sink logits (tensors '*.sinks'), which are not read yet",
+    );
   }
-  const found = bias === undefined ? (tau === undefined ? 'softmax' : 'elastic-only') : tau === undefined ? 'bias-only' : 'lazy';
+  const found =
+    bias === undefined ? (tau === undefined ? 'softmax' : 'elastic-only') : tau === undefined ? 'bias-only' : 'lazy';
   const said = json.attention_kind;
   // ALiBi has no tensors of its own.
   if (said !== undefined && said !== found && !(said === 'alibi' && found === 'softmax')) {
-    throw new ModelError('MODEL_CONFIG', path, `key 'attention_kind' is ${JSON.stringify(said)}; the tensors say '${found}'`);
+    throw new ModelError(
+      'MODEL_CONFIG',
+      path,
+      `key 'attention_kind' is ${JSON.stringify(said)}; the tensors say '${found}'`,
+    );
   }
   return {
     attention: said === 'alibi' ? 'alibi' : found,

@@ -33,7 +33,11 @@ export async function pathFiles(path: string): Promise<ClosableFiles> {
       return file;
     },
     async close() {
-      for (const file of open.values()) await file.then((opened) => opened.close(), () => {});
+      for (const file of open.values())
+        await file.then(
+          (opened) => opened.close(),
+          () => {},
+        );
       open.clear();
     },
   };

@@ -25,7 +25,7 @@ export async function safetensorsStore(files: ModelFiles): Promise<TensorStore> 
       'MODEL_UNSUPPORTED',
       `${files.name}/${pickle}`,
       'is a pickle, which can run code when it is loaded, and is not read; convert it in Python with ' +
-        "AutoModelForCausalLM.from_pretrained(folder).save_pretrained(other), which writes model.safetensors",
+        'AutoModelForCausalLM.from_pretrained(folder).save_pretrained(other), which writes model.safetensors',
     );
   }
   throw new ModelError('MODEL_MISSING', files.name, `has neither ${SINGLE} nor ${INDEX}`);
@@ -35,7 +35,11 @@ async function shardedStore(files: ModelFiles): Promise<TensorStore> {
   const path = `${files.name}/${INDEX}`;
   const parsed = v.safeParse(IndexSchema, await readJson(files, INDEX));
   if (!parsed.success) {
-    throw new ModelError('MODEL_CORRUPT', path, `weight_map is no map from tensor to file: ${parsed.issues[0].message}`);
+    throw new ModelError(
+      'MODEL_CORRUPT',
+      path,
+      `weight_map is no map from tensor to file: ${parsed.issues[0].message}`,
+    );
   }
   const { weight_map: map } = parsed.output;
   const shards = [...new Set(Object.values(map))];

@@ -42,11 +42,17 @@ export function decodeElements(bytes: Uint8Array, dtype: DType): TensorData {
     case 'i32':
       return new Int32Array(buffer);
     case 'bf16':
-    case 'f16': {
-      const fromBits = dtype === 'bf16' ? fromBF16Bits : fromF16Bits;
-      return Float32Array.from(new Uint16Array(buffer), fromBits);
-    }
+      return widened(new Uint16Array(buffer), fromBF16Bits);
+    case 'f16':
+      return widened(new Uint16Array(buffer), fromF16Bits);
   }
+}
+
+function widened(bits: Uint16Array, fromBits: (bits: number) => number): Float32Array {
+  const values = new Float32Array(bits.length);
+  // Not Float32Array.from, whose iteration takes twenty times as long.
+  for (let i = 0; i < bits.length; i++) values[i] = fromBits(bits[i]);
+  return values;
 }
 
 export function byteLength(size: number, dtype: DType): number {
