@@ -4,6 +4,7 @@ import {
   ConfigError,
   type LazyTransformer,
   type LazyTransformerConfig,
+  type LazyTransformerOptions,
   lazyTransformer,
   type Params,
 } from '@lazy-attention/nn';
@@ -15,7 +16,6 @@ import { ggufTokenizer } from './gguf/tokenizer.ts';
 import { AUTHORS, hasAuthorsNames, mapConfig } from './hf/config.ts';
 import { checkTensors, loadTensors, type TensorPlan } from './load.ts';
 import { storedName } from './names.ts';
-import { known, type ModelOptions } from './options.ts';
 import { isRotated, reorderHeads } from './rows.ts';
 import { safetensorsStore } from './tensors/safetensors.ts';
 import { rowsOf, type TensorStore } from './tensors/store.ts';
@@ -111,7 +111,7 @@ function opened(
   name: string,
   path: string,
   format: ModelFormat,
-  options: ModelOptions,
+  options: LazyTransformerOptions,
   store: TensorStore,
   plan: (name: string) => TensorPlan,
   ignored: (name: string) => boolean,
@@ -149,9 +149,9 @@ function opened(
 }
 
 /** What nn refuses is a value of the configuration file. */
-function build(path: string, options: ModelOptions): LazyTransformer {
+function build(path: string, options: LazyTransformerOptions): LazyTransformer {
   try {
-    return lazyTransformer(known(options));
+    return lazyTransformer(options);
   } catch (error) {
     if (!(error instanceof ConfigError)) throw error;
     throw new ModelError('MODEL_UNSUPPORTED', path, `describes a model that is not supported: ${error.message}`, {

@@ -34,7 +34,7 @@ function plain(name: string, size: number, read: (view: DataView, at: number) =>
  * halves are the elements 0 to 15 and whose high halves are 16 to 31.
  */
 function nibbles(name: string, hasMinimum: boolean, hasHigh: boolean): BlockFormat {
-  const shift = hasMinimum ? 0 : hasHigh ? 16 : 8;
+  const shift = hasHigh ? 16 : 8;
   const highAt = hasMinimum ? 4 : 2;
   const lowAt = highAt + (hasHigh ? 4 : 0);
   const size = lowAt + 16;
@@ -56,8 +56,9 @@ function nibbles(name: string, hasMinimum: boolean, hasHigh: boolean): BlockForm
             low |= ((bytes[at + highAt + (i >>> 3)] >>> (i & 7)) & 1) << 4;
             high |= ((bytes[at + highAt + 2 + (i >>> 3)] >>> (i & 7)) & 1) << 4;
           }
-          out[to + i] = d * (low - shift) + m;
-          out[to + 16 + i] = d * (high - shift) + m;
+          // Adding a minimum of 0 would turn -0 into 0.
+          out[to + i] = hasMinimum ? d * low + m : d * (low - shift);
+          out[to + 16 + i] = hasMinimum ? d * high + m : d * (high - shift);
         }
       }
     },

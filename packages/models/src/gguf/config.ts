@@ -1,7 +1,7 @@
+import type { LazyTransformerOptions, RopeScaling } from '@lazy-attention/nn';
 import * as v from 'valibot';
 import { ModelError } from '../errors.ts';
 import { parseConfig } from '../hf/schema.ts';
-import type { ModelOptions as LazyTransformerOptions, RopeScaling } from '../options.ts';
 import type { TensorStore } from '../tensors/store.ts';
 import type { GgufFile } from './read.ts';
 import { llama3Scaling } from './rope-factors.ts';

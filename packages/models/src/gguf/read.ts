@@ -18,13 +18,10 @@ export interface GgufFile {
  * @throws ModelError MODEL_CORRUPT, or MODEL_UNSUPPORTED for a version or quantisation that is not known
  */
 export async function readGguf(source: ByteSource): Promise<GgufFile> {
-  const { metadata, tensorInfos, tensorDataOffset, littleEndian } = await parse(source);
+  await checkVersion(source);
+  const { metadata, tensorInfos, tensorDataOffset } = await parse(source);
   const corrupt = (message: string) => new ModelError('MODEL_CORRUPT', source.name, message);
   const unsupported = (message: string) => new ModelError('MODEL_UNSUPPORTED', source.name, message);
-  if (metadata.version !== 2 && metadata.version !== 3) {
-    throw unsupported(`is GGUF version ${metadata.version}; read are 2 and 3; convert it again with llama.cpp`);
-  }
-  if (!littleEndian) throw unsupported('is big-endian; only little-endian files are read');
   const dataOffset = Number(tensorDataOffset);
   const tensors = new Map<string, StoredTensor>();
   for (const { name, shape: sizes, dtype, offset } of tensorInfos) {
@@ -63,6 +60,22 @@ export async function readGguf(source: ByteSource): Promise<GgufFile> {
   }
   if (dataOffset > source.size) throw corrupt('ends within its header; it is truncated');
   return { metadata: numbers(metadata), tensors };
+}
+
+/** The first four bytes are GGUF, then the version; a big-endian file has its bytes the other way round. */
+async function checkVersion(source: ByteSource): Promise<void> {
+  const bytes = await source.read(0, Math.min(8, source.size));
+  if (bytes.length < 8 || new TextDecoder().decode(bytes.subarray(0, 4)) !== 'GGUF') {
+    throw new ModelError('MODEL_CORRUPT', source.name, 'does not begin as a GGUF file does');
+  }
+  const version = new DataView(bytes.buffer, bytes.byteOffset).getUint32(4, true);
+  if (version === 2 || version === 3) return;
+  const what = version > 0xffff ? 'a big-endian file' : `version ${version}`;
+  throw new ModelError(
+    'MODEL_UNSUPPORTED',
+    source.name,
+    `is ${what} of GGUF; read are little-endian files of versions 2 and 3; convert it again with llama.cpp`,
+  );
 }
 
 /** The parser asks for ranges of an address by fetch; here they come from the source. */

@@ -1,5 +1,5 @@
+import type { RopeScaling } from '@lazy-attention/nn';
 import { ModelError } from '../errors.ts';
-import type { RopeScaling } from '../options.ts';
 import type { StoredTensor } from '../tensors/store.ts';
 
 /** What Llama 3.1 and 3.2 were made with; GGUF keeps the divisors of the frequencies that follow, not these. */

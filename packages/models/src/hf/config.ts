@@ -1,5 +1,5 @@
+import type { LazyTransformerOptions } from '@lazy-attention/nn';
 import { ModelError } from '../errors.ts';
-import type { ModelOptions as LazyTransformerOptions } from '../options.ts';
 import type { TensorStore } from '../tensors/store.ts';
 import { ropeOf } from './rope.ts';
 import { FlaSchema, type HfConfig, HfSchema, parseConfig } from './schema.ts';

@@ -1,6 +1,6 @@
+import type { RopeScaling } from '@lazy-attention/nn';
 import type * as v from 'valibot';
 import { ModelError } from '../errors.ts';
-import type { RopeScaling } from '../options.ts';
 import type { HfConfig, RopeSchema } from './schema.ts';
 
 type Rope = v.InferOutput<typeof RopeSchema>;

@@ -1,0 +1,103 @@
+import { createHash } from 'node:crypto';
+import { existsSync, readFileSync } from 'node:fs';
+import { fileURLToPath } from 'node:url';
+import type { Backend } from '@lazy-attention/core';
+import { generate } from '@lazy-attention/nn';
+import { describe, expect, it } from 'vitest';
+import type { LoadedModel, OpenedModel } from '../src/index.ts';
+import { openModel } from '../src/node.ts';
+import { on, readFixture, realModel, whyNoModel } from './helpers.ts';
+
+interface Behaviour {
+  readonly ids: readonly number[];
+  /** Of every id after the first, float64. */
+  readonly logProbabilities: readonly number[];
+  readonly prompt: readonly number[];
+  /** 64 tokens. */
+  readonly greedy: readonly number[];
+}
+
+interface Real {
+  readonly smollm2: Behaviour & { readonly text: string };
+  readonly odd: readonly { readonly text: string; readonly ids: readonly number[] }[];
+  /** SHA-256 over the ids of every string of a file. */
+  readonly benchmarks: Readonly<Record<string, string>>;
+  readonly stories260K: Behaviour;
+}
+
+const real = readFixture<Real>('real.json');
+const SMOLLM2 = 'SmolLM2-135M-Instruct/SmolLM2-135M-Instruct.Q4_1.gguf';
+const BENCHMARKS = fileURLToPath(new URL('../../../../shared/benchmarks', import.meta.url));
+
+async function worstLogProbability(backend: Backend, { model, params }: LoadedModel, expected: Behaviour) {
+  const tokens = backend.tensor(Int32Array.from(expected.ids), [1, expected.ids.length]);
+  const logits = await model.forward(backend, params, tokens).data();
+  const { vocabSize } = model.config;
+  let worst = 0;
+  for (const [i, id] of expected.ids.slice(1).entries()) {
+    const row = logits.subarray(i * vocabSize, (i + 1) * vocabSize);
+    const max = row.reduce((a, b) => Math.max(a, b));
+    const sum = row.reduce((a, b) => a + Math.exp(b - max), 0);
+    worst = Math.max(worst, Math.abs(row[id] - max - Math.log(sum) - expected.logProbabilities[i]));
+  }
+  return worst;
+}
+
+async function greedyTokens(backend: Backend, { model, params }: LoadedModel, { prompt, greedy }: Behaviour) {
+  const found: number[] = [];
+  const options = { maxNewTokens: greedy.length, temperature: 0 };
+  for await (const [id] of generate(backend, model, params, [prompt], options)) found.push(id);
+  return found;
+}
+
+async function behaves(opened: OpenedModel, expected: Behaviour): Promise<void> {
+  await on('cpu', async (backend) => {
+    const loaded = await opened.load(backend);
+    expect(await worstLogProbability(backend, loaded, expected)).toBeLessThan(1e-4);
+    expect(await greedyTokens(backend, loaded, expected)).toEqual(expected.greedy);
+  });
+}
+
+describe.skipIf(whyNoModel(SMOLLM2) !== '')(`SmolLM2 from its GGUF${whyNoModel(SMOLLM2)}`, () => {
+  const opened = openModel(realModel(SMOLLM2));
+  opened.catch(() => {}); // where it is skipped
+
+  it('gives the log-probabilities of float64 within 1e-4, and 64 greedy tokens', async () => {
+    await behaves(await opened, real.smollm2);
+  }, 300_000);
+
+  it('knows the ids of odd kinds of text', async () => {
+    const tokenizer = (await opened).tokenizer!;
+    expect([...tokenizer.encode(real.smollm2.text)]).toEqual(real.smollm2.ids);
+    for (const { text, ids } of real.odd) expect([...tokenizer.encode(text)], text).toEqual(ids);
+  });
+
+  it.skipIf(!existsSync(BENCHMARKS))(
+    'knows the ids of all strings of ten benchmarks',
+    async () => {
+      const tokenizer = (await opened).tokenizer!;
+      for (const [file, digest] of Object.entries(real.benchmarks)) {
+        const hash = createHash('sha256');
+        for (const line of readFileSync(`${BENCHMARKS}/${file}`, 'utf8').trimEnd().split('\n')) {
+          for (const text of strings(JSON.parse(line))) hash.update(`${JSON.stringify([...tokenizer.encode(text)])}\n`);
+        }
+        expect(hash.digest('hex'), file).toBe(digest);
+      }
+    },
+    300_000,
+  );
+});
+
+describe.skipIf(whyNoModel('stories260K') !== '')(`stories260K${whyNoModel('stories260K')}`, () => {
+  it('gives the log-probabilities of float64 within 1e-4, and 64 greedy tokens', async () => {
+    const opened = await openModel(realModel('stories260K'));
+    expect(opened.tokenizer).toBeNull();
+    await behaves(opened, real.stories260K);
+    await opened.close();
+  });
+});
+
+function* strings(value: unknown): Generator<string> {
+  if (typeof value === 'string') yield value;
+  else if (typeof value === 'object' && value !== null) for (const part of Object.values(value)) yield* strings(part);
+}
