@@ -1,6 +1,5 @@
 import { createHash } from 'node:crypto';
 import { existsSync, readFileSync } from 'node:fs';
-import { fileURLToPath } from 'node:url';
 import type { Backend } from '@lazy-attention/core';
 import { generate } from '@lazy-attention/nn';
 import { describe, expect, it } from 'vitest';
@@ -27,7 +26,7 @@ interface Real {
 
 const real = readFixture<Real>('real.json');
 const SMOLLM2 = 'SmolLM2-135M-Instruct/SmolLM2-135M-Instruct.Q4_1.gguf';
-const BENCHMARKS = fileURLToPath(new URL('../../../../shared/benchmarks', import.meta.url));
+const BENCHMARKS = realModel('../benchmarks');
 
 async function worstLogProbability(backend: Backend, { model, params }: LoadedModel, expected: Behaviour) {
   const tokens = backend.tensor(Int32Array.from(expected.ids), [1, expected.ids.length]);
