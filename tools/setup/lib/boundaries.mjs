@@ -3,7 +3,7 @@
  * imports that a manifest does not declare, so the manifests are the whole truth.
  */
 
-const APPS = /^@lazy-attention\/(nn|data|analysis|evaluation|onnx|core)$/;
+const APPS = /^@lazy-attention\/(nn|data|analysis|evaluation|models|onnx|core)$/;
 const RULES = [
   // [who, what of the project it may depend on at run time, for its tests]
   [/^@lazy-attention\/core$/, /^$/, /^$/],
@@ -17,6 +17,7 @@ const RULES = [
   [/^@lazy-attention\/nn$/, /^@lazy-attention\/core$/, /^@lazy-attention\/backend-reference$/],
   [/^@lazy-attention\/analysis$/, /^@lazy-attention\/(core|nn)$/, /^@lazy-attention\/backend-/],
   [/^@lazy-attention\/evaluation$/, /^@lazy-attention\/(core|data|nn)$/, /^@lazy-attention\/backend-/],
+  [/^@lazy-attention\/models$/, /^@lazy-attention\/(core|data|nn)$/, /^@lazy-attention\/backend-/],
   [/^@lazy-attention\/onnx$/, /^@lazy-attention\/(core|nn)$/, /^@lazy-attention\/backend-/],
   [/^@lazy-attention\/conformance$/, /^@lazy-attention\/(core|backend-reference)$/, /^$/],
   [
