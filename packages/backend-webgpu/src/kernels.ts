@@ -11,6 +11,7 @@ import { lossKernels } from './ops/loss.ts';
 import { matmulKernels } from './ops/matmul.ts';
 import { normKernels } from './ops/norm.ts';
 import { optimizerKernels } from './ops/optimizer.ts';
+import { primitiveKernels } from './ops/primitives.ts';
 import { ropeKernels } from './ops/rope.ts';
 import { storageKernels } from './ops/storage.ts';
 import { swigluKernels } from './ops/swiglu.ts';
@@ -30,6 +31,7 @@ export function createKernels(rt: Runtime, device: string, stripBytes: number = 
   const ops = {
     ...storageKernels(rt),
     ...arithmeticKernels(rt),
+    ...primitiveKernels(rt),
     ...matmulKernels(rt),
     ...normKernels(rt),
     ...ropeKernels(rt),

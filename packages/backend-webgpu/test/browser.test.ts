@@ -8,6 +8,7 @@ import { type Browser, chromium, type Page } from 'playwright-core';
 import { createServer, type ViteDevServer } from 'vite';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import type { Outcome } from './browser/page.ts';
+import { ERROR_BOUND, ERROR_BOUNDS } from './functions.ts';
 
 // On SwiftShader, the adapter that Chromium brings. It offers no other software adapter here: it sees Mesa's llvmpipe, but has "No
 // available adapters" even where SwiftShader is taken away. SwiftShader has no shader-f16.
@@ -27,6 +28,7 @@ interface PageFunctions {
     conformance(op: string): Promise<Outcome>;
     training(steps: number): Promise<{ losses: number[]; expected: number[] }>;
     hidden(): Promise<string[]>;
+    errors(): Promise<Record<string, number>>;
   };
 }
 
@@ -90,6 +92,13 @@ describe.skipIf(skipped !== null)(`the built package in Chromium${skipped === nu
 
   test('hides no NaN', { timeout: 300_000 }, async () => {
     expect(await page.evaluate(() => (globalThis as unknown as PageFunctions).page.hidden())).toEqual([]);
+  });
+
+  test('functions hold over the whole range of f32', async () => {
+    const errors = await page.evaluate(() => (globalThis as unknown as PageFunctions).page.errors());
+    for (const [fn, error] of Object.entries(errors)) {
+      expect(error, fn).toBeLessThan(ERROR_BOUNDS[fn] ?? ERROR_BOUND);
+    }
   });
 
   test('trains like the reference', { timeout: 300_000 }, async () => {

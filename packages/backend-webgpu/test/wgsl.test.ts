@@ -1,10 +1,11 @@
+import { BINARY_FUNCTIONS, REDUCE_FUNCTIONS, UNARY_FUNCTIONS } from '@lazy-attention/core';
 import { describe, expect, test } from 'vitest';
 import { chooseSplits, chooseTile, DIRECT_TILES, STAGED_TILES } from '../src/ops/matmul.ts';
 import { decodeOutput, decodeScores, headClassOf } from '../src/wgsl/attention-decode.ts';
 import { stripBiasSum, stripDiagonals, stripSoftmax, stripSoftmaxGrad } from '../src/wgsl/attention-rows.ts';
 import { GROUP, stripColumns, stripRows, stripScores, stripTiles } from '../src/wgsl/attention-strip.ts';
 import { denseScores, elasticSoftmax, elasticSoftmaxGrad } from '../src/wgsl/attention-weights.ts';
-import { add, cast, fill, mul, repeatScalar, scale, swiglu, swigluGrad } from '../src/wgsl/elementwise.ts';
+import { cast, fill, repeatScalar, scale, swiglu, swigluGrad } from '../src/wgsl/elementwise.ts';
 import { embedding, embeddingGrad, linkIds } from '../src/wgsl/embedding.ts';
 import { gemm } from '../src/wgsl/gemm.ts';
 import { type Kernel, type KernelText, keyOf, type Scalar } from '../src/wgsl/kernel.ts';
@@ -13,6 +14,8 @@ import { type DeviceTraits, wgslModule } from '../src/wgsl/module.ts';
 import { moveRows } from '../src/wgsl/move.ts';
 import { rmsNorm, rmsNormGradInput, rmsNormGradWeight } from '../src/wgsl/norm.ts';
 import { adamw } from '../src/wgsl/optimizer.ts';
+import { binary, binaryView, rearrange, unary } from '../src/wgsl/primitives.ts';
+import { reduceColumns, reduceRows } from '../src/wgsl/reduce.ts';
 import { rope } from '../src/wgsl/rope.ts';
 import { finalSum, headSum, partialSum, splitSum } from '../src/wgsl/sums.ts';
 
@@ -47,7 +50,20 @@ function catalogue(): Map<string, Entry> {
   put(adamw, { clip: false }, { clip: true });
   put(cast, { from: 'f16', to: 'f32' }, { from: 'f32', to: 'f16' });
   const types = [{ type: 'f32' }, { type: 'f16' }] as const;
-  for (const kernel of [add, mul, scale, swiglu, swigluGrad]) put(kernel as Kernel<{ type: Scalar }>, ...types);
+  put(scale, ...types);
+  put(swiglu, ...types);
+  put(swigluGrad, ...types);
+  for (const fn of UNARY_FUNCTIONS) put(unary, { fn, type: 'f32' });
+  for (const fn of BINARY_FUNCTIONS) put(binary, { fn, type: 'f32', a: 'vector', b: 'vector' });
+  put(binary, { fn: 'add', type: 'f16', a: 'splat', b: 'vector' });
+  const add = { fn: 'add', type: 'f16' } as const;
+  put(binaryView, { ...add, a: 'vector', b: 'splat', axes: 2 }, { ...add, a: 'gather', b: 'gather', axes: 8 });
+  put(rearrange, { type: 'u32', x: 'gather', axes: 3 }, { type: 'f16', x: 'vector', axes: 2 });
+  for (const fn of REDUCE_FUNCTIONS) {
+    const to = fn === 'argmax' ? 'i32' : 'f32';
+    put(reduceRows, { fn, type: 'f16', to });
+    put(reduceColumns, { fn, type: 'f32', to });
+  }
   put(fill, ...types);
   put(repeatScalar, ...types);
   put(rope, ...types);

@@ -115,6 +115,3 @@ export const repeatScalar = kernel({
       y[i] = ${vectorOf(type)}(vec4<f32>(source[0]));`,
   }),
 });
-
-export const add = pointwise('add', { inputs: ['a', 'b'], results: { sum: 'a + b' } });
-export const mul = pointwise('mul', { inputs: ['a', 'b'], results: { product: 'a * b' } });

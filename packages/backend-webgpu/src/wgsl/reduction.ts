@@ -1,20 +1,23 @@
 import { LOWEST } from './numbers.ts';
 
 /**
- * Reductions of one value per invocation, known to all: functions `total(value, lane)` and `largest(value, lane)`. Every
- * invocation of the workgroup has to call them.
+ * Reductions of one value per invocation, known to all: functions `total(value, lane)` and `largest(value, lane)` of f32,
+ * `highest(value, lane)` and `lowest(value, lane)` of u32. Every invocation of the workgroup has to call them.
  */
-export type Reduction = 'total' | 'largest';
+export type Reduction = 'total' | 'largest' | 'highest' | 'lowest';
 
 interface Operation {
+  readonly type: 'f32' | 'u32';
   readonly identity: string;
   readonly subgroup: string;
   combine(a: string, b: string): string;
 }
 
 const OPERATIONS: Record<Reduction, Operation> = {
-  total: { identity: '0.0', subgroup: 'subgroupAdd', combine: (a, b) => `${a} + ${b}` },
-  largest: { identity: LOWEST, subgroup: 'subgroupMax', combine: (a, b) => `max(${a}, ${b})` },
+  total: { type: 'f32', identity: '0.0', subgroup: 'subgroupAdd', combine: (a, b) => `${a} + ${b}` },
+  largest: { type: 'f32', identity: LOWEST, subgroup: 'subgroupMax', combine: (a, b) => `max(${a}, ${b})` },
+  highest: { type: 'u32', identity: '0u', subgroup: 'subgroupMax', combine: (a, b) => `max(${a}, ${b})` },
+  lowest: { type: 'u32', identity: '0xffffffffu', subgroup: 'subgroupMin', combine: (a, b) => `min(${a}, ${b})` },
 };
 
 export function reductionDeclarations(reduction: Reduction, threads: number, subgroups: boolean): string {
@@ -23,10 +26,10 @@ export function reductionDeclarations(reduction: Reduction, threads: number, sub
 
 /** Through workgroup memory in a fixed tree: log2(threads) + 2 barriers. */
 function byTree(reduction: Reduction, threads: number): string {
-  const { combine } = OPERATIONS[reduction];
+  const { type, combine } = OPERATIONS[reduction];
   return `
-    var<workgroup> ${reduction}Values: array<f32, ${threads}>;
-    fn ${reduction}(value: f32, lane: u32) -> f32 {
+    var<workgroup> ${reduction}Values: array<${type}, ${threads}>;
+    fn ${reduction}(value: ${type}, lane: u32) -> ${type} {
       ${reduction}Values[lane] = value;
       workgroupBarrier();
       for (var stride = ${threads / 2}u; stride > 0u; stride /= 2u) {
@@ -45,10 +48,10 @@ function byTree(reduction: Reduction, threads: number): string {
  * collects all places, dealt out by rank among its active invocations.
  */
 function bySubgroups(reduction: Reduction, threads: number): string {
-  const { identity, subgroup, combine } = OPERATIONS[reduction];
+  const { type, identity, subgroup, combine } = OPERATIONS[reduction];
   return `
-    var<workgroup> ${reduction}Values: array<f32, ${threads}>;
-    fn ${reduction}(value: f32, lane: u32) -> f32 {
+    var<workgroup> ${reduction}Values: array<${type}, ${threads}>;
+    fn ${reduction}(value: ${type}, lane: u32) -> ${type} {
       let part = ${subgroup}(value);
       ${reduction}Values[lane] = select(${identity}, part, lane == subgroupMin(lane));
       let members = subgroupAdd(1u);

@@ -3,6 +3,7 @@ import { provider as reference } from '@lazy-attention/backend-reference';
 import { provider } from '@lazy-attention/backend-webgpu';
 import { conformanceCases, runCases } from '@lazy-attention/conformance';
 import { Backend, type FloatDType } from '@lazy-attention/core';
+import { functionErrors } from '../functions.ts';
 import { hiddenNumbers } from '../not-a-number.ts';
 import { train } from '../train.ts';
 
@@ -57,6 +58,14 @@ async function hidden(): Promise<string[]> {
   return found;
 }
 
+/** Largest errors of the primitives' functions. */
+async function errors(): Promise<Record<string, number>> {
+  const oracle = new Backend(await reference.create({}));
+  const found = await functionErrors(await backend(), oracle);
+  await oracle.dispose();
+  return found;
+}
+
 const device = async (): Promise<string> => (await backend()).device;
 
-Object.assign(globalThis, { page: { device, conformance, training, hidden } });
+Object.assign(globalThis, { page: { device, conformance, training, hidden, errors } });

@@ -2,9 +2,9 @@ struct Params {
   vectors: u32,
 }
 @group(0) @binding(0) var<uniform> params: Params;
-@group(0) @binding(1) var<storage, read> a: array<vec4<f32>>;
-@group(0) @binding(2) var<storage, read> b: array<vec4<f32>>;
-@group(0) @binding(3) var<storage, read_write> sum: array<vec4<f32>>;
+@group(0) @binding(1) var<storage, read> left: array<vec4<f32>>;
+@group(0) @binding(2) var<storage, read> right: array<vec4<f32>>;
+@group(0) @binding(3) var<storage, read_write> out: array<vec4<f32>>;
 @compute @workgroup_size(64)
 fn main(
   @builtin(workgroup_id) group: vec3<u32>,
@@ -13,7 +13,7 @@ fn main(
 ) {
   let i = (group.y * groups.x + group.x) * 64u + lane;
   if (i >= params.vectors) { return; }
-  let a = vec4<f32>(a[i]);
-  let b = vec4<f32>(b[i]);
-  sum[i] = vec4<f32>(a + b);
+  let a = vec4<f32>(left[i]);
+  let b = vec4<f32>(right[i]);
+  out[i] = vec4<f32>(a - b);
 }

@@ -1,0 +1,47 @@
+struct Params {
+  vectors: u32,
+}
+@group(0) @binding(0) var<uniform> params: Params;
+@group(0) @binding(1) var<storage, read> xs: array<vec4<f32>>;
+@group(0) @binding(2) var<storage, read_write> ys: array<vec4<f32>>;
+fn keepNaN(y: vec4<f32>, x: vec4<f32>) -> vec4<f32> {
+  let bits = bitcast<vec4<u32>>(x);
+  let isNaN = (bits & vec4<u32>(0x7fffffffu)) > vec4<u32>(0x7f800000u);
+  return bitcast<vec4<f32>>(bitcast<vec4<u32>>(y) | select(vec4<u32>(), vec4<u32>(0x7fc00000u), isNaN));
+}
+fn setBits(y: vec4<f32>, bits: u32, places: vec4<bool>) -> vec4<f32> {
+  return bitcast<vec4<f32>>(select(bitcast<vec4<u32>>(y), vec4<u32>(bits), places));
+}
+fn isZero(x: vec4<f32>) -> vec4<bool> { return (bitcast<vec4<u32>>(x) << vec4<u32>(1u)) == vec4<u32>(); }
+fn isInfinite(x: vec4<f32>) -> vec4<bool> {
+  return (bitcast<vec4<u32>>(x) & vec4<u32>(0x7fffffffu)) == vec4<u32>(0x7f800000u);
+}
+// Below zero, -Infinity included: neither -0 nor NaN.
+fn isNegative(x: vec4<f32>) -> vec4<bool> {
+  return bitcast<vec4<u32>>(x) - vec4<u32>(0x80000001u) < vec4<u32>(0x7f800000u);
+}
+fn powerOfTwo(k: vec4<i32>) -> vec4<f32> { return bitcast<vec4<f32>>((k + 127) << vec4<u32>(23u)); }
+fn exp4(x: vec4<f32>) -> vec4<f32> {
+  let limited = clamp(x, vec4<f32>(-110.0), vec4<f32>(90.0));
+  let k = round(limited * 1.4426950408889634);
+  let r = (limited - k * 0.693359375) + k * 2.12194440e-4;
+  var p = r * 1.9875691500e-4 + 1.3981999507e-3;
+  p = p * r + 8.3334519073e-3;
+  p = p * r + 4.1665795894e-2;
+  p = p * r + 1.6666665459e-1;
+  p = p * r + 5.0000001201e-1;
+  let whole = vec4<i32>(k);
+  let half = whole / 2;
+  return (p * r * r + r + 1.0) * powerOfTwo(half) * powerOfTwo(whole - half);
+}
+@compute @workgroup_size(64)
+fn main(
+  @builtin(workgroup_id) group: vec3<u32>,
+  @builtin(num_workgroups) groups: vec3<u32>,
+  @builtin(local_invocation_index) lane: u32,
+) {
+  let i = (group.y * groups.x + group.x) * 64u + lane;
+  if (i >= params.vectors) { return; }
+  let x = vec4<f32>(xs[i]);
+  ys[i] = vec4<f32>(keepNaN(exp4(x), x));
+}
