@@ -9,6 +9,7 @@ import { type AdapterChoice, chooseAdapter, type GpuSource, openDevice } from '.
 import { Runtime } from './device/runtime.ts';
 import { createKernels, type WebGPUKernels } from './kernels.ts';
 
+/** What `createBackend('webgpu', options)` takes. */
 export interface WebGPUOptions {
   /**
    * 'hardware', 'software', or part of an adapter's name. Default: LAZY_ATTENTION_WEBGPU_ADAPTER (Node), else hardware
@@ -17,7 +18,12 @@ export interface WebGPUOptions {
   readonly adapter?: string;
 }
 
+/** This package's door for core. */
 export interface WebGPUProvider extends BackendProvider {
+  /**
+   * Opens a device. @throws BackendUnavailableError where no adapter fits or the device has too low limits, ValueError for an
+   * option that is unknown or no string
+   */
   create(options: Readonly<Record<string, unknown>> & WebGPUOptions): Promise<WebGPUKernels>;
 }
 
@@ -25,6 +31,7 @@ function describe({ name, software }: AdapterChoice): string {
   return software ? `${name} (software)` : name;
 }
 
+/** The provider on WebGPU from `source`. */
 export function createProvider(source: GpuSource): WebGPUProvider {
   const start = async (wanted: string | undefined): Promise<{ choice: AdapterChoice; kernels: WebGPUKernels }> => {
     const choice = await chooseAdapter(source, wanted);

@@ -4,6 +4,7 @@ import type { GpuSource } from './device/adapter.ts';
 /** The part of a page's (or worker's) globals that matters; this package is compiled without the DOM's types. */
 const page = globalThis as { readonly navigator?: { readonly gpu?: GPU }; readonly isSecureContext?: boolean };
 
+/** `navigator.gpu` of a page or a worker. */
 export const browserSource: GpuSource = {
   requested: undefined,
 

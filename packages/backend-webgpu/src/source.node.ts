@@ -55,6 +55,7 @@ function warnInWorker(): void {
   );
 }
 
+/** Dawn, through the npm package `webgpu`. */
 export const nodeSource: GpuSource = {
   get requested() {
     return process.env.LAZY_ATTENTION_WEBGPU_ADAPTER || undefined;

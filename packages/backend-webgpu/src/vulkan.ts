@@ -13,6 +13,7 @@ interface Manifest {
   readonly version: string | null;
 }
 
+/** For an error: what is wrong, and what to do. */
 export interface Explanation {
   readonly reason: string;
   readonly fix: string;

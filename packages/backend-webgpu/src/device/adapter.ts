@@ -13,6 +13,7 @@ export interface GpuSource {
   readonly requested: string | undefined;
 }
 
+/** An adapter, with what has to live as long as it. */
 export interface AdapterChoice {
   /** Kept for as long as the device: Dawn stops working when this object is collected. */
   readonly gpu: GPU;
@@ -36,6 +37,7 @@ const REQUIRED: readonly (readonly [keyof GPUSupportedLimits, number])[] = [
 /** Asked for as high as the adapter goes: sizes of tensors. */
 const RAISED = ['maxBufferSize', 'maxStorageBufferBindingSize'] as const;
 
+/** The adapter with a name for people, and whether it computes on the CPU. */
 export function describeAdapter(gpu: GPU, adapter: GPUAdapter): AdapterChoice {
   const { vendor, architecture, device, description, isFallbackAdapter } = adapter.info;
   const name = description || [vendor, architecture, device].filter(Boolean).join(' ') || 'unnamed adapter';

@@ -16,6 +16,7 @@ export interface DeviceBuffer {
   failed: boolean;
 }
 
+/** Counters of the pool. */
 export interface BufferStats {
   /** Bytes that tensors, saved attentions and running ops hold. */
   liveBytes: number;

@@ -7,6 +7,7 @@ import type { CompiledKernel } from './pipelines.ts';
 /** Dispatches per submit. A training step of a small model has a few hundred; drivers dislike endless command lists. */
 const MAX_DISPATCHES = 2048;
 
+/** Counters since the start: kernels queued, and batches sent. */
 export interface CommandStats {
   dispatches: number;
   submits: number;

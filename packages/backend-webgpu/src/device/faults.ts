@@ -10,8 +10,10 @@ type OutOfMemory = (message: string) => LazyAttentionError;
 
 /** The device rejected a command: a bug of this package or of the driver. `op` names what was running. */
 export class DeviceValidationError extends LazyAttentionError {
+  /** Name of the op that encoded the command; 'submit' where the device does not tell. */
   readonly op: string;
 
+  /** `message` is what the device says. */
   constructor(op: string, message: string) {
     super('DEVICE_VALIDATION', `${op}: WebGPU rejected a command: ${message}`);
     this.op = op;

@@ -8,12 +8,19 @@ import { Pipelines } from './pipelines.ts';
 
 /** Counters of a backend since it was created; bytes are bytes of GPU buffers. */
 export interface WebGPUStats {
+  /** Bytes that tensors, saved attentions and running ops hold now. */
   readonly liveBytes: number;
+  /** Bytes of freed buffers that are kept for reuse. */
   readonly idleBytes: number;
+  /** Most bytes that were ever alive. */
   readonly peakBytes: number;
+  /** Buffers that were allocated; flat in a steady loop. */
   readonly buffersCreated: number;
+  /** Kernels that were queued. */
   readonly dispatches: number;
+  /** Batches of commands that were sent to the device. */
   readonly submits: number;
+  /** Shaders that were compiled. */
   readonly pipelines: number;
 }
 

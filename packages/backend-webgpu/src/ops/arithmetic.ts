@@ -8,6 +8,7 @@ import { totalOf } from './sums.ts';
 
 type ArithmeticKernels = Pick<Kernels<DeviceBuffer>, 'add' | 'mul' | 'scale' | 'sum' | 'sumSquares'>;
 
+/** Sums and products of tensors of one shape, and sums over all elements. */
 export function arithmeticKernels(rt: Runtime): ArithmeticKernels {
   const sameShape = (a: GpuTensor, b: GpuTensor, fn: 'add' | 'mul'): DeviceBuffer => {
     const out = allocate(rt, a.shape, a.dtype);

@@ -5,6 +5,7 @@ import { fill } from '../wgsl/elementwise.ts';
 import { embedding, embeddingGrad, linkIds } from '../wgsl/embedding.ts';
 import { allocate, elementGrid, linearGrid, runPointwise, scalarOf, withScratch } from './shared.ts';
 
+/** Rows of a table by ids, and their gradient in the order of the ids. */
 export function embeddingKernels(rt: Runtime): Pick<Kernels<DeviceBuffer>, 'embedding' | 'embeddingGrad'> {
   return {
     embedding(weight, ids) {

@@ -5,6 +5,7 @@ import { crossEntropyGrad, crossEntropyRows } from '../wgsl/loss.ts';
 import { finalSum } from '../wgsl/sums.ts';
 import { allocate, linearGrid, scalarOf, withScratch } from './shared.ts';
 
+/** Cross entropy by rows, and its gradient from the kept lse. */
 export function lossKernels(rt: Runtime): Pick<Kernels<DeviceBuffer>, 'crossEntropy' | 'crossEntropyGrad'> {
   return {
     crossEntropy(logits, targets, { ignoreIndex, count }) {

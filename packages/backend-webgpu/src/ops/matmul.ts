@@ -55,6 +55,7 @@ function isAligned({ m, n, k, transposeA, transposeB }: MatmulProblem): boolean 
   return n % 4 === 0 && (transposeA ? m : k) % 4 === 0 && (transposeB ? k : n) % 4 === 0;
 }
 
+/** Products in tiles that suit the adapter; deep and narrow ones are split along k. */
 export function matmulKernels(rt: Runtime): Pick<Kernels<DeviceBuffer>, 'matmul'> {
   return {
     matmul(a, b, problem, accumulate) {

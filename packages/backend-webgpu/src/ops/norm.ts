@@ -9,6 +9,7 @@ import { allocate, elementGrid, linearGrid, MAX_GROUPS, scalarOf, withScratch } 
 /** Rows that one invocation sums for the gradient of a norm's weight, before the partial sums are added. */
 const ROWS_PER_GROUP = 32;
 
+/** RMSNorm by rows; the weight's gradient is summed in two stages. */
 export function normKernels(rt: Runtime): Pick<Kernels<DeviceBuffer>, 'rmsNorm' | 'rmsNormGrad'> {
   return {
     rmsNorm(x, weight, epsilon) {

@@ -4,6 +4,7 @@ import type { Runtime } from '../device/runtime.ts';
 import { adamw } from '../wgsl/optimizer.ts';
 import { runPointwise } from './shared.ts';
 
+/** AdamW, a dispatch per parameter. */
 export function optimizerKernels(rt: Runtime): Pick<Kernels<DeviceBuffer>, 'adamw'> {
   return {
     adamw(updates, { learningRate, beta1, beta2, epsilon, correction1, correction2, clip }) {

@@ -120,6 +120,7 @@ function broadcastBinary(
   return out;
 }
 
+/** The four open primitives. */
 export function primitiveKernels(rt: Runtime): PrimitiveKernels {
   return {
     unary(x, fn) {

@@ -40,6 +40,7 @@ export function ropeTables(
   return { low, high, firstHigh };
 }
 
+/** Rotations by tables of angles. */
 export function ropeKernels(rt: Runtime): Pick<Kernels<DeviceBuffer>, 'rope'> {
   return {
     rope(x, { base, offset, inverse }) {

@@ -52,6 +52,7 @@ function bitsOf(value: number, dtype: DType): number {
   return wordBits[0];
 }
 
+/** Uploads, reads and moves. */
 export function storageKernels(rt: Runtime): StorageKernels {
   /** Moves rows between a tensor and a compact copy of a part of it. */
   const move = (x: DeviceBuffer, y: DeviceBuffer, dtype: DType, view: SliceView, direction: 'slice' | 'insert') => {

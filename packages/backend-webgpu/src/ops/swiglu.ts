@@ -4,6 +4,7 @@ import type { Runtime } from '../device/runtime.ts';
 import { swiglu, swigluGrad } from '../wgsl/elementwise.ts';
 import { allocate, runPointwise, scalarOf } from './shared.ts';
 
+/** The gated activation and its gradient. */
 export function swigluKernels(rt: Runtime): Pick<Kernels<DeviceBuffer>, 'swiglu' | 'swigluGrad'> {
   return {
     swiglu(gate, up) {

@@ -15,6 +15,7 @@ export type DecodeVariant = {
   readonly type: Scalar;
 };
 
+/** Head sizes that kernels are compiled for. */
 export type HeadClass = 16 | 32 | 64 | 128 | 256;
 
 /** The smallest class that holds the head size (at most 256). */

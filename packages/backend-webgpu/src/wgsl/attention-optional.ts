@@ -10,6 +10,9 @@ export const OPTIONAL_PARAMS = {
   hasStarts: 'u32',
 } as const satisfies ParamTypes;
 
+/** [H, W] */
 export const BIAS = { bias: read('f32') };
+/** [H] */
 export const TAU = { tau: read('f32') };
+/** [B, L] */
 export const STARTS = { starts: read('i32') };

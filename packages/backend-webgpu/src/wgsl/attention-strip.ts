@@ -75,6 +75,7 @@ export const headPlaces = (z: string): string => `
   let rowBase = ((batch * params.queryLength + params.blockRow) * params.heads + h) * params.headDim;
   let keyBase = (batch * params.keyCapacity * params.kvHeads + kvHead) * params.headDim;`;
 
+/** `startOf(batch, row)`: first key that the block's row attends. */
 export const START_READER = `
 fn startOf(batch: u32, row: u32) -> u32 {
   if (params.hasStarts == 0u) { return 0u; }

@@ -1,5 +1,6 @@
 import { type Binding, type Kernel, kernel, type ParamTypes, read, type Scalar, write } from './kernel.ts';
 
+/** Four neighbours of a tensor of `type`. */
 export const vectorOf = (type: Scalar): 'vec4<f32>' | 'vec4<f16>' => `vec4<${type}>`;
 
 /** Invocations per workgroup of the kernels that treat elements one by one. */
@@ -50,6 +51,7 @@ function pointwise<I extends string, R extends string, P extends string = never>
   });
 }
 
+/** y = factor * x. */
 export const scale = pointwise('scale', {
   inputs: ['x'],
   results: { y: 'params.factor * x' },
@@ -68,6 +70,7 @@ export const swiglu = pointwise('swiglu', {
   results: { y: 'gate * sigmoid * up' },
 });
 
+/** dgate = dy up silu'(gate), with silu' = sigmoid (1 + gate (1 - sigmoid)); dup = dy silu(gate). */
 export const swigluGrad = pointwise('swigluGrad', {
   inputs: ['dy', 'gate', 'up'],
   compute: SIGMOID,

@@ -12,7 +12,9 @@ export interface Binding {
   readonly access: 'read' | 'read_write';
 }
 
+/** A binding that the kernel only reads. */
 export const read = (type: ElementType): Binding => ({ type, access: 'read' });
+/** A binding that the kernel writes, and may read. */
 export const write = (type: ElementType): Binding => ({ type, access: 'read_write' });
 
 /** Parameters by name, in the order of the uniform struct. At most 32. */

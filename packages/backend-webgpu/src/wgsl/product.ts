@@ -38,6 +38,7 @@ export interface Operand {
   readonly outer: string;
 }
 
+/** Invocations of a workgroup. */
 export const productThreads = ({ tileM, tileN, threadM, threadN }: ProductTile): number =>
   (tileM / threadM) * (tileN / threadN);
 

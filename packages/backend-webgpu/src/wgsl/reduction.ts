@@ -20,6 +20,7 @@ const OPERATIONS: Record<Reduction, Operation> = {
   lowest: { type: 'u32', identity: '0xffffffffu', subgroup: 'subgroupMin', combine: (a, b) => `min(${a}, ${b})` },
 };
 
+/** Module-scope code that declares a reduction over `threads` invocations. */
 export function reductionDeclarations(reduction: Reduction, threads: number, subgroups: boolean): string {
   return subgroups ? bySubgroups(reduction, threads) : byTree(reduction, threads);
 }
