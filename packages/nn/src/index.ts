@@ -9,6 +9,7 @@ export type {
   AttentionSymbol,
   ComposedAttention,
   FusedAttention,
+  Memory,
 } from './attention/definition.ts';
 export { isFused } from './attention/definition.ts';
 export {
@@ -18,6 +19,14 @@ export {
   defineAttention,
   isAttentionKind,
 } from './attention/registry.ts';
+export {
+  type AddedScores,
+  type ScoreRows,
+  type WeightedOptions,
+  type WeightFunction,
+  weightedAttention,
+} from './attention/rows.ts';
+export { recomputed } from './autodiff/recomputed.ts';
 export { type ValueAndGrad, valueAndGrad } from './autodiff/value-and-grad.ts';
 export { batchTensors, type HostBatch } from './batch.ts';
 export { decodeElements, encodeElements } from './checkpoint/elements.ts';
@@ -33,13 +42,9 @@ export { type ByteSource, readSafetensorsHeader, type SafetensorsHeader } from '
 export { CheckpointError, type CheckpointErrorCode, ConfigError } from './errors.ts';
 export { type GenerateOptions, generate } from './generate/generate.ts';
 export { alibiSlopes } from './layers/alibi.ts';
-export {
-  type AttentionForwardOptions,
-  type LazyAttentionLayer,
-  lazyAttentionLayer,
-  type ObservedAttention,
-} from './layers/attention.ts';
+export { type LazyAttentionLayer, lazyAttentionLayer } from './layers/attention.ts';
 export { type CacheOptions, createCache, type KvCache, type LayerCache } from './layers/cache.ts';
+export type { AttentionForwardOptions, ObservedAttention } from './layers/operands.ts';
 export type {
   AttentionConfig,
   AttentionKind,

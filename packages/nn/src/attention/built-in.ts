@@ -1,4 +1,10 @@
 import type { AttentionDefinition } from './definition.ts';
+import { entmax15 } from './kinds/entmax.ts';
+import { forgetting } from './kinds/forgetting.ts';
+import { gated } from './kinds/gated.ts';
+import { gatedDeltaNet } from './kinds/gated-deltanet.ts';
+import { sigmoid } from './kinds/sigmoid.ts';
+import { softpick } from './kinds/softpick.ts';
 
 /** The kinds that come with the package, in the order of lists. Nothing compares with their names: what differs stands here. */
 export const BUILT_IN: readonly AttentionDefinition[] = [
@@ -57,4 +63,10 @@ export const BUILT_IN: readonly AttentionDefinition[] = [
     rope: false,
     fused: { bias: 'alibi', tau: null },
   },
+  gated,
+  softpick,
+  sigmoid,
+  entmax15,
+  forgetting,
+  gatedDeltaNet,
 ];

@@ -66,18 +66,30 @@ export interface AttentionInputs {
   /** Of the layer. */
   readonly config: AttentionConfig;
   /**
-   * Of a tensor [B, L, ...] that the kind's `remembers` names: its values for all S tokens so far, [B, S, ...]. Without a
-   * cache that is x itself.
+   * Of a tensor [B, L, ...] that the kind's `remembers` names, per token: its values for all S tokens so far, [B, S, ...]. Without
+   * a cache that is x itself. In the statistics type.
    */
   remember(name: string, x: Tensor): Tensor;
+  /** What `store` kept after the tokens so far, [B, ...], in the statistics type; zeros at first, and without a cache. */
+  recall(name: string): Tensor;
+  /** Keeps a state that the kind's `remembers` names, per sequence; without a cache it keeps nothing. */
+  store(name: string, state: Tensor): void;
+}
+
+/** What a composed kind keeps between calls while it decodes. */
+export interface Memory {
+  /** A value of every token, beside k and v, or one state of the whole sequence. */
+  readonly per: 'token' | 'sequence';
+  /** Shape of one such value. */
+  readonly shape: Shape;
 }
 
 /** A function over ops: an attention of one's own. */
 export interface ComposedAttention extends AttentionDescription {
   /** Parameters by name, beside q_proj, k_proj, v_proj and o_proj. */
   params(config: AttentionConfig): Readonly<Record<string, AttentionParameter>>;
-  /** Shapes, without [B, S], of what is kept of each token beside k and v while decoding. */
-  remembers(config: AttentionConfig): Readonly<Record<string, Shape>>;
+  /** What is kept between calls while decoding, by name. */
+  remembers(config: AttentionConfig): Readonly<Record<string, Memory>>;
   /** The output [B, L, H, D], before the output projection; a new tensor. Launches ops only, so it is synchronous. */
   attend(ops: Ops, inputs: AttentionInputs): Tensor;
 }

@@ -11,7 +11,8 @@ import {
 } from '@lazy-attention/core';
 import type { Params } from '../params.ts';
 import { Gradients } from './gradients.ts';
-import { createRecorder, type Recorder, type Step } from './recorder.ts';
+import { createRecorder, type Recorder } from './recorder.ts';
+import { finished, sweep } from './sweep.ts';
 
 /** Both belong to the caller. `grads` has the names, shapes and types of the parameters. */
 export interface ValueAndGrad<P extends Params> {
@@ -38,15 +39,7 @@ export function valueAndGrad<P extends Params, A extends readonly unknown[]>(
       const value = runForward(backend, recorder, () => fn(recorder.ops, params, ...args));
       const gradients = new Gradients(backend);
       gradients.add(value.node, backend.full([], 1, value.tensor.dtype));
-      for (let step = recorder.steps.pop(); step !== undefined; step = recorder.steps.pop()) {
-        const dy = gradients.take(step.output);
-        if (dy !== undefined) {
-          checkHeld(step);
-          step.backward(dy.tensor, gradients, dy.exclusive);
-          dy.tensor.dispose();
-        }
-        for (const held of step.held) held.dispose();
-      }
+      sweep(recorder.steps, gradients);
       const grads = Object.fromEntries(
         variables.map(({ name, tensor, node }) => [name, finished(backend, gradients, node, tensor)]),
       );
@@ -86,16 +79,6 @@ function declare(backend: Backend, recorder: Recorder, params: Params) {
   });
 }
 
-/** Gradients are memory of their own, so that a caller may accumulate into them. */
-function finished(backend: Backend, gradients: Gradients, node: number, like: Tensor): Tensor {
-  const gradient = gradients.take(node);
-  if (gradient === undefined) return backend.zeros(like.shape, like.dtype);
-  if (gradient.exclusive) return gradient.tensor;
-  const copy = backend.scale(gradient.tensor, 1);
-  gradient.tensor.dispose();
-  return copy;
-}
-
 function checkResult(backend: Backend, result: unknown): asserts result is Tensor {
   if (result instanceof Promise) {
     result.catch(() => {});
@@ -105,14 +88,6 @@ function checkResult(backend: Backend, result: unknown): asserts result is Tenso
   if (result.shape.length !== 0) {
     throw new ShapeError(
       `valueAndGrad: the result of fn has shape ${formatShape(result.shape)}; expected a scalar, []; reduce it with ops.sum`,
-    );
-  }
-}
-
-function checkHeld({ held }: Step): void {
-  if (held.some((item) => item.disposed)) {
-    throw new DisposedError(
-      'valueAndGrad: backend.scope inside fn has freed what the backward pass needs; dispose tensors one by one instead',
     );
   }
 }

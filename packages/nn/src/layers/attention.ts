@@ -7,7 +7,7 @@ import {
   type Tensor,
   ValueError,
 } from '@lazy-attention/core';
-import { type AttentionInputs, type ComposedAttention, isFused } from '../attention/definition.ts';
+import { isFused } from '../attention/definition.ts';
 import { attentionKind } from '../attention/registry.ts';
 import type { AttentionConfig, AttentionOptionsInput } from '../model/config.ts';
 import { type InitOptions, initialize } from '../model/init.ts';
@@ -17,47 +17,12 @@ import { resolveAttentionConfig } from '../model/resolve.ts';
 import { optionalParam, type Params, param } from '../params.ts';
 import { fixedBias } from './alibi.ts';
 import { appendToCache, checkRoom, type KvCache } from './cache.ts';
+import { composedOutput } from './composed.ts';
 import { linear, linearInto, norm } from './linear.ts';
-import { disposeRotation, type Rotation, rotate, scaledRotation } from './rotation.ts';
+import type { AttentionForwardOptions, InnerOptions, Operands } from './operands.ts';
+import { disposeRotation, rotate, scaledRotation } from './rotation.ts';
 import { scoped } from './scoped.ts';
 import { windowedStarts } from './window.ts';
-
-/** What attention worked with, valid during the call that shows it. */
-export interface ObservedAttention {
-  /** [B, L, H, D], rotated. */
-  readonly q: Tensor;
-  /** [B, S, Hkv, D], rotated; with a cache, its whole capacity of which `keyLength` are in use. */
-  readonly k: Tensor;
-  readonly v: Tensor;
-  readonly keyLength: number;
-  /** [H, W], learnt or ALiBi's. */
-  readonly bias: Tensor | undefined;
-  readonly tau: Tensor | undefined;
-  readonly starts: Tensor | undefined;
-  /** [B, L, H, D]: before the output projection. */
-  readonly output: Tensor;
-}
-
-export interface AttentionForwardOptions {
-  /** [B, L] i32: first key position that a row attends. Packed documents, left padding, sliding windows. */
-  readonly starts?: Tensor | null | undefined;
-  /** Keys and values of earlier tokens; those of x are added. For inference. */
-  readonly cache?: KvCache | undefined;
-  readonly observe?: ((attention: ObservedAttention) => void) | undefined;
-}
-
-interface InnerOptions extends AttentionForwardOptions {
-  /** Which entry of the cache is this layer's. */
-  readonly layer?: number;
-  /** Added to the result, and used up. */
-  readonly residual?: Tensor;
-  /** ALiBi's table, when the caller has one for all layers. */
-  readonly fixedBias?: Tensor | undefined;
-  /** Tables of a scaled rotation, where the config has one. */
-  readonly rotation?: Rotation | undefined;
-  /** False: this layer rotates nothing, whatever the kind. */
-  readonly rotates?: boolean;
-}
 
 export interface LazyAttentionLayer {
   readonly config: AttentionConfig;
@@ -165,20 +130,6 @@ export function attend(
   return y;
 }
 
-/** What the two ways to an output [B, L, H, D] share; k and v are the cache's whole capacity where there is one. */
-interface Operands {
-  readonly config: AttentionConfig;
-  readonly names: AttentionNames;
-  readonly params: Params;
-  readonly x: Tensor;
-  readonly q: Tensor;
-  readonly k: Tensor;
-  readonly v: Tensor;
-  readonly offset: number;
-  readonly keyLength: number;
-  readonly options: InnerOptions;
-}
-
 /** spec §Forward, as one op. */
 function fusedOutput(ops: Ops, { config, names, params, x, q, k, v, keyLength, options }: Operands): Tensor {
   const own =
@@ -191,54 +142,6 @@ function fusedOutput(ops: Ops, { config, names, params, x, q, k, v, keyLength, o
   options.observe?.({ q, k, v, keyLength, bias, tau, starts, output });
   own?.dispose();
   return output;
-}
-
-/** By the kind's own function; with a cache it sees the keys in use, not the capacity. */
-function composedOutput(ops: Ops, kind: ComposedAttention, operands: Operands): Tensor {
-  const { config, names, params, x, q, offset, keyLength, options } = operands;
-  const { cache, layer = 0 } = options;
-  const starts = options.starts ?? undefined;
-  const all = (kept: Tensor) => ops.slice(kept, 1, 0, keyLength);
-  const inputs = {
-    config,
-    x,
-    q,
-    params: Object.fromEntries(Object.entries(names.own).map(([own, name]) => [own, param(params, name)])),
-    starts,
-    offset,
-    keyLength,
-    remember: (name: string, value: Tensor) => remember(ops, kind, operands, name, value),
-  };
-  const run = (k: Tensor, v: Tensor): Tensor => {
-    const output = kind.attend(ops, { ...inputs, k, v } satisfies AttentionInputs);
-    checkOutput(kind, q, output);
-    options.observe?.({ q, k, v, keyLength, bias: undefined, tau: undefined, starts, output });
-    return output;
-  };
-  if (cache === undefined) return scoped(ops, options.observe, () => run(operands.k, operands.v));
-  const { k, v } = cache.layers[layer];
-  return scoped(ops, options.observe, () => run(all(k), all(v)));
-}
-
-function remember(
-  ops: Ops,
-  kind: ComposedAttention,
-  { config, x, options, keyLength }: Operands,
-  name: string,
-  value: Tensor,
-) {
-  if (!Object.hasOwn(kind.remembers(config), name)) {
-    throw new ValueError(
-      `attention '${kind.name}': remembers has no '${name}'; name it there, with its shape per token`,
-    );
-  }
-  const dtype = statisticsDType(x.dtype);
-  const now = value.dtype === dtype ? value : ops.cast(value, dtype);
-  const { cache, layer = 0 } = options;
-  if (cache === undefined) return now;
-  const kept = cache.layers[layer].own[name];
-  cache.backend.copyInto(kept, now, 1, cache.length);
-  return ops.slice(kept, 1, 0, keyLength);
 }
 
 /** q or k [B, L, heads, D] as its scores are made of: RMSNorm over D where the config says so, then RoPE. Uses up x. */
@@ -264,15 +167,6 @@ function normedAndRotated(
 function checkInput(config: AttentionConfig, x: Tensor): void {
   if (x.shape.length !== 3 || x.shape[2] !== config.hiddenSize) {
     throw new ShapeError(`attention layer: x has shape ${formatShape(x.shape)}; expected [B, L, ${config.hiddenSize}]`);
-  }
-}
-
-function checkOutput(kind: ComposedAttention, q: Tensor, output: Tensor): void {
-  const found = output?.shape;
-  if (found === undefined || formatShape(found) !== formatShape(q.shape)) {
-    throw new ShapeError(
-      `attention '${kind.name}': attend returned ${found === undefined ? String(output) : `shape ${formatShape(found)}`}; expected a tensor ${formatShape(q.shape)}, that of q`,
-    );
   }
 }
 

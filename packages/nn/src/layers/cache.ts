@@ -23,7 +23,7 @@ export interface LayerCache {
   readonly k: Tensor;
   /** [batch, capacity, kvHeads, headDim] */
   readonly v: Tensor;
-  /** What a composed kind `remembers`, [batch, capacity, ...], in the statistics type. */
+  /** What a composed kind `remembers`, [batch, capacity, ...] or [batch, ...], in the statistics type. */
   readonly own: Readonly<Record<string, Tensor>>;
 }
 
@@ -49,7 +49,10 @@ export function createCache(backend: Backend, config: CacheSizes, options: Cache
       k: backend.zeros(shape, dtype),
       v: backend.zeros(shape, dtype),
       own: Object.fromEntries(
-        own.map(([name, of]) => [name, backend.zeros([batch, capacity, ...of], statisticsDType(dtype))]),
+        own.map(([name, { per, shape }]) => {
+          const size = per === 'token' ? [batch, capacity, ...shape] : [batch, ...shape];
+          return [name, backend.zeros(size, statisticsDType(dtype))];
+        }),
       ),
     })),
   );

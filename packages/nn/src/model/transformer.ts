@@ -8,11 +8,12 @@ import {
   ValueError,
 } from '@lazy-attention/core';
 import { fixedBias } from '../layers/alibi.ts';
-import { attend, type ObservedAttention } from '../layers/attention.ts';
+import { attend } from '../layers/attention.ts';
 import type { KvCache } from '../layers/cache.ts';
 import { decodeLayer, fusingBackend } from '../layers/decoder.ts';
 import { linear, norm } from '../layers/linear.ts';
 import { mlpInto } from '../layers/mlp.ts';
+import type { ObservedAttention } from '../layers/operands.ts';
 import { disposeRotation, scaledRotation } from '../layers/rotation.ts';
 import { scoped } from '../layers/scoped.ts';
 import { windowedStarts } from '../layers/window.ts';

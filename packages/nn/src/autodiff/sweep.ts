@@ -1,0 +1,34 @@
+import { type Backend, DisposedError, type Tensor } from '@lazy-attention/core';
+import type { Gradients } from './gradients.ts';
+import type { Step } from './recorder.ts';
+
+/** Takes the steps from the last to the first; what the sweep no longer needs it frees at once. */
+export function sweep(steps: Step[], gradients: Gradients): void {
+  for (let step = steps.pop(); step !== undefined; step = steps.pop()) {
+    const dy = gradients.take(step.output);
+    if (dy !== undefined) {
+      checkHeld(step);
+      step.backward(dy.tensor, gradients, dy.exclusive);
+      dy.tensor.dispose();
+    }
+    for (const held of step.held) held.dispose();
+  }
+}
+
+/** The gradient of a node, zeros where nothing reached it. It is memory of its own, so that a caller may add to it. */
+export function finished(backend: Backend, gradients: Gradients, node: number, like: Tensor): Tensor {
+  const gradient = gradients.take(node);
+  if (gradient === undefined) return backend.zeros(like.shape, like.dtype);
+  if (gradient.exclusive) return gradient.tensor;
+  const copy = backend.scale(gradient.tensor, 1);
+  gradient.tensor.dispose();
+  return copy;
+}
+
+function checkHeld({ held }: Step): void {
+  if (held.some((item) => item.disposed)) {
+    throw new DisposedError(
+      'valueAndGrad: backend.scope inside fn has freed what the backward pass needs; use ops.scope, or dispose tensors one by one',
+    );
+  }
+}

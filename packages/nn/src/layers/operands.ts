@@ -1,0 +1,58 @@
+import type { Tensor } from '@lazy-attention/core';
+import type { AttentionConfig } from '../model/config.ts';
+import type { AttentionNames } from '../model/names.ts';
+import type { Params } from '../params.ts';
+import type { KvCache } from './cache.ts';
+import type { Rotation } from './rotation.ts';
+
+/** What attention worked with, valid during the call that shows it. */
+export interface ObservedAttention {
+  /** [B, L, H, D], rotated. */
+  readonly q: Tensor;
+  /** [B, S, Hkv, D], rotated; with a cache, its whole capacity of which `keyLength` are in use. */
+  readonly k: Tensor;
+  readonly v: Tensor;
+  readonly keyLength: number;
+  /** [H, W], learnt or ALiBi's. */
+  readonly bias: Tensor | undefined;
+  readonly tau: Tensor | undefined;
+  readonly starts: Tensor | undefined;
+  /** [B, L, H, D]: before the output projection. */
+  readonly output: Tensor;
+}
+
+export interface AttentionForwardOptions {
+  /** [B, L] i32: first key position that a row attends. Packed documents, left padding, sliding windows. */
+  readonly starts?: Tensor | null | undefined;
+  /** Keys and values of earlier tokens; those of x are added. For inference. */
+  readonly cache?: KvCache | undefined;
+  readonly observe?: ((attention: ObservedAttention) => void) | undefined;
+}
+
+/** Options of `attend`: what the layers of a model share. */
+export interface InnerOptions extends AttentionForwardOptions {
+  /** Which entry of the cache is this layer's. */
+  readonly layer?: number;
+  /** Added to the result, and used up. */
+  readonly residual?: Tensor;
+  /** ALiBi's table, when the caller has one for all layers. */
+  readonly fixedBias?: Tensor | undefined;
+  /** Tables of a scaled rotation, where the config has one. */
+  readonly rotation?: Rotation | undefined;
+  /** False: this layer rotates nothing, whatever the kind. */
+  readonly rotates?: boolean;
+}
+
+/** What the two ways to an output [B, L, H, D] share; k and v are the cache's whole capacity where there is one. */
+export interface Operands {
+  readonly config: AttentionConfig;
+  readonly names: AttentionNames;
+  readonly params: Params;
+  readonly x: Tensor;
+  readonly q: Tensor;
+  readonly k: Tensor;
+  readonly v: Tensor;
+  readonly offset: number;
+  readonly keyLength: number;
+  readonly options: InnerOptions;
+}
