@@ -26,6 +26,12 @@ export type ModelFormat = 'run' | 'checkpoint' | 'hf' | 'fla' | 'gguf';
 /** Element types that `load` can be asked for; f64 is for the reference backend. */
 export type LoadDType = 'f32' | 'f64' | 'bf16' | 'f16';
 
+/** How `load` of an opened model copies its weights. */
+export interface LoadModelOptions {
+  /** Type of the weights and of the forward pass. Default f32; of a checkpoint what it was trained in. */
+  readonly dtype?: LoadDType;
+}
+
 /** A model whose files have been opened and checked, and whose weights are still in them. */
 export interface OpenedModel {
   /** As it was given. */
@@ -40,15 +46,17 @@ export interface OpenedModel {
    * Copies the weights to the backend, in `dtype` (default f32); bias and tau stay in f32 beside bf16 and f16. The caller disposes
    * `params`. @throws ModelError MODEL_TENSORS, MODEL_CORRUPT
    */
-  load(backend: Backend, options?: { readonly dtype?: LoadDType }): Promise<LoadedModel>;
+  load(backend: Backend, options?: LoadModelOptions): Promise<LoadedModel>;
   /** Element type or quantisation of the files, and how many numbers each has: { Q4_1: 106204032, F32: 35136 }. */
   storedTypes(): Readonly<Record<string, number>>;
   /** Closes the files. `load` is no longer possible then. */
   close(): Promise<void>;
 }
 
+/** A model with its weights on a backend. */
 export interface LoadedModel {
   readonly model: LazyTransformer;
+  /** The caller disposes them. */
   readonly params: Params;
 }
 
@@ -137,15 +145,18 @@ function opened(
       });
       return { model: loaded, params };
     },
-    storedTypes() {
-      const counts: Record<string, number> = {};
-      for (const { type, shape } of store.values()) {
-        const { rows, columns } = rowsOf(shape);
-        counts[type] = (counts[type] ?? 0) + rows * columns;
-      }
-      return counts;
-    },
+    storedTypes: () => countTypes(store),
   };
+}
+
+/** How many numbers of each type. */
+export function countTypes(store: TensorStore): Readonly<Record<string, number>> {
+  const counts: Record<string, number> = {};
+  for (const { type, shape } of store.values()) {
+    const { rows, columns } = rowsOf(shape);
+    counts[type] = (counts[type] ?? 0) + rows * columns;
+  }
+  return counts;
 }
 
 /** What nn refuses is a value of the configuration file. */
@@ -188,7 +199,8 @@ async function folderTokenizer(files: ModelFiles): Promise<Tokenizer | null> {
   }
 }
 
-function checkVocabulary(name: string, { vocabSize }: LazyTransformerConfig, tokenizer: Tokenizer | null): void {
+/** @throws ModelError MODEL_TOKENIZER */
+export function checkVocabulary(name: string, { vocabSize }: LazyTransformerConfig, tokenizer: Tokenizer | null): void {
   if (tokenizer === null || tokenizer.vocabSize <= vocabSize) return;
   throw new ModelError(
     'MODEL_TOKENIZER',

@@ -9,6 +9,7 @@ import { type ReportOptions, reportCommand } from '../commands/report.ts';
 import { type TrainOptions, trainCommand } from '../commands/train.ts';
 import { FORMATS, OPTION_ROWS, type TrainingOption } from '../options/table.ts';
 import { choices, integer, range, share } from '../options/values.ts';
+import { MODEL } from '../run/model.ts';
 import { MOST_SEEDS } from '../run/schema.ts';
 import { checkedOption } from './parse.ts';
 
@@ -103,8 +104,8 @@ function addReport(program: Command, done: (code: number) => void): void {
 function addGenerate(program: Command, done: (code: number) => void): void {
   program
     .command('generate')
-    .description('continue a text with a trained model')
-    .argument('<run>', 'folder that train wrote')
+    .description('continue a text with a model')
+    .argument('<model>', MODEL)
     .requiredOption('--prompt <text>', 'what to continue')
     .addOption(checkedOption('--tokens <n>', 'how many', integer(1)).default(200))
     .addOption(checkedOption('--temperature <x>', '0 takes the likeliest', range(0, 100)).default(0.8))
@@ -119,8 +120,8 @@ function addGenerate(program: Command, done: (code: number) => void): void {
     )
     .addOption(new Option('--provider <name>', 'of --runtime onnx (default: cpu)').choices(['cpu', 'webgpu', 'cuda']))
     .addOption(json())
-    .action(async (run: string, options: GenerateCommandOptions) => {
-      await generateCommand(run, options);
+    .action(async (model: string, options: GenerateCommandOptions) => {
+      await generateCommand(model, options);
       done(0);
     });
 }
@@ -143,18 +144,21 @@ function addExport(program: Command, done: (code: number) => void): void {
 function addEvaluate(program: Command, done: (code: number) => void): void {
   program
     .command('eval')
-    .description('loss, perplexity, bits per byte, sparsity and sinks of a trained model')
-    .argument('<run>', 'folder that train wrote')
-    .option('--data <path>', 'evaluate on all of this instead of the held-out part')
+    .description('loss, perplexity, bits per byte, sparsity and sinks of a model')
+    .argument('<model>', MODEL)
+    .option('--data <path>', 'evaluate on all of this, not on the held-out part or the embedded book')
     .addOption(new Option('--format <name>', 'of --data').choices(FORMATS))
     .option('--field <name>', 'field of JSONL lines')
     .option('--column <name>', 'column of a parquet file')
+    .addOption(
+      checkedOption('--context <n>', "tokens per sequence (default: the run's; 512 of another model)", integer(2)),
+    )
     .addOption(checkedOption('--windows <n>', 'sequences looked at', integer(1)).default(256))
     .addOption(checkedOption('--batch <n>', 'sequences at a time', integer(1)).default(8))
     .addOption(backendOption())
     .addOption(json())
-    .action(async (run: string, options: EvaluateCommandOptions) => {
-      await evaluateCommand(run, options);
+    .action(async (model: string, options: EvaluateCommandOptions) => {
+      await evaluateCommand(model, options);
       done(0);
     });
 }

@@ -1,11 +1,10 @@
 import { createBackend } from '@lazy-attention/core';
 import { loadDataset, type TokenSplit } from '@lazy-attention/data';
+import { lazyTransformer } from '@lazy-attention/nn';
 import { UsageError } from '../errors.ts';
 import { evaluationText } from '../output/summary.ts';
-import { openRun } from '../run/folder.ts';
-import { loadTrained, type TrainedModel } from '../run/load.ts';
-import type { RunRecord } from '../run/record.ts';
-import { loadRunData } from '../training/data.ts';
+import { type LoadedArgument, loadArgument, type ModelArgument, openArgument } from '../run/model.ts';
+import { EMBEDDED, loadRunData } from '../training/data.ts';
 import { evaluate } from '../training/evaluate.ts';
 
 export interface EvaluateCommandOptions {
@@ -13,44 +12,64 @@ export interface EvaluateCommandOptions {
   format?: 'text' | 'jsonl' | 'parquet' | 'folder';
   field?: string;
   column?: string;
+  context?: number;
   windows: number;
   batch: number;
   backend: string;
   json?: boolean;
 }
 
-/** `lazy-attention eval RUN`: loss, perplexity, bits per byte, sparsity and sinks of the last checkpoint. */
-export async function evaluateCommand(run: string, options: EvaluateCommandOptions): Promise<void> {
-  const { folder, record } = openRun(run);
+/** Tokens per sequence of a model that was not trained here, if it takes as many: its own context may be longer than a text. */
+const USUAL_CONTEXT = 512;
+
+/** `lazy-attention eval MODEL`: loss, perplexity, bits per byte, sparsity and sinks. */
+export async function evaluateCommand(path: string, options: EvaluateCommandOptions): Promise<void> {
+  const argument = await openArgument(path);
+  const { opened, run } = argument;
   const backend = await createBackend(options.backend);
   try {
-    const trained = await loadTrained(backend, folder, record);
-    const split = await chooseSplit(record, trained, options);
-    const { model, params, step } = trained;
-    const evaluation = await evaluate(backend, model, params, split, {
+    const loaded = await loadArgument(backend, argument);
+    const model = lazyTransformer({ ...loaded.model.config, context: contextOf(argument, options) });
+    const split = await chooseSplit(argument, loaded, model.config.context, options);
+    const evaluation = await evaluate(backend, model, loaded.params, split, {
       batch: options.batch,
       windows: options.windows,
     });
     console.log(
       options.json
-        ? JSON.stringify({ run: folder.path, step, ...evaluation.headline, attention: evaluation.attention })
-        : `${folder.path}, step ${step}\n${evaluationText(evaluation)}`,
+        ? JSON.stringify({
+            ...(run === null ? { model: path } : { run: run.folder.path }),
+            step: opened.step,
+            ...evaluation.headline,
+            attention: evaluation.attention,
+          })
+        : `${run === null ? path : `${run.folder.path}, step ${opened.step}`}\n${evaluationText(evaluation)}`,
     );
   } finally {
+    await opened.close();
     await backend.dispose();
   }
 }
 
-/** The run's own held-out part, or all of another text. */
+/** @throws UsageError for more tokens than the model takes */
+function contextOf({ opened }: ModelArgument, { context }: EvaluateCommandOptions): number {
+  const most = opened.config.context;
+  if (context === undefined) return opened.step === null ? Math.min(most, USUAL_CONTEXT) : most;
+  if (context <= most) return context;
+  throw new UsageError(`eval: --context is ${context}; the model takes ${most} tokens at most`);
+}
+
+/** The run's own held-out part, all of another text, or the embedded book. */
 async function chooseSplit(
-  record: RunRecord,
-  trained: TrainedModel,
+  { run }: ModelArgument,
+  { tokenizer }: LoadedArgument,
+  context: number,
   options: EvaluateCommandOptions,
 ): Promise<TokenSplit> {
-  if (options.data !== undefined) {
-    const { train } = await loadDataset(options.data, {
-      context: record.model.context,
-      tokenizer: trained.tokenizer,
+  if (options.data !== undefined || run === null) {
+    const { train } = await loadDataset(options.data ?? EMBEDDED, {
+      context,
+      tokenizer,
       validation: 0,
       ...(options.format === undefined ? {} : { format: options.format }),
       ...(options.field === undefined ? {} : { field: options.field }),
@@ -61,7 +80,7 @@ async function chooseSplit(
   for (const name of ['format', 'field', 'column'] as const) {
     if (options[name] !== undefined) throw new UsageError(`eval: --${name} goes with --data; the run has its own`);
   }
-  const { validation } = await loadRunData(record);
+  const { validation } = await loadRunData(run.record);
   if (validation === null) {
     throw new UsageError('eval: this run held nothing out (--validation 0); name a text to evaluate on with --data');
   }

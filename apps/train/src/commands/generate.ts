@@ -1,10 +1,7 @@
 import { createBackend } from '@lazy-attention/core';
-import { tokenizerFromJSON } from '@lazy-attention/data';
 import type { OnnxProvider } from '@lazy-attention/onnx';
 import { UsageError } from '../errors.ts';
-import { openRun, type RunFolder } from '../run/folder.ts';
-import { loadTrained } from '../run/load.ts';
-import type { RunRecord } from '../run/record.ts';
+import { loadArgument, type ModelArgument, openArgument, tokenizerOf } from '../run/model.ts';
 import { continueText, onBackend } from '../training/sample.ts';
 import { onnxFileOf } from './export.ts';
 
@@ -21,44 +18,67 @@ export interface GenerateCommandOptions {
   json?: boolean;
 }
 
-/** `lazy-attention generate RUN`: the prompt and its continuation on standard output, as it comes. */
-export async function generateCommand(run: string, options: GenerateCommandOptions): Promise<void> {
+/** `lazy-attention generate MODEL`: the prompt and its continuation on standard output, as it comes. */
+export async function generateCommand(path: string, options: GenerateCommandOptions): Promise<void> {
   if (options.runtime === 'onnx' && options.backend !== undefined) {
     throw new UsageError('generate: --backend does not go with --runtime onnx; choose a --provider');
   }
   if (options.runtime !== 'onnx' && options.provider !== undefined) {
     throw new UsageError('generate: --provider goes with --runtime onnx; without it choose a --backend');
   }
-  const { folder, record } = openRun(run);
-  await (options.runtime === 'onnx' ? generateOnOnnx : generateOnBackend)(folder, record, options);
+  const argument = await openArgument(path);
+  try {
+    await (options.runtime === 'onnx' ? generateOnOnnx : generateOnBackend)(argument, options);
+  } finally {
+    await argument.opened.close();
+  }
 }
 
-async function generateOnBackend(folder: RunFolder, record: RunRecord, options: GenerateCommandOptions): Promise<void> {
+async function generateOnBackend(argument: ModelArgument, options: GenerateCommandOptions): Promise<void> {
   const backend = await createBackend(options.backend ?? 'auto');
   try {
-    const { model, params, tokenizer } = await loadTrained(backend, folder, record);
-    await print(continueText(onBackend(backend, model, params), tokenizer, options.prompt, sampling(options)), options);
+    const { model, params, tokenizer } = await loadArgument(backend, argument);
+    const pieces = continueText(
+      onBackend(backend, model, params),
+      tokenizer,
+      options.prompt,
+      sampling(options),
+      beginsWithBos(argument),
+    );
+    await print(pieces, options);
   } finally {
     await backend.dispose();
   }
 }
 
-async function generateOnOnnx(folder: RunFolder, record: RunRecord, options: GenerateCommandOptions): Promise<void> {
+async function generateOnOnnx(argument: ModelArgument, options: GenerateCommandOptions): Promise<void> {
+  if (argument.run === null) {
+    throw new UsageError('generate: --runtime onnx takes a run; write another model with export --format onnx first');
+  }
   // Loaded only when asked for: the runtime is a large optional peer.
   const { OnnxModel } = await import('@lazy-attention/onnx');
-  const model = await OnnxModel.create({ file: await onnxFileOf(folder), provider: options.provider ?? 'cpu' });
+  const model = await OnnxModel.create({
+    file: await onnxFileOf(argument.run.folder),
+    provider: options.provider ?? 'cpu',
+  });
   try {
-    const tokenizer = tokenizerFromJSON(record.data.tokenizer);
+    const tokenizer = tokenizerOf(argument.opened);
     const pieces = continueText(
       (prompts, how) => model.generate(prompts, how),
       tokenizer,
       options.prompt,
       sampling(options),
+      beginsWithBos(argument),
     );
     await print(pieces, options);
   } finally {
     await model.dispose();
   }
+}
+
+/** Documents of a run begin with BOS; of another model texts do where its tokenizer says so. */
+function beginsWithBos({ run, opened }: ModelArgument): boolean {
+  return run !== null || opened.tokenizer?.addsBos === true;
 }
 
 function sampling(options: GenerateCommandOptions) {

@@ -16,9 +16,10 @@ export async function* continueText(
   tokenizer: Tokenizer,
   prompt: string,
   options: Omit<GenerateOptions, 'stopTokens'>,
+  withBos = true,
 ): AsyncGenerator<string> {
   const ids = [...tokenizer.encode(prompt)];
-  if (tokenizer.bosId !== undefined) ids.unshift(tokenizer.bosId);
+  if (withBos && tokenizer.bosId !== undefined) ids.unshift(tokenizer.bosId);
   if (ids.length === 0) {
     throw new UsageError('generate: the prompt is empty; give at least one character with --prompt');
   }

@@ -85,12 +85,14 @@ function roles(path: string, metadata: Metadata): object {
     }
     return tokens[id];
   };
+  const adds = metadata['tokenizer.ggml.add_bos_token'] ?? metadata['tokenizer.ggml.model'] === 'llama';
   return {
     bos_token: token('bos'),
     eos_token: token('eos'),
     pad_token: token('padding'),
     unk_token: token('unknown'),
-    add_bos_token: metadata['tokenizer.ggml.add_bos_token'] ?? metadata['tokenizer.ggml.model'] === 'llama',
+    // Where it is not added by itself it still is what a document begins with.
+    ...(adds ? { add_bos_token: true } : {}),
   };
 }
 

@@ -1,14 +1,17 @@
 import { type OpenedModel, openModelFiles } from '../open.ts';
+import { CHECKPOINT, openCheckpointFolder, openRunFolder, RUN } from './checkpoint.ts';
 import { pathFiles } from './files.ts';
 
 /**
- * Opens a model: a run folder, a checkpoint in it, a Hugging Face or fla folder, or a .gguf file. Headers, configuration and names
- * are checked here; weights are read by `load`. The caller closes it.
+ * Opens a model: a run folder (its newest checkpoint), a checkpoint in it, a Hugging Face or fla folder, or a .gguf file. Headers,
+ * configuration and names are checked here; weights are read by `load`. The caller closes it.
  * @throws ModelError with the file, the key or tensor, and the fix
  */
 export async function openModel(path: string): Promise<OpenedModel> {
   const files = await pathFiles(path);
   try {
+    if (files.names.includes(RUN)) return await openRunFolder(path);
+    if (files.names.includes(CHECKPOINT)) return await openCheckpointFolder(path, files);
     return { ...(await openModelFiles(files)), close: () => files.close() };
   } catch (error) {
     await files.close();

@@ -1,0 +1,62 @@
+import { existsSync, readdirSync, statSync } from 'node:fs';
+import type { Backend } from '@lazy-attention/core';
+import type { Tokenizer } from '@lazy-attention/data';
+import type { LoadModelOptions, OpenedModel } from '@lazy-attention/models';
+import { openModel } from '@lazy-attention/models/node';
+import type { LazyTransformer, Params } from '@lazy-attention/nn';
+import { RunError, UsageError } from '../errors.ts';
+import { checkpointOf, openRun, type RunFolder, runFolder } from './folder.ts';
+import { loadTrained } from './load.ts';
+import type { RunRecord } from './record.ts';
+
+/** What MODEL is, for the help of commands. */
+export const MODEL = 'a run, a checkpoint, a Hugging Face or fla folder, or a .gguf file';
+
+/** A MODEL of the command line, opened and checked; its weights are still on the disk. */
+export interface ModelArgument {
+  readonly opened: OpenedModel;
+  /** Where it is a run: what it was trained on, too. */
+  readonly run: { readonly folder: RunFolder; readonly record: RunRecord } | null;
+}
+
+/** A MODEL on a backend. */
+export interface LoadedArgument {
+  readonly model: LazyTransformer;
+  /** The caller disposes them. */
+  readonly params: Params;
+  readonly tokenizer: Tokenizer;
+}
+
+/** @throws RunError RUN_MISSING where there is no model, RUN_NO_CHECKPOINT; ModelError for one that cannot be read */
+export async function openArgument(path: string): Promise<ModelArgument> {
+  if (existsSync(runFolder(path).record)) {
+    const run = openRun(path);
+    await checkpointOf(run.folder);
+    return { opened: await openModel(path), run };
+  }
+  if (!holdsModel(path)) throw new RunError('RUN_MISSING', `run: ${path} holds no model; expected ${MODEL}`);
+  return { opened: await openModel(path), run: null };
+}
+
+/** @throws UsageError for a model without tokenizer; CheckpointError or ModelError */
+export async function loadArgument(
+  backend: Backend,
+  { opened, run }: ModelArgument,
+  options: LoadModelOptions = {},
+): Promise<LoadedArgument> {
+  if (run !== null && options.dtype === undefined) return loadTrained(backend, run.folder, run.record);
+  const tokenizer = tokenizerOf(opened);
+  return { ...(await opened.load(backend, options)), tokenizer };
+}
+
+/** @throws UsageError where the model comes without one */
+export function tokenizerOf({ path, tokenizer }: OpenedModel): Tokenizer {
+  if (tokenizer !== null) return tokenizer;
+  throw new UsageError(`${path} has no tokenizer; put its tokenizer.json beside config.json`);
+}
+
+function holdsModel(path: string): boolean {
+  if (!existsSync(path)) return false;
+  if (!statSync(path).isDirectory()) return true;
+  return readdirSync(path).some((name) => name === 'config.json' || name.endsWith('.gguf'));
+}
