@@ -1,5 +1,6 @@
 import { requireId, type StreamDecoder, type Tokenizer } from './tokenizer.ts';
 
+/** What `byteTokenizer` takes. */
 export interface ByteTokenizerOptions {
   /**
    * Adds id 256, put before and after every document. A model needs it to learn where documents end and to start one
@@ -30,7 +31,12 @@ export function byteTokenizer(options: ByteTokenizerOptions = {}): Tokenizer {
       for (let i = 0; i < ids.length; i++) text += decoder.push(ids[i]!);
       return text + decoder.flush();
     },
-    decoder: () => byteDecoder(vocabSize),
+    decoder(behind = []) {
+      const decoder = byteDecoder(vocabSize);
+      // Its last character may be half of one.
+      for (let i = Math.max(0, behind.length - 3); i < behind.length; i++) decoder.push(behind[i]!);
+      return decoder;
+    },
     toJSON: () => ({ kind: 'bytes', documentSeparator }),
   };
   return documentSeparator ? { ...tokenizer, bosId: SEPARATOR, eosId: SEPARATOR } : tokenizer;

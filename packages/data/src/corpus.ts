@@ -1,17 +1,27 @@
 /** A stretch of one document's text. The pieces of a document follow one another; `last` ends it. */
 export interface Piece {
+  /** What comes next of it; may be empty. */
   readonly text: string;
+  /** True for the last piece of the document. */
   readonly last: boolean;
+}
+
+/** What reading a corpus takes. */
+export interface ReadOptions {
+  /** Stops the reading: it throws the signal's reason. */
+  readonly signal?: AbortSignal;
 }
 
 /** A stream of documents that can be read as often as needed, each time the same. */
 export interface Corpus {
   /** For people. */
   readonly name: string;
+  /** What it is read from. */
   readonly kind: 'text' | 'jsonl' | 'parquet' | 'folder' | 'memory';
   /** True when it can hold one document only: it then needs no document separator. */
   readonly singleDocument: boolean;
-  pieces(): AsyncIterable<Piece>;
+  /** Its documents from the first on. A corpus that waits for nothing long may ignore the signal. */
+  pieces(options?: ReadOptions): AsyncIterable<Piece>;
 }
 
 /** Documents that are in memory already. */

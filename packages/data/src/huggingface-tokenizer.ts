@@ -1,8 +1,11 @@
 import { Tokenizer as Engine } from '@huggingface/tokenizers';
 import { DataError, messageOf } from './errors.ts';
 import { IntegerHash } from './hash.ts';
+import { withTimeLimit } from './time-limit.ts';
 import { type HuggingFaceTokenizerJSON, requireId, type StreamDecoder, type Tokenizer } from './tokenizer.ts';
+import { checkTokenizerFile, parseTokenizerConfig, type TokenizerConfig } from './tokenizer-schema.ts';
 
+/** What `huggingFaceTokenizer` takes beside the file. */
 export interface HuggingFaceTokenizerOptions {
   /** For messages. Default `tokenizer.json`. */
   readonly name?: string;
@@ -12,6 +15,7 @@ export interface HuggingFaceTokenizerOptions {
   readonly bosToken?: string | null;
   /** Token put after every document; null for none. */
   readonly eosToken?: string | null;
+  /** Token that stands where there is none; null for none. */
   readonly padToken?: string | null;
 }
 
@@ -32,36 +36,28 @@ const WELL_KNOWN: Record<Role, readonly string[]> = {
 export function huggingFaceTokenizer(json: object, options: HuggingFaceTokenizerOptions = {}): Tokenizer {
   const name = options.name ?? 'tokenizer.json';
   const config = options.config ?? null;
+  const configured = config === null ? null : parseTokenizerConfig(`${name}: its tokenizer_config.json`, config);
   const engine = createEngine(name, json, config);
-  const special = new Set<string>();
-  for (const token of engine.get_added_tokens_decoder().values()) if (token.special) special.add(token.content);
-
-  const tokenOf = (role: Role, given: string | null | undefined): string | null => {
-    if (given !== undefined) return given;
-    if (config !== null) return configuredToken(config, role);
-    return WELL_KNOWN[role].find((candidate) => special.has(candidate)) ?? null;
-  };
-  const bosToken = tokenOf('bos', options.bosToken);
-  const eosToken = tokenOf('eos', options.eosToken);
-  const padToken = tokenOf('pad', options.padToken);
-  const idOf = (role: Role, token: string | null): number | undefined => {
-    if (token === null) return undefined;
-    const id = engine.token_to_id(token);
-    if (id === undefined)
-      throw new DataError('TOKENIZER', `${name}: ${role} token '${token}' is not in the vocabulary`);
-    return id;
-  };
-  const bosId = idOf('bos', bosToken);
-  const eosId = idOf('eos', eosToken);
-  const padId = idOf('pad', padToken);
+  const roleToken = roleTokens(name, engine, configured);
+  const [bosToken, bosId] = roleToken('bos', options.bosToken);
+  const [eosToken, eosId] = roleToken('eos', options.eosToken);
+  const [padToken, padId] = roleToken('pad', options.padToken);
 
   // Ids may have holes, so the largest one counts, not their number.
   let vocabSize = 0;
   for (const id of engine.get_vocab().values()) vocabSize = Math.max(vocabSize, id + 1);
   if (vocabSize === 0) throw new DataError('TOKENIZER', `${name}: the vocabulary is empty`);
 
+  const guarded = <T>(what: string, length: number, work: () => T): T => {
+    try {
+      return withTimeLimit(name, length, work);
+    } catch (cause) {
+      if (cause instanceof DataError) throw cause;
+      throw new DataError('TOKENIZER', `${name}: cannot ${what}: ${messageOf(cause)}`, { cause });
+    }
+  };
   const encode = (text: string): Int32Array => {
-    const { ids, tokens } = engine.encode(text, { add_special_tokens: false });
+    const { ids, tokens } = guarded('encode', text.length, () => engine.encode(text, { add_special_tokens: false }));
     // The library answers undefined for a token without id when the model has no unknown token.
     const hole = ids.findIndex((id: number) => !Number.isInteger(id));
     if (hole >= 0) {
@@ -69,13 +65,12 @@ export function huggingFaceTokenizer(json: object, options: HuggingFaceTokenizer
     }
     return Int32Array.from(ids);
   };
+  // Clean-up would take spaces away before punctuation, and decode(encode(text)) would no longer be the text.
+  const plainly = { skip_special_tokens: true, clean_up_tokenization_spaces: false };
   const decode = (ids: ArrayLike<number>): string => {
     const list = Array.from(ids);
     for (const id of list) requireId(name, id, vocabSize);
-    // Clean-up would take spaces away before punctuation, and decode(encode(text)) would no longer be the text.
-    return list.length === 0
-      ? ''
-      : engine.decode(list, { skip_special_tokens: true, clean_up_tokenization_spaces: false });
+    return list.length === 0 ? '' : guarded('decode', list.length, () => engine.decode(list, plainly));
   };
 
   return {
@@ -88,8 +83,24 @@ export function huggingFaceTokenizer(json: object, options: HuggingFaceTokenizer
     fingerprint: new IntegerHash().addText(JSON.stringify([json, config, bosToken, eosToken])).hex(),
     encode,
     decode,
-    decoder: () => windowDecoder(decode),
+    decoder: (behind = []) => windowDecoder(decode, lastWords(decode, Array.from(behind))),
     toJSON: () => ({ kind: 'tokenizer.json', name, tokenizer: json, config, bosToken, eosToken, padToken }),
+  };
+}
+
+/** A function from a role and the token that the caller gave to the token that it has, and its id. */
+function roleTokens(name: string, engine: Engine, config: TokenizerConfig | null) {
+  const special = new Set<string>();
+  for (const token of engine.get_added_tokens_decoder().values()) if (token.special) special.add(token.content);
+  const choose = (role: Role): string | null =>
+    config === null ? (WELL_KNOWN[role].find((token) => special.has(token)) ?? null) : configuredToken(config, role);
+  return (role: Role, given: string | null | undefined): [string | null, number | undefined] => {
+    const token = given === undefined ? choose(role) : given;
+    if (token === null) return [null, undefined];
+    const id = engine.token_to_id(token);
+    if (id === undefined)
+      throw new DataError('TOKENIZER', `${name}: ${role} token '${token}' is not in the vocabulary`);
+    return [token, id];
   };
 }
 
@@ -99,11 +110,12 @@ export function huggingFaceTokenizerFromJSON(json: HuggingFaceTokenizerJSON): To
 }
 
 function createEngine(name: string, json: object, config: object | null): Engine {
+  checkTokenizerFile(name, json);
   try {
     // Files written by hand or by old versions leave these out; the library takes absence for damage.
     const complete = { added_tokens: [], normalizer: null, pre_tokenizer: null, post_processor: null, decoder: null };
-    const pre = (json as { pre_tokenizer?: unknown }).pre_tokenizer;
-    return new Engine({ ...complete, ...json, pre_tokenizer: unicodeDigits(pre ?? null) }, config ?? {});
+    const pre = unicodeDigits((json as { pre_tokenizer?: unknown }).pre_tokenizer ?? null);
+    return withTimeLimit(name, 0, () => new Engine({ ...complete, ...json, pre_tokenizer: pre }, config ?? {}));
   } catch (cause) {
     throw new DataError('TOKENIZER', `${name}: not a usable tokenizer.json: ${messageOf(cause)}`, { cause });
   }
@@ -120,14 +132,22 @@ function unicodeDigits(part: unknown): unknown {
   return { type: 'Split', pattern: { Regex: individual ? '\\p{N}' : '\\p{N}+' }, behavior: 'Isolated', invert: false };
 }
 
-/** tokenizer_config.json writes a token as a string, as an object with `content`, or as null. */
-function configuredToken(config: object, role: Role): string | null {
-  const entries = config as Record<string, unknown>;
-  if (role === 'bos' && entries.add_bos_token === false) return null;
-  const token = entries[`${role}_token`];
-  if (typeof token === 'string') return token;
-  if (typeof token === 'object' && token !== null && 'content' in token) return String(token.content);
-  return null;
+function configuredToken(config: TokenizerConfig, role: Role): string | null {
+  if (role === 'bos' && config.add_bos_token === false) return null;
+  const token = config[`${role}_token`] ?? null;
+  return typeof token === 'object' && token !== null ? token.content : token;
+}
+
+/** So many tokens before a token settle its text in every decoder that is local. */
+const ENOUGH = 4;
+
+/** The last of `ids`, at least so many that they have text: what stands before the next token. */
+function lastWords(decode: (ids: readonly number[]) => string, ids: readonly number[]): number[] {
+  for (let count = ENOUGH; count < ids.length; count *= 2) {
+    const words = ids.slice(-count);
+    if (decode(words) !== '') return words;
+  }
+  return [...ids];
 }
 
 /** `add_bos_token` decides; left out, whether the post-processor begins a text with BOS. */
@@ -142,8 +162,8 @@ function addsBos(engine: Engine, config: object | null, bosId: number | undefine
  * the difference of two decodings that begin with the same ids, so that a decoder's treatment of the first token (which
  * may lose its space) cancels out.
  */
-function windowDecoder(decode: (ids: readonly number[]) => string): StreamDecoder {
-  let shown: number[] = [];
+function windowDecoder(decode: (ids: readonly number[]) => string, behind: readonly number[]): StreamDecoder {
+  let shown = behind;
   let pending: number[] = [];
   const fresh = (): string => decode([...shown, ...pending]).slice(decode(shown).length);
   return {

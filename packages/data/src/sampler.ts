@@ -2,13 +2,18 @@ import { checkOptions } from '@lazy-attention/core';
 import { DataError, requireInteger } from './errors.ts';
 import { type Batch, IGNORE_INDEX, packRows, windowCount } from './packing.ts';
 import { randomStream, shuffledOrder } from './random.ts';
+import { describe, jsonObject, parseAs } from './schema.ts';
 import type { TokenSplit } from './split.ts';
 
 /** All of a sampler's state, as JSON. */
 export interface SamplerState {
+  /** Of this layout. */
   readonly version: 1;
+  /** Of the split: its data and tokeniser. */
   readonly fingerprint: string;
+  /** As in `SamplerOptions`. */
   readonly context: number;
+  /** As in `SamplerOptions`. */
   readonly seed: number;
   /** Passes over the data that are complete. */
   readonly epoch: number;
@@ -16,6 +21,7 @@ export interface SamplerState {
   readonly position: number;
 }
 
+/** What `createSampler` takes. */
 export interface SamplerOptions {
   /** Tokens per row, at least 2. */
   readonly context: number;
@@ -29,6 +35,7 @@ export interface SamplerOptions {
   readonly ignoreIndex?: number;
 }
 
+/** Training batches without end. */
 export interface Sampler {
   /** The next batch; there is always one. A batch may hold the last windows of one epoch and the first of the next. */
   next(): Batch;
@@ -53,8 +60,9 @@ export function createSampler(split: TokenSplit, options: SamplerOptions): Sampl
   requireInteger(op, 'seed', seed, 0);
   const windows = windowCount(op, split, context);
   const { fingerprint } = split;
-  let { epoch, position } = options.state ?? { epoch: 0, position: 0 };
-  if (options.state !== undefined) checkState(options.state, { version: 1, fingerprint, context, seed }, windows);
+  const start = options.state;
+  if (start !== undefined) checkState(start, { version: 1, fingerprint, context, seed }, windows);
+  let { epoch, position } = start ?? { epoch: 0, position: 0 };
   const whole = split.rowLength === context;
   let plan = planEpoch(split.length, windows, seed, epoch, whole);
 
@@ -93,12 +101,13 @@ function checkState(
   expected: Pick<SamplerState, 'version' | 'fingerprint' | 'context' | 'seed'>,
   windows: number,
 ): void {
+  parseAs(jsonObject, state, 'SAMPLER_STATE', 'createSampler: state');
   for (const key of ['version', 'fingerprint', 'context', 'seed'] as const) {
     if (state[key] !== expected[key]) {
       const fix = key === 'fingerprint' ? '; the data or the tokeniser has changed' : '';
       throw new DataError(
         'SAMPLER_STATE',
-        `createSampler: state has ${key} ${String(state[key])}; expected ${expected[key]}${fix}`,
+        `createSampler: state has ${key} ${describe(state[key])}; expected ${expected[key]}${fix}`,
       );
     }
   }
@@ -112,7 +121,7 @@ function checkState(
   ) {
     throw new DataError(
       'SAMPLER_STATE',
-      `createSampler: state has epoch ${String(epoch)}, position ${String(position)}; expected a position from 0 to ${windows}`,
+      `createSampler: state has epoch ${describe(epoch)}, position ${describe(position)}; expected a position from 0 to ${windows}`,
     );
   }
 }

@@ -1,7 +1,8 @@
 import { checkOptions } from '@lazy-attention/core';
-import type { Corpus } from './corpus.ts';
+import type { Corpus, Piece } from './corpus.ts';
 import { DataError } from './errors.ts';
 import { IntegerHash } from './hash.ts';
+import { PIECE, withTimeLimit } from './time-limit.ts';
 import { TokenBuffer } from './token-buffer.ts';
 import type { Tokenizer } from './tokenizer.ts';
 
@@ -28,24 +29,31 @@ export interface TokenStore {
   bytesBefore(end: number): number;
 }
 
+/** How far `tokenizeCorpus` has come. */
 export interface TokenizeProgress {
+  /** Documents that are complete. */
   readonly documents: number;
+  /** Tokens so far. */
   readonly tokens: number;
+  /** Bytes of their text in UTF-8. */
   readonly bytes: number;
 }
 
+/** What `tokenizeCorpus` takes. */
 export interface TokenizeOptions {
-  /** Called after about every megabyte of text and once at the end. */
+  /** Called after about every megabyte of text, at least every half second, and once at the end. */
   readonly onProgress?: (progress: TokenizeProgress) => void;
-  /** Stops the work: the promise rejects with the signal's reason. */
+  /** Stops the work within a fraction of a second: the promise rejects with the signal's reason. */
   readonly signal?: AbortSignal;
 }
 
-/** UTF-16 code units that a tokeniser gets at a time. */
-const PIECE = 1 << 16;
 /** How far back from the end of a piece a good place to cut is looked for. */
 const CUT_SEARCH = 1 << 12;
-const PROGRESS_BYTES = 1 << 20;
+/** Bytes of text, or milliseconds of work, after which timers and signals get their turn. */
+const TURN_BYTES = 1 << 20;
+const TURN = 25;
+/** Milliseconds between two reports of progress, unless a megabyte is done before. */
+const REPORT = 500;
 
 /**
  * Reads a corpus once and tokenises it.
@@ -57,32 +65,23 @@ export async function tokenizeCorpus(
   options: TokenizeOptions = {},
 ): Promise<TokenStore> {
   checkOptions('tokenizeCorpus', options, ['onProgress', 'signal']);
+  const { signal, onProgress } = options;
   const builder = storeBuilder(tokenizer);
-  let pending = '';
-  let reported = 0;
-  for await (const { text, last } of corpus.pieces()) {
-    options.signal?.throwIfAborted();
-    pending += text;
-    while (pending.length > PIECE) {
-      const cut = cutPosition(pending);
-      builder.addText(pending.slice(0, cut));
-      pending = pending.slice(cut);
-    }
-    if (last) {
-      builder.addText(pending);
-      builder.endDocument();
-      pending = '';
-    }
-    const progress = builder.progress();
-    if (progress.bytes - reported >= PROGRESS_BYTES) {
-      reported = progress.bytes;
-      options.onProgress?.(progress);
-      // Let timers and signals in: a corpus in memory would otherwise hold the thread to its end.
-      await new Promise((resolve) => setTimeout(resolve));
-    }
+  const turn = turns(onProgress);
+  for await (const pieces of batches(corpus.pieces(signal === undefined ? {} : { signal }))) {
+    signal?.throwIfAborted();
+    // One limit for many short documents, since each costs a tenth of a millisecond.
+    withTimeLimit(tokenizer.name, PIECE, () => {
+      for (const { text, last } of pieces) {
+        builder.addText(text);
+        if (last) builder.endDocument();
+      }
+    });
+    await turn(builder.progress());
+    signal?.throwIfAborted();
   }
   const store = builder.finish();
-  options.onProgress?.({ documents: store.documents, tokens: store.length, bytes: store.bytes });
+  onProgress?.({ documents: store.documents, tokens: store.length, bytes: store.bytes });
   if (store.documents === 0) {
     throw new DataError(
       'DATA_EMPTY',
@@ -90,6 +89,50 @@ export async function tokenizeCorpus(
     );
   }
   return store;
+}
+
+/** Pieces in groups of about PIECE code units, longer ones cut to that. */
+async function* batches(pieces: AsyncIterable<Piece>): AsyncGenerator<Piece[]> {
+  let batch: Piece[] = [];
+  let size = 0;
+  let rest = '';
+  for await (const { text, last } of pieces) {
+    rest += text;
+    while (rest.length > PIECE) {
+      const cut = cutPosition(rest);
+      yield [...batch, { text: rest.slice(0, cut), last: false }];
+      rest = rest.slice(cut);
+      [batch, size] = [[], 0];
+    }
+    if (!last) continue;
+    batch.push({ text: rest, last });
+    size += rest.length;
+    rest = '';
+    if (size < PIECE) continue;
+    yield batch;
+    [batch, size] = [[], 0];
+  }
+  if (batch.length > 0) yield batch;
+}
+
+/**
+ * A function that passes progress on, and lets timers and signals in, when it is time: a corpus in memory would hold the
+ * thread to its end.
+ */
+function turns(onProgress: TokenizeOptions['onProgress']): (progress: TokenizeProgress) => Promise<void> {
+  let worked = performance.now();
+  let reported = worked;
+  let bytes = 0;
+  return async (progress) => {
+    const much = progress.bytes - bytes >= TURN_BYTES;
+    if (!much && performance.now() - worked < TURN) return;
+    await new Promise((resolve) => setTimeout(resolve));
+    worked = performance.now();
+    if (!much && worked - reported < REPORT) return;
+    reported = worked;
+    bytes = progress.bytes;
+    onProgress?.(progress);
+  };
 }
 
 function storeBuilder(tokenizer: Tokenizer) {

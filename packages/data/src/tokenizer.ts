@@ -10,6 +10,7 @@ export interface Tokenizer {
   readonly bosId?: number;
   /** Put after every document of a corpus. */
   readonly eosId?: number;
+  /** Stands where there is no token. */
   readonly padId?: number;
   /** Whether the tokenizer's own rules put bosId before a text (its post-processor, or `add_bos_token`). */
   readonly addsBos: boolean;
@@ -19,8 +20,11 @@ export interface Tokenizer {
   encode(text: string): Int32Array;
   /** Special tokens give no text. @throws DataError (TOKENIZER) for an id outside the vocabulary */
   decode(ids: ArrayLike<number>): string;
-  /** For text that arrives token by token. */
-  decoder(): StreamDecoder;
+  /**
+   * For text that arrives token by token. `behind` are the ids that come before it, such as a prompt: many tokenisers
+   * leave out the space of the first token of a text, and only of that one.
+   */
+  decoder(behind?: ArrayLike<number>): StreamDecoder;
   /** All that `tokenizerFromJSON` needs to make it again: what belongs into a checkpoint. */
   toJSON(): TokenizerJSON;
 }
@@ -33,23 +37,33 @@ export interface StreamDecoder {
   flush(): string;
 }
 
+/** `Tokenizer.toJSON` of a byte tokeniser. */
 export interface ByteTokenizerJSON {
+  /** Tells the two apart. */
   readonly kind: 'bytes';
+  /** As in `ByteTokenizerOptions`. */
   readonly documentSeparator: boolean;
 }
 
+/** `Tokenizer.toJSON` of a tokenizer.json, with the choices that were made for it. */
 export interface HuggingFaceTokenizerJSON {
+  /** Tells the two apart. */
   readonly kind: 'tokenizer.json';
+  /** For messages. */
   readonly name: string;
   /** The parsed tokenizer.json. */
   readonly tokenizer: object;
   /** The parsed tokenizer_config.json, or null. */
   readonly config: object | null;
+  /** Token put before every document; null for none. */
   readonly bosToken: string | null;
+  /** Token put after every document; null for none. */
   readonly eosToken: string | null;
+  /** Token that stands where there is none; null for none. */
   readonly padToken: string | null;
 }
 
+/** What `tokenizerFromJSON` takes. */
 export type TokenizerJSON = ByteTokenizerJSON | HuggingFaceTokenizerJSON;
 
 /** @internal */

@@ -57,7 +57,9 @@ describe('tokenizeCorpus', () => {
     await tokenizeCorpus(textCorpus('test', documents), byteTokenizer(), {
       onProgress: ({ bytes }) => seen.push(bytes),
     });
-    expect(seen).toEqual([1_100_000, 2_200_000, 3_000_000]);
+    expect(seen.at(-1)).toBe(3_000_000);
+    expect(seen.length).toBeGreaterThanOrEqual(3);
+    expect(seen).toEqual([...seen].sort((a, b) => a - b));
     const controller = new AbortController();
     const work = tokenizeCorpus(textCorpus('test', documents), byteTokenizer(), {
       signal: controller.signal,

@@ -24,7 +24,7 @@ export async function* continueText(
     throw new UsageError('generate: the prompt is empty; give at least one character with --prompt');
   }
   const stopTokens = tokenizer.eosId === undefined ? [] : [tokenizer.eosId];
-  const decoder = tokenizer.decoder();
+  const decoder = tokenizer.decoder(ids);
   for await (const [token] of continuation([ids], { ...options, stopTokens })) {
     if (stopTokens.includes(token)) break;
     const piece = decoder.push(token);

@@ -18,10 +18,13 @@ export async function listFiles(folder: string, extensions: readonly string[]): 
       const path = join(directory, entry.name);
       if (entry.isDirectory()) {
         await visit(path);
-      } else if (entry.isFile() || (entry.isSymbolicLink() && (await statOf(path)).isFile())) {
-        const extension = extname(entry.name).toLowerCase();
-        if (wanted.has(extension)) found.push({ path, key: relative(folder, path).split(sep).join('/') });
-        else others.set(extension || '(none)', (others.get(extension || '(none)') ?? 0) + 1);
+        continue;
+      }
+      const extension = extname(entry.name).toLowerCase();
+      if (!wanted.has(extension)) others.set(extension || '(none)', (others.get(extension || '(none)') ?? 0) + 1);
+      // Only now is a link followed: what it leads to does not matter unless it is wanted.
+      else if (entry.isFile() || (entry.isSymbolicLink() && (await statOf(path)).isFile())) {
+        found.push({ path, key: relative(folder, path).split(sep).join('/') });
       }
     }
   };

@@ -1,29 +1,53 @@
-import type { Piece } from '../corpus.ts';
+import type { Piece, ReadOptions } from '../corpus.ts';
 import { DataError, messageOf } from '../errors.ts';
+import { describe } from '../schema.ts';
+import { checkText } from './check-text.ts';
 import { fileChunks } from './file.ts';
 import { decodeUtf8 } from './utf8.ts';
 
-/** One document per line; lines of white space are passed over. @throws DataError (DATA_FORMAT) with the line number */
-export async function* jsonlPieces(path: string, field: string): AsyncGenerator<Piece> {
+/** Code units of the longest line: half of what a JavaScript string may have. */
+const LONGEST_LINE = 2 ** 28;
+
+/**
+ * One document per line, an empty one for null; lines of white space are passed over.
+ * @throws DataError (DATA_FORMAT, DATA_NOT_TEXT) with the line number
+ */
+export async function* jsonlPieces(path: string, field: string, options: ReadOptions): AsyncGenerator<Piece> {
   let number = 0;
-  for await (const line of lines(decodeUtf8(path, fileChunks(path)))) {
+  for await (const line of linesOf(path, decodeUtf8(path, fileChunks(path, options)))) {
     number++;
     if (line.trim() !== '') yield { text: textOf(`${path}, line ${number}`, line, field), last: true };
   }
 }
 
-async function* lines(texts: AsyncIterable<string>): AsyncGenerator<string> {
+/** The lines of a text that comes in pieces. @throws DataError (DATA_FORMAT) for one that no string could hold */
+export async function* linesOf(
+  name: string,
+  texts: AsyncIterable<string>,
+  longest = LONGEST_LINE,
+): AsyncGenerator<string> {
   // The parts of a line that has not ended: joined once, so that a line of many pieces does not cost its square.
   let parts: string[] = [];
+  let length = 0;
+  let number = 1;
   for await (const text of texts) {
     let from = 0;
     for (let to = text.indexOf('\n'); to >= 0; to = text.indexOf('\n', from)) {
       parts.push(text.slice(from, to));
       yield parts.join('');
       parts = [];
+      length = 0;
+      number++;
       from = to + 1;
     }
     parts.push(text.slice(from));
+    length += text.length - from;
+    if (length > longest) {
+      throw new DataError(
+        'DATA_FORMAT',
+        `${name}, line ${number}: longer than ${longest} characters; JSONL has one document per line`,
+      );
+    }
   }
   yield parts.join('');
 }
@@ -48,9 +72,10 @@ function textOf(where: string, line: string, field: string): string {
     );
   }
   const text = (value as Record<string, unknown>)[field];
+  // Like a null in a parquet file: a document without text.
+  if (text === null) return '';
   if (typeof text !== 'string') {
-    const found = text === null ? 'null' : `a ${typeof text}`;
-    throw new DataError('DATA_FORMAT', `${where}: field '${field}' is ${found}; expected a string`);
+    throw new DataError('DATA_FORMAT', `${where}: field '${field}' is ${describe(text)}; expected a string`);
   }
-  return text;
+  return checkText(where, text);
 }

@@ -1,14 +1,15 @@
 import { basename, extname } from 'node:path';
 import { checkOptions, ValueError } from '@lazy-attention/core';
-import type { Corpus, Piece } from '../corpus.ts';
+import type { Corpus, Piece, ReadOptions } from '../corpus.ts';
 import { DataError } from '../errors.ts';
-import { firstBytes, statOf } from './file.ts';
+import { firstBytes, requireFile, statOf } from './file.ts';
 import { listFiles } from './folder.ts';
 import { jsonlPieces } from './jsonl.ts';
 import { mobyDickCorpus } from './moby-dick.ts';
-import { openParquet, parquetPieces } from './parquet.ts';
+import { checkParquet, parquetPieces } from './parquet.ts';
 import { textPieces } from './text.ts';
 
+/** What `openCorpus` takes. */
 export interface CorpusOptions {
   /** Overrides the detection by name and content. */
   readonly format?: 'text' | 'jsonl' | 'parquet' | 'folder';
@@ -56,14 +57,18 @@ export async function openCorpus(source: string, options: CorpusOptions = {}): P
     );
   }
   const name = basename(source);
+  const columns: TextPlace = { field, column };
   if (stats.isDirectory()) {
     // A folder may hold files of every kind.
     const files = await listFiles(source, extensions);
-    return { name, kind: 'folder', singleDocument: false, pieces: () => folderPieces(files, field, column) };
+    return {
+      name,
+      kind: 'folder',
+      singleDocument: false,
+      pieces: (read = {}) => folderPieces(files, columns, read),
+    };
   }
-  if (!stats.isFile()) {
-    throw new DataError('DATA_UNREADABLE', `${source}: neither a file nor a folder; write its content to a file first`);
-  }
+  requireFile(source, stats);
   if (stats.size === 0) throw new DataError('DATA_EMPTY', `${source}: the file is empty`);
   const kind = format === undefined || format === 'folder' ? await detectFormat(source) : format;
   const used = { text: [], jsonl: ['field'], parquet: ['column'] }[kind] as readonly string[];
@@ -72,10 +77,32 @@ export async function openCorpus(source: string, options: CorpusOptions = {}): P
     options,
     ['field', 'column', 'extensions'].filter((name) => !used.includes(name)),
   );
+  if (format === undefined && kind === 'text') refuseData(source);
   // Also when nothing is read of it: a file without permission or a wrong column shall fail here, not minutes later.
   await firstBytes(source, 1);
-  if (kind === 'parquet') await openParquet(source, column);
-  return { name, kind, singleDocument: kind === 'text', pieces: () => filePieces(source, kind, field, column) };
+  if (kind === 'parquet') await checkParquet(source, column);
+  return {
+    name,
+    kind,
+    singleDocument: kind === 'text',
+    pieces: (read = {}) => filePieces(source, kind, columns, read),
+  };
+}
+
+/** Where the text stands in a record. */
+type TextPlace = Required<Pick<CorpusOptions, 'field' | 'column'>>;
+
+/** Data that reads as text, but whose braces and commas nobody means to train on. */
+const DATA_EXTENSIONS = ['.json', '.csv', '.tsv'];
+
+function refuseData(path: string): void {
+  const extension = extname(path).toLowerCase();
+  if (!DATA_EXTENSIONS.includes(extension)) return;
+  throw new DataError(
+    'DATA_FORMAT',
+    `${path}: ${extension} files are not read as they are. Convert it to JSONL (one object per line), or choose: ` +
+      `format 'jsonl' if it is that already, format 'text' to take every character of it as one document`,
+  );
 }
 
 function refuseUnused(what: string, options: CorpusOptions, names: readonly string[]): void {
@@ -93,12 +120,17 @@ async function detectFormat(path: string): Promise<FileFormat> {
   return String.fromCharCode(...(await firstBytes(path, 4))) === 'PAR1' ? 'parquet' : 'text';
 }
 
-function filePieces(path: string, format: FileFormat, field: string, column: string): AsyncGenerator<Piece> {
-  if (format === 'jsonl') return jsonlPieces(path, field);
-  if (format === 'parquet') return parquetPieces(path, column);
-  return textPieces(path);
+function filePieces(
+  path: string,
+  format: FileFormat,
+  { field, column }: TextPlace,
+  options: ReadOptions,
+): AsyncGenerator<Piece> {
+  if (format === 'jsonl') return jsonlPieces(path, field, options);
+  if (format === 'parquet') return parquetPieces(path, column, options);
+  return textPieces(path, options);
 }
 
-async function* folderPieces(files: readonly string[], field: string, column: string): AsyncGenerator<Piece> {
-  for (const path of files) yield* filePieces(path, await detectFormat(path), field, column);
+async function* folderPieces(files: readonly string[], place: TextPlace, options: ReadOptions): AsyncGenerator<Piece> {
+  for (const path of files) yield* filePieces(path, await detectFormat(path), place, options);
 }

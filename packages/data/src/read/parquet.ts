@@ -1,104 +1,100 @@
-import { TextDecoder } from 'node:util';
-import {
-  type AsyncBuffer,
-  asyncBufferFromFile,
-  type FileMetaData,
-  parquetMetadataAsync,
-  parquetRead,
-  parquetSchema,
-} from 'hyparquet';
-import { compressors } from 'hyparquet-compressors';
-import type { Piece } from '../corpus.ts';
+import { Worker } from 'node:worker_threads';
+import type { Piece, ReadOptions } from '../corpus.ts';
 import { DataError, messageOf } from '../errors.ts';
-import { withPathErrors } from './file.ts';
+import { firstBytes } from './file.ts';
+import type { Answer, Question } from './parquet-messages.ts';
 
-interface ParquetFile {
-  readonly file: AsyncBuffer;
-  readonly metadata: FileMetaData;
-}
+/**
+ * Seconds without a page after which a file counts as damaged: those that every page has, and bytes for which there is one
+ * more, since a page may be a whole row group. Both are a hundred times what a page takes.
+ */
+const PATIENCE = 6;
+const BYTES_PER_SECOND = 2 ** 23;
+
+/** Megabytes that the thread may fill, so that a damaged file ends it and not the process. */
+const MEMORY = 4096;
+
+/** From source, as tests run it, the thread that was built: Node 20 runs no TypeScript. */
+const THREAD = new URL(
+  import.meta.url.endsWith('.ts') ? '../../dist/read/parquet-worker.js' : './parquet-worker.js',
+  import.meta.url,
+);
 
 /**
  * Reads the footer alone.
  * @throws DataError (DATA_FORMAT) for a damaged file, (DATA_COLUMN) when it has no column of that name
  */
-export async function openParquet(path: string, column: string): Promise<ParquetFile> {
-  const file = await withPathErrors(path, () => asyncBufferFromFile(path));
-  const metadata = await withFormatErrors(path, 'its footer', () => parquetMetadataAsync(file));
-  const columns = parquetSchema(metadata).children.map((child) => child.element.name);
-  if (!columns.includes(column)) {
-    throw new DataError(
-      'DATA_COLUMN',
-      `${path}: no column '${column}'; columns there: ${columns.join(', ') || 'none'}. Name one with the option 'column'`,
-    );
+export async function checkParquet(path: string, column: string): Promise<void> {
+  const thread = await startThread(path, column, {});
+  try {
+    await thread.ask({ kind: 'open' }, 'its footer', PATIENCE);
+  } finally {
+    await thread.stop();
   }
-  return { file, metadata };
 }
 
 /** One document per row, one row group in memory at a time. A null is an empty document. */
-export async function* parquetPieces(path: string, column: string): AsyncGenerator<Piece> {
-  const { file, metadata } = await openParquet(path, column);
-  let rowStart = 0;
-  for (const [group, { num_rows }] of metadata.row_groups.entries()) {
-    const rowEnd = rowStart + Number(num_rows);
-    const rows = await withFormatErrors(path, `row group ${group}`, () =>
-      readRows({ file, metadata }, column, rowStart, rowEnd),
-    );
-    for (const [i, [value]] of rows.entries()) {
-      if (value !== null && value !== undefined && typeof value !== 'string') {
-        const found = typeof value === 'object' ? (value.constructor?.name ?? 'object') : typeof value;
-        throw new DataError(
-          'DATA_COLUMN',
-          `${path}, row ${rowStart + i}: column '${column}' holds ${found}; expected text`,
-        );
-      }
-      if (value?.includes('\0')) {
-        throw new DataError(
-          'DATA_NOT_TEXT',
-          `${path}, row ${rowStart + i}: column '${column}' holds binary data (a NUL character)`,
-        );
-      }
-      yield { text: value ?? '', last: true };
+export async function* parquetPieces(path: string, column: string, options: ReadOptions): AsyncGenerator<Piece> {
+  const thread = await startThread(path, column, options);
+  try {
+    const opened = await thread.ask({ kind: 'open' }, 'its footer', PATIENCE);
+    let rowStart = 0;
+    for (const [group, { rows, bytes }] of (opened.kind === 'opened' ? opened.groups : []).entries()) {
+      const seconds = PATIENCE + Math.floor(bytes / BYTES_PER_SECOND);
+      const read = await thread.ask({ kind: 'read', group, rowStart, rows }, `row group ${group}`, seconds);
+      for (const text of read.kind === 'texts' ? read.texts : []) yield { text: text ?? '', last: true };
+      rowStart += rows;
     }
-    rowStart = rowEnd;
+  } finally {
+    await thread.stop();
   }
 }
 
-async function readRows(
-  { file, metadata }: ParquetFile,
-  column: string,
-  rowStart: number,
-  rowEnd: number,
-): Promise<unknown[][]> {
-  const decoder = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true });
-  let rows: unknown[][] = [];
-  await parquetRead({
-    file,
-    metadata,
-    columns: [column],
-    rowStart,
-    rowEnd,
-    compressors,
-    parsers: { stringFromBytes: (bytes: Uint8Array | undefined) => bytes && decodeText(decoder, bytes) },
-    onComplete: (complete: unknown[][]) => {
-      rows = complete;
-    },
+interface ReadingThread {
+  /** @throws DataError as the thread gave it, or (DATA_FORMAT) when it does not answer in time; the signal's reason */
+  ask(question: Question, part: string, seconds: number): Promise<Answer>;
+  stop(): Promise<unknown>;
+}
+
+async function startThread(path: string, column: string, { signal }: ReadOptions): Promise<ReadingThread> {
+  // Refuses what is no file, with its reason.
+  await firstBytes(path, 1);
+  const worker = new Worker(THREAD, {
+    workerData: { path, column },
+    // Not those of this process, which may be meant for its own program.
+    execArgv: [],
+    resourceLimits: { maxOldGenerationSizeMb: MEMORY },
   });
-  return rows;
-}
-
-function decodeText(decoder: TextDecoder, bytes: Uint8Array): string {
-  try {
-    return decoder.decode(bytes);
-  } catch (cause) {
-    throw new DataError('DATA_NOT_TEXT', 'invalid UTF-8 in the text column', { cause });
-  }
-}
-
-async function withFormatErrors<T>(path: string, part: string, work: () => Promise<T>): Promise<T> {
-  try {
-    return await work();
-  } catch (cause) {
-    const code = cause instanceof DataError ? cause.code : 'DATA_FORMAT';
-    throw new DataError(code, `${path}: parquet: ${part} cannot be read: ${messageOf(cause)}`, { cause });
-  }
+  return {
+    ask: (question, part, seconds) =>
+      new Promise((resolve, reject) => {
+        const fail = (what: string, cause?: unknown) =>
+          settle(() =>
+            reject(new DataError('DATA_FORMAT', `${path}: parquet: ${part} cannot be read: ${what}`, { cause })),
+          );
+        const late = () => fail(`nothing was read of it for ${seconds} s; the file is damaged`);
+        let timer = setTimeout(late, seconds * 1000);
+        const aborted = () => settle(() => reject(signal?.reason));
+        const failed = (error: unknown) => fail(messageOf(error), error);
+        const settle = (done: () => void) => {
+          clearTimeout(timer);
+          signal?.removeEventListener('abort', aborted);
+          worker.off('message', answered).off('error', failed);
+          done();
+        };
+        const answered = (answer: Answer) => {
+          if (answer.kind === 'alive') {
+            clearTimeout(timer);
+            timer = setTimeout(late, seconds * 1000);
+          } else if (answer.kind === 'failed') settle(() => reject(new DataError(answer.code, answer.message)));
+          else settle(() => resolve(answer));
+        };
+        worker.on('message', answered).on('error', failed);
+        signal?.addEventListener('abort', aborted);
+        if (signal?.aborted) aborted();
+        else worker.postMessage(question);
+      }),
+    // Also ends a thread that is in an endless loop.
+    stop: () => worker.terminate(),
+  };
 }

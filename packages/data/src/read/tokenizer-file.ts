@@ -2,8 +2,9 @@ import { basename, dirname, join } from 'node:path';
 import { checkOptions } from '@lazy-attention/core';
 import { DataError, messageOf } from '../errors.ts';
 import { type HuggingFaceTokenizerOptions, huggingFaceTokenizer } from '../huggingface-tokenizer.ts';
+import { jsonObject, parseAs } from '../schema.ts';
 import type { Tokenizer } from '../tokenizer.ts';
-import { readWholeFile, statOf } from './file.ts';
+import { readJsonFile, statOf } from './file.ts';
 
 /**
  * Loads a `tokenizer.json`, or the one in a folder. `options` are those of {@link huggingFaceTokenizer}; when they have no
@@ -29,12 +30,12 @@ async function readOptional(path: string): Promise<object | null> {
 }
 
 async function readJson(path: string): Promise<object> {
-  const text = await readWholeFile(path);
+  const text = await readJsonFile(path);
+  let value: unknown;
   try {
-    const value: unknown = JSON.parse(text);
-    if (typeof value === 'object' && value !== null && !Array.isArray(value)) return value;
+    value = JSON.parse(text);
   } catch (cause) {
     throw new DataError('TOKENIZER', `${path}: not JSON: ${messageOf(cause)}`, { cause });
   }
-  throw new DataError('TOKENIZER', `${path}: expected a JSON object`);
+  return parseAs(jsonObject, value, 'TOKENIZER', path);
 }

@@ -1,0 +1,21 @@
+import type { DataErrorCode } from '../errors.ts';
+
+/** What `parquet.ts` asks its thread: first 'open', then row groups, one at a time. */
+export type Question =
+  | { readonly kind: 'open' }
+  | { readonly kind: 'read'; readonly group: number; readonly rowStart: number; readonly rows: number };
+
+/** What the thread answers: any number of 'alive' while it gets on, then one of the others. */
+export type Answer =
+  | { readonly kind: 'alive' }
+  | { readonly kind: 'opened'; readonly groups: readonly RowGroup[] }
+  | { readonly kind: 'texts'; readonly texts: readonly (string | null)[] }
+  | { readonly kind: 'failed'; readonly code: DataErrorCode; readonly message: string };
+
+/** What there is to read of one row group. */
+export interface RowGroup {
+  /** Its documents. */
+  readonly rows: number;
+  /** Bytes of its text in the file, at most the whole file. */
+  readonly bytes: number;
+}
