@@ -79,7 +79,7 @@ export function huggingFaceTokenizer(json: object, options: HuggingFaceTokenizer
     ...(bosId === undefined ? {} : { bosId }),
     ...(eosId === undefined ? {} : { eosId }),
     ...(padId === undefined ? {} : { padId }),
-    addsBos: addsBos(engine, config, bosId),
+    addsBos: guarded('encode', 1, () => addsBos(engine, configured, bosId)),
     fingerprint: new IntegerHash().addText(JSON.stringify([json, config, bosToken, eosToken])).hex(),
     encode,
     decode,
@@ -151,10 +151,9 @@ function lastWords(decode: (ids: readonly number[]) => string, ids: readonly num
 }
 
 /** `add_bos_token` decides; left out, whether the post-processor begins a text with BOS. */
-function addsBos(engine: Engine, config: object | null, bosId: number | undefined): boolean {
-  const asked = config === null ? undefined : (config as { add_bos_token?: unknown }).add_bos_token;
-  if (typeof asked === 'boolean') return asked && bosId !== undefined;
-  return bosId !== undefined && engine.encode('a', { add_special_tokens: true }).ids[0] === bosId;
+function addsBos(engine: Engine, config: TokenizerConfig | null, bosId: number | undefined): boolean {
+  if (bosId === undefined) return false;
+  return config?.add_bos_token ?? engine.encode('a', { add_special_tokens: true }).ids[0] === bosId;
 }
 
 /**

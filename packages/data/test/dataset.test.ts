@@ -82,7 +82,9 @@ it('the browser entry reaches no module of Node', () => {
   const visit = (url: URL): void => {
     if (reached.has(url.href)) return;
     reached.add(url.href);
-    for (const [, specifier] of readFileSync(url, 'utf8').matchAll(/from '([^']+)'/g)) {
+    // Types are gone when it runs.
+    const source = readFileSync(url, 'utf8').replaceAll(/^(import|export) type [^;]*;/gm, '');
+    for (const [, specifier] of source.matchAll(/from '([^']+)'/g)) {
       expect(specifier).not.toMatch(/^node:|hyparquet|stdlib/);
       if (specifier!.startsWith('.')) visit(new URL(specifier!, url));
     }
