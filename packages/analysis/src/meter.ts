@@ -37,6 +37,8 @@ export interface MapOptions {
 }
 
 export interface AttentionMeter extends Required<OpsObserver> {
+  /** Whether any attention was seen: a model without weights (gated DeltaNet) has none. */
+  readonly measured: boolean;
   /** Measures what was observed since the last flush, in chunks of query rows, and lets go of it. */
   flush(): Promise<void>;
   /** Everything measured so far, as JSON. Throws `AnalysisError` `NOT_MEASURED` when that is nothing. */
@@ -86,7 +88,8 @@ export function createAttentionMeter(backend: Backend, options: MeterOptions = {
 
   const dispose = () => {
     for (const { call } of attentions) {
-      for (const x of [call.q, call.k, call.options.bias, call.options.tau, call.options.starts]) x?.dispose();
+      const { bias, tau, starts } = call.options;
+      for (const x of [call.q, call.k, bias, tau, starts, ...(call.composed?.more ?? [])]) x?.dispose();
     }
     for (const { x } of residuals) x.dispose();
     attentions = [];
@@ -161,7 +164,11 @@ export function createAttentionMeter(backend: Backend, options: MeterOptions = {
   };
 
   return {
-    onAttention(layer, { q, k, options: attention }) {
+    get measured() {
+      return layers.size > 0;
+    },
+    held: () => [attentions, residuals],
+    onAttention(layer, { q, k, options: attention, composed }) {
       attentions.push({
         layer,
         call: {
@@ -173,6 +180,7 @@ export function createAttentionMeter(backend: Backend, options: MeterOptions = {
             tau: keepOptional(attention.tau),
             starts: keepOptional(attention.starts),
           },
+          ...(composed && { composed: { ...composed, more: composed.more.map(keep) } }),
         },
       });
     },
@@ -231,20 +239,22 @@ function summariseLayer({ layer, heads, tau, bias }: LayerTally, epsilons: reado
 /** Weights of query rows from..to-1 against the first `width` keys: [B, H, to - from, width]. */
 async function weightsOf(
   backend: Backend,
-  { q, k, options }: Omit<ObservedAttention, 'v'>,
+  { q, k, options, composed }: Omit<ObservedAttention, 'v'>,
   from: number,
   to: number,
   width: number,
 ): Promise<Float32Array | Float64Array> {
   const { bias, tau, scale, starts } = options;
-  const weights = backend.scope(() =>
-    backend.attentionWeights(backend.slice(q, 1, from, to), k, {
-      bias,
-      tau,
-      scale,
-      starts: starts === undefined ? undefined : backend.slice(starts, 1, from, to),
-      keyLength: width,
-    }),
+  const weights = backend.scope(
+    () =>
+      composed?.weights(backend, { q, k, starts, more: composed.more }, from, to) ??
+      backend.attentionWeights(backend.slice(q, 1, from, to), k, {
+        bias,
+        tau,
+        scale,
+        starts: starts === undefined ? undefined : backend.slice(starts, 1, from, to),
+        keyLength: width,
+      }),
   );
   try {
     return (await weights.data()) as Float32Array | Float64Array;

@@ -9,7 +9,8 @@ const backendOf = useBackend();
 test('a LazyTransformer is observed layer by layer and computes the same', async () => {
   const backend = backendOf();
   const config = preset('pico', { context: 16, hiddenSize: 32, numLayers: 2, numHeads: 2 });
-  for (const attention of ['lazy', 'softmax', 'alibi'] as const) {
+  for (const attention of ['lazy', 'softmax', 'alibi', 'gated', 'entmax', 'forgetting']) {
+    const alive = backend.memory().tensors;
     const model = lazyTransformer({ ...config, attention });
     const params = model.init(backend, 1);
     const tokens = backend.tensor(
@@ -41,6 +42,7 @@ test('a LazyTransformer is observed layer by layer and computes the same', async
       expect(overall.rowMass).toBeCloseTo(1, 5);
     }
     for (const x of [plain, observed, tokens, ...Object.values(params)]) x.dispose();
+    expect(backend.memory().tensors).toBe(alive);
   }
 });
 

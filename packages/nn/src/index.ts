@@ -12,6 +12,7 @@ export type {
   Memory,
 } from './attention/definition.ts';
 export { isFused } from './attention/definition.ts';
+export type { ObservedWeights, WatchingOps } from './attention/observed.ts';
 export {
   ATTENTION_KINDS,
   attentionKind,

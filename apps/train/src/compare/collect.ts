@@ -134,7 +134,7 @@ async function measure(
   backend: Backend,
   { folder, record }: Source,
   dataset: Dataset,
-): Promise<{ attention: AttentionSummary; mapTokens: string[] }> {
+): Promise<{ attention: AttentionSummary | null; mapTokens: string[] }> {
   const split = dataset.validation ?? dataset.train;
   const length = Math.min(MAP_LENGTH, record.model.context);
   const { model, params } = await loadTrained(backend, folder, record);

@@ -4,18 +4,23 @@ import { loss, percent, table } from './format.ts';
 
 /** What `train` ends with and `eval` prints. */
 export function evaluationText({ headline, attention }: Evaluation): string {
-  const { overall } = attention;
   return table([
     [`${headline.on === 'train' ? 'training' : 'validation'} loss`, `${loss(headline.loss)} nats per token`],
     ['perplexity', headline.perplexity.toFixed(3)],
     ['bits per byte', headline.bitsPerByte.toFixed(4)],
+    ...(attention === null ? [] : attentionRows(attention)),
+  ]);
+}
+
+function attentionRows({ overall }: NonNullable<Evaluation['attention']>): [string, string][] {
+  return [
     ['attention sparsity', `${percent(overall.sparsity)} of the weights are exactly zero`],
     [
       'first-token weight',
       `${overall.firstTokenWeight.toFixed(4)} (rows normalised: ${overall.firstTokenWeightNormalised.toFixed(4)})`,
     ],
     ['sink rate', `${percent(overall.sinkRate['0.3'])} of the heads give the first token more than 0.3`],
-  ]);
+  ];
 }
 
 export function summaryText(

@@ -10,7 +10,8 @@ const MEASURED_WINDOWS = 8;
 
 export interface Evaluation {
   readonly headline: Omit<EvalMetric, 'type' | 'step'>;
-  readonly attention: AttentionSummary;
+  /** null for a kind that has no attention weights. */
+  readonly attention: AttentionSummary | null;
 }
 
 export interface EvaluateOptions {
@@ -50,7 +51,6 @@ export async function evaluate(
   const loss = nats / targets;
   options.signal?.throwIfAborted();
   const attention = await measureAttention(backend, model, params, split);
-  const { sparsity, firstTokenWeight, sinkRate } = attention.overall;
   return {
     headline: {
       on: options.on ?? 'validation',
@@ -58,22 +58,24 @@ export async function evaluate(
       perplexity: Math.exp(loss),
       // Nats per token, times tokens per byte of this text, in bits.
       bitsPerByte: (loss / Math.LN2) * (split.length / split.bytes),
-      sparsity,
-      firstTokenWeight,
-      sinkRate: sinkRate['0.3'],
+      ...(attention && {
+        sparsity: attention.overall.sparsity,
+        firstTokenWeight: attention.overall.firstTokenWeight,
+        sinkRate: attention.overall.sinkRate['0.3'],
+      }),
     },
     attention,
   };
 }
 
-/** What the heads do on a few held-out windows. */
+/** What the heads do on a few held-out windows; null for a kind that has no attention weights. */
 export async function measureAttention(
   backend: Backend,
   model: LazyTransformer,
   params: Params,
   split: TokenSplit,
   options: MeterOptions = {},
-): Promise<AttentionSummary> {
+): Promise<AttentionSummary | null> {
   const { context } = model.config;
   const meter = createAttentionMeter(backend, options);
   try {
@@ -83,7 +85,7 @@ export async function measureAttention(
       await meter.flush();
       for (const tensor of [tokens, targets, starts]) tensor?.dispose();
     }
-    return meter.summary();
+    return meter.measured ? meter.summary() : null;
   } finally {
     meter.dispose();
   }

@@ -1,6 +1,7 @@
 import { type Ops, statisticsDType, type Tensor } from '@lazy-attention/core';
 import { recomputed } from '../autodiff/recomputed.ts';
 import type { AttentionInputs } from './definition.ts';
+import type { WatchingOps } from './observed.ts';
 
 /** Rows of scores, and which of their keys are attended. All in the statistics type. */
 export interface ScoreRows {
@@ -42,20 +43,38 @@ export function weightedAttention(
   options: WeightedOptions = {},
 ): Tensor {
   const { added, entries = 2 ** 22 } = options;
-  const { q, k, v, keyLength } = inputs;
+  const { q, k, v, starts, keyLength } = inputs;
   const [batch, length, heads] = q.shape;
-  const dtype = statisticsDType(q.dtype);
-  const byHead = [q, k, v].map((x) => ops.permute(ops.cast(x, dtype), [0, 2, 1, 3]));
-  const operands = added === undefined ? byHead : [...byHead, added.byQuery, added.byKey];
+  const more = added === undefined ? [] : [added.byQuery, added.byKey];
+  (ops as WatchingOps).onWeights?.({
+    q,
+    k,
+    v,
+    starts,
+    more,
+    weights: (inner, of, first, last) => {
+      const operands = [byHead(inner, of.q), byHead(inner, of.k), ...of.more];
+      return weightsOfRows(inner, { ...inputs, q: of.q, starts: of.starts }, weights, operands, { first, last });
+    },
+  });
+  const operands = [byHead(ops, q), byHead(ops, k), byHead(ops, v), ...more];
   const rows = Math.max(1, Math.min(length, Math.floor(entries / (batch * heads * keyLength))));
   const chunks: Tensor[] = [];
   for (let first = 0; first < length; first += rows) {
     const range = { first, last: Math.min(first + rows, length) };
-    const chunk = (inner: Ops, values: readonly Tensor[]) => attendRows(inner, inputs, weights, values, range);
+    const chunk = (inner: Ops, [queries, keys, values, ...rest]: readonly Tensor[]) => {
+      const w = weightsOfRows(inner, inputs, weights, [queries, keys, ...rest], range);
+      return mixed(inner, w, values);
+    };
     chunks.push(rows < length ? recomputed(ops, operands, chunk) : chunk(ops, operands));
   }
   const output = chunks.length === 1 ? chunks[0] : ops.concat(chunks, 2);
   return ops.cast(ops.permute(output, [0, 2, 1, 3]), q.dtype);
+}
+
+/** x [B, L, heads, D] as [B, heads, L, D] in the statistics type. */
+function byHead(ops: Ops, x: Tensor): Tensor {
+  return ops.permute(ops.cast(x, statisticsDType(x.dtype)), [0, 2, 1, 3]);
 }
 
 interface Range {
@@ -63,22 +82,21 @@ interface Range {
   readonly last: number;
 }
 
-/** Rows first..last-1 of the output, [B, H, l, D]. */
-function attendRows(
+/** Weights [B, H, l, S'] of the rows first..last-1. */
+function weightsOfRows(
   ops: Ops,
-  inputs: AttentionInputs,
+  inputs: Pick<AttentionInputs, 'q' | 'starts' | 'offset'>,
   weights: WeightFunction,
-  [q, k, v, byQuery, byKey]: readonly Tensor[],
+  [q, k, byQuery, byKey]: readonly Tensor[],
   { first, last }: Range,
 ): Tensor {
   const [batch, heads, , headDim] = q.shape;
   const kvHeads = k.shape[1];
   const keys = inputs.offset + last;
   const length = last - first;
-  // Query heads that share a key/value head are stacked, so that no key is repeated.
-  const stacked = [batch, kvHeads, (heads / kvHeads) * length];
   const part = (x: Tensor, from: number, to: number) => ops.slice(x, 2, from, to);
-  const queries = ops.reshape(part(q, first, last), [...stacked, headDim]);
+  // Query heads that share a key/value head are stacked, so that no key is repeated.
+  const queries = ops.reshape(part(q, first, last), [batch, kvHeads, (heads / kvHeads) * length, headDim]);
   const products = ops.matmul(queries, part(k, 0, keys), { transposeB: true });
   let scores = ops.scale(ops.reshape(products, [batch, heads, length, keys]), 1 / Math.sqrt(headDim));
   if (byQuery !== undefined && byKey !== undefined) {
@@ -87,13 +105,24 @@ function attendRows(
   }
   const { attended, count } = attendedKeys(ops, inputs, { first, last }, scores.dtype);
   const never = q.backend.full([], Number.NEGATIVE_INFINITY, scores.dtype);
-  const w = weights(ops, { scores, attended, count, mask: (x) => ops.where(attended, x, never) });
-  const mixed = ops.matmul(ops.reshape(w, [...stacked, keys]), part(v, 0, keys));
-  return ops.reshape(mixed, [batch, heads, length, headDim]);
+  return weights(ops, { scores, attended, count, mask: (x) => ops.where(attended, x, never) });
+}
+
+/** w [B, H, l, S'] times the first S' values of v [B, Hkv, S, D]: [B, H, l, D]. */
+function mixed(ops: Ops, w: Tensor, v: Tensor): Tensor {
+  const [batch, heads, length, keys] = w.shape;
+  const [, kvHeads, , headDim] = v.shape;
+  const stacked = ops.reshape(w, [batch, kvHeads, (heads / kvHeads) * length, keys]);
+  return ops.reshape(ops.matmul(stacked, ops.slice(v, 2, 0, keys)), [batch, heads, length, headDim]);
 }
 
 /** Keys starts..i of each row, made by comparing positions: nothing of size L * S comes from the host. */
-function attendedKeys(ops: Ops, inputs: AttentionInputs, { first, last }: Range, dtype: Tensor['dtype']) {
+function attendedKeys(
+  ops: Ops,
+  inputs: Pick<AttentionInputs, 'q' | 'starts' | 'offset'>,
+  { first, last }: Range,
+  dtype: Tensor['dtype'],
+) {
   const { q, starts, offset } = inputs;
   const { backend } = q;
   const [batch, length] = q.shape;
