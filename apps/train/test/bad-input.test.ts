@@ -162,7 +162,7 @@ describe('a run that is there', () => {
     ]) {
       const { code, stderr } = await run(...args, '--backend', 'reference');
       expect(code).toBe(1);
-      expect(stderr).toMatch(/MODEL_CORRUPT.*model\.safetensors.*step-00000005 before it is whole/);
+      expect(stderr).toMatch(/CHECKPOINT_CORRUPT.*model\.safetensors.*step-00000005 before it is whole/);
     }
     expect(readdirSync(join(made, 'checkpoints')).sort()).toEqual(checkpoints);
   });

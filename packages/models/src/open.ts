@@ -48,7 +48,7 @@ export interface OpenedModel {
    */
   load(backend: Backend, options?: LoadModelOptions): Promise<LoadedModel>;
   /** Element type or quantisation of the files, and how many numbers each has: { Q4_1: 106204032, F32: 35136 }. */
-  storedTypes(): Readonly<Record<string, number>>;
+  storedTypes(): Promise<Readonly<Record<string, number>>>;
   /** Closes the files. `load` is no longer possible then. */
   close(): Promise<void>;
 }
@@ -145,7 +145,7 @@ function opened(
       });
       return { model: loaded, params };
     },
-    storedTypes: () => countTypes(store),
+    storedTypes: async () => countTypes(store),
   };
 }
 

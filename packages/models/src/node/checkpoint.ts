@@ -33,7 +33,6 @@ export async function openCheckpointFolder(path: string, files: ClosableFiles): 
   const model = build(`${path}/config.json`, config);
   const tokenizer = await tokenizerOfRun(join(path, '..', '..'));
   checkVocabulary(path, model.config, tokenizer);
-  const store = await safetensorsStore(files);
   return {
     path,
     format: 'checkpoint',
@@ -53,7 +52,8 @@ export async function openCheckpointFolder(path: string, files: ClosableFiles): 
         disposeParams(params);
       }
     },
-    storedTypes: () => countTypes(store),
+    // `load` reads and checks the tensors; a checkpoint that is damaged is told there, with what to do.
+    storedTypes: async () => countTypes(await safetensorsStore(files)),
     close: () => files.close(),
   };
 }
