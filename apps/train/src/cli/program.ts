@@ -1,11 +1,14 @@
+import { BENCHMARKS } from '@lazy-attention/evaluation';
 import { ATTENTION_KINDS } from '@lazy-attention/nn';
 import { Command, Option } from 'commander';
 import { backendsCommand } from '../commands/backends.ts';
+import { type BenchmarkCommandOptions, benchmarkCommand } from '../commands/benchmark.ts';
 import { type CompareOptions, compareCommand } from '../commands/compare.ts';
 import { type EvaluateCommandOptions, evaluateCommand } from '../commands/evaluate.ts';
 import { type ExportCommandOptions, exportCommand } from '../commands/export.ts';
 import { type GenerateCommandOptions, generateCommand } from '../commands/generate.ts';
 import { type ReportOptions, reportCommand } from '../commands/report.ts';
+import { type ScoreCommandOptions, scoreCommand } from '../commands/score.ts';
 import { type TrainOptions, trainCommand } from '../commands/train.ts';
 import { FORMATS, OPTION_ROWS, type TrainingOption } from '../options/table.ts';
 import { choices, integer, range, share } from '../options/values.ts';
@@ -23,6 +26,8 @@ export function createProgram(version: string, done: (exitCode: number) => void)
   addTrain(program, done);
   addGenerate(program, done);
   addEvaluate(program, done);
+  addScore(program, done);
+  addBenchmark(program, done);
   addCompare(program, done);
   addReport(program, done);
   addExport(program, done);
@@ -35,6 +40,8 @@ const backendOption = () =>
     '--backend <name>',
     "cpu, cuda, webgpu, tfjs, reference, an npm package, or 'auto': the best that works",
   ).default('auto');
+
+const MODEL = 'a run, a checkpoint, a Hugging Face or fla folder, or a .gguf file';
 
 const json = () => new Option('--json', 'JSON on standard output, for programs');
 
@@ -161,6 +168,46 @@ function addEvaluate(program: Command, done: (code: number) => void): void {
       await evaluateCommand(model, options);
       done(0);
     });
+}
+
+function addScore(program: Command, done: (code: number) => void): void {
+  program
+    .command('score')
+    .description('log-likelihoods of given texts under a model, one line for each request')
+    .argument('<model>', MODEL)
+    .argument('<requests>', "JSONL of { context, continuation }, { text } or { ids }; '-' is standard input")
+    .option('--tokens', 'ids and log-probabilities of every scored token, too')
+    .addOption(checkedOption('--context <n>', "longest input in tokens (default: the model's)", integer(1)))
+    .addOption(checkedOption('--batch-tokens <n>', 'tokens of one forward pass', integer(1)).default(2048))
+    .addOption(backendOption())
+    .addOption(json())
+    .action(async (model: string, requests: string, options: ScoreCommandOptions) => {
+      await scoreCommand(model, requests, options);
+      done(0);
+    });
+}
+
+function addBenchmark(program: Command, done: (code: number) => void): void {
+  const names = [...BENCHMARKS.keys()];
+  program
+    .command('benchmark')
+    .description("accuracies and perplexities by lm-eval's rules, from local items")
+    .argument('<model>', MODEL)
+    .addOption(checkedOption('--tasks <list>', `some of ${names.join(',')}`, choices(names)).default(names, 'all'))
+    .requiredOption('--data <folder>', 'where the items are: FOLDER/TASK/SPLIT.jsonl or .parquet, as the hub has them')
+    .addOption(checkedOption('--limit <n>', 'items of each task (default: all)', integer(1)))
+    .addOption(checkedOption('--few-shot <k>', 'examples before each item', integer(0, 1000)).default(0))
+    .addOption(
+      new Option('--few-shot-sampler <name>', 'drawn as lm-eval draws them, or the first ones')
+        .choices(['random', 'first'])
+        .default('random'),
+    )
+    .option('--samples <file>', 'a line of JSON for each item; an interrupted benchmark goes on from it')
+    .addOption(checkedOption('--context <n>', "longest input in tokens (default: the model's)", integer(1)))
+    .addOption(checkedOption('--batch-tokens <n>', 'tokens of one forward pass', integer(1)).default(2048))
+    .addOption(backendOption())
+    .addOption(json())
+    .action(async (model: string, options: BenchmarkCommandOptions) => done(await benchmarkCommand(model, options)));
 }
 
 function addBackends(program: Command, done: (code: number) => void): void {

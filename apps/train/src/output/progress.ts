@@ -1,0 +1,32 @@
+import { Presets, SingleBar } from 'cli-progress';
+
+/** Progress of work whose amount is known, with the time that is left. */
+export interface Progress {
+  /** `done` of all are done. */
+  update(done: number): void;
+  stop(): void;
+}
+
+/** A bar on standard error where that is a terminal; elsewhere a line when it is done. Standard output stays for results. */
+export function createProgress(what: string, total: number, done: number): Progress {
+  if (process.stderr.isTTY !== true) {
+    let last = done;
+    return {
+      update: (now) => {
+        last = now;
+      },
+      stop: () => process.stderr.write(`${what}: ${last}/${total}\n`),
+    };
+  }
+  const bar = new SingleBar(
+    {
+      format: `${what.padEnd(16)} {bar} {value}/{total}  {eta_formatted} left`,
+      hideCursor: true,
+      barsize: 24,
+      linewrap: false,
+    },
+    Presets.shades_classic,
+  );
+  bar.start(total, done);
+  return { update: (now) => bar.update(now), stop: () => bar.stop() };
+}
