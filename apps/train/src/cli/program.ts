@@ -41,8 +41,6 @@ const backendOption = () =>
     "cpu, cuda, webgpu, tfjs, reference, an npm package, or 'auto': the best that works",
   ).default('auto');
 
-const MODEL = 'a run, a checkpoint, a Hugging Face or fla folder, or a .gguf file';
-
 const json = () => new Option('--json', 'JSON on standard output, for programs');
 
 function addTrain(program: Command, done: (code: number) => void): void {
