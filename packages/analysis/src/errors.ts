@@ -7,5 +7,8 @@ export class AnalysisError extends LazyAttentionError {
   }
 }
 
-/** `NOT_FINITE`: NaN or infinity among weights or activations. `NOT_MEASURED`: a summary before any `flush`. */
-export type AnalysisErrorCode = 'NOT_FINITE' | 'NOT_MEASURED';
+/**
+ * `NOT_FINITE`: NaN or infinity among weights or activations. `NOT_MEASURED`: a summary before any `flush`.
+ * `REPORT_DATA`: the data of a report is not what `ReportData` says.
+ */
+export type AnalysisErrorCode = 'NOT_FINITE' | 'NOT_MEASURED' | 'REPORT_DATA';

@@ -1,6 +1,7 @@
 import { readFileSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import { renderReport } from '@lazy-attention/analysis/report';
+import type { Page } from 'playwright-core';
 import { beforeAll, expect, test } from 'vitest';
 import { blankCanvases, inBrowser, useBrowser, walk } from './browser.ts';
 import { fixtureReport } from './fixture.ts';
@@ -18,6 +19,15 @@ beforeAll(async () => {
   const unmeasured = other.map((run) => ({ ...run, scenario: 'pico, context 96', attention: null, final: null }));
   report = renderReport({ ...data, runs: [...data.runs, ...unmeasured] });
 });
+
+/** Moves the mouse over a place of the first chart that fits. */
+async function point(page: Page, chart: string, x: number, y: number): Promise<void> {
+  const element = page.locator(chart).first();
+  await element.evaluate((of) => of.scrollIntoView({ block: 'center' }));
+  await page.waitForSelector(`${chart} canvas`);
+  const box = await element.boundingBox();
+  await page.mouse.move((box?.x ?? 0) + x, (box?.y ?? 0) + y, { steps: 3 });
+}
 
 inBrowser('the report', () => {
   for (const width of [360, 1440]) {
@@ -55,6 +65,58 @@ inBrowser('the report', () => {
       });
     }
   }
+
+  test('words of the charts’ code among the tokens, and markup in every text of a run, are only shown', async () => {
+    const data = await fixtureReport(backendOf(), [0]);
+    const words = ['fn:map', 'fn:x', 'inherit', 'var(--x)', '__proto__', 'constructor', '<img src=x onerror=hit()>'];
+    const attack = '</script><script>hit()</script><img src=x onerror=hit()>"\' onfocus=hit() autofocus x="';
+    const runs = data.runs.slice(0, 2).map((run, n) => ({
+      ...run,
+      ...{ scenario: attack, arm: `${attack}${n}`, kind: '__proto__', name: attack, command: attack, sample: attack },
+      mapTokens: run.mapTokens.map((token, i) => words[i] ?? token),
+    }));
+    const attacked = { ...data, runs, title: attack, command: attack, notes: [attack] };
+    const { page, complaints } = await open(renderReport({ ...attacked, environment: [[attack, attack]] }), {
+      width: 1000,
+      height: 900,
+    });
+    await walk(page);
+    expect(await blankCanvases(page)).toEqual([]);
+    expect(await page.$$eval('img', (images) => images.length)).toBe(0);
+    await point(page, '[id$="-maps"] figure:not([hidden]) [data-chart]', 40, 20);
+    expect(complaints).toEqual([]);
+    await page.close();
+  });
+
+  test('a script that got into the page would not run', async () => {
+    const { page } = await open(report.replace('<footer>', '<footer><script>document.title = "hit"</script>'), {
+      width: 1000,
+      height: 900,
+    });
+    expect(await page.title()).not.toBe('hit');
+    await page.evaluate(() => {
+      document.body.insertAdjacentHTML('beforeend', '<img src="data:," onerror="document.title = \'hit\'">');
+    });
+    await page.waitForTimeout(100);
+    expect(await page.title()).not.toBe('hit');
+    await page.close();
+  });
+
+  test('tooltips name what they show, and a curve is zoomed past its fall', async () => {
+    const { page, complaints } = await open(report, { width: 1440, height: 900 });
+    const chart = page.locator('[data-chart$="-training-loss"]').first();
+    await point(page, '[data-chart$="-training-loss"]', 300, 120);
+    const tooltip = page.locator('[data-chart$="-training-loss"] > div').last();
+    await expect.poll(() => tooltip.innerText()).toMatch(/^step \d+\n.*Softmax: \d\.\d+ nats per token/);
+    const button = page.locator('[data-zoom$="-training-loss"]').first();
+    const before = await chart.screenshot();
+    await button.focus();
+    await page.keyboard.press('Enter');
+    expect(await button.getAttribute('aria-pressed')).toBe('true');
+    await expect.poll(async () => (await chart.screenshot()).equals(before)).toBe(false);
+    expect(complaints).toEqual([]);
+    await page.close();
+  });
 
   test('by keyboard: skip link, theme, choice of head, table, download', async () => {
     const { page, complaints } = await open(report, { width: 1000, height: 900 });

@@ -1,8 +1,11 @@
+import { AnalysisError } from '@lazy-attention/analysis';
+import { renderPicture, renderReport } from '@lazy-attention/analysis/report';
 import { describe, expect, test } from 'vitest';
 import { curveBand, groupRuns, pairedDifference, spread } from '../src/report/aggregate.ts';
 import type { ReportRun } from '../src/report/data.ts';
 import { verdicts } from '../src/report/headline.ts';
-import { html, jsonScript, script } from '../src/report/html.ts';
+import { html, jsonScript, script, textOf } from '../src/report/html.ts';
+import { changesBetween } from '../src/report/live.ts';
 
 const BASE: ReportRun = {
   scenario: 'nano',
@@ -72,9 +75,49 @@ test('verdicts are open, met or not met', () => {
 });
 
 test('nothing in the data can end a script or start an element', () => {
-  expect(html`<p title="${'"><b>'}">${'<script>'}</p>`.source).toBe(
+  expect(textOf(html`<p title="${'"><b>'}">${'<script>'}</p>`)).toBe(
     '<p title="&quot;&gt;&lt;b&gt;">&lt;script&gt;</p>',
   );
-  expect(jsonScript('x', '</script><b>').source).toContain('\\u003c/script>\\u003cb>');
-  expect(script('', 'const a = "</script>";').source).toBe('<script>const a = "<\\/script>";</script>');
+  expect(textOf(jsonScript('x', '</script><b>'))).toContain('\\u003c/script>\\u003cb>');
+  expect(textOf(script('const a = "</script>";').element)).toBe('<script>const a = "<\\/script>";</script>');
+});
+
+test('an object that looks like HTML is none', () => {
+  const forged = JSON.parse('{"source": "<img src=x onerror=alert(1)>"}');
+  for (const value of [forged, { ...html`<b>bold</b>` }, Object.create(html`<b>bold</b>`), null, undefined, [html``]]) {
+    expect(() => html`<p>${value as never}</p>`).toThrow(/REPORT_DATA|expected text or a number/);
+  }
+  expect(textOf(html`<p>${html`<b>bold</b>`}</p>`)).toBe('<p><b>bold</b></p>');
+});
+
+test.each([
+  ['command', { source: '<img src=x onerror=alert(1)>' }],
+  ['name', null],
+  ['seed', '1'],
+  ['training', [{ step: 1, loss: '1' }]],
+  ['mapTokens', [{ $css: '--x' }]],
+  ['attention', { overall: {} }],
+  ['sample', 3],
+])('data with a wrong %s is refused by name', (field, value) => {
+  const data = {
+    title: 't',
+    generatedAt: '2026-01-02T03:04:05.000Z',
+    command: 'c',
+    environment: [],
+    notes: [],
+    runs: [{ ...BASE, [field]: value }],
+  };
+  expect(() => renderReport(data as never)).toThrow(new RegExp(`runs\\.0\\.${field}`));
+  expect(() => renderPicture(data as never)).toThrow(AnalysisError);
+});
+
+test('a live page is sent what has changed and nothing else', () => {
+  const chart = (x: number) => ({ option: { x }, table: { columns: [], rows: [] } });
+  const before = { page: '', main: '<main>1</main>', charts: { a: chart(1), b: chart(1) } };
+  expect(changesBetween(before, { ...before, page: 'other' })).toBeNull();
+  expect(changesBetween(before, { ...before, charts: { a: chart(1), b: chart(2), c: chart(3) } })).toEqual({
+    charts: { b: chart(2), c: chart(3) },
+  });
+  expect(changesBetween(before, { ...before, main: '<main>2</main>' })).toEqual({ main: '<main>2</main>', charts: {} });
+  expect(changesBetween(null, before)).toEqual({ main: before.main, charts: before.charts });
 });

@@ -166,7 +166,7 @@ function jsonListener({ attention, seed }: CompareRun): TrainListener & { close(
   return {
     onStart: (info) => print({ type: 'start', ...info }),
     onStep: print,
-    onEval: print,
+    onEval: (metric) => print(metric),
     onNotice: (line) => process.stderr.write(`${line}\n`),
     close: () => {},
   };
@@ -190,7 +190,7 @@ function remainingTime(runs: readonly CompareRun[]) {
         stepsLeft--;
         listener.onStep?.(metric);
       },
-      onEval: (metric) => listener.onEval?.(metric),
+      onEval: (metric, attention) => listener.onEval?.(metric, attention),
       onNotice: (line) => listener.onNotice?.(line),
     }),
   };

@@ -2,8 +2,9 @@ import { type Backend, CANDIDATES, createBackend } from '@lazy-attention/core';
 import type { Dataset } from '@lazy-attention/data';
 import { catchInterrupt, type Interrupt } from '../cli/interrupt.ts';
 import { openInBrowser } from '../cli/open.ts';
-import { type LivePage, serveLive, together } from '../compare/live.ts';
+import { MAP_LENGTH } from '../compare/collect.ts';
 import { UsageError } from '../errors.ts';
+import { type LivePage, serveLive } from '../live/server.ts';
 import type { PlanOptions } from '../options/table.ts';
 import { count } from '../output/format.ts';
 import { createReporter, type Reporter } from '../output/reporter.ts';
@@ -15,7 +16,7 @@ import { EMBEDDED, loadRunData } from '../training/data.ts';
 import { finishRun } from '../training/finish.ts';
 import { planRun, refuseChanges, withRhythm } from '../training/plan.ts';
 import { disposeSession } from '../training/session.ts';
-import { train } from '../training/train.ts';
+import { together, train } from '../training/train.ts';
 
 /** Options of `lazy-attention train` as commander gives them; what was not given is undefined. */
 export interface TrainOptions extends PlanOptions {
@@ -113,11 +114,12 @@ async function runToEnd(
   reporter: Reporter,
   interrupt: Interrupt,
 ): Promise<number> {
-  const live = options.open ? await showLive(folder, record, reporter) : null;
+  const live = options.open ? await showLive(folder, record, dataset, reporter) : null;
   const outcome = await train(backend, record, folder, dataset, {
     resume: options.resume === true,
     listener: live === null ? reporter : together(reporter, live.listener),
     signal: interrupt.signal,
+    mapLength: live === null ? undefined : MAP_LENGTH,
   }).catch((error) => {
     live?.close();
     throw error;
@@ -143,8 +145,8 @@ async function runToEnd(
   }
 }
 
-async function showLive(folder: RunFolder, record: RunRecord, reporter: Reporter): Promise<LivePage> {
-  const live = await serveLive(folder, record.command);
+async function showLive(folder: RunFolder, record: RunRecord, dataset: Dataset, reporter: Reporter): Promise<LivePage> {
+  const live = await serveLive(folder, record, dataset);
   reporter.say(`Live page: ${live.address} (in the end also ${folder.report})`);
   openInBrowser(live.address);
   return live;

@@ -1,10 +1,11 @@
-import { existsSync, readFileSync } from 'node:fs';
+import { existsSync } from 'node:fs';
 import type { AttentionSummary } from '@lazy-attention/analysis';
 import type { ReportData, ReportRun } from '@lazy-attention/analysis/report';
 import { type Backend, createBackend } from '@lazy-attention/core';
 import { type Dataset, validationBatches } from '@lazy-attention/data';
 import { attentionKind, disposeParams, parameterCount } from '@lazy-attention/nn';
 import { latestCheckpoint } from '@lazy-attention/nn/node';
+import { readText } from '../run/files.ts';
 import { openRun, type RunFolder } from '../run/folder.ts';
 import { loadTrained } from '../run/load.ts';
 import { readMetrics } from '../run/metrics.ts';
@@ -14,8 +15,16 @@ import { measureAttention } from '../training/evaluate.ts';
 import { refuseIncomparable, scenarioNames, tokenizerName } from './comparable.ts';
 import { isCompareFolder, openCompare, plannedRuns, shownPath } from './plan.ts';
 
+/** What the heads do, and the text under their maps. */
+export interface Measured {
+  /** With maps; null for a kind of attention that has no weights. */
+  readonly attention: AttentionSummary | null;
+  /** Tokens under the maps, as text. */
+  readonly mapTokens: readonly string[];
+}
+
 /** First tokens of the held-out text that attention maps show. */
-const MAP_LENGTH = 48;
+export const MAP_LENGTH = 48;
 
 interface Source {
   readonly name: string;
@@ -30,7 +39,10 @@ export interface CollectOptions {
   readonly backend: string | Backend;
   /** Measure attention from the checkpoints; without it only curves and final figures. */
   readonly measure: boolean;
+  /** Path of the event stream of a run that is still training. */
   readonly live?: string;
+  /** What was measured of the run that is still training. */
+  readonly measured?: Measured | null;
   readonly onMeasure?: (name: string) => void;
 }
 
@@ -54,7 +66,7 @@ export async function collectReport(paths: readonly string[], options: CollectOp
   const runs: ReportRun[] = [];
   try {
     for (const [n, source] of sources.entries()) {
-      const run = readRun(source, scenarios[n], notes);
+      const run = { ...readRun(source, scenarios[n], options.live === undefined ? notes : []), ...options.measured };
       const hasCheckpoint = (await latestCheckpoint(source.folder.checkpoints)) !== null;
       if (!options.measure || !hasCheckpoint) {
         if (options.measure) notes.push(`${source.name} has no checkpoint: its attention could not be measured`);
@@ -126,30 +138,27 @@ function readRun({ name, folder, record }: Source, scenario: string, notes: stri
     final: last === undefined ? null : { loss: last.loss, perplexity: last.perplexity, bitsPerByte: last.bitsPerByte },
     attention: null,
     mapTokens: [],
-    sample: existsSync(folder.sample) ? readFileSync(folder.sample, 'utf8').trimEnd() : null,
+    sample: existsSync(folder.sample) ? readText(folder.sample, 'RUN_RECORD').trimEnd() : null,
   };
 }
 
-async function measure(
-  backend: Backend,
-  { folder, record }: Source,
-  dataset: Dataset,
-): Promise<{ attention: AttentionSummary | null; mapTokens: string[] }> {
+async function measure(backend: Backend, { folder, record }: Source, dataset: Dataset): Promise<Measured> {
   const split = dataset.validation ?? dataset.train;
   const length = Math.min(MAP_LENGTH, record.model.context);
   const { model, params } = await loadTrained(backend, folder, record);
   try {
     const attention = await measureAttention(backend, model, params, split, { maps: { length } });
-    const [first] = validationBatches(split, { context: record.model.context, batch: 1, maxWindows: 1 });
-    return { attention, mapTokens: tokenTexts(dataset, first.tokens.subarray(0, length)) };
+    return { attention, mapTokens: mapTokens(dataset, record) };
   } finally {
     disposeParams(params);
   }
 }
 
-/** Each token as text by itself; a byte in the middle of a character shows as a replacement mark. */
-function tokenTexts({ tokenizer }: Dataset, tokens: Int32Array): string[] {
-  return Array.from(tokens, (token) => tokenizer.decode([token]));
+/** The tokens under the maps as text, each by itself; a byte in the middle of a character shows as a replacement mark. */
+export function mapTokens(dataset: Dataset, { model: { context } }: RunRecord): string[] {
+  const { tokenizer } = dataset;
+  const [first] = validationBatches(dataset.validation ?? dataset.train, { context, batch: 1, maxWindows: 1 });
+  return Array.from(first.tokens.subarray(0, Math.min(MAP_LENGTH, context)), (token) => tokenizer.decode([token]));
 }
 
 /** Two runs of one scenario, kind and seed would be averaged as if they were seeds: their names keep them apart. */

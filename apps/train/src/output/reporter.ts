@@ -22,7 +22,7 @@ function jsonReporter(): Reporter {
   return {
     onStart: (info) => print({ type: 'start', ...info }),
     onStep: print,
-    onEval: print,
+    onEval: (metric) => print(metric),
     onNotice: (line) => process.stderr.write(`${line}\n`),
     say: (line) => process.stderr.write(`${line}\n`),
     result: (value) => print({ type: 'result', ...value }),

@@ -21,6 +21,8 @@ export interface EvaluateOptions {
   readonly windows: number;
   /** What the windows are; default 'validation'. */
   readonly on?: 'validation' | 'train';
+  /** Keeps attention maps of this many tokens. Default: none. */
+  readonly mapLength?: number | undefined;
   /** Ends the evaluation with an AbortError. */
   readonly signal?: AbortSignal;
 }
@@ -50,7 +52,9 @@ export async function evaluate(
   }
   const loss = nats / targets;
   options.signal?.throwIfAborted();
-  const attention = await measureAttention(backend, model, params, split);
+  const attention = await measureAttention(backend, model, params, split, {
+    maps: options.mapLength === undefined ? null : { length: Math.min(options.mapLength, context) },
+  });
   return {
     headline: {
       on: options.on ?? 'validation',

@@ -34,6 +34,8 @@ export async function finishRun(
   signal?.throwIfAborted();
   writeWhole(folder.sample, `${sample}\n`);
   const summary = { step: session.step, ...evaluation?.headline, sample, folder: folder.path };
-  writeWhole(folder.summary, `${JSON.stringify({ ...summary, attention: evaluation?.attention }, null, 2)}\n`);
+  // Maps are for a live page; the report measures them anew.
+  const attention = evaluation?.attention == null ? null : { ...evaluation.attention, maps: [] };
+  writeWhole(folder.summary, `${JSON.stringify({ ...summary, attention }, null, 2)}\n`);
   return { prompt, sample, summary };
 }

@@ -1,5 +1,6 @@
 import { existsSync } from 'node:fs';
 import { setImmediate as turn } from 'node:timers/promises';
+import type { AttentionSummary } from '@lazy-attention/analysis';
 import type { Backend } from '@lazy-attention/core';
 import type { Dataset } from '@lazy-attention/data';
 import { latestCheckpoint } from '@lazy-attention/nn/node';
@@ -23,7 +24,8 @@ import {
 export interface TrainListener {
   onStart?(info: { readonly step: number; readonly steps: number; readonly tokensPerStep: number }): void;
   onStep?(metric: TrainMetric): void;
-  onEval?(metric: EvalMetric): void;
+  /** After an evaluation, with what the heads did. */
+  onEval?(metric: EvalMetric, attention: AttentionSummary | null): void;
   /** Something that the reader should know. */
   onNotice?(line: string): void;
 }
@@ -42,6 +44,8 @@ export interface RunOptions {
   readonly listener?: TrainListener;
   /** Ends the running step, saves and returns. */
   readonly signal?: AbortSignal;
+  /** Evaluations keep attention maps of this many tokens. Default: none. */
+  readonly mapLength?: number | undefined;
 }
 
 /**
@@ -81,6 +85,7 @@ interface Training {
   readonly dataset: Dataset;
   readonly listener: TrainListener;
   readonly signal: AbortSignal | undefined;
+  readonly mapLength: number | undefined;
   readonly clock: ReturnType<typeof stopwatch>;
   readonly stepSeconds: ReturnType<typeof smoothed>;
   /** The step that the device computes. */
@@ -96,7 +101,7 @@ async function openTraining(
   record: RunRecord,
   folder: RunFolder,
   dataset: Dataset,
-  { resume, listener = {}, signal }: RunOptions,
+  { resume, listener = {}, signal, mapLength }: RunOptions,
 ): Promise<Training> {
   // A run that was killed before its first checkpoint has no metrics either; it begins anew and nothing is lost.
   const begun = resume && existsSync(folder.metrics);
@@ -116,7 +121,18 @@ async function openTraining(
   }
   listener.onStart?.({ step: session.step, steps, tokensPerStep: batch * record.model.context });
   const clock = stopwatch(seconds);
-  const parts = { backend, session, folder, record, dataset, listener, signal, clock, stepSeconds: smoothed(0.1) };
+  const parts = {
+    backend,
+    session,
+    folder,
+    record,
+    dataset,
+    listener,
+    signal,
+    mapLength,
+    clock,
+    stepSeconds: smoothed(0.1),
+  };
   return { ...parts, pending: null, settledAt: clock.seconds(), savedAt: session.step };
 }
 
@@ -196,10 +212,11 @@ async function assess(run: Training, windows: number, signal?: AbortSignal): Pro
     windows,
     on: dataset.validation === null ? 'train' : 'validation',
     ...(signal === undefined ? {} : { signal }),
+    mapLength: run.mapLength,
   });
   const metric: EvalMetric = { type: 'eval', step: session.step, ...evaluation.headline };
   appendMetric(folder.metrics, metric);
-  listener.onEval?.(metric);
+  listener.onEval?.(metric, evaluation.attention);
   return evaluation;
 }
 
@@ -230,6 +247,28 @@ function smoothed(rate: number) {
     add(next: number): number {
       value = value === null ? next : value + rate * (next - value);
       return value;
+    },
+  };
+}
+
+/** Both are told, in this order. */
+export function together(first: TrainListener, second: TrainListener): TrainListener {
+  return {
+    onStart: (info) => {
+      first.onStart?.(info);
+      second.onStart?.(info);
+    },
+    onStep: (metric) => {
+      first.onStep?.(metric);
+      second.onStep?.(metric);
+    },
+    onEval: (metric, attention) => {
+      first.onEval?.(metric, attention);
+      second.onEval?.(metric, attention);
+    },
+    onNotice: (line) => {
+      first.onNotice?.(line);
+      second.onNotice?.(line);
     },
   };
 }

@@ -1,7 +1,7 @@
 import { type Arm, pairedDifference, type Scenario, type Spread, spread } from './aggregate.ts';
 import { EXPECTED, PAPER, type ReportRun } from './data.ts';
 import { type Html, html, join } from './html.ts';
-import { armOf, kindColor, shownKind } from './kinds.ts';
+import { armOf, kindVariable, shownKind } from './kinds.ts';
 
 const loss = (run: ReportRun) => run.final?.loss;
 
@@ -14,7 +14,7 @@ export function headlineTable({ arms, name }: Scenario): Html {
     const difference = softmax === undefined || arm === softmax ? null : pairedDifference(arm, softmax, loss);
     const finished = arm.runs.filter(({ final }) => final !== null).length;
     return html`<tr${shownKind(arm.kind).role === 'subject' ? html` class="ours"` : html``}>
-      <th scope="row"><span class="dot" style="background: ${kindColor(arm.kind)}"></span>${arm.name}
+      <th scope="row"><span class="dot" style="background: var(${kindVariable(arm.kind)})"></span>${arm.name}
         <small>${finished} of ${arm.runs.length} ${arm.runs.length === 1 ? 'run' : 'runs'} finished</small></th>
       ${cell(spread(arm.runs, loss), (x) => x.toFixed(4))}
       ${cell(difference, signed)}

@@ -2,5 +2,6 @@ export { type Arm, groupRuns, type Scenario, type Spread, spread } from './aggre
 export type { CurvePoint, FinalFigures, ReportData, ReportRun } from './data.ts';
 export { EXPECTED, PAPER } from './data.ts';
 export { type Verdict, verdicts } from './headline.ts';
-export { renderReport } from './page.ts';
+export { changesBetween, type RenderedReport, type ReportChanges } from './live.ts';
+export { renderPieces, renderReport } from './page.ts';
 export { renderPicture } from './picture.ts';

@@ -34,8 +34,8 @@ export function compareKinds(a: AttentionKind, b: AttentionKind): number {
 }
 
 /** CSS variable of a kind's colour. */
-export function kindColor(kind: AttentionKind): string {
-  return isAttentionKind(kind) ? `var(--kind-${kind})` : 'var(--kind)';
+export function kindVariable(kind: AttentionKind): string {
+  return isAttentionKind(kind) ? `--kind-${kind}` : '--kind';
 }
 
 /** Declarations of the colours of all kinds. */

@@ -1,5 +1,4 @@
 import { readFileSync } from 'node:fs';
-import { createRequire } from 'node:module';
 import { groupRuns, type Scenario } from './aggregate.ts';
 import { type Chart, type ChartGroup, slug } from './charts/chart.ts';
 import { lossCurves } from './charts/curves.ts';
@@ -9,7 +8,9 @@ import { collapse, focus, sinks } from './charts/lines.ts';
 import { attentionMaps } from './charts/maps.ts';
 import { PAPER, type ReportData, type ReportRun } from './data.ts';
 import { headlineTable, keyFigures, trendTable, verdicts } from './headline.ts';
-import { type Html, html, join, jsonScript, script } from './html.ts';
+import { type Html, html, join, jsonScript, script, style, textOf } from './html.ts';
+import type { RenderedReport } from './live.ts';
+import { checkReportData } from './schema.ts';
 import { pageStyle } from './style.ts';
 
 /** Rows that a data table in the page may have; longer data is only downloaded. */
@@ -18,43 +19,71 @@ const TABLE_ROWS = 160;
 /**
  * One HTML file that needs nothing else: styles, charts, data and the chart library are inside, and it asks the
  * network for nothing. Light and dark, from 360 pixels wide, usable by keyboard and screen reader.
+ * @throws AnalysisError REPORT_DATA when the data is not what `ReportData` says
  */
 export function renderReport(data: ReportData): string {
+  return renderPieces(data).page;
+}
+
+/** As `renderReport`, with the pieces that a live page takes over. `version` is what the page says that it shows. */
+export function renderPieces(given: ReportData, version = ''): RenderedReport {
+  const data = checkReportData(given);
   const scenarios = groupRuns(data.runs);
   const parts = scenarios.map((scenario) => scenarioParts(scenario, data.live !== undefined));
   const charts = parts.flatMap(({ groups }) => groups.flatMap((group) => group.charts));
+  const chartsById = Object.fromEntries(charts.map(({ id, option, table }) => [id, { option, table }]));
+  const main = html`<main id="content">
+${notes(data.notes)}
+${navigation(parts)}
+${scenarios.length > 1 ? html`<h2>Trend</h2>${trendTable(scenarios)}` : html``}
+${join(parts.map(({ section }) => section))}
+${provenance(data)}
+</main>`;
+  const program = pageProgram();
+  const live = data.live === undefined ? html`` : html` data-live="${data.live}" data-version="${version}"`;
   const page = html`<!doctype html>
 <html lang="en">
 <head>
 <meta charset="utf-8">
+<meta http-equiv="Content-Security-Policy" content="${policy(program.hash, data.live !== undefined)}">
 <meta name="viewport" content="width=device-width, initial-scale=1">
 <meta name="color-scheme" content="light dark">
 <link rel="icon" href="data:,">
 <title>${data.title}</title>
-<style>${{ source: pageStyle() }}</style>
+${style(pageStyle())}
 </head>
-<body${data.live === undefined ? html`` : html` data-live="${data.live}"`}>
+<body${live}>
 <a class="skip" href="#content">Skip to the figures</a>
 <header>
   <div class="title"><h1>${data.title}</h1><button type="button" id="theme">Dark</button></div>
   <p class="lead">Softmax attention must spend all of its weight somewhere, and spends it on a sink. Lazy Attention may spend
   nothing: <a href="https://arxiv.org/abs/2601.00919">${PAPER.citation}</a>. This page holds what was measured here.</p>
 </header>
-<main id="content">
-${notes(data.notes)}
-${navigation(parts)}
-${scenarios.length > 1 ? html`<h2>Trend</h2>${trendTable(scenarios)}` : html``}
-${join(parts.map(({ section }) => section))}
-${provenance(data)}
-${jsonScript('charts', Object.fromEntries(charts.map((chart) => [chart.id, chartData(chart)])))}
-</main>
+${main}
 <footer>Made by lazy-attention on ${data.generatedAt.slice(0, 16).replace('T', ' ')} UTC. Everything is in this one file; it loads nothing.</footer>
-${script('', chartLibrary())}
-${script('module', readFileSync(new URL('./client.js', import.meta.url), 'utf8'))}
+${jsonScript('charts', chartsById)}
+${program.element}
 </body>
 </html>
 `;
-  return page.source;
+  return { page: textOf(page), main: textOf(main), charts: chartsById };
+}
+
+/**
+ * No script runs but the page's own, and nothing is asked of the network; a live page asks its own server. Charts set
+ * styles on their elements, which a policy cannot tell from others.
+ */
+function policy(scriptHash: string, live: boolean): string {
+  const rules = ["default-src 'none'", `script-src ${scriptHash}`, "style-src 'unsafe-inline'", 'img-src data:'];
+  return [...rules, ...(live ? ["connect-src 'self'"] : []), "base-uri 'none'", "form-action 'none'"].join('; ');
+}
+
+let bundled: ReturnType<typeof script> | undefined;
+
+/** The page's program, read once. */
+function pageProgram(): ReturnType<typeof script> {
+  bundled ??= script(readFileSync(new URL('./page.client.js', import.meta.url), 'utf8'));
+  return bundled;
 }
 
 interface ScenarioParts {
@@ -154,12 +183,17 @@ function choice({ id, choice }: ChartGroup): Html {
 }
 
 function figure(chart: Chart, shown: boolean, within: string): Html {
-  const style = chart.height === 'auto' ? 'aspect-ratio: 1' : `height: ${chart.height ?? '19rem'}`;
+  const size = chart.height === 'auto' ? 'aspect-ratio: 1' : `height: ${chart.height ?? '19rem'}`;
   return html`<figure id="figure-${chart.id}"${shown ? html`` : html` hidden`}>
-<figcaption><h4>${chart.title}</h4><button type="button" data-csv="${chart.id}" aria-label="Download as CSV: ${within}, ${chart.title}">CSV</button></figcaption>
-<div class="chart" data-chart="${chart.id}" role="img" aria-label="${chart.label}" style="${style}"></div>
+<figcaption><h4>${chart.title}</h4>${zoomButton(chart, within)}<button type="button" data-csv="${chart.id}" aria-label="Download as CSV: ${within}, ${chart.title}">CSV</button></figcaption>
+<div class="chart" data-chart="${chart.id}" role="img" aria-label="${chart.label}" style="${size}"></div>
 ${dataTable(chart, within)}
 </figure>`;
+}
+
+function zoomButton({ id, title, zoomFrom }: Chart, within: string): Html {
+  if (zoomFrom === undefined) return html``;
+  return html`<button type="button" data-zoom="${id}" data-from="${zoomFrom}" aria-pressed="false" aria-label="After the fall: ${within}, ${title}">After the fall</button>`;
 }
 
 function dataTable({ title, table }: Chart, within: string): Html {
@@ -197,15 +231,6 @@ function provenance(data: ReportData): Html {
 <th scope="col">Steps</th><th scope="col">Tokens</th><th scope="col">Training time</th><th scope="col">Command</th></tr></thead>
 <tbody>${join(data.runs.map(row))}</tbody></table></div>
 </section>`;
-}
-
-/** What the page needs of a chart. */
-function chartData({ option, table }: Chart) {
-  return { option, table };
-}
-
-function chartLibrary(): string {
-  return readFileSync(createRequire(import.meta.url).resolve('echarts/dist/echarts.min.js'), 'utf8');
 }
 
 function minutes(seconds: number): string {

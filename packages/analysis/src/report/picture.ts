@@ -3,6 +3,7 @@ import { groupRuns } from './aggregate.ts';
 import type { ReportData, ReportRun } from './data.ts';
 import { escapeHtml } from './html.ts';
 import { shownKind } from './kinds.ts';
+import { checkReportData } from './schema.ts';
 
 const SIZE = 420;
 const GAP = 40;
@@ -14,7 +15,8 @@ const LEVELS = 10;
  * The report in one picture, as SVG for light and dark pages: the head of each model that looks most at the first token, softmax
  * and lazy side by side where both are there, with the figures of the whole model below.
  */
-export function renderPicture(data: ReportData): string {
+export function renderPicture(given: ReportData): string {
+  const data = checkReportData(given);
   const [scenario] = groupRuns(data.runs);
   const shown = (scenario?.arms ?? [])
     .flatMap(({ name, kind, runs }) => {

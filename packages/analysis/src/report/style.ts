@@ -4,7 +4,7 @@ const LIGHT = `
   color-scheme: light;
   --paper: #f6f7f9; --surface: #ffffff; --ink: #17202b; --ink-soft: #556270; --line: #dde2e8; --accent: #0b5cad;
   --good: #176639; --good-back: #dff3e6; --bad: #9c1f2e; --bad-back: #fbe3e5; --open: #56606b; --open-back: #e8ebef;
-  --subject: #0b62c4;
+  --subject: #0b62c4; --zoom: rgb(11 92 173 / 0.14);
   --heat-sparsity-0: #eef2f7; --heat-sparsity-1: #b9d2f0; --heat-sparsity-2: #5f97d8; --heat-sparsity-3: #0b4c9c;
   --heat-sink-0: #f7f0ee; --heat-sink-1: #f2b9a8; --heat-sink-2: #de6f58; --heat-sink-3: #9b2418; --on-heat: #ffffff;
   --map-zero: #eee9dc; --map-0: #d8e6f7; --map-1: #7fb0e6; --map-2: #2a6fc0; --map-3: #0a2a5c;`;
@@ -13,7 +13,7 @@ const DARK = `
   color-scheme: dark;
   --paper: #10151b; --surface: #181f27; --ink: #e9eef4; --ink-soft: #a3b0bd; --line: #2f3a46; --accent: #7db8ff;
   --good: #8fe0ad; --good-back: #173425; --bad: #ffa5ae; --bad-back: #44191f; --open: #b6c0ca; --open-back: #2a333d;
-  --subject: #58a6ff;
+  --subject: #58a6ff; --zoom: rgb(125 184 255 / 0.2);
   --heat-sparsity-0: #1f2833; --heat-sparsity-1: #244a75; --heat-sparsity-2: #2f78c4; --heat-sparsity-3: #6db4ff;
   --heat-sink-0: #262322; --heat-sink-1: #6b3329; --heat-sink-2: #b9503d; --heat-sink-3: #ff8d78; --on-heat: #0c1116;
   --map-zero: #2c2a22; --map-0: #1d3450; --map-1: #2c64a3; --map-2: #5aa3ee; --map-3: #d9ecff;`;

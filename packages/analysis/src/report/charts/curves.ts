@@ -1,9 +1,26 @@
 import { type Arm, type CurveBand, curveBand, type Scenario } from '../aggregate.ts';
 import type { ReportRun } from '../data.ts';
 import { shownKind } from '../kinds.ts';
-import { armStyle, axis, type Chart, type ChartGroup, frame, type Option, short } from './chart.ts';
+import { armStyle, axis, type Chart, type ChartGroup, css, frame, type Option, short } from './chart.ts';
 
 const POINTS = 120;
+/** Percent of the steps in which the loss falls so far that later differences are not seen beside it. */
+const AFTER_FALL = 20;
+/** By the slider, by dragging, and by the wheel with Ctrl: the wheel alone scrolls the page. */
+const ZOOM: readonly Option[] = [
+  { type: 'inside', zoomOnMouseWheel: 'ctrl', moveOnMouseWheel: false, preventDefaultMouseMove: false },
+  {
+    type: 'slider',
+    height: 18,
+    bottom: 6,
+    showDataShadow: false,
+    borderColor: css('--line'),
+    fillerColor: css('--zoom'),
+    handleStyle: { color: css('--surface'), borderColor: css('--accent') },
+    textStyle: { color: css('--ink-soft'), fontSize: 11 },
+    brushSelect: false,
+  },
+];
 
 /** Validation and training loss over steps: mean of the seeds, and the range that they span. */
 export function lossCurves(scenario: Scenario, id: string): ChartGroup {
@@ -35,11 +52,17 @@ function curveChart(
       .filter(({ band }) => band.length > 0)
       .map(({ arm, band }) => `${arm.name} ends at ${band[band.length - 1].mean.toFixed(3)}`)
       .join('; ')}.`,
-    option: frame({
-      xAxis: axis('step', { type: 'value', min: 0, splitLine: { show: false } }),
-      yAxis: axis('', { type: 'value', scale: true }),
-      series: curves.flatMap(({ arm, band }) => bandSeries(arm, arms, band, symbols)),
-    }),
+    zoomFrom: AFTER_FALL,
+    option: frame(
+      {
+        grid: { left: 56, right: 16, top: 40, bottom: 78 },
+        xAxis: axis('step', { type: 'value', min: 0, max: 'dataMax', splitLine: { show: false } }),
+        yAxis: axis('', { type: 'value', scale: true }),
+        series: curves.flatMap(({ arm, band }) => bandSeries(arm, arms, band, symbols)),
+        dataZoom: ZOOM,
+      },
+      ['step', 'nats per token'],
+    ),
     table: {
       columns: ['arm', 'step', 'mean', 'lowest', 'highest'],
       rows: curves.flatMap(({ arm, band }) =>

@@ -1,6 +1,6 @@
 import type { AttentionSummary, HeadMetrics } from '../../metrics/summary.ts';
 import type { Arm, Scenario } from '../aggregate.ts';
-import { axis, type Chart, type ChartGroup, frame, short, slug, TOOLTIP } from './chart.ts';
+import { axis, type Chart, type ChartGroup, call, css, frame, short, slug, TOOLTIP } from './chart.ts';
 
 /** Layer by head, one picture per arm, means over the seeds. */
 export function sparsityByHead(scenario: Scenario, id: string): ChartGroup {
@@ -59,7 +59,7 @@ function headChart(
       option: frame({
         legend: { show: false },
         grid: { left: 44, right: 8, top: 6, bottom: 42 },
-        tooltip: { trigger: 'item', confine: true, ...TOOLTIP, formatter: 'fn:cell' },
+        tooltip: { trigger: 'item', confine: true, ...TOOLTIP, formatter: call('cell', what) },
         xAxis: axis('head', { type: 'category', data: range(heads), splitLine: { show: false } }),
         yAxis: axis('layer', {
           type: 'category',
@@ -71,7 +71,7 @@ function headChart(
           min: 0,
           max: 100,
           dimension: 2,
-          inRange: { color: [0, 1, 2, 3].map((stop) => `var(${palette}-${stop})`) },
+          inRange: { color: [0, 1, 2, 3].map((stop) => css(`${palette}-${stop}`)) },
         },
         series: [
           {
@@ -82,11 +82,11 @@ function headChart(
               // Dark cells carry light figures.
               return {
                 value: [head, layer, percent],
-                label: { color: percent > 55 ? 'var(--on-heat)' : 'var(--ink)' },
+                label: { color: percent > 55 ? css('--on-heat') : css('--ink') },
               };
             }),
-            label: { show: labelled, formatter: 'fn:cellLabel', fontSize: 11 },
-            itemStyle: { borderColor: 'var(--surface)', borderWidth: 2 },
+            label: { show: labelled, formatter: call('cellLabel'), fontSize: 11 },
+            itemStyle: { borderColor: css('--surface'), borderWidth: 2 },
           },
         ],
       }),

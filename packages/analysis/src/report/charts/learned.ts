@@ -1,7 +1,7 @@
 import { type AttentionKind, attentionKind, isAttentionKind, isFused } from '@lazy-attention/nn';
 import type { LayerMetrics } from '../../metrics/summary.ts';
 import type { Arm, Scenario } from '../aggregate.ts';
-import { armStyle, axis, type Chart, type ChartGroup, frame, short, slug } from './chart.ts';
+import { armStyle, axis, type Chart, type ChartGroup, call, css, frame, short, slug } from './chart.ts';
 
 /** What training made of bias and tau, which start at 0 and -1. Of the first seed, since heads differ from seed to seed. */
 export function learnedParameters(scenario: Scenario, id: string): ChartGroup | null {
@@ -47,19 +47,22 @@ function biasChart(arm: Arm, { layer, heads }: LayerMetrics, id: string): Chart 
     title: `${arm.name}: bias by distance, layer ${layer}`,
     label: `${arm.name}: learned bias of ${curves.length} heads in layer ${layer} by distance, from ${short(Math.min(...all), 3)} to ${short(Math.max(...all), 3)}.`,
     height: '15rem',
-    option: frame({
-      xAxis: axis('distance', { type: 'value', max: 'dataMax', splitLine: { show: false } }),
-      yAxis: axis('', { type: 'value' }),
-      series: curves.map(({ head, bias }) => ({
-        name: `head ${head}`,
-        type: 'line',
-        showSymbol: false,
-        sampling: 'lttb',
-        lineStyle: { width: 1.8, color: `var(--head-${head % 8})`, type: head < 8 ? 'solid' : 'dashed' },
-        itemStyle: { color: `var(--head-${head % 8})` },
-        data: bias.map((value, distance) => [distance, short(value, 3)]),
-      })),
-    }),
+    option: frame(
+      {
+        xAxis: axis('distance', { type: 'value', max: 'dataMax', splitLine: { show: false } }),
+        yAxis: axis('', { type: 'value' }),
+        series: curves.map(({ head, bias }) => ({
+          name: `head ${head}`,
+          type: 'line',
+          showSymbol: false,
+          sampling: 'lttb',
+          lineStyle: { width: 1.8, color: css(`--head-${head % 8}`), type: head < 8 ? 'solid' : 'dashed' },
+          itemStyle: { color: css(`--head-${head % 8}`) },
+          data: bias.map((value, distance) => [distance, short(value, 3)]),
+        })),
+      },
+      ['distance', ''],
+    ),
     table: {
       columns: ['head', 'distance', 'bias'],
       rows: curves.flatMap(({ head, bias }) => bias.map((value, distance) => [head, distance, short(value)])),
@@ -81,7 +84,7 @@ function tauChart(arm: Arm, layers: readonly LayerMetrics[], arms: readonly Arm[
     option: frame({
       legend: { show: false },
       grid: { left: 56, right: 16, top: 12, bottom: 44 },
-      tooltip: { ...(frame({}).tooltip as object), trigger: 'item', formatter: 'fn:tau' },
+      tooltip: { ...(frame({}).tooltip as object), trigger: 'item', formatter: call('tau') },
       xAxis: axis('layer', {
         type: 'category',
         data: layers.map(({ layer }) => String(layer)),
@@ -99,8 +102,8 @@ function tauChart(arm: Arm, layers: readonly LayerMetrics[], arms: readonly Arm[
           markLine: {
             silent: true,
             symbol: 'none',
-            lineStyle: { color: 'var(--ink-soft)', type: 'dashed' },
-            label: { formatter: 'start', color: 'var(--ink-soft)', position: 'insideEndTop' },
+            lineStyle: { color: css('--ink-soft'), type: 'dashed' },
+            label: { formatter: 'start', color: css('--ink-soft'), position: 'insideEndTop' },
             data: [{ yAxis: -1 }],
           },
         },

@@ -1,6 +1,6 @@
 import type { AttentionSummary } from '../../metrics/summary.ts';
 import { type Arm, type Scenario, spread } from '../aggregate.ts';
-import { armStyle, axis, type Chart, type ChartGroup, frame, type Option, short } from './chart.ts';
+import { armStyle, axis, type Chart, type ChartGroup, css, frame, type Option, short } from './chart.ts';
 
 /** One figure per arm over something that all arms share: layers, depths, thresholds, tile sizes. */
 interface LineSpec {
@@ -58,20 +58,22 @@ export function lineChart(arms: readonly Arm[], spec: LineSpec): Chart {
         return `${arm.name} from ${short(Math.min(...means), 3)} to ${short(Math.max(...means), 3)}${percent ? ' percent' : ''}`;
       })
       .join('; ')}.`,
-    option: frame({
-      ...(percent ? { tooltip: { ...(frame({}).tooltip as Option), valueFormatter: 'fn:percent' } } : {}),
-      xAxis: axis(spec.xName, {
-        type: 'category',
-        data: categories,
-        boundaryGap: spec.bars === true,
-        splitLine: { show: false },
-      }),
-      yAxis: axis('', {
-        type: logarithmic ? 'log' : 'value',
-        ...(percent ? { min: 0, axisLabel: { formatter: '{value} %', color: 'var(--ink-soft)' } } : {}),
-      }),
-      series,
-    }),
+    option: frame(
+      {
+        xAxis: axis(spec.xName, {
+          type: 'category',
+          data: categories,
+          boundaryGap: spec.bars === true,
+          splitLine: { show: false },
+        }),
+        yAxis: axis('', {
+          type: logarithmic ? 'log' : 'value',
+          ...(percent ? { min: 0, axisLabel: { formatter: '{value} %', color: css('--ink-soft') } } : {}),
+        }),
+        series,
+      },
+      [spec.xName, percent ? '%' : ''],
+    ),
     table: {
       columns: ['arm', spec.xName, percent ? 'mean (percent)' : 'mean', 'standard deviation', 'seeds'],
       rows: lines.flatMap(({ arm, labels, values }) =>

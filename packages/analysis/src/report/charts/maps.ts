@@ -1,6 +1,6 @@
 import type { Arm, Scenario } from '../aggregate.ts';
 import type { ReportRun } from '../data.ts';
-import { axis, type Chart, type ChartGroup, frame, slug, TOOLTIP } from './chart.ts';
+import { axis, type Chart, type ChartGroup, call, css, frame, slug, TOOLTIP } from './chart.ts';
 
 /** Attention maps of every arm on the same text, one head at a time. Of the first seed. */
 export function attentionMaps({ arms }: Scenario, id: string): ChartGroup | null {
@@ -43,7 +43,7 @@ function mapCharts(arm: Arm, run: ReportRun, id: string): Chart[] {
       option: frame({
         legend: { show: false },
         grid: { left: 26, right: 6, top: 6, bottom: 26 },
-        tooltip: { trigger: 'item', confine: true, ...TOOLTIP, formatter: 'fn:map' },
+        tooltip: { trigger: 'item', confine: true, ...TOOLTIP, formatter: call('map') },
         xAxis: axis('key', { ...hidden, nameGap: 8 }),
         yAxis: axis('query', { ...hidden, inverse: true, nameGap: 10 }),
         visualMap: {
@@ -52,11 +52,11 @@ function mapCharts(arm: Arm, run: ReportRun, id: string): Chart[] {
           max: 1,
           range: [1e-6, 1],
           dimension: 2,
-          inRange: { color: [0, 1, 2, 3].map((stop) => `var(--map-${stop})`) },
-          outOfRange: { color: ['var(--map-zero)'] },
+          inRange: { color: [0, 1, 2, 3].map((stop) => css(`--map-${stop}`)) },
+          outOfRange: { color: [css('--map-zero')] },
         },
         series: [
-          { type: 'heatmap', data: cells, progressive: 0, emphasis: { itemStyle: { borderColor: 'var(--ink)' } } },
+          { type: 'heatmap', data: cells, progressive: 0, emphasis: { itemStyle: { borderColor: css('--ink') } } },
         ],
       }),
       // The page takes the rows from the picture's own cells.
