@@ -1,6 +1,7 @@
 import { readFileSync } from 'node:fs';
 import { LazyAttentionError } from '@lazy-attention/core';
 import { CommanderError } from 'commander';
+import { watchPipes } from './cli/pipes.ts';
 import { createProgram } from './cli/program.ts';
 import { UsageError } from './errors.ts';
 
@@ -11,12 +12,7 @@ const program = createProgram(manifest.version, (code) => {
 program.exitOverride();
 for (const command of program.commands) command.exitOverride();
 
-// A reader that went away is no error; anything else that cannot be printed is.
-process.stdout.on('error', (error: NodeJS.ErrnoException) => {
-  if (error.code === 'EPIPE') process.exit(0);
-  process.stderr.write(`error [OUTPUT] standard output cannot be written: ${error.message}\n`);
-  process.exit(1);
-});
+watchPipes();
 
 try {
   await program.parseAsync();

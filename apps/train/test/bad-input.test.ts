@@ -47,6 +47,11 @@ const mistakes: Record<string, Mistake> = {
   'fractional batch': { args: () => train('--batch', '1.5'), code: 2, says: /integer/ },
   'negative rate': { args: () => train('--lr', '-1'), code: 2, says: /positive/ },
   'a batch that no axis holds': { args: () => train(...TINY, '--batch', '1e9'), code: 2, says: /at most 1048576/ },
+  'a batch that no memory holds': {
+    args: () => train(...TINY, '--context', '4096', '--batch', '1000000'),
+    code: 2,
+    says: /take at least \d+\.\d GiB, and .* are there; at most --batch \d+ fits/,
+  },
   'a window that no axis holds': {
     args: () => train(...TINY, '--window', '500000000'),
     code: 2,

@@ -187,3 +187,67 @@ describe('lazy-attention export', () => {
     expect([mixed.code, mixed.stderr]).toEqual([2, expect.stringContaining('--provider')]);
   });
 });
+
+describe('a train of which nobody reads the output', () => {
+  // A reader that takes three lines and goes, as `| head -n 3`; standard error goes with it.
+  it.each([[[]], [['--json']]])('goes on to its end and saves: %j', async (more) => {
+    const out = join(temporary(), 'run');
+    const { child, done } = start(['train', ...TINY, '--steps', '40', '--out', out, ...more]);
+    child.stdout?.once('data', () => {
+      child.stdout?.destroy();
+      child.stderr?.destroy();
+    });
+    expect(await done).toMatchObject({ code: 0, signal: null });
+    expect(losses(out)).toHaveLength(40);
+    expect(existsSync(join(out, 'summary.json'))).toBe(true);
+    expect(existsSync(join(out, 'run.lock'))).toBe(false);
+  });
+
+  it('a terminal that is hung up saves, as SIGTERM does', async () => {
+    const out = join(temporary(), 'run');
+    const { child, done } = start(['train', ...TINY, '--steps', '4000', '--eval-every', '0', '--out', out, '--json']);
+    child.stdout?.on('data', (chunk) => {
+      if (String(chunk).includes('"step":5,')) child.kill('SIGHUP');
+    });
+    const { code, stderr } = await done;
+    expect([code, stderr]).toEqual([129, expect.stringContaining('Saved at step')]);
+    expect(existsSync(join(out, 'run.lock'))).toBe(false);
+  });
+});
+
+describe('a second trainer of a run', () => {
+  it('is refused and told who trains it; run.json that was removed meanwhile is there again', async () => {
+    const out = join(temporary(), 'run');
+    const options = ['--steps', '4000', '--eval-every', '0', '--checkpoint-every', '4000'];
+    const { child, done } = start(['train', ...TINY, ...options, '--out', out, '--json']);
+    await new Promise<void>((resolve) => {
+      child.stdout?.on('data', (chunk) => {
+        if (String(chunk).includes('"step":5,')) resolve();
+      });
+    });
+    const second = await run('train', '--resume', '--out', out, ...RHYTHM);
+    expect([second.code, second.stderr]).toEqual([1, expect.stringContaining(`in use by process ${child.pid} on `)]);
+    rmSync(join(out, 'run.json'));
+    child.kill('SIGINT');
+    const first = await done;
+    expect([first.code, first.stderr]).toEqual([130, expect.stringContaining('was gone and has been written again')]);
+    const steps = losses(out).map(([step]) => step);
+    expect(steps).toEqual(steps.map((_, n) => n + 1));
+    expect(existsSync(join(out, 'run.json'))).toBe(true);
+  });
+});
+
+it('Ctrl-C while data is read ends at once and leaves no folder', async () => {
+  const root = temporary();
+  const text = join(root, 'long.txt');
+  writeFileSync(text, 'It was the best of times, it was the worst of times. '.repeat(4_000_000));
+  const out = join(root, 'run');
+  const { child, done } = start(['train', text, ...TINY, '--out', out]);
+  child.stdout?.on('data', (chunk) => {
+    if (String(chunk).startsWith('Reading:')) child.kill('SIGINT');
+  });
+  const { code, stdout } = await done;
+  expect(code).toBe(130);
+  expect(stdout).toMatch(/Reading: \d+ MB of text.*\nStopping\.\nStopped before the first step; nothing was written\./);
+  expect(existsSync(out)).toBe(false);
+});

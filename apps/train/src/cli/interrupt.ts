@@ -1,7 +1,9 @@
 /** Exit codes that shells give to processes ended by these signals. */
-const CODES = { SIGINT: 130, SIGTERM: 143 } as const;
+const CODES = { SIGHUP: 129, SIGINT: 130, SIGTERM: 143 } as const;
 
+/** What came of the signals that ask a process to end. */
 export interface Interrupt {
+  /** Aborts at the first. */
   readonly signal: AbortSignal;
   /** 0, or the exit code of the signal that came. */
   exitCode(): number;
@@ -9,7 +11,7 @@ export interface Interrupt {
   end(): void;
 }
 
-/** Turns the first Ctrl-C (or SIGTERM) into an abort that lets work end well, and the second into an end at once. */
+/** Turns the first Ctrl-C (or SIGTERM, or the SIGHUP of a terminal that is closed) into an abort that lets work end well, and the second into an end at once. */
 export function catchInterrupt(onFirst: () => void): Interrupt {
   const controller = new AbortController();
   let code = 0;

@@ -5,6 +5,7 @@ import type { Dataset } from '@lazy-attention/data';
 import { type AttentionKind, type AttentionRole, attentionKind, attentionKinds } from '@lazy-attention/nn';
 import { catchInterrupt } from '../cli/interrupt.ts';
 import { openInBrowser } from '../cli/open.ts';
+import { goOnWithoutReaders } from '../cli/pipes.ts';
 import { collectReport } from '../compare/collect.ts';
 import {
   COMPARE_VERSION,
@@ -24,7 +25,7 @@ import { createReporter } from '../output/reporter.ts';
 import { writeWhole } from '../run/files.ts';
 import { freeFolder } from '../run/folder.ts';
 import { type FolderLock, lockFolder } from '../run/lock.ts';
-import { EMBEDDED, loadRunData } from '../training/data.ts';
+import { EMBEDDED, loadRunData, type Reading, sayProgress } from '../training/data.ts';
 import { planRun, refuseChanges, withRhythm } from '../training/plan.ts';
 import type { TrainListener } from '../training/train.ts';
 import { writeReport } from './report.ts';
@@ -45,6 +46,9 @@ export interface CompareOptions extends Omit<PlanOptions, 'attention' | 'seed'> 
 /** The pair that matters most first, in case one stops early. */
 const FIRST: readonly AttentionRole[] = ['reference', 'subject', 'baseline', 'ablation'];
 
+/** The kind of the record that all runs are made from; which one does not matter. */
+const SUBJECT = attentionKinds()[0].name;
+
 function defaultKinds(): AttentionKind[] {
   const compared = attentionKinds().filter(({ comparedByDefault }) => comparedByDefault);
   return FIRST.flatMap((first) => compared.filter(({ role }) => role === first)).map(({ name }) => name);
@@ -52,6 +56,7 @@ function defaultKinds(): AttentionKind[] {
 
 /** `lazy-attention compare [DATA]`: trains all kinds of attention alike and writes one report; returns the exit code. */
 export async function compareCommand(source: string | undefined, options: CompareOptions): Promise<number> {
+  goOnWithoutReaders();
   const say = (line: string) => (options.json ? process.stderr : process.stdout).write(`${line}\n`);
   const interrupt = catchInterrupt(() => say('Stopping after this step; once more to stop at once.'));
   const opened = options.resume ? reopen(source, options) : null;
@@ -59,11 +64,12 @@ export async function compareCommand(source: string | undefined, options: Compar
     opened === null ? (options.backend ?? 'auto') : resumeOn('compare', options.backend, opened.plan.record, say),
   );
   let lock: FolderLock | null = null;
+  const reading = { signal: interrupt.signal, onProgress: sayProgress(say) };
   try {
     const { root, plan, dataset } =
       opened === null
-        ? await begin(backend, source, options)
-        : { ...opened, dataset: await loadRunData(opened.plan.record) };
+        ? await begin(backend, source, options, reading)
+        : { ...opened, dataset: await loadRunData(opened.plan.record, reading) };
     lock = lockFolder(root);
     const runs = plannedRuns(root, plan);
     say(
@@ -88,6 +94,10 @@ export async function compareCommand(source: string | undefined, options: Compar
     }
     await report(root, plan, backend, options);
     return 0;
+  } catch (error) {
+    if (lock !== null || error !== interrupt.signal.reason) throw error;
+    say('Stopped before the first step; nothing was written.');
+    return interrupt.exitCode();
   } finally {
     lock?.release();
     interrupt.end();
@@ -101,9 +111,16 @@ interface Started {
   readonly dataset: Dataset;
 }
 
-async function begin(backend: Backend, source: string = EMBEDDED, options: CompareOptions): Promise<Started> {
+async function begin(
+  backend: Backend,
+  source: string | undefined,
+  options: CompareOptions,
+  reading: Reading,
+): Promise<Started> {
   const attentions = options.attention ?? defaultKinds();
-  const { record, dataset } = await planRun(backend, source, { ...trainingOptions(options), attention: 'lazy' });
+  const subject = { ...trainingOptions(options), attention: SUBJECT };
+  const { record, dataset } = await planRun(backend, source ?? EMBEDDED, subject, reading);
+  reading.signal?.throwIfAborted();
   const plan: ComparePlan = {
     version: COMPARE_VERSION,
     record,

@@ -2,6 +2,7 @@ import { type Backend, CANDIDATES, createBackend } from '@lazy-attention/core';
 import type { Dataset } from '@lazy-attention/data';
 import { catchInterrupt, type Interrupt } from '../cli/interrupt.ts';
 import { openInBrowser } from '../cli/open.ts';
+import { goOnWithoutReaders } from '../cli/pipes.ts';
 import { MAP_LENGTH } from '../compare/collect.ts';
 import { UsageError } from '../errors.ts';
 import { type LivePage, serveLive } from '../live/server.ts';
@@ -12,8 +13,9 @@ import { summaryText } from '../output/summary.ts';
 import { createRun, freeFolder, openRun, type RunFolder } from '../run/folder.ts';
 import { type FolderLock, lockFolder } from '../run/lock.ts';
 import type { RunRecord } from '../run/record.ts';
-import { EMBEDDED, loadRunData } from '../training/data.ts';
+import { EMBEDDED, loadRunData, type Reading, sayProgress } from '../training/data.ts';
 import { finishRun } from '../training/finish.ts';
+import { refuseTooLarge } from '../training/memory.ts';
 import { planRun, refuseChanges, withRhythm } from '../training/plan.ts';
 import { disposeSession } from '../training/session.ts';
 import { together, train } from '../training/train.ts';
@@ -30,12 +32,21 @@ export interface TrainOptions extends PlanOptions {
 
 /** `lazy-attention train [DATA]`; returns the exit code. */
 export async function trainCommand(source: string | undefined, options: TrainOptions): Promise<number> {
+  goOnWithoutReaders();
   const reporter = createReporter(options.json ? 'json' : 'auto');
-  const interrupt = catchInterrupt(() => reporter.say('Stopping after this step; once more to stop at once.'));
+  const say = (line: string) => reporter.say(line);
   let started: Started | null = null;
+  const interrupt = catchInterrupt(() =>
+    say(started === null ? 'Stopping.' : 'Stopping after this step; once more to stop at once.'),
+  );
   try {
-    started = options.resume ? await resume(source, options, reporter) : await begin(source, options, reporter);
+    const reading = { signal: interrupt.signal, onProgress: sayProgress(say) };
+    started = await (options.resume ? resume : begin)(source, options, reporter, reading);
     return await runToEnd(started, options, reporter, interrupt);
+  } catch (error) {
+    if (started !== null || error !== interrupt.signal.reason) throw error;
+    say('Stopped before the first step; nothing was written.');
+    return interrupt.exitCode();
   } finally {
     interrupt.end();
     reporter.close();
@@ -53,10 +64,16 @@ interface Started {
 }
 
 /** A new run: everything is checked before the folder is made. */
-async function begin(source: string = EMBEDDED, options: TrainOptions, reporter: Reporter): Promise<Started> {
+async function begin(
+  source: string | undefined,
+  options: TrainOptions,
+  reporter: Reporter,
+  reading: Reading,
+): Promise<Started> {
   const backend = await createBackend(options.backend ?? 'auto');
   try {
-    const { record, dataset } = await planRun(backend, source, options);
+    const { record, dataset } = await planRun(backend, source ?? EMBEDDED, options, reading);
+    reading.signal?.throwIfAborted();
     const out = options.out ?? freeFolder(`runs/${record.preset}-${record.model.attention}`);
     const folder = createRun(out, record);
     const lock = lockFolder(folder.path);
@@ -69,7 +86,12 @@ async function begin(source: string = EMBEDDED, options: TrainOptions, reporter:
 }
 
 /** The run in --out, as it was started. An option that would change what it computes is refused, not ignored. */
-async function resume(source: string | undefined, options: TrainOptions, reporter: Reporter): Promise<Started> {
+async function resume(
+  source: string | undefined,
+  options: TrainOptions,
+  reporter: Reporter,
+  reading: Reading,
+): Promise<Started> {
   if (options.out === undefined) throw new UsageError('train: --resume needs the folder of the run: --out FOLDER');
   const { folder, record: recorded } = openRun(options.out);
   refuseChanges('train', source, options, recorded);
@@ -78,7 +100,9 @@ async function resume(source: string | undefined, options: TrainOptions, reporte
   let backend: Backend | undefined;
   try {
     backend = await createBackend(resumeOn('train', options.backend, record, (line) => reporter.say(line)));
-    const dataset = await loadRunData(record);
+    refuseTooLarge(backend, record);
+    const dataset = await loadRunData(record, reading);
+    reading.signal?.throwIfAborted();
     announce(reporter, backend, record, dataset, `on with ${options.out}`);
     return { backend, folder, record, dataset, lock };
   } catch (error) {

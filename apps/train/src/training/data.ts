@@ -10,23 +10,41 @@ import {
   tokenizerFromJSON,
 } from '@lazy-attention/data';
 import { RunError, UsageError } from '../errors.ts';
+import { count } from '../output/format.ts';
 import type { DataRecord, RunRecord } from '../run/record.ts';
 
 /** The embedded corpus, by name; everything else is a path, kept absolute so that a run can be resumed from anywhere. */
 export const EMBEDDED = 'moby-dick';
 
+/** Milliseconds of reading about which nothing is said. */
+const SILENCE = 3000;
+
 export function absoluteSource(source: string): string {
   return source === EMBEDDED || isTask(source) ? source : resolve(source);
 }
 
+/** How reading is followed and stopped: `onProgress` is told of it, an abort of `signal` rejects with its reason. */
+export type Reading = Pick<DatasetOptions, 'onProgress' | 'signal'>;
+
+/** Says how far reading is when it takes more than a moment. */
+export function sayProgress(say: (line: string) => void): NonNullable<Reading['onProgress']> {
+  let saidAt = performance.now();
+  return ({ bytes, tokens }) => {
+    const now = performance.now();
+    if (now - saidAt < SILENCE) return;
+    saidAt = now;
+    say(`Reading: ${(bytes / 1e6).toFixed(0)} MB of text, ${count(tokens)} tokens so far`);
+  };
+}
+
 /** Loads the data that a run was started on. @throws RunError when it has changed since */
-export async function loadRunData(record: RunRecord, onProgress?: DatasetOptions['onProgress']): Promise<Dataset> {
+export async function loadRunData(record: RunRecord, reading: Reading = {}): Promise<Dataset> {
   const { data, model } = record;
   const dataset = await openDataset(data.source, data.options, {
     context: model.context,
     tokenizer: tokenizerFromJSON(data.tokenizer),
     validation: data.validation,
-    ...(onProgress === undefined ? {} : { onProgress }),
+    ...reading,
   });
   if (dataset.fingerprint !== data.fingerprint) {
     throw new RunError(

@@ -4,8 +4,9 @@ import { lazyTransformer, type PresetName, preset } from '@lazy-attention/nn';
 import { UsageError } from '../errors.ts';
 import { flagOf, OPTION_ROWS, type PlanOptions, recordedValue, recordSection } from '../options/table.ts';
 import { type Rhythm, RUN_VERSION, type RunRecord, type TrainingRecord } from '../run/record.ts';
-import { absoluteSource, isTask, openDataset } from './data.ts';
+import { absoluteSource, isTask, openDataset, type Reading } from './data.ts';
 import { TASK_CONTEXT, TASK_DEFAULTS, TRAINING_DEFAULTS } from './defaults.ts';
+import { refuseTooLarge } from './memory.ts';
 
 /**
  * Fills in what was not given, loads the data, and checks all of it, before any folder is made.
@@ -15,6 +16,7 @@ export async function planRun(
   backend: Backend,
   source: string,
   options: PlanOptions,
+  reading: Reading = {},
 ): Promise<{ record: RunRecord; dataset: Dataset }> {
   if (options.dtype !== undefined && !backend.dtypes.has(options.dtype)) {
     throw new UsageError(
@@ -34,6 +36,7 @@ export async function planRun(
     context,
     validation,
     ...(options.tokenizer === undefined ? {} : { tokenizer: options.tokenizer }),
+    ...reading,
   });
   const steps = options.steps ?? defaults.steps;
   if (options.warmup !== undefined && options.warmup > steps) {
@@ -73,6 +76,7 @@ export async function planRun(
     ...withRhythm({ rhythm: defaultRhythm(steps), sample: { prompt: defaultPrompt(dataset), tokens: 200 } }, options),
     environment: environment(backend),
   };
+  refuseTooLarge(backend, record);
   return { record, dataset };
 }
 
