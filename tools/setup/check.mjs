@@ -1,9 +1,12 @@
-// npm run check: format, lint, types, package boundaries, and what npm would publish.
+// npm run check: format, lint, types, package boundaries, the sources' own rules, documented exports, and what npm would
+// publish.
 
+import { join } from 'node:path';
 import { wrongArrows } from './lib/boundaries.mjs';
+import { sourceChecks } from './lib/checks/index.mjs';
 import { prepare } from './lib/prepare.mjs';
-import { tool } from './lib/run.mjs';
-import { workspaces } from './lib/workspaces.mjs';
+import { run, tool } from './lib/run.mjs';
+import { root, workspaces } from './lib/workspaces.mjs';
 
 // Building is the type check: every package compiles with the strict settings or the build fails.
 if (!prepare()) process.exit(1);
@@ -12,9 +15,13 @@ const failures = [];
 
 if (tool('@biomejs/biome', 'bin/biome', ['ci', '.']) !== 0) failures.push('biome');
 
-const wrong = wrongArrows(all.map(({ manifest }) => manifest));
-for (const sentence of wrong) console.error(sentence);
-if (wrong.length > 0) failures.push('boundaries');
+const found = { boundaries: wrongArrows(all.map(({ manifest }) => manifest)), ...sourceChecks() };
+for (const [name, sentences] of Object.entries(found)) {
+  for (const sentence of sentences) console.error(sentence);
+  if (sentences.length > 0) failures.push(name);
+}
+
+if (run(process.execPath, [join(root, 'tools/api-docs/check.mjs')]) !== 0) failures.push('undocumented exports');
 
 for (const { folder, manifest } of all) {
   if (manifest.private) continue;
@@ -25,4 +32,4 @@ if (failures.length > 0) {
   console.error(`check failed: ${failures.join(', ')}`);
   process.exit(1);
 }
-console.log('check passed: format, lint, types, boundaries, publint');
+console.log('check passed: format, lint, types, boundaries, sources, documented exports, publint');

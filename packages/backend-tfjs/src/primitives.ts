@@ -75,13 +75,12 @@ export function binary(a: tf.Tensor, b: tf.Tensor, fn: BinaryFunction, view: Bro
     return runHostKernel(BINARY, [a, b], { fn, sizes, stridesA, stridesB }, shape);
   }
   const [shapeA, shapeB] = [broadcastShape(a, sizes, stridesA), broadcastShape(b, sizes, stridesB)];
+  const spread = (x: tf.Tensor, strides: readonly number[]) =>
+    rearrange(x, { shape: [tf.util.sizeFromShape([...sizes])], sizes, strides });
   const result =
     shapeA !== null && shapeB !== null
       ? BROADCAST[fn](tf.reshape(a, shapeA), tf.reshape(b, shapeB))
-      : BROADCAST[fn](
-          rearrange(a, { shape, sizes, strides: stridesA }),
-          rearrange(b, { shape, sizes, strides: stridesB }),
-        );
+      : BROADCAST[fn](spread(a, stridesA), spread(b, stridesB));
   return tf.reshape(result, [...shape]);
 }
 
