@@ -2,7 +2,7 @@
 // publish.
 
 import { join } from 'node:path';
-import { wrongArrows } from './lib/boundaries.mjs';
+import { staleRules, wrongArrows } from './lib/boundaries.mjs';
 import { sourceChecks } from './lib/checks/index.mjs';
 import { prepare } from './lib/prepare.mjs';
 import { run, tool } from './lib/run.mjs';
@@ -15,7 +15,8 @@ const failures = [];
 
 if (tool('@biomejs/biome', 'bin/biome', ['ci', '.']) !== 0) failures.push('biome');
 
-const found = { boundaries: wrongArrows(all.map(({ manifest }) => manifest)), ...sourceChecks() };
+const manifests = all.map(({ manifest }) => manifest);
+const found = { boundaries: [...wrongArrows(manifests), ...staleRules(manifests)], ...sourceChecks() };
 for (const [name, sentences] of Object.entries(found)) {
   for (const sentence of sentences) console.error(sentence);
   if (sentences.length > 0) failures.push(name);

@@ -3,51 +3,68 @@
  * imports that a manifest does not declare, so the manifests are the whole truth.
  */
 
-const APPS = /^@lazy-attention\/(nn|data|analysis|evaluation|models|onnx|core)$/;
-const RULES = [
-  // [who, what of the project it may depend on at run time, for its tests]
-  [/^@lazy-attention\/core$/, /^$/, /^$/],
-  [
-    /^@lazy-attention\/backend-/,
-    /^@lazy-attention\/(core$|native$|backend-(cpu|cuda)-)/,
-    /^@lazy-attention\/(backend-reference|conformance|nn)$/,
-  ],
-  [/^@lazy-attention\/native$/, /^@lazy-attention\/core$/, /^$/],
-  [/^@lazy-attention\/data$/, /^@lazy-attention\/core$/, /^$/],
-  [/^@lazy-attention\/nn$/, /^@lazy-attention\/core$/, /^@lazy-attention\/backend-reference$/],
-  [/^@lazy-attention\/analysis$/, /^@lazy-attention\/(core|nn)$/, /^@lazy-attention\/backend-/],
-  [/^@lazy-attention\/evaluation$/, /^@lazy-attention\/(core|data|nn)$/, /^@lazy-attention\/backend-/],
-  [/^@lazy-attention\/models$/, /^@lazy-attention\/(core|data|nn)$/, /^@lazy-attention\/backend-/],
-  [/^@lazy-attention\/onnx$/, /^@lazy-attention\/(core|nn)$/, /^@lazy-attention\/backend-/],
-  [/^@lazy-attention\/conformance$/, /^@lazy-attention\/(core|backend-reference)$/, /^$/],
-  [
-    /^(lazy-attention|@lazy-attention\/playground)$/,
-    new RegExp(`${APPS.source}|^@lazy-attention/backend-`),
-    /^@lazy-attention\//,
-  ],
-  [
-    /^@lazy-attention\/(bench|examples|fuzz|golden|gpu|setup)$/,
-    /^(lazy-attention$|@lazy-attention\/)/,
-    /^(lazy-attention$|@lazy-attention\/)/,
-  ],
-];
+const BACKENDS = ['reference', 'cpu', 'cuda', 'tfjs', 'webgpu'].map((name) => `backend-${name}`);
+const MODEL_USERS = { runtime: ['core', 'data', 'nn'], tests: BACKENDS };
 
-const ours = (name) => name === 'lazy-attention' || name.startsWith('@lazy-attention/');
+/** By package, without its scope: what of the project it may depend on at run time, and besides for its tests. */
+const RULES = {
+  core: { runtime: [], tests: [] },
+  native: { runtime: ['core'], tests: [] },
+  data: { runtime: ['core'], tests: [] },
+  nn: { runtime: ['core'], tests: ['backend-reference'] },
+  analysis: { runtime: ['core', 'nn'], tests: BACKENDS },
+  onnx: { runtime: ['core', 'nn'], tests: BACKENDS },
+  evaluation: MODEL_USERS,
+  models: MODEL_USERS,
+  conformance: { runtime: ['core', 'backend-reference'], tests: [] },
+  ...Object.fromEntries(
+    BACKENDS.map((name) => [name, { runtime: ['core', 'native'], tests: ['backend-reference', 'conformance', 'nn'] }]),
+  ),
+  'lazy-attention': {
+    runtime: ['core', 'nn', 'data', 'analysis', 'evaluation', 'models', 'onnx', ...BACKENDS],
+    tests: ['conformance'],
+  },
+};
+
+/** The tools are nobody's dependency, so they may depend on everything. */
+const TOOLS = ['api-docs', 'bench', 'examples', 'fuzz', 'golden', 'gpu', 'setup'];
+
+/** A native backend's binaries, one package per platform, made when it is published. */
+const BINARY = /^backend-(cpu|cuda)-(linux|darwin|win32)-/;
+
+const SCOPE = '@lazy-attention/';
+const ours = (name) => name === 'lazy-attention' || name.startsWith(SCOPE);
+const short = (name) => name.replace(SCOPE, '');
 
 /** Sentences, one for each arrow that runs the wrong way. */
 export function wrongArrows(manifests) {
   const wrong = [];
   for (const manifest of manifests) {
-    const [, runtime, testing] = RULES.find(([who]) => who.test(manifest.name)) ?? [null, /^$/, /^$/];
+    const who = short(manifest.name);
+    if (TOOLS.includes(who)) continue;
+    const { runtime, tests } = RULES[who] ?? { runtime: [], tests: [] };
     const check = (field, allowed) => {
       for (const name of Object.keys(manifest[field] ?? {})) {
-        if (ours(name) && !allowed.some((pattern) => pattern.test(name))) {
+        const binary = BACKENDS.includes(who) && BINARY.test(short(name));
+        if (ours(name) && !binary && !allowed.includes(short(name))) {
           wrong.push(`${manifest.name} must not have ${name} in its ${field}`);
         }
       }
     };
-    for (const field of ['dependencies', 'optionalDependencies', 'peerDependencies']) check(field, [runtime]);
-    check('devDependencies', [runtime, testing]);
+    for (const field of ['dependencies', 'optionalDependencies', 'peerDependencies']) check(field, runtime);
+    check('devDependencies', [...runtime, ...tests]);
   }
   return wrong;
+}
+
+/** Sentences, one for each package without a rule and each rule without a package. */
+export function staleRules(manifests) {
+  const there = new Set(manifests.map(({ name }) => short(name)));
+  const known = new Set([...Object.keys(RULES), ...TOOLS]);
+  return [
+    ...[...there].filter((name) => !known.has(name)).map((name) => `${name} has no rule in boundaries.mjs`),
+    ...[...known]
+      .filter((name) => !there.has(name))
+      .map((name) => `boundaries.mjs has a rule for ${name}, which is no package`),
+  ];
 }

@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { wrongArrows } from '../lib/boundaries.mjs';
+import { staleRules, wrongArrows } from '../lib/boundaries.mjs';
 import { addUp } from '../lib/summary.mjs';
 import { workspaces } from '../lib/workspaces.mjs';
 
@@ -35,8 +35,12 @@ describe('package boundaries', () => {
     expect(wrongArrows([manifest(name, field, dependency)])).toEqual([]);
   });
 
-  it('hold in this repository', () => {
-    expect(wrongArrows(workspaces().map((workspace) => workspace.manifest))).toEqual([]);
+  it('hold in this repository, and name its packages alone', () => {
+    const manifests = workspaces().map((workspace) => workspace.manifest);
+    expect(wrongArrows(manifests)).toEqual([]);
+    expect(staleRules(manifests)).toEqual([]);
+    expect(staleRules(manifests.slice(1))).toHaveLength(1);
+    expect(staleRules([...manifests, { name: '@lazy-attention/playground' }])).toHaveLength(1);
   });
 });
 
