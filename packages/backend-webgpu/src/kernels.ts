@@ -6,6 +6,7 @@ import { backwardKernels } from './ops/attention/backward.ts';
 import { STRIP_BYTES } from './ops/attention/blocks.ts';
 import { forwardKernels, type SavedAttention } from './ops/attention/forward.ts';
 import { weightKernels } from './ops/attention/weights.ts';
+import { decoderKernels } from './ops/decoder.ts';
 import { embeddingKernels } from './ops/embedding.ts';
 import { lossKernels } from './ops/loss.ts';
 import { matmulKernels } from './ops/matmul.ts';
@@ -41,6 +42,7 @@ export function createKernels(rt: Runtime, device: string, stripBytes: number = 
     ...forwardKernels(rt, stripBytes),
     ...backwardKernels(rt, stripBytes),
     ...weightKernels(rt),
+    ...decoderKernels(rt),
     ...optimizerKernels(rt),
   };
   return {

@@ -63,6 +63,25 @@ describe.skipIf(unavailable !== null)(`models${unavailable === null ? '' : `: ${
       await Promise.all([backend.dispose(), oracle.dispose()]);
     });
 
+    test('a token takes five dispatches for a layer and two, and what begins a call', {
+      timeout: 300_000,
+    }, async () => {
+      const { backend, kernels } = await open();
+      const model = lazyTransformer(preset('pico'));
+      const params = model.init(backend, 1);
+      const dispatches = async (maxNewTokens: number): Promise<number> => {
+        const before = kernels.stats().dispatches;
+        const drawing = generate(backend, model, params, [prompts[0]], { maxNewTokens, topK: 5, topP: 0.9, seed: 1 });
+        for await (const next of drawing) expect(next).toHaveLength(1);
+        return kernels.stats().dispatches - before;
+      };
+      const perToken = ((await dispatches(50)) - (await dispatches(10))) / 40;
+      const least = 5 * model.config.numLayers + 2;
+      expect(perToken).toBeGreaterThanOrEqual(least);
+      expect(perToken).toBeLessThan(least + 1);
+      await backend.dispose();
+    });
+
     test('logits are those of the reference, from a cache and at once', { timeout: 300_000 }, async () => {
       const [{ backend }, oracle] = [await open(), await onReference()];
       const [actual, expected] = [await logits(backend), await logits(oracle)];

@@ -5,6 +5,7 @@ import { decodeOutput, decodeScores, headClassOf } from '../src/wgsl/attention-d
 import { stripBiasSum, stripDiagonals, stripSoftmax, stripSoftmaxGrad } from '../src/wgsl/attention-rows.ts';
 import { GROUP, stripColumns, stripRows, stripScores, stripTiles } from '../src/wgsl/attention-strip.ts';
 import { denseScores, elasticSoftmax, elasticSoftmaxGrad } from '../src/wgsl/attention-weights.ts';
+import { decoderAdd, decoderAttention, decoderGate, decoderLogits, decoderProject } from '../src/wgsl/decoder.ts';
 import { cast, fill, repeatScalar, scale, swiglu, swigluGrad } from '../src/wgsl/elementwise.ts';
 import { embedding, embeddingGrad, linkIds } from '../src/wgsl/embedding.ts';
 import { gemm } from '../src/wgsl/gemm.ts';
@@ -17,6 +18,7 @@ import { adamw } from '../src/wgsl/optimizer.ts';
 import { binary, binaryView, rearrange, unary } from '../src/wgsl/primitives.ts';
 import { reduceColumns, reduceRows } from '../src/wgsl/reduce.ts';
 import { rope } from '../src/wgsl/rope.ts';
+import { embedTokens, sampleToken } from '../src/wgsl/sample.ts';
 import { finalSum, headSum, partialSum, splitSum } from '../src/wgsl/sums.ts';
 
 /** A variant of a kernel, and its text on a device. */
@@ -116,6 +118,17 @@ function catalogue(): Map<string, Entry> {
     put(decodeScores, { headClass, type });
     put(decodeOutput, { headClass, type });
   }
+  const weights = [
+    { type: 'f32', wide: true },
+    { type: 'f16', wide: false },
+  ] as const;
+  put(decoderProject, ...weights);
+  put(decoderAttention, ...types);
+  put(decoderAdd, ...weights);
+  put(decoderGate, ...weights);
+  put(decoderLogits, ...weights);
+  put(embedTokens, ...types);
+  put(sampleToken, { type: 'f32', greedy: true }, { type: 'f32', greedy: false });
   return all;
 }
 

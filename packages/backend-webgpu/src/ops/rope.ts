@@ -8,8 +8,14 @@ const POSITIONS_PER_BLOCK = 256;
 /** Blocks of positions per table, so that decoding uploads a new one only every 16384 positions. */
 const BLOCKS_PER_TABLE = 64;
 
-/** cos and sin of position * base^(-2d/D) for `count` positions from `first`, `step` apart; in double. */
-function rotations(base: number, half: number, first: number, step: number, count: number): Float32Array<ArrayBuffer> {
+/** cos and sin of position * base^(-2d/D) for `count` positions from `first`, `step` apart; in double. [count, D / 2, 2] */
+export function rotations(
+  base: number,
+  half: number,
+  first: number,
+  step: number,
+  count: number,
+): Float32Array<ArrayBuffer> {
   const table = new Float32Array(count * half * 2);
   for (let d = 0; d < half; d++) {
     const frequency = base ** (-d / half);
@@ -23,7 +29,7 @@ function rotations(base: number, half: number, first: number, step: number, coun
 }
 
 /** Tables for positions `offset` to `offset + length`: of their low 8 bits, and of the blocks from `firstHigh` on. */
-export function ropeTables(
+function ropeTables(
   rt: Runtime,
   base: number,
   half: number,

@@ -33,3 +33,17 @@ export const poisonOf = (value: string): string =>
 
 /** `value`, or NaN where `poison` is set. */
 export const poisoned = (value: string, poison: string): string => `bitcast<f32>(bitcast<u32>(${value}) | ${poison})`;
+
+/**
+ * Order of f32 as u32, so that a maximum is one of integers: NaN above all, zeros of either sign equal. `valueOf` takes back.
+ */
+export const RANK = `
+  fn rank(x: f32) -> u32 {
+    let bits = bitcast<u32>(x);
+    if ((bits & 0x7fffffffu) > 0x7f800000u) { return 0xffffffffu; }
+    if (bits == 0x80000000u) { return 0x80000000u; }
+    return select(bits | 0x80000000u, ~bits, bits >= 0x80000000u);
+  }
+  fn valueOf(rank: u32) -> f32 {
+    return bitcast<f32>(select(~rank, rank & 0x7fffffffu, rank >= 0x80000000u));
+  }`;

@@ -2,22 +2,8 @@ import type { ReduceFunction } from '@lazy-attention/core';
 import { ELEMENTWISE_THREADS, index } from './elementwise.ts';
 import { LOGARITHM } from './functions.ts';
 import { kernel, read, type Scalar, write } from './kernel.ts';
-import { LOWEST } from './numbers.ts';
+import { LOWEST, RANK } from './numbers.ts';
 import type { Reduction } from './reduction.ts';
-
-/**
- * Order of f32 as u32, so that a maximum is one of integers: NaN above all, zeros of either sign equal. `valueOf` takes back.
- */
-const RANK = `
-  fn rank(x: f32) -> u32 {
-    let bits = bitcast<u32>(x);
-    if ((bits & 0x7fffffffu) > 0x7f800000u) { return 0xffffffffu; }
-    if (bits == 0x80000000u) { return 0x80000000u; }
-    return select(bits | 0x80000000u, ~bits, bits >= 0x80000000u);
-  }
-  fn valueOf(rank: u32) -> f32 {
-    return bitcast<f32>(select(~rank, rank & 0x7fffffffu, rank >= 0x80000000u));
-  }`;
 
 /** How entries become one: by an invocation, across those of a row, and the result. */
 interface Reducer {

@@ -1,13 +1,13 @@
 import { LOWEST } from './numbers.ts';
 
 /**
- * Reductions of one value per invocation, known to all: functions `total(value, lane)` and `largest(value, lane)` of f32,
+ * Reductions of one value per invocation, known to all: functions `total(value, lane)` and `largest(value, lane)` of f32, `total4` of vec4<f32>,
  * `highest(value, lane)` and `lowest(value, lane)` of u32. Every invocation of the workgroup has to call them.
  */
-export type Reduction = 'total' | 'largest' | 'highest' | 'lowest';
+export type Reduction = 'total' | 'total4' | 'largest' | 'highest' | 'lowest';
 
 interface Operation {
-  readonly type: 'f32' | 'u32';
+  readonly type: 'f32' | 'u32' | 'vec4<f32>';
   readonly identity: string;
   readonly subgroup: string;
   combine(a: string, b: string): string;
@@ -15,6 +15,7 @@ interface Operation {
 
 const OPERATIONS: Record<Reduction, Operation> = {
   total: { type: 'f32', identity: '0.0', subgroup: 'subgroupAdd', combine: (a, b) => `${a} + ${b}` },
+  total4: { type: 'vec4<f32>', identity: 'vec4<f32>()', subgroup: 'subgroupAdd', combine: (a, b) => `${a} + ${b}` },
   largest: { type: 'f32', identity: LOWEST, subgroup: 'subgroupMax', combine: (a, b) => `max(${a}, ${b})` },
   highest: { type: 'u32', identity: '0u', subgroup: 'subgroupMax', combine: (a, b) => `max(${a}, ${b})` },
   lowest: { type: 'u32', identity: '0xffffffffu', subgroup: 'subgroupMin', combine: (a, b) => `min(${a}, ${b})` },

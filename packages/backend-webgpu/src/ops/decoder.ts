@@ -1,0 +1,196 @@
+import type { DecodeInputs, DecoderLayerOperands, DecoderLayerSizes, Kernels } from '@lazy-attention/core';
+import type { DeviceBuffer } from '../device/buffers.ts';
+import type { Runtime } from '../device/runtime.ts';
+import {
+  type DecoderVariant,
+  decoderAdd,
+  decoderAttention,
+  decoderGate,
+  decoderLogits,
+  decoderProject,
+} from '../wgsl/decoder.ts';
+import { embedTokens, sampleToken } from '../wgsl/sample.ts';
+import { optionalInputs } from './attention/inputs.ts';
+import { rotations } from './rope.ts';
+import { linearGrid, scalarOf, withScratch } from './shared.ts';
+
+type Problem = DecodeInputs<DeviceBuffer>;
+
+/** Where the parts of the state begin, in floats; x is first. See wgsl/decoder.ts. */
+interface Parts {
+  readonly qAt: number;
+  readonly outAt: number;
+  readonly innerAt: number;
+  readonly logitsAt: number;
+  readonly scoresAt: number;
+  readonly floats: number;
+}
+
+function partsOf({ sizes, vocabulary, position, steps }: Problem): Parts {
+  const { batch, width, heads, headDim, inner } = sizes;
+  const qAt = batch * width;
+  const outAt = qAt + batch * heads * headDim;
+  const innerAt = outAt + batch * heads * headDim;
+  const logitsAt = innerAt + batch * inner;
+  const scoresAt = logitsAt + batch * vocabulary;
+  return { qAt, outAt, innerAt, logitsAt, scoresAt, floats: scoresAt + batch * heads * (position + steps) };
+}
+
+/** What every step of one call shares. */
+interface Run {
+  readonly rt: Runtime;
+  readonly problem: Problem;
+  readonly parts: Parts;
+  readonly variant: DecoderVariant;
+  readonly state: DeviceBuffer;
+  /** cos and sin of each step's position, [steps, D / 2, 2]. */
+  readonly angles: DeviceBuffer;
+}
+
+const rowGrid = (count: number, batch: number): readonly [number, number, number] => {
+  const [x, y = 1] = linearGrid(count);
+  return [x, y, batch];
+};
+
+/** q, k and v of a layer, and attention over its cache. */
+function attend(
+  { rt, problem, parts, variant, state, angles }: Run,
+  layer: DecoderLayerOperands<DeviceBuffer>,
+  step: number,
+): void {
+  const { sizes, position, ropeBase, epsilon, starts } = problem;
+  const { batch, width, heads, kvHeads, headDim, capacity, window } = sizes;
+  const [keys, values] = [layer.keys.buffer, layer.values.buffer];
+  rt.run(decoderProject, variant, {
+    buffers: {
+      state,
+      norm: layer.attentionNorm.buffer,
+      q: layer.q.buffer,
+      k: layer.k.buffer,
+      v: layer.v.buffer,
+      keys,
+      values,
+      angles,
+    },
+    params: {
+      width,
+      heads,
+      kvHeads,
+      headDim,
+      capacity,
+      position: position + step,
+      rotates: ropeBase === null ? 0 : 1,
+      anglesAt: (step * headDim) / 2,
+      qAt: parts.qAt,
+      epsilon,
+    },
+    grid: [((heads + 2 * kvHeads) * headDim) / 4, batch],
+  });
+  const optional = optionalInputs(rt, { bias: layer.bias, tau: layer.tau, starts }, window);
+  rt.run(
+    decoderAttention,
+    { type: variant.type },
+    {
+      buffers: { state, keys, values, ...optional.bias, ...optional.tau, ...optional.starts },
+      params: {
+        heads,
+        kvHeads,
+        headDim,
+        capacity,
+        keyLength: position + step + 1,
+        ...optional.params,
+        startsAt: step * batch,
+        qAt: parts.qAt,
+        outAt: parts.outAt,
+        scoresAt: parts.scoresAt,
+        scale: 1 / Math.sqrt(headDim),
+      },
+      grid: [heads, batch],
+    },
+  );
+}
+
+/** x += o . attention, then x += down . (silu(gate) * up). */
+function advance({ rt, problem, parts, variant, state }: Run, layer: DecoderLayerOperands<DeviceBuffer>): void {
+  const { sizes, epsilon } = problem;
+  const { batch, width, heads, headDim, inner } = sizes;
+  const add = (weight: DeviceBuffer, length: number, inputAt: number): void =>
+    rt.run(decoderAdd, variant, {
+      buffers: { state, weight },
+      params: { width, length, inputAt },
+      grid: rowGrid(Math.ceil(width / 4), batch),
+    });
+  add(layer.o.buffer, heads * headDim, parts.outAt);
+  rt.run(decoderGate, variant, {
+    buffers: { state, norm: layer.mlpNorm.buffer, gate: layer.gate.buffer, up: layer.up.buffer },
+    params: { width, inner, innerAt: parts.innerAt, epsilon },
+    grid: [Math.ceil(inner / 2), batch],
+  });
+  add(layer.down.buffer, inner, parts.innerAt);
+}
+
+/** The token of a step into `drawn`, and its embedding into x. */
+function draw(
+  { rt, problem, parts, variant, state }: Run,
+  uniforms: DeviceBuffer,
+  drawn: DeviceBuffer,
+  step: number,
+): void {
+  const { sizes, vocabulary, norm, head, embeddings, epsilon, temperature, topK, topP } = problem;
+  const { batch, width } = sizes;
+  const { logitsAt } = parts;
+  rt.run(decoderLogits, variant, {
+    buffers: { state, norm: norm.buffer, head: head.buffer },
+    params: { width, vocabulary, logitsAt, epsilon },
+    grid: rowGrid(Math.ceil(vocabulary / 4), batch),
+  });
+  rt.run(
+    sampleToken,
+    { type: variant.type, greedy: temperature === 0 },
+    {
+      buffers: { state, embeddings: embeddings.buffer, uniforms, drawn },
+      params: { width, vocabulary, logitsAt, step, topK, topP, temperature },
+      grid: [batch],
+    },
+  );
+}
+
+/** Rows of weights that begin on a vec4. Heads always do. */
+const isWide = ({ width, inner }: DecoderLayerSizes): boolean => width % 4 === 0 && inner % 4 === 0;
+
+/** Decoding on the device: 5 dispatches for a layer and 2 for a token, with nothing read back between tokens. */
+export function decoderKernels(rt: Runtime): Required<Pick<Kernels<DeviceBuffer>, 'decode'>> {
+  return {
+    decode(problem) {
+      const { sizes, steps, layers, tokens, embeddings, position, ropeBase, uniforms } = problem;
+      const { batch, width, headDim } = sizes;
+      const type = scalarOf(embeddings.dtype);
+      const parts = partsOf(problem);
+      const table = ropeBase === null ? new Float32Array(4) : rotations(ropeBase, headDim / 2, position, 1, steps);
+      const [angles, numbers] = [rt.upload(table), rt.upload(Float32Array.from([...uniforms, 0]))];
+      const drawn = rt.acquire(steps * batch * 4);
+      withScratch(rt, [parts.floats], (state) => {
+        const run = { rt, problem, parts, variant: { type, wide: isWide(sizes) }, state, angles };
+        rt.run(
+          embedTokens,
+          { type },
+          {
+            buffers: { state, embeddings: embeddings.buffer, tokens: tokens.buffer },
+            params: { width },
+            grid: [batch],
+          },
+        );
+        for (let step = 0; step < steps; step++) {
+          for (const layer of layers) {
+            attend(run, layer, step);
+            advance(run, layer);
+          }
+          draw(run, numbers, drawn, step);
+        }
+      });
+      rt.release(angles);
+      rt.release(numbers);
+      return drawn;
+    },
+  };
+}

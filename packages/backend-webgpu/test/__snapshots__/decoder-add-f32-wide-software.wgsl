@@ -1,0 +1,43 @@
+struct Params {
+  width: u32,
+  length: u32,
+  inputAt: u32,
+}
+@group(0) @binding(0) var<uniform> params: Params;
+@group(0) @binding(1) var<storage, read_write> state: array<f32>;
+@group(0) @binding(2) var<storage, read> weight: array<vec4<f32>>;
+const rowThreads = 8u;
+var<workgroup> total4Values: array<vec4<f32>, 8>;
+fn total4(value: vec4<f32>, lane: u32) -> vec4<f32> {
+  total4Values[lane] = value;
+  workgroupBarrier();
+  for (var stride = 4u; stride > 0u; stride /= 2u) {
+    if (lane < stride) { total4Values[lane] = total4Values[lane] + total4Values[lane + stride]; }
+    workgroupBarrier();
+  }
+  let result = total4Values[0];
+  workgroupBarrier();
+  return result;
+}
+@compute @workgroup_size(8)
+fn main(
+  @builtin(workgroup_id) group: vec3<u32>,
+  @builtin(num_workgroups) groups: vec3<u32>,
+  @builtin(local_invocation_index) lane: u32,
+) {
+  let b = group.z;
+  let first = (group.y * groups.x + group.x) * 4u;
+  if (first >= params.width) { return; }
+  let rows = min(first + vec4<u32>(0u, 1u, 2u, 3u), vec4<u32>(params.width - 1u));
+  let inputAt = params.inputAt + b * params.length;
+  var sums = vec4<f32>();
+  {
+    let lines = params.length / 4u;
+    for (var j = lane; j < lines; j += rowThreads) {
+      let value = vec4<f32>(state[inputAt + 4u * j + 0u],state[inputAt + 4u * j + 1u],state[inputAt + 4u * j + 2u],state[inputAt + 4u * j + 3u]);
+      sums += vec4<f32>(dot(vec4<f32>(weight[(rows[0]) * lines + j]), value), dot(vec4<f32>(weight[(rows[1]) * lines + j]), value), dot(vec4<f32>(weight[(rows[2]) * lines + j]), value), dot(vec4<f32>(weight[(rows[3]) * lines + j]), value));
+    }
+  }
+  let result = total4(sums, lane);
+  if (lane < 4u && first + lane < params.width) { state[b * params.width + first + lane] += result[lane]; }
+}

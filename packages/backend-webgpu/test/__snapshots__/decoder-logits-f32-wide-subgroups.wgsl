@@ -1,0 +1,68 @@
+enable subgroups;
+struct Params {
+  width: u32,
+  vocabulary: u32,
+  logitsAt: u32,
+  epsilon: f32,
+}
+@group(0) @binding(0) var<uniform> params: Params;
+@group(0) @binding(1) var<storage, read_write> state: array<f32>;
+@group(0) @binding(2) var<storage, read> norm: array<vec4<f32>>;
+@group(0) @binding(3) var<storage, read> head: array<vec4<f32>>;
+const rowThreads = 64u;
+var<workgroup> totalValues: array<f32, 64>;
+fn total(value: f32, lane: u32) -> f32 {
+  let part = subgroupAdd(value);
+  totalValues[lane] = select(0.0, part, lane == subgroupMin(lane));
+  let members = subgroupAdd(1u);
+  let rank = subgroupExclusiveAdd(1u);
+  workgroupBarrier();
+  var mine = 0.0;
+  for (var i = rank; i < 64u; i += members) { mine = mine + totalValues[i]; }
+  let result = subgroupAdd(mine);
+  workgroupBarrier();
+  return result;
+}
+var<workgroup> total4Values: array<vec4<f32>, 64>;
+fn total4(value: vec4<f32>, lane: u32) -> vec4<f32> {
+  let part = subgroupAdd(value);
+  total4Values[lane] = select(vec4<f32>(), part, lane == subgroupMin(lane));
+  let members = subgroupAdd(1u);
+  let rank = subgroupExclusiveAdd(1u);
+  workgroupBarrier();
+  var mine = vec4<f32>();
+  for (var i = rank; i < 64u; i += members) { mine = mine + total4Values[i]; }
+  let result = subgroupAdd(mine);
+  workgroupBarrier();
+  return result;
+}
+@compute @workgroup_size(64)
+fn main(
+  @builtin(workgroup_id) group: vec3<u32>,
+  @builtin(num_workgroups) groups: vec3<u32>,
+  @builtin(local_invocation_index) lane: u32,
+) {
+  let b = group.z;
+  let xAt = b * params.width;
+  let first = (group.y * groups.x + group.x) * 4u;
+  if (first >= params.vocabulary) { return; }
+  let rows = min(first + vec4<u32>(0u, 1u, 2u, 3u), vec4<u32>(params.vocabulary - 1u));
+  var squares = 0.0;
+  for (var j = lane; j < params.width / 4u; j += rowThreads) {
+    let value = vec4<f32>(state[xAt + 4u * j + 0u],state[xAt + 4u * j + 1u],state[xAt + 4u * j + 2u],state[xAt + 4u * j + 3u]);
+    squares += dot(value, value);
+  }
+  let factor = 1.0 / sqrt(total(squares, lane) / f32(params.width) + params.epsilon);
+  var sums = vec4<f32>();
+  {
+    let lines = params.width / 4u;
+    for (var j = lane; j < lines; j += rowThreads) {
+      let value = vec4<f32>(state[xAt + 4u * j + 0u],state[xAt + 4u * j + 1u],state[xAt + 4u * j + 2u],state[xAt + 4u * j + 3u]) * vec4<f32>(norm[j]);
+      sums += vec4<f32>(dot(vec4<f32>(head[(rows[0]) * lines + j]), value), dot(vec4<f32>(head[(rows[1]) * lines + j]), value), dot(vec4<f32>(head[(rows[2]) * lines + j]), value), dot(vec4<f32>(head[(rows[3]) * lines + j]), value));
+    }
+  }
+  let result = total4(sums, lane) * factor;
+  if (lane < 4u && first + lane < params.vocabulary) {
+    state[params.logitsAt + b * params.vocabulary + first + lane] = result[lane];
+  }
+}
