@@ -91,7 +91,7 @@ function attend(
     decoderAttention,
     { type: variant.type },
     {
-      buffers: { state, keys, values, ...optional.bias, ...optional.tau, ...optional.starts },
+      buffers: { state, keys, values, ...optional.bias, ...optional.perHead, ...optional.starts },
       params: {
         heads,
         kvHeads,

@@ -1,4 +1,4 @@
-import { BIAS, OPTIONAL_PARAMS, STARTS, TAU } from './attention-optional.ts';
+import { BIAS, OPTIONAL_PARAMS, PER_HEAD, STARTS } from './attention-optional.ts';
 import { kernel, read, type Scalar, write } from './kernel.ts';
 import { EXPONENTIAL, LOWEST, poisoned, poisonOfSum, RELU } from './numbers.ts';
 
@@ -107,7 +107,7 @@ export const decodeOutput = kernel({
         scores: read('f32'),
         parts: read('vec2<f32>'),
         outputs: write('vec4<f32>'),
-        ...TAU,
+        ...PER_HEAD,
         ...STARTS,
       },
       workgroupSize: THREADS,

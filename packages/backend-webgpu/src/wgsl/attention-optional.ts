@@ -12,7 +12,7 @@ export const OPTIONAL_PARAMS = {
 
 /** [H, W] */
 export const BIAS = { bias: read('f32') };
-/** [H] */
-export const TAU = { tau: read('f32') };
+/** What a head has one of, [H]. */
+export const PER_HEAD = { tau: read('f32') };
 /** [B, L] */
 export const STARTS = { starts: read('i32') };

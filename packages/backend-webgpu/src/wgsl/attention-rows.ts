@@ -1,4 +1,4 @@
-import { BIAS, STARTS, TAU } from './attention-optional.ts';
+import { BIAS, PER_HEAD, STARTS } from './attention-optional.ts';
 import { GROUP, headPlaces, START_READER, STRIP_PARAMS } from './attention-strip.ts';
 import { ELEMENTWISE_THREADS, index } from './elementwise.ts';
 import { kernel, type NoVariant, read, write } from './kernel.ts';
@@ -38,7 +38,7 @@ export const stripSoftmax = kernel({
   name: 'attention/softmax',
   params: STRIP_PARAMS,
   text: (_: NoVariant) => ({
-    buffers: { strip: write('f32'), stats: write('vec2<f32>'), ...BIAS, ...TAU, ...STARTS },
+    buffers: { strip: write('f32'), stats: write('vec2<f32>'), ...BIAS, ...PER_HEAD, ...STARTS },
     workgroupSize: 'row',
     reductions: ['total', 'largest'],
     declarations: START_READER + SCORE_READER + EXPONENTIAL + RELU,
@@ -73,7 +73,7 @@ export const stripSoftmaxGrad = kernel({
       stats: read('vec2<f32>'),
       tauTerms: write('f32'),
       ...BIAS,
-      ...TAU,
+      ...PER_HEAD,
       ...STARTS,
     },
     workgroupSize: 'row',

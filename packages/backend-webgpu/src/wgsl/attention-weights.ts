@@ -1,4 +1,4 @@
-import { BIAS, OPTIONAL_PARAMS, STARTS, TAU } from './attention-optional.ts';
+import { BIAS, OPTIONAL_PARAMS, PER_HEAD, STARTS } from './attention-optional.ts';
 import { ELEMENTWISE_THREADS, index, type Typed } from './elementwise.ts';
 import { kernel, read, write } from './kernel.ts';
 import { EXPONENTIAL, poisoned, RELU } from './numbers.ts';
@@ -23,7 +23,7 @@ export const elasticSoftmax = kernel({
   name: 'elasticSoftmax',
   params: ELASTIC_PARAMS,
   text: ({ type }: Typed) => ({
-    buffers: { scores: read(type), weights: write(type), ...TAU, ...STARTS },
+    buffers: { scores: read(type), weights: write(type), ...PER_HEAD, ...STARTS },
     workgroupSize: 'row',
     reductions: ['total', 'largest'],
     declarations: EXPONENTIAL + RELU,
@@ -52,7 +52,7 @@ export const elasticSoftmaxGrad = kernel({
       scores: read(type),
       dscores: write(type),
       tauTerms: write('f32'),
-      ...TAU,
+      ...PER_HEAD,
       ...STARTS,
     },
     workgroupSize: 'row',

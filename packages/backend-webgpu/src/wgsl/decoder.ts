@@ -1,4 +1,4 @@
-import { BIAS, OPTIONAL_PARAMS, STARTS, TAU } from './attention-optional.ts';
+import { BIAS, OPTIONAL_PARAMS, PER_HEAD, STARTS } from './attention-optional.ts';
 import { type ElementType, kernel, read, type Scalar, write } from './kernel.ts';
 import { EXPONENTIAL, poisoned, RELU } from './numbers.ts';
 import { softmaxOfRow } from './softmax.ts';
@@ -161,7 +161,7 @@ export const decoderAttention = kernel({
       keys: read(`vec4<${type}>`),
       values: read(`vec4<${type}>`),
       ...BIAS,
-      ...TAU,
+      ...PER_HEAD,
       ...STARTS,
     },
     workgroupSize: 'row',

@@ -53,7 +53,7 @@ export function backwardKernels(
       const { sizes, scale, q, k, v } = inputs;
       const { batch, heads, queryLength, keyLength, window } = sizes;
       const strips = stripsOf(rt, inputs, stripBytes);
-      const { bias, tau, starts } = strips.optional;
+      const { bias, perHead, starts } = strips.optional;
       const dq = allocate(rt, q.shape, q.dtype);
       const dbias = inputs.bias === null ? null : rt.acquire(heads * window * 4);
       const dtau = inputs.tau === null ? null : rt.acquire(heads * 4);
@@ -70,7 +70,7 @@ export function backwardKernels(
             stripSoftmaxGrad,
             {},
             {
-              buffers: { strip, grads, stats: saved.stats, tauTerms, ...bias, ...tau, ...starts },
+              buffers: { strip, grads, stats: saved.stats, tauTerms, ...bias, ...perHead, ...starts },
               params: strips.params(block),
               grid: [block.rowCount, block.headCount],
             },

@@ -10,7 +10,7 @@ import { optionalInputs } from './inputs.ts';
 export function decode(rt: Runtime, inputs: AttentionInputs<DeviceBuffer>, output: DeviceBuffer): void {
   const { sizes, scale, q, k, v } = inputs;
   const { batch, keyLength, keyCapacity, heads, kvHeads, headDim } = sizes;
-  const { bias, tau, starts, params: optional } = optionalInputs(rt, inputs, sizes.window);
+  const { bias, perHead, starts, params: optional } = optionalInputs(rt, inputs, sizes.window);
   const type = scalarOf(q.dtype);
   const variant = { headClass: headClassOf(headDim), type };
   const params = { keyLength, keyCapacity, heads, kvHeads, headDim, ...optional, scale };
@@ -25,7 +25,7 @@ export function decode(rt: Runtime, inputs: AttentionInputs<DeviceBuffer>, outpu
       grid: [partCount, heads, batch],
     });
     rt.run(decodeOutput, variant, {
-      buffers: { v: v.buffer, scores, parts, outputs, ...tau, ...starts },
+      buffers: { v: v.buffer, scores, parts, outputs, ...perHead, ...starts },
       params,
       grid: [splits, heads, batch],
     });

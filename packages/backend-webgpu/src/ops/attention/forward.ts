@@ -21,7 +21,7 @@ function forward(
 ): void {
   const { scale, q, k, v } = inputs;
   const strips = stripsOf(rt, inputs, stripBytes);
-  const { bias, tau, starts } = strips.optional;
+  const { bias, perHead, starts } = strips.optional;
   withScratch(rt, [strips.largest], (strip) => {
     for (const block of strips.blocks) {
       strips.scores(block, scale, q.buffer, k.buffer, strip);
@@ -29,7 +29,7 @@ function forward(
         stripSoftmax,
         {},
         {
-          buffers: { strip, stats, ...bias, ...tau, ...starts },
+          buffers: { strip, stats, ...bias, ...perHead, ...starts },
           params: strips.params(block),
           grid: [block.rowCount, block.headCount],
         },

@@ -11,7 +11,7 @@ type Optional = Partial<Pick<AttentionInputs<DeviceBuffer>, 'bias' | 'tau' | 'st
 export function optionalInputs(rt: Runtime, { bias, tau, starts }: Optional, window: number) {
   return {
     bias: { bias: bias?.buffer ?? rt.absent() },
-    tau: { tau: tau?.buffer ?? rt.absent() },
+    perHead: { tau: tau?.buffer ?? rt.absent() },
     starts: { starts: starts?.buffer ?? rt.absent() },
     params: { window: bias ? window : 0, hasTau: tau ? 1 : 0, hasStarts: starts ? 1 : 0 },
   };

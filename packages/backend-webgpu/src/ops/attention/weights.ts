@@ -14,7 +14,7 @@ export function weightKernels(rt: Runtime): WeightKernels {
     attentionWeights(inputs) {
       const { sizes, scale, q, k } = inputs;
       const { batch, heads, queryLength, keyLength, keyCapacity, kvHeads, headDim } = sizes;
-      const { bias, tau, starts, params: optional } = optionalInputs(rt, inputs, sizes.window);
+      const { bias, perHead, starts, params: optional } = optionalInputs(rt, inputs, sizes.window);
       const rows = batch * heads * queryLength;
       const pairs = rows * keyLength;
       const weights = allocateStatistics(rt, [pairs], q.dtype);
@@ -32,7 +32,7 @@ export function weightKernels(rt: Runtime): WeightKernels {
           elasticSoftmax,
           { type: 'f32' },
           {
-            buffers: { scores, weights, ...tau, ...starts },
+            buffers: { scores, weights, ...perHead, ...starts },
             params: { rows, width: keyLength, queryLength, heads, ...optional },
             grid: linearGrid(rows),
           },
@@ -43,14 +43,14 @@ export function weightKernels(rt: Runtime): WeightKernels {
 
     elasticSoftmax({ scores, ...inputs }) {
       const [batch, heads, queryLength, width] = scores.shape;
-      const { tau, starts, params: optional } = optionalInputs(rt, inputs, 0);
+      const { perHead, starts, params: optional } = optionalInputs(rt, inputs, 0);
       const weights = allocate(rt, scores.shape, scores.dtype);
       const rows = batch * heads * queryLength;
       rt.run(
         elasticSoftmax,
         { type: scalarOf(scores.dtype) },
         {
-          buffers: { scores: scores.buffer, weights, ...tau, ...starts },
+          buffers: { scores: scores.buffer, weights, ...perHead, ...starts },
           params: { rows, width, queryLength, heads, ...optional },
           grid: linearGrid(rows),
         },
@@ -60,7 +60,7 @@ export function weightKernels(rt: Runtime): WeightKernels {
 
     elasticSoftmaxGrad(dWeights, { scores, ...inputs }) {
       const [batch, heads, queryLength, width] = scores.shape;
-      const { tau, starts, params: optional } = optionalInputs(rt, inputs, 0);
+      const { perHead, starts, params: optional } = optionalInputs(rt, inputs, 0);
       const dscores = allocate(rt, scores.shape, scores.dtype);
       const rows = batch * heads * queryLength;
       const dtau = inputs.tau === null ? null : rt.acquire(heads * 4);
@@ -69,7 +69,7 @@ export function weightKernels(rt: Runtime): WeightKernels {
           elasticSoftmaxGrad,
           { type: scalarOf(scores.dtype) },
           {
-            buffers: { dWeights: dWeights.buffer, scores: scores.buffer, dscores, tauTerms, ...tau, ...starts },
+            buffers: { dWeights: dWeights.buffer, scores: scores.buffer, dscores, tauTerms, ...perHead, ...starts },
             params: { rows, width, queryLength, heads, ...optional },
             grid: linearGrid(rows),
           },
