@@ -158,7 +158,7 @@ fn main(
   }
   var running = sumBefore(part, lane);
   let wanted = uniforms[params.step * groups.x + b] * total(part, lane);
-  var drawn = 0xffffffffu;
+  var found = 0xffffffffu;
   place = tiesBefore;
   for (var j = first; j < end; j++) {
     let logit = state[base + j];
@@ -166,12 +166,12 @@ fn main(
     if (mine > kept || (mine == kept && place < ties)) { running += weightOf(logit, peak); }
     if (mine == kept) { place++; }
     if (wanted < running) {
-      drawn = j;
+      found = j;
       break;
     }
   }
   // Rounding alone can lead past the last one.
-  let winner = lowest(drawn, lane);
+  let winner = lowest(found, lane);
   if (winner != 0xffffffffu) { id = winner; }
   let isNaN = top == 0xffffffffu;
   if (lane == 0u) { drawn[params.step * groups.x + b] = select(i32(id), -1 - i32(nan), isNaN); }
