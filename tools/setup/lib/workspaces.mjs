@@ -4,15 +4,16 @@ import { fileURLToPath } from 'node:url';
 
 export const root = fileURLToPath(new URL('../../..', import.meta.url)).replace(/[\\/]$/, '');
 
-/** Every workspace as { folder, manifest }, sorted by folder: 'packages/core', ... */
+/** Every workspace as { folder, manifest }, by folder: 'packages/core', ..., 'examples'. */
 export function workspaces() {
-  return ['packages', 'apps', 'tools'].flatMap((group) =>
+  const folders = ['packages', 'apps', 'tools'].flatMap((group) =>
     readdirSync(join(root, group), { withFileTypes: true })
       .filter((entry) => entry.isDirectory() && existsSync(join(root, group, entry.name, 'package.json')))
-      .map((entry) => ({
-        folder: `${group}/${entry.name}`,
-        manifest: JSON.parse(readFileSync(join(root, group, entry.name, 'package.json'), 'utf8')),
-      }))
-      .sort((a, b) => a.folder.localeCompare(b.folder)),
+      .map((entry) => `${group}/${entry.name}`)
+      .sort((a, b) => a.localeCompare(b)),
   );
+  return [...folders, 'examples'].map((folder) => ({
+    folder,
+    manifest: JSON.parse(readFileSync(join(root, folder, 'package.json'), 'utf8')),
+  }));
 }
