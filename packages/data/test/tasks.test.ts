@@ -21,7 +21,7 @@ describe('bigram-backcopy', () => {
     let copied = 0;
     for (const ids of sequences(data)) {
       expect(ids[0]).toBe(MARKER);
-      expect(ids.slice(1).every((id) => id === 32 || (id >= 97 && id <= 122))).toBe(true);
+      expect(ids.slice(1).every((id) => id >= 97 && id <= 122)).toBe(true);
       for (let i = 3; i < ids.length; i++) {
         if (!triggers.has(ids[i - 1]!) || triggers.has(ids[i - 2]!)) continue;
         expect(ids[i]).toBe(ids[i - 2]);
@@ -36,11 +36,10 @@ describe('bigram-backcopy', () => {
     const pairs = sequences(data).flatMap((ids) => ids.slice(2).map((id, i) => [ids[i + 1]!, id] as const));
     const afterT = pairs.filter(([a]) => a === 't'.charCodeAt(0)).map(([, b]) => b);
     const share = (letter: string) => afterT.filter((b) => b === letter.charCodeAt(0)).length / afterT.length;
-    // After 't' the text has 'h' 4, ' ' 3, 'o' 2, 'i' 1 and 't' 1 times of 11 (end of the text: 't' is not last).
-    const source = 'the cat sat on the mat to be or not to be that is the question '.repeat(20);
+    const source = 'thecatsatonthemattobeornottobethatisthequestion'.repeat(20);
     const want = (letter: string) => source.split(`t${letter}`).length - 1;
     const all = source.split('t').length - 1;
-    for (const letter of 'h oi') expect(share(letter)).toBeCloseTo(want(letter) / all, 1);
+    for (const letter of 'hosi') expect(share(letter)).toBeCloseTo(want(letter) / all, 1);
   });
 
   it('is the same for the same seed, whatever is read first, and another for another', async () => {
@@ -106,7 +105,7 @@ describe('options', () => {
     const data = await taskDataset('bigram-backcopy', await openCorpus('moby-dick'), options);
     expect(data.corpus.name).toBe('bigram-backcopy');
     for await (const piece of data.corpus.pieces()) {
-      expect(piece.text).toMatch(/^[a-z ]{31}$/);
+      expect(piece.text).toMatch(/^[a-z]{31}$/);
       break;
     }
   });

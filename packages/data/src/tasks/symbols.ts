@@ -1,7 +1,6 @@
 import type { Corpus } from '../corpus.ts';
 
-/** The letters a to z and the space. */
-const SYMBOLS = ' abcdefghijklmnopqrstuvwxyz';
+const SYMBOLS = 'abcdefghijklmnopqrstuvwxyz';
 
 /** How often each symbol follows each other one in a text, as running sums that a uniform number is looked up in. */
 export interface BigramTable {
@@ -11,7 +10,7 @@ export interface BigramTable {
   readonly cumulative: Float64Array;
 }
 
-/** Of a text in which everything but letters is a space, and letters are small. */
+/** Of the letters of a text, all small and without what stands between them. */
 export async function bigramTable(corpus: Corpus): Promise<BigramTable> {
   const n = SYMBOLS.length;
   // One of each, so that every symbol can follow every other.
@@ -20,8 +19,8 @@ export async function bigramTable(corpus: Corpus): Promise<BigramTable> {
   for await (const { text } of corpus.pieces()) {
     for (let i = 0; i < text.length; i++) {
       const code = text.charCodeAt(i) | 0x20;
-      const symbol = code >= 0x61 && code <= 0x7a ? code - 0x60 : 0;
-      if (symbol === 0 && previous === 0) continue; // spaces do not repeat
+      if (code < 0x61 || code > 0x7a) continue;
+      const symbol = code - 0x61;
       counts[previous * n + symbol]!++;
       previous = symbol;
     }

@@ -93,7 +93,7 @@ function sequenceMaker(table: BigramTable, { context, triggers, markerPositions,
     const random = randomStream(seed, index);
     const marker = markerPositions[Math.floor(random() * markerPositions.length)]! - 1;
     const ids = new Int32Array(context);
-    // As after a space; the marker is no letter, and nothing before it is copied.
+    // Letters begin as after an 'a'; the marker is no letter, and nothing before it is copied.
     let [before, last] = [-1, 0];
     for (let i = 0; i < context; i++) {
       if (i === marker) {
