@@ -1,7 +1,8 @@
+import { resolve } from 'node:path';
 import { ATTENTION_KINDS, type AttentionKind, PRESETS, type PresetName } from '@lazy-attention/nn';
 import type * as v from 'valibot';
 import type { RunRecord } from '../run/record.ts';
-import { checked, choice, integer, integers, positive, range, text, type Value } from './values.ts';
+import { checked, choice, integer, integers, positive, range, span, text, type Value } from './values.ts';
 
 /** Most steps, windows and the like: far above any use, far below where sums lose integers. */
 const MANY = 1e9;
@@ -55,6 +56,14 @@ export interface TrainingValues {
   markers: number[];
   /** Text whose letters a synthetic task imitates. */
   taskText: string;
+  /** A MODEL to start from, instead of random weights. */
+  from: string;
+  /** Steps between which tau goes from 0 to -1. */
+  tauAnneal: [number, number];
+  /** What the optimiser moves. */
+  trainOnly: 'all' | 'attention' | 'bias-tau';
+  /** Added to the loss, times the mean weight on the first token. */
+  sinkPenalty: number;
   /** Steps between validation losses, 0 for the end only. */
   evalEvery: number;
   /** Held-out windows looked at in between. */
@@ -269,6 +278,39 @@ export const TRAINING_OPTIONS: { readonly [K in keyof TrainingValues]: TrainingO
     recorded: 'data.options.text',
     resume: 'fixed',
   },
+  from: {
+    flags: '--from <model>',
+    help: 'start from this model: a run, a checkpoint, a Hugging Face or fla folder, or a .gguf file',
+    value: text,
+    recorded: 'start.from',
+    store: (path) => resolve(path),
+    resume: 'refused',
+    single: true,
+  },
+  tauAnneal: {
+    flags: '--tau-anneal <start:end>',
+    help: 'tau goes from 0 to -1 between these steps: softmax becomes Elastic-Softmax',
+    value: span,
+    recorded: 'start.tauAnneal',
+    resume: 'fixed',
+    single: true,
+  },
+  trainOnly: {
+    flags: '--train-only <what>',
+    help: 'all (default), attention, or bias-tau; the rest stays as it is',
+    value: choice(['all', 'attention', 'bias-tau']),
+    recorded: 'start.trainOnly',
+    resume: 'fixed',
+    single: true,
+  },
+  sinkPenalty: {
+    flags: '--sink-penalty <x>',
+    help: 'x times the mean weight on the first token is added to the loss',
+    value: range(0, 1000),
+    recorded: 'start.sinkPenalty',
+    resume: 'fixed',
+    single: true,
+  },
   evalEvery: {
     flags: '--eval-every <n>',
     help: 'steps between validation losses, 0 for the end only (default: a fifth)',
@@ -325,7 +367,7 @@ export function flagOf(option: Pick<TrainingOption, 'flags'>): string {
 export function recordedValue(option: TrainingOption, record: RunRecord): unknown {
   if (option.recorded === null) return undefined;
   let at: unknown = record;
-  for (const name of option.recorded.split('.')) at = (at as Record<string, unknown>)[name];
+  for (const name of option.recorded.split('.')) at = (at as Record<string, unknown> | undefined)?.[name];
   return option.load === undefined ? at : option.load(at);
 }
 

@@ -71,6 +71,20 @@ export function integers(low: number, high: number): Value<number[]> {
   };
 }
 
+/** Two whole numbers, the second above the first; 'START:END' on a command line. */
+export const span: Value<[number, number]> = {
+  expected: 'START:END, whole numbers from 0 with END above START',
+  read(given) {
+    const parts = given.split(':').map((part) => (part.trim() === '' ? Number.NaN : Number(part)));
+    return isSpan(parts) ? parts : undefined;
+  },
+  schema: checked('two whole numbers from 0, the second above the first', isSpan),
+};
+
+function isSpan(x: unknown): x is [number, number] {
+  return Array.isArray(x) && x.length === 2 && x.every((n) => Number.isSafeInteger(n) && n >= 0) && x[1] > x[0];
+}
+
 /** A schema whose every failure says what was expected. */
 export function checked<T>(expected: string, accepts: (value: unknown) => value is T): v.GenericSchema<unknown, T> {
   return v.custom<T>((value) => accepts(value), expected) as v.GenericSchema<unknown, T>;

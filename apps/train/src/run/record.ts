@@ -14,6 +14,8 @@ export interface RunRecord {
   readonly model: LazyTransformerConfig;
   readonly data: DataRecord;
   readonly training: TrainingRecord;
+  /** Of a run that does not begin with random weights, or that does not train all of them alike. */
+  readonly start?: StartRecord | undefined;
   readonly rhythm: Rhythm;
   readonly sample: SampleRecord;
   readonly environment: EnvironmentRecord;
@@ -51,6 +53,17 @@ export interface TrainingRecord {
   /** Gradients are scaled down to this global norm; null leaves them. */
   readonly maxNorm: number | null;
   readonly seed: number;
+}
+
+/** What a run starts from, and what it does to it. */
+export interface StartRecord {
+  /** Absolute path of the MODEL. */
+  readonly from?: string;
+  /** Steps between which tau goes from 0 to -1. */
+  readonly tauAnneal?: readonly [number, number];
+  readonly trainOnly?: 'all' | 'attention' | 'bias-tau';
+  /** Added to the loss, times the mean weight on the first token. */
+  readonly sinkPenalty?: number;
 }
 
 /** How often things happen, none of which changes what is computed. */

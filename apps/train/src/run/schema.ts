@@ -63,6 +63,7 @@ const record = v.object({
       ['warmupSteps'],
     ),
   ),
+  start: v.optional(v.partial(v.object(sectionSchemas('start')))),
   rhythm: v.object(sectionSchemas('rhythm')),
   sample: v.object(sectionSchemas('sample')),
   environment: v.object({ backend: text.schema, device: words, node: words, platform: words }),

@@ -26,3 +26,9 @@ export const TASK_DEFAULTS: TrainingDefaults = { steps: 3000, batch: 16, learnin
 
 /** Tokens per sequence of a synthetic task. */
 export const TASK_CONTEXT = 128;
+
+/** For a run that starts from another model: fine-tuning of a small one in half an hour on two cores. */
+export const FROM_DEFAULTS: TrainingDefaults = { steps: 300, batch: 4, learningRate: 1e-4 };
+
+/** Tokens per sequence of a run that starts from another model, unless that model takes fewer. */
+export const FROM_CONTEXT = 256;

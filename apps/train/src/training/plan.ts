@@ -1,12 +1,22 @@
+import { basename } from 'node:path';
 import type { Backend } from '@lazy-attention/core';
-import type { Dataset } from '@lazy-attention/data';
+import type { Dataset, Tokenizer } from '@lazy-attention/data';
 import { lazyTransformer, type PresetName, preset } from '@lazy-attention/nn';
 import { UsageError } from '../errors.ts';
 import { flagOf, OPTION_ROWS, type PlanOptions, recordedValue, recordSection } from '../options/table.ts';
+import { openArgument, tokenizerOf } from '../run/model.ts';
 import { type Rhythm, RUN_VERSION, type RunRecord, type TrainingRecord } from '../run/record.ts';
 import { absoluteSource, isTask, openDataset, type Reading } from './data.ts';
-import { TASK_CONTEXT, TASK_DEFAULTS, TRAINING_DEFAULTS } from './defaults.ts';
+import {
+  FROM_CONTEXT,
+  FROM_DEFAULTS,
+  TASK_CONTEXT,
+  TASK_DEFAULTS,
+  TRAINING_DEFAULTS,
+  type TrainingDefaults,
+} from './defaults.ts';
 import { refuseTooLarge } from './memory.ts';
+import { startConfig } from './start.ts';
 
 /**
  * Fills in what was not given, loads the data, and checks all of it, before any folder is made.
@@ -23,19 +33,17 @@ export async function planRun(
       `train: --dtype ${options.dtype} is not among the types of backend '${backend.name}' (${[...backend.dtypes].join(', ')})`,
     );
   }
-  const task = isTask(source);
-  const name = options.preset ?? (task ? 'pico' : suitablePreset(backend));
-  const defaults = task ? TASK_DEFAULTS : TRAINING_DEFAULTS[name];
-  const context = options.context ?? (task ? TASK_CONTEXT : preset(name).context);
-  if (task && options.tokenizer !== undefined) {
-    throw new UsageError(`train: --tokenizer has no use for ${source}, whose letters are bytes; leave it out`);
+  if (isTask(source) && (options.tokenizer !== undefined || options.from !== undefined)) {
+    const flag = options.from === undefined ? '--tokenizer' : '--from';
+    throw new UsageError(`train: ${flag} has no use for ${source}, whose letters are bytes; leave it out`);
   }
+  const { name, defaults, context, tokenizer, configOf } = await planModel(backend, source, options);
   const data = recordSection('data.options', options) as RunRecord['data']['options'];
   const validation = options.validation ?? 0.1;
   const dataset = await openDataset(source, data, {
     context,
     validation,
-    ...(options.tokenizer === undefined ? {} : { tokenizer: options.tokenizer }),
+    ...(tokenizer === undefined ? {} : { tokenizer }),
     ...reading,
   });
   const steps = options.steps ?? defaults.steps;
@@ -47,14 +55,7 @@ export async function planRun(
     createdAt: new Date().toISOString(),
     command: ['lazy-attention', ...process.argv.slice(2)].join(' '),
     preset: name,
-    model: lazyTransformer(
-      preset(name, {
-        ...given({ attention: options.attention, window: options.window }),
-        context,
-        vocabSize: dataset.tokenizer.vocabSize,
-        ...(options.dtype === undefined || options.dtype === 'f32' ? {} : { computeDType: options.dtype }),
-      }),
-    ).config,
+    model: configOf(dataset),
     data: {
       source: absoluteSource(source),
       options: data,
@@ -73,11 +74,80 @@ export async function planRun(
       ...given(options),
       steps,
     }) as unknown as TrainingRecord,
+    ...startOf(options),
     ...withRhythm({ rhythm: defaultRhythm(steps), sample: { prompt: defaultPrompt(dataset), tokens: 200 } }, options),
     environment: environment(backend),
   };
   refuseTooLarge(backend, record);
   return { record, dataset };
+}
+
+/** What the model decides of a run. */
+interface ModelPlan {
+  /** Of the preset, or of the model that the run starts from. */
+  readonly name: string;
+  readonly defaults: TrainingDefaults;
+  readonly context: number;
+  readonly tokenizer: string | Tokenizer | undefined;
+  configOf(dataset: Dataset): RunRecord['model'];
+}
+
+async function planModel(backend: Backend, source: string, options: PlanOptions): Promise<ModelPlan> {
+  if (options.from !== undefined) return planFrom(options.from, options);
+  const task = isTask(source);
+  const name = options.preset ?? (task ? 'pico' : suitablePreset(backend));
+  const context = options.context ?? (task ? TASK_CONTEXT : preset(name).context);
+  const dtype = options.dtype === undefined || options.dtype === 'f32' ? {} : { computeDType: options.dtype };
+  const { attention, window } = options;
+  return {
+    name,
+    context,
+    defaults: task ? TASK_DEFAULTS : TRAINING_DEFAULTS[name],
+    tokenizer: options.tokenizer,
+    configOf: ({ tokenizer: { vocabSize } }) =>
+      lazyTransformer(preset(name, { ...given({ attention, window }), context, vocabSize, ...dtype })).config,
+  };
+}
+
+/** A run that starts from another model has its shape and its tokenizer. */
+async function planFrom(from: string, options: PlanOptions): Promise<ModelPlan> {
+  for (const [flag, value] of [
+    ['--preset', options.preset],
+    ['--tokenizer', options.tokenizer],
+  ] as const) {
+    if (value !== undefined) throw new UsageError(`train: ${flag} does not go with --from, whose model has its own`);
+  }
+  if (options.dtype !== undefined && options.dtype !== 'f32') {
+    throw new UsageError('train: --dtype does not go with --from; leave it out');
+  }
+  const { opened } = await openArgument(from);
+  try {
+    const tokenizer = tokenizerOf(opened);
+    const context = options.context ?? Math.min(FROM_CONTEXT, opened.config.context);
+    const config = startConfig(opened.config, { attention: options.attention, window: options.window, context });
+    const model = lazyTransformer(config);
+    if (options.tauAnneal !== undefined && !Object.keys(model.shapes).some((name) => name.endsWith('.attn.tau'))) {
+      throw new UsageError(
+        `train: --tau-anneal needs a tau, which ${config.attention} attention has not; choose --attention lazy`,
+      );
+    }
+    const name = basename(from)
+      .replace(/[^\w.-]/g, '-')
+      .slice(0, 64);
+    return { name, defaults: FROM_DEFAULTS, context, tokenizer, configOf: () => config };
+  } finally {
+    await opened.close();
+  }
+}
+
+/** The record's section on what a run starts from; none where nothing was said. */
+function startOf(options: PlanOptions): Pick<RunRecord, 'start'> {
+  const start = recordSection('start', options) as NonNullable<RunRecord['start']>;
+  if (Object.keys(start).length === 0) return {};
+  if (start.from === undefined && start.tauAnneal !== undefined) {
+    throw new UsageError('train: --tau-anneal goes with --from; a model trained from scratch begins with tau -1');
+  }
+  return { start };
 }
 
 /** The record's rhythm and sample, with what was given in their place. */

@@ -1,4 +1,4 @@
-import type { Backend, Tensor } from '@lazy-attention/core';
+import type { Backend, Ops, Tensor } from '@lazy-attention/core';
 import { createSampler, type Dataset, type Sampler, type SamplerState, validationBatches } from '@lazy-attention/data';
 import {
   type AdamW,
@@ -15,6 +15,8 @@ import { loadCheckpoint, saveCheckpoint } from '@lazy-attention/nn/node';
 import { RunError, TrainingError } from '../errors.ts';
 import { checkpointOf, type RunFolder } from '../run/folder.ts';
 import type { RunRecord } from '../run/record.ts';
+import { firstTokenMarks, penalisedLoss } from './sink-penalty.ts';
+import { annealTau, firstParams, trainable } from './start.ts';
 
 /** Model, optimiser and sampler of one run on one backend: what a checkpoint holds, alive. */
 export interface Session {
@@ -22,10 +24,12 @@ export interface Session {
   readonly record: RunRecord;
   readonly model: LazyTransformer;
   readonly params: Params;
+  /** Those of them that the optimiser moves. */
+  readonly trained: Params;
   readonly optimizer: AdamW;
   readonly sampler: Sampler;
   readonly schedule: (step: number) => number;
-  readonly lossAndGrads: (params: Params, batch: ReturnType<typeof batchTensors>) => { value: Tensor; grads: Params };
+  readonly lossAndGrads: (params: Params, batch: StepBatch) => { value: Tensor; grads: Params };
   /** Steps done. */
   step: number;
 }
@@ -51,11 +55,17 @@ interface SavedState {
   readonly seconds: number;
 }
 
-/** A session at step 0, with weights drawn from the run's seed. */
-export function newSession(backend: Backend, record: RunRecord, dataset: Dataset): Session {
+/** A session at step 0, with weights drawn from the run's seed, or those of the model that it starts from. */
+export async function newSession(backend: Backend, record: RunRecord, dataset: Dataset): Promise<Session> {
   const model = lazyTransformer(record.model);
-  const params = model.init(backend, record.training.seed);
-  return assemble(backend, record, dataset, model, params, adamW(backend, params, adamOptions(record)), undefined, 0);
+  const params = await firstParams(backend, record, model);
+  try {
+    const optimizer = adamW(backend, trainable(params, record.start?.trainOnly), adamOptions(record));
+    return assemble(backend, record, dataset, model, params, optimizer, undefined, 0);
+  } catch (error) {
+    disposeParams(params);
+    throw error;
+  }
 }
 
 /** The session as its last checkpoint left it, and the seconds it had trained. */
@@ -70,7 +80,8 @@ export async function resumeSession(
   if (loaded.optimizer === null) {
     throw new RunError('RUN_NO_CHECKPOINT', `train: the last checkpoint of ${folder.path} has no optimiser state`);
   }
-  const optimizer = adamW(backend, loaded.params, { ...adamOptions(record), state: loaded.optimizer });
+  const moved = trainable(loaded.params, record.start?.trainOnly);
+  const optimizer = adamW(backend, moved, { ...adamOptions(record), state: loaded.optimizer });
   const state = savedState(loaded.state, folder);
   return {
     session: assemble(backend, record, dataset, model, loaded.params, optimizer, state.sampler, loaded.step),
@@ -118,17 +129,38 @@ function assemble(
       ...(state === undefined ? {} : { state }),
     }),
     schedule: cosineSchedule({ peak: learningRate, warmupSteps, steps, floor }),
-    lossAndGrads: valueAndGrad(backend, model.loss),
+    trained: trainable(params, record.start?.trainOnly),
+    lossAndGrads: valueAndGrad(backend, lossOf(record, model, params)),
     step,
   };
 }
 
+type StepBatch = ReturnType<typeof batchTensors> & { readonly marks?: Tensor };
+
+/** The loss as a function of what is trained; the rest of the parameters is constant. */
+function lossOf(record: RunRecord, model: LazyTransformer, params: Params) {
+  const penalty = penaltyOf(record);
+  const penalised = penalisedLoss(model, penalty);
+  return (ops: Ops, trained: Params, { marks, ...batch }: StepBatch): Tensor => {
+    const all = { ...params, ...trained };
+    return marks === undefined ? model.loss(ops, all, batch) : penalised(ops, all, batch, marks);
+  };
+}
+
+function penaltyOf(record: RunRecord): number {
+  return record.start?.sinkPenalty ?? 0;
+}
+
 /** Launches one training step and returns without waiting for it. */
 export function launchStep(session: Session): PendingStep {
-  const { backend, params, optimizer, sampler, lossAndGrads } = session;
+  const { backend, params, trained, optimizer, sampler, lossAndGrads, record } = session;
   const step = session.step + 1;
-  const batch = batchTensors(backend, sampler.next());
-  const { value, grads } = lossAndGrads(params, batch);
+  const anneal = record.start?.tauAnneal;
+  if (anneal !== undefined) annealTau(backend, params, step, anneal);
+  const host = sampler.next();
+  const marks = penaltyOf(record) === 0 ? {} : { marks: firstTokenMarks(backend, session.model.config, host) };
+  const batch: StepBatch = { ...batchTensors(backend, host), ...marks };
+  const { value, grads } = lossAndGrads(trained, batch);
   const learningRate = session.schedule(step);
   const { gradNormSquared } = optimizer.step(grads, learningRate);
   disposeParams(grads);

@@ -108,7 +108,7 @@ async function openTraining(
   const from = begun ? await checkpointOf(folder) : resume ? await latestCheckpoint(folder.checkpoints) : null;
   const { session, seconds } =
     from === null
-      ? { session: newSession(backend, record, dataset), seconds: 0 }
+      ? { session: await newSession(backend, record, dataset), seconds: 0 }
       : await resumeSession(backend, record, folder, dataset);
   const { steps, batch } = record.training;
   try {

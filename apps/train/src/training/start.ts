@@ -1,0 +1,107 @@
+import type { Backend, Tensor } from '@lazy-attention/core';
+import { disposeParams, type LazyTransformer, lazyTransformer, type Params } from '@lazy-attention/nn';
+import { UsageError } from '../errors.ts';
+import { openArgument } from '../run/model.ts';
+import type { RunRecord } from '../run/record.ts';
+
+/** Bias and tau of attention, as nn names them. */
+const STATISTICS = /\.attn\.(bias|tau)$/;
+
+/**
+ * The first parameters of a run: drawn from its seed, or those of the model that it starts from. A softmax model becomes a lazy one
+ * that is the same function: its bias and tau begin at 0. The caller disposes them.
+ * @throws UsageError where the run's model has parameters that the other one cannot give
+ */
+export async function firstParams(backend: Backend, record: RunRecord, model: LazyTransformer): Promise<Params> {
+  if (record.start?.from === undefined) return model.init(backend, record.training.seed);
+  const { from } = record.start;
+  const { opened } = await openArgument(from);
+  try {
+    const { params } = await opened.load(backend);
+    try {
+      return complete(backend, from, model, params);
+    } catch (error) {
+      disposeParams(params);
+      throw error;
+    }
+  } finally {
+    await opened.close();
+  }
+}
+
+/** `params` with a bias and a tau of 0 where the model has one and they have not. */
+function complete(backend: Backend, from: string, model: LazyTransformer, params: Params): Params {
+  const known = new Set(Object.keys(model.shapes));
+  const extra = Object.keys(params).filter((name) => !known.has(name));
+  const missing = Object.keys(model.shapes).filter((name) => params[name] === undefined);
+  const strange = missing.filter((name) => !STATISTICS.test(name));
+  if (extra.length > 0 || strange.length > 0) {
+    const { attention } = model.config;
+    const what = extra.length > 0 ? `has ${extra[0]}, which` : `lacks ${strange[0]}, which`;
+    throw new UsageError(
+      `train: ${from} ${what} ${attention} attention ${extra.length > 0 ? 'has no place for' : 'needs'}; choose another --attention`,
+    );
+  }
+  const added = missing.map((name) => [name, backend.zeros(model.shapes[name] as readonly number[], 'f32')] as const);
+  const all: Record<string, Tensor> = { ...params, ...Object.fromEntries(added) };
+  // In the model's order: checkpoints and optimisers go by it.
+  return Object.fromEntries(Object.keys(model.shapes).map((name) => [name, all[name] as Tensor]));
+}
+
+/** Which parameters the optimiser moves; the others stay as they are. */
+export function trainable(params: Params, which: NonNullable<RunRecord['start']>['trainOnly']): Params {
+  const chosen: Record<string, (name: string) => boolean> = {
+    all: () => true,
+    attention: (name) => name.includes('.attn.') || name.includes('.attn_norm.'),
+    'bias-tau': (name) => STATISTICS.test(name),
+  };
+  const test = chosen[which ?? 'all'] as (name: string) => boolean;
+  const entries = Object.entries(params).filter(([name]) => test(name));
+  if (entries.length > 0) return Object.fromEntries(entries);
+  throw new UsageError(`train: --train-only ${which} leaves nothing to train: this attention has no bias and no tau`);
+}
+
+/** How far tau has come after `step` steps of its schedule: 0 until `start`, -1 from `end` on, a straight line between. */
+export function annealed(step: number, [start, end]: readonly [number, number]): number {
+  return -Math.min(1, Math.max(0, (step - start) / (end - start)));
+}
+
+/**
+ * Moves every tau by what the schedule goes in this step, so that it can be learned as well.
+ * @returns whether anything moved
+ */
+export function annealTau(
+  backend: Backend,
+  params: Params,
+  step: number,
+  schedule: readonly [number, number],
+): boolean {
+  const move = annealed(step, schedule) - annealed(step - 1, schedule);
+  if (move === 0) return false;
+  for (const [name, tau] of Object.entries(params)) {
+    if (!name.endsWith('.attn.tau')) continue;
+    backend.scope(() => {
+      backend.copyInto(tau, backend.add(tau, backend.full(tau.shape, move, tau.dtype)), 0, 0);
+    });
+  }
+  return true;
+}
+
+/** A model's own configuration with what the run changes of it. */
+export function startConfig(
+  from: LazyTransformer['config'],
+  changes: { readonly attention?: string | undefined; readonly window?: number | undefined; readonly context: number },
+): LazyTransformer['config'] {
+  if (changes.context > from.context) {
+    throw new UsageError(
+      `train: --context is ${changes.context}; the model was made for ${from.context} tokens; choose at most that`,
+    );
+  }
+  return lazyTransformer({
+    ...from,
+    context: changes.context,
+    computeDType: null,
+    window: changes.window ?? Math.min(from.window, changes.context),
+    attention: changes.attention ?? from.attention,
+  }).config;
+}
