@@ -5,11 +5,12 @@ import { fileURLToPath } from 'node:url';
 export const root = fileURLToPath(new URL('../../..', import.meta.url)).replace(/[\\/]$/, '');
 
 /**
- * Every block of code that stands behind a line `<!-- test: NAME -->` in a README: `ts` to be run as a module, `sh` to be
+ * Every block of code that stands behind a line `<!-- test: NAME -->` in a README or a guide: `ts` to be run as a module, `sh` to be
  * run as commands. The mark is invisible on the page and promises that the block works as printed.
  */
 export function snippets() {
   const files = ['README.md'];
+  for (const name of readdirSync(join(root, 'docs/guides')).sort()) files.push(`docs/guides/${name}`);
   for (const group of ['packages', 'apps', 'tools']) {
     for (const name of readdirSync(join(root, group)).sort()) files.push(`${group}/${name}/README.md`);
   }
