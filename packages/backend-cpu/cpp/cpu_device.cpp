@@ -86,11 +86,14 @@ class CpuDevice final : public ops::Device {
     for (const ops::Tensor& x : op.xs) chunks += sumChunks(x.size);
     return partials(chunks);
   }
+  std::size_t workspaceBytes(const ops::Reduce& op) const override {
+    const std::int64_t chunks = reduceChunks(op);
+    return chunks > 1 ? static_cast<std::size_t>(op.outer * chunks * op.inner) * sizeof(Partial) : 0;
+  }
   std::size_t workspaceBytes(const ops::Matmul& op) const override { return table_.matmulWorkspace(op, threads_); }
   std::size_t workspaceBytes(const ops::RmsNormGrad& op) const override {
     return floatsOf(static_cast<std::size_t>(rowChunks(op.rows) * op.width));
   }
-  std::size_t workspaceBytes(const ops::Rope&) const override { return 0; }
   std::size_t workspaceBytes(const ops::Attention& op) const override {
     return table_.attentionWorkspace(op.in, threads_);
   }
@@ -103,56 +106,20 @@ class CpuDevice final : public ops::Device {
   std::size_t workspaceBytes(const ops::ElasticSoftmaxGrad& op) const override {
     return op.dtau ? partials(op.batch * op.heads * op.queryLength) : 0;
   }
-  std::size_t workspaceBytes(const ops::EmbeddingGrad&) const override { return 0; }
   std::size_t workspaceBytes(const ops::CrossEntropy& op) const override { return partials(rowChunks(op.rows)); }
-  std::size_t workspaceBytes(const ops::CrossEntropyGrad&) const override { return 0; }
   std::size_t workspaceBytes(const ops::DecoderLayer& op) const override {
     return decoderLayerWorkspace(op, table_, threads_);
   }
   std::size_t workspaceBytes(const ops::Decode& op) const override { return decodeWorkspace(op, table_, threads_); }
-  bool fusesDecoderLayer() const override { return true; }
-  bool fusesDecoding() const override { return true; }
+  bool offers(ops::FusedOp) const override { return true; }
 
   void upload(void* to, const void* from, std::size_t bytes) override { std::memcpy(to, from, bytes); }
   void download(void* to, const void* from, std::size_t bytes) override { std::memcpy(to, from, bytes); }
 
-  void run(const ops::Fill& op) override { table_.fill(op, *runtime_); }
-  void run(const ops::Cast& op) override {
-    if (op.x.dtype != op.out.dtype) throw ops::Unsupported("cast: the cpu backend computes in f32 alone");
-    std::memcpy(op.out.data, op.x.data, op.x.bytes());
-  }
-  void run(const ops::CopyRows& op) override { table_.copyRows(op, *runtime_); }
-  void run(const ops::Binary& op) override { table_.binary(op, *runtime_); }
-  void run(const ops::Scale& op) override { table_.scale(op, *runtime_); }
-  void run(const ops::Sum& op, void* w) override { table_.sum(op, *runtime_, static_cast<double*>(w)); }
-  void run(const ops::Broadcast& op) override {
-    table_.fill({op.out, static_cast<double>(*static_cast<const float*>(op.dy.data))}, *runtime_);
-  }
-  void run(const ops::SumSquares& op, void* w) override { table_.sumSquares(op, *runtime_, static_cast<double*>(w)); }
-  void run(const ops::Matmul& op, void* w) override { table_.matmul(op, *runtime_, static_cast<float*>(w)); }
-  void run(const ops::RmsNorm& op) override { table_.rmsNorm(op, *runtime_); }
-  void run(const ops::RmsNormGrad& op, void* w) override { table_.rmsNormGrad(op, *runtime_, static_cast<float*>(w)); }
-  void run(const ops::Rope& op, void*) override { table_.rope(op, *runtime_); }
-  void run(const ops::Attention& op, void* w) override { table_.attention(op, *runtime_, static_cast<float*>(w)); }
-  void run(const ops::AttentionGrad& op, void* w) override {
-    table_.attentionGrad(op, *runtime_, static_cast<float*>(w));
-  }
-  void run(const ops::AttentionWeights& op, void* w) override {
-    table_.attentionWeights(op, *runtime_, static_cast<float*>(w));
-  }
-  void run(const ops::ElasticSoftmax& op) override { table_.elasticSoftmax(op, *runtime_); }
-  void run(const ops::ElasticSoftmaxGrad& op, void* w) override {
-    table_.elasticSoftmaxGrad(op, *runtime_, static_cast<double*>(w));
-  }
-  void run(const ops::Swiglu& op) override { table_.swiglu(op, *runtime_); }
-  void run(const ops::SwigluGrad& op) override { table_.swigluGrad(op, *runtime_); }
-  void run(const ops::Embedding& op) override { table_.embedding(op, *runtime_); }
-  void run(const ops::EmbeddingGrad& op, void*) override { table_.embeddingGrad(op, *runtime_); }
-  void run(const ops::CrossEntropy& op, void* w) override {
-    table_.crossEntropy(op, *runtime_, static_cast<double*>(w));
-  }
-  void run(const ops::CrossEntropyGrad& op, void*) override { table_.crossEntropyGrad(op, *runtime_); }
-  void run(const ops::AdamW& op) override { table_.adamw(op, *runtime_); }
+#define LAZY_RUN(name, Op) \
+  void run(const ops::Op& op, void* workspace) override { table_.name(op, *runtime_, workspace); }
+  LAZY_OPS(LAZY_RUN)
+#undef LAZY_RUN
   void run(const ops::DecoderLayer& op, void* w) override {
     decoderLayer(op, table_, *runtime_, static_cast<float*>(w));
   }
@@ -167,7 +134,7 @@ class CpuDevice final : public ops::Device {
 
   const KernelTable& table_;
   const int threads_;
-  Runtime* runtime_ = nullptr;  // the crew's, which the queue holds
+  Runtime* runtime_ = nullptr;  // the server's, which the queue holds
   Arena arena_;
 };
 

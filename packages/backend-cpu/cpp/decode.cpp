@@ -86,10 +86,10 @@ void decode(const ops::Decode& op, const KernelTable& table, Runtime& runtime, v
   const std::int64_t width = op.layers.front().width;
   std::memcpy(s.ids.data, op.tokens.data, s.ids.bytes());
   for (std::int64_t step = 0; step < op.steps; ++step) {
-    table.embedding({op.embeddings, s.ids, s.x, op.vocabulary, width, s.ids.size}, runtime);
+    table.embedding({op.embeddings, s.ids, s.x, op.vocabulary, width, s.ids.size}, runtime, nullptr);
     for (std::size_t layer = 0; layer < op.layers.size(); ++layer)
       decoderLayer(layerAt(op, s, layer, step), table, runtime, s.scratch);
-    table.rmsNorm({s.x, op.norm, s.normed, s.ids.size, width, op.layers.front().epsilon}, runtime);
+    table.rmsNorm({s.x, op.norm, s.normed, s.ids.size, width, op.layers.front().epsilon}, runtime, nullptr);
     table.matmul(logitsOf(op, s), runtime, s.scratch);
     sample(op, s, step);
   }

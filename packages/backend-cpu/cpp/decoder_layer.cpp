@@ -89,22 +89,22 @@ std::size_t decoderLayerWorkspace(const ops::DecoderLayer& op, const KernelTable
 
 void decoderLayer(const ops::DecoderLayer& op, const KernelTable& table, Runtime& runtime, float* workspace) {
   const Layer x(op, workspace);
-  table.rmsNorm(x.norm(op.attentionNorm), runtime);
+  table.rmsNorm(x.norm(op.attentionNorm), runtime, nullptr);
   const ops::Matmul projections[] = {x.linear(x.normed, op.q, x.q, false), x.linear(x.normed, op.k, x.k, false),
                                      x.linear(x.normed, op.v, x.v, false)};
   table.matmuls(projections, 3, runtime, x.scratch);
   if (op.ropeBase != 0) {
-    table.rope(x.rope(x.q, x.rotated, op.heads), runtime);
-    table.rope(x.rope(x.k, x.rotatedKeys, op.kvHeads), runtime);
+    table.rope(x.rope(x.q, x.rotated, op.heads), runtime, nullptr);
+    table.rope(x.rope(x.k, x.rotatedKeys, op.kvHeads), runtime, nullptr);
   }
-  table.copyRows(x.append(op.ropeBase == 0 ? x.k : x.rotatedKeys, op.keys), runtime);
-  table.copyRows(x.append(x.v, op.values), runtime);
+  table.copyRows(x.append(op.ropeBase == 0 ? x.k : x.rotatedKeys, op.keys), runtime, nullptr);
+  table.copyRows(x.append(x.v, op.values), runtime, nullptr);
   table.attention(x.attention(), runtime, x.scratch);
   table.matmul(x.linear(x.attended, op.o, op.x, true), runtime, x.scratch);
-  table.rmsNorm(x.norm(op.mlpNorm), runtime);
+  table.rmsNorm(x.norm(op.mlpNorm), runtime, nullptr);
   const ops::Matmul gates[] = {x.linear(x.normed, op.gate, x.gate, false), x.linear(x.normed, op.up, x.up, false)};
   table.matmuls(gates, 2, runtime, x.scratch);
-  table.swiglu({x.gate, x.up, x.activated}, runtime);
+  table.swiglu({x.gate, x.up, x.activated}, runtime, nullptr);
   table.matmul(x.linear(x.activated, op.down, op.x, true), runtime, x.scratch);
 }
 

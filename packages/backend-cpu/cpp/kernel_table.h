@@ -1,7 +1,8 @@
 // The kernels of one instruction set. Each op of lazy_native/ops.h is a function that shares its work among the threads of
-// a `Runtime` and returns when it is done.
+// a `Runtime` and returns when it is done. `workspace` is what CpuDevice::workspaceBytes asked for, or nullptr.
 #pragma once
 
+#include <algorithm>
 #include <cstddef>
 #include <memory>
 #include <vector>
@@ -30,47 +31,39 @@ struct Runtime {
   ThreadPool pool;  // last, since its threads use the others
 };
 
+// The functions of one instruction set: every op of lazy_native/ops.h under its name there, and what has no op.
+#define LAZY_KERNELS(KERNEL)                                                                    \
+  KERNEL(matmulWorkspace, std::size_t, (const ops::Matmul&, int threads))                       \
+  KERNEL(attentionWorkspace, std::size_t, (const ops::AttentionInputs&, int threads))           \
+  KERNEL(attentionGradWorkspace, std::size_t, (const ops::AttentionInputs&, int threads))       \
+  /* Products that do not need each other; the workspace is that of the one that wants most. */ \
+  KERNEL(matmuls, void, (const ops::Matmul* products, int count, Runtime&, void* workspace))    \
+  /* Yardsticks (ceiling.cpp). */                                                               \
+  KERNEL(multiplyAdds, double, (std::int64_t rounds, float* sink))                              \
+  KERNEL(readAll, float, (const float* data, std::int64_t count))                               \
+  KERNEL(readFourfold, float, (const float* data, std::int64_t count))
+
 struct KernelTable {
   const char* name;
-
-  std::size_t (*matmulWorkspace)(const ops::Matmul&, int threads);
-  std::size_t (*attentionWorkspace)(const ops::AttentionInputs&, int threads);
-  std::size_t (*attentionGradWorkspace)(const ops::AttentionInputs&, int threads);
-
-  void (*fill)(const ops::Fill&, Runtime&);
-  void (*copyRows)(const ops::CopyRows&, Runtime&);
-  void (*binary)(const ops::Binary&, Runtime&);
-  void (*scale)(const ops::Scale&, Runtime&);
-  void (*sum)(const ops::Sum&, Runtime&, double* partials);
-  void (*sumSquares)(const ops::SumSquares&, Runtime&, double* partials);
-  void (*matmul)(const ops::Matmul&, Runtime&, float* workspace);
-  // Products that do not need each other; the workspace is that of the one that wants most. Thin ones are shared out as one loop.
-  void (*matmuls)(const ops::Matmul* products, int count, Runtime&, float* workspace);
-  void (*rmsNorm)(const ops::RmsNorm&, Runtime&);
-  void (*rmsNormGrad)(const ops::RmsNormGrad&, Runtime&, float* partials);
-  void (*rope)(const ops::Rope&, Runtime&);
-  void (*attention)(const ops::Attention&, Runtime&, float* workspace);
-  void (*attentionGrad)(const ops::AttentionGrad&, Runtime&, float* workspace);
-  void (*attentionWeights)(const ops::AttentionWeights&, Runtime&, float* workspace);
-  void (*elasticSoftmax)(const ops::ElasticSoftmax&, Runtime&);
-  void (*elasticSoftmaxGrad)(const ops::ElasticSoftmaxGrad&, Runtime&, double* partials);
-  void (*swiglu)(const ops::Swiglu&, Runtime&);
-  void (*swigluGrad)(const ops::SwigluGrad&, Runtime&);
-  void (*embedding)(const ops::Embedding&, Runtime&);
-  void (*embeddingGrad)(const ops::EmbeddingGrad&, Runtime&);
-  void (*crossEntropy)(const ops::CrossEntropy&, Runtime&, double* partials);
-  void (*crossEntropyGrad)(const ops::CrossEntropyGrad&, Runtime&);
-  void (*adamw)(const ops::AdamW&, Runtime&);
-
-  // Yardsticks (ceiling.cpp).
-  double (*multiplyAdds)(std::int64_t rounds, float* sink);
-  float (*readAll)(const float* data, std::int64_t count);
-  float (*readFourfold)(const float* data, std::int64_t count);
+#define LAZY_OP(name, Op) void (*name)(const ops::Op&, Runtime&, void* workspace);
+#define LAZY_KERNEL(name, Result, arguments) Result(*name) arguments;
+  LAZY_OPS(LAZY_OP)
+  LAZY_KERNELS(LAZY_KERNEL)
+#undef LAZY_KERNEL
+#undef LAZY_OP
 };
 
 // How the loops whose partial sums are added up are cut: by the problem alone, so that results do not depend on threads.
 inline constexpr std::int64_t sumGrain = 1 << 15;
 inline std::int64_t sumChunks(std::int64_t size) { return (size + sumGrain - 1) / sumGrain; }
+// What a reduction keeps of a chunk of its axis: `reduceRows` entries of it.
+struct Partial {
+  double value, extra;
+};
+inline std::int64_t reduceRows(const ops::Reduce& op) {
+  return op.inner == 1 ? sumGrain : std::max<std::int64_t>(64, sumGrain / op.inner);
+}
+inline std::int64_t reduceChunks(const ops::Reduce& op) { return (op.length + reduceRows(op) - 1) / reduceRows(op); }
 inline std::int64_t rowGrain(std::int64_t rows) { return rows < 64 ? 1 : (rows + 63) / 64; }
 inline std::int64_t rowChunks(std::int64_t rows) { return (rows + rowGrain(rows) - 1) / rowGrain(rows); }
 

@@ -5,8 +5,8 @@
 set(LAZY_NATIVE_DIR "${CMAKE_CURRENT_LIST_DIR}/..")
 
 set(LAZY_NATIVE_SOURCES
-  addon.cpp arguments.h buffers.h context.cpp context.h device.cpp failure.cpp failure.h one_thread.cpp one_thread.h pool.cpp pool.h
-  queue.cpp queue.h session.cpp session.h task.h)
+  addon.cpp arguments.h buffers.h context.cpp context.h device.cpp failure.cpp failure.h fields.h one_thread.cpp one_thread.h
+  operations.cpp pool.cpp pool.h queue.cpp queue.h session.cpp session.h storage.cpp task.h)
 list(TRANSFORM LAZY_NATIVE_SOURCES PREPEND "${LAZY_NATIVE_DIR}/cpp/")
 
 function(lazy_native_add_addon target)

@@ -34,6 +34,7 @@ Options optionsOf(const Napi::Object& object) {
 
 Napi::Object initialise(Napi::Env env, Napi::Object exports, DeviceFactory factory) {
   exports.Set("version", LAZY_NATIVE_VERSION);
+  exports.Set("ops", describeOps(env));
   exports.Set("probe", Napi::Function::New(env, [factory](const Napi::CallbackInfo& info) -> Napi::Value {
                 const Probe probe = factory.probe();
                 Napi::Object out = Napi::Object::New(info.Env());
@@ -52,8 +53,7 @@ Napi::Object initialise(Napi::Env env, Napi::Object exports, DeviceFactory facto
                     limit = static_cast<std::size_t>(std::get<double>(found->second));
                     options.erase(found);
                   }
-                  return makeContext(info.Env(),
-                                     std::make_shared<Session>(info.Env(), factory.create(options), limit, errorOf));
+                  return makeContext(info.Env(), factory.create(options), limit, errorOf);
                 } catch (...) {
                   throwIntoJavaScript(errorOf, "create", std::current_exception());
                   return {};

@@ -4,8 +4,8 @@
 
 #include <napi.h>
 
-#include <array>
 #include <cstdint>
+#include <stdexcept>
 #include <string>
 #include <vector>
 
@@ -13,37 +13,9 @@
 
 namespace lazy_native {
 
-inline DType dtypeOf(const std::string& name) {
-  if (name == "f32") return DType::f32;
-  if (name == "bf16") return DType::bf16;
-  if (name == "f16") return DType::f16;
-  if (name == "i32") return DType::i32;
-  throw Unsupported("element type '" + name + "' is not supported; f32, bf16, f16 and i32 are known");
-}
-
-inline const char* nameOf(DType dtype) {
-  switch (dtype) {
-    case DType::f32:
-      return "f32";
-    case DType::bf16:
-      return "bf16";
-    case DType::f16:
-      return "f16";
-    case DType::i32:
-      return "i32";
-  }
-  return "";
-}
-
 class Arguments {
  public:
-  static constexpr std::size_t most = 28;
-
-  // `data` is what the function was made with.
-  Arguments(napi_env env, napi_callback_info info, void** data) : env_(env) {
-    std::size_t count = most;
-    napi_get_cb_info(env, info, &count, values_.data(), nullptr, data);  // fills up with undefined
-  }
+  Arguments(napi_env env, const napi_value* values) : env_(env), values_(values) {}
 
   Napi::Value value() { return {env_, values_[next_++]}; }
   BufferId buffer() { return static_cast<BufferId>(number()); }
@@ -58,6 +30,11 @@ class Arguments {
     for (std::size_t i = 0; i < ids.ElementLength(); ++i) out.push_back(optional(session, ids.Data()[i]));
     return out;
   }
+  // A Float64Array.
+  std::vector<double> numbers() {
+    const auto numbers = value().As<Napi::Float64Array>();
+    return {numbers.Data(), numbers.Data() + numbers.ElementLength()};
+  }
   double number() {
     double number = 0;
     if (napi_get_value_double(env_, values_[next_++], &number) != napi_ok)
@@ -71,13 +48,20 @@ class Arguments {
       throw std::invalid_argument("expected a boolean");
     return flag;
   }
-  DType dtype() { return dtypeOf(value().ToString().Utf8Value()); }
+  // An enumerator by its number.
+  template <class Choice>
+  Choice choice() {
+    static const std::size_t count = namesOf(Choice{}).size();
+    const double index = number();
+    if (!(index >= 0 && index < static_cast<double>(count))) throw std::invalid_argument("no such choice");
+    return static_cast<Choice>(static_cast<int>(index));
+  }
 
  private:
   static Tensor optional(const Session& session, BufferId id) { return id == 0 ? Tensor{} : session.tensor(id); }
 
   const napi_env env_;
-  std::array<napi_value, most> values_;
+  const napi_value* const values_;
   std::size_t next_ = 0;
 };
 

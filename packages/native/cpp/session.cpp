@@ -24,11 +24,15 @@ NewBuffer::~NewBuffer() {
 
 Tensor NewBuffer::tensor() const { return session_->tensor(id_); }
 
-Session::Session(Napi::Env env, std::unique_ptr<Device> device, std::size_t memoryLimit, Napi::Function errorOf)
+Session::Session(Napi::Env env, std::unique_ptr<Device> device, std::size_t memoryLimit, Napi::Function errorOf,
+                 Room room)
     : env_(env), device_(std::move(device)), errorOf_(Napi::Persistent(errorOf)) {
-  auto outputs = Napi::Float64Array::New(env, 8);
+  auto outputs = Napi::Float64Array::New(env, room.outputs);
   outputsData_ = outputs.Data();
   outputs_.Reset(outputs, 1);
+  auto axes = Napi::Float64Array::New(env, room.axes);
+  axesData_ = axes.Data();
+  axes_.Reset(axes, 1);
   auto freed = Napi::Int32Array::New(env, 512);
   freedData_ = freed.Data();
   freed_.Reset(freed, 1);
@@ -90,12 +94,6 @@ void Session::free(BufferId id) {
 void Session::freeListed() {
   const std::int32_t count = std::exchange(freedData_[0], 0);
   for (std::int32_t i = 1; i <= count; ++i) free(freedData_[i]);
-}
-
-void Session::giveOut(std::initializer_list<NewBuffer*> buffers, std::size_t bytes) {
-  double* out = outputsData_;
-  for (NewBuffer* buffer : buffers) *out++ = buffer->release();
-  *out = static_cast<double>(bytes);
 }
 
 void Session::refuseWhenEnded() const {

@@ -5,10 +5,8 @@
 
 #include <atomic>
 #include <cstddef>
-#include <initializer_list>
 #include <memory>
 #include <optional>
-#include <type_traits>
 #include <utility>
 
 #include "buffers.h"
@@ -43,10 +41,15 @@ class NewBuffer {
   BufferId id_ = 0;
 };
 
+// How much the op that has most of them needs.
+struct Room {
+  std::size_t outputs, axes;
+};
+
 class Session : public std::enable_shared_from_this<Session> {
  public:
   // `errorOf(op, code, message, requestedBytes, fix)` makes core's error of a failure.
-  Session(Napi::Env env, std::unique_ptr<Device> device, std::size_t memoryLimit, Napi::Function errorOf);
+  Session(Napi::Env env, std::unique_ptr<Device> device, std::size_t memoryLimit, Napi::Function errorOf, Room room);
   ~Session();
   Session(const Session&) = delete;
   Session& operator=(const Session&) = delete;
@@ -62,9 +65,12 @@ class Session : public std::enable_shared_from_this<Session> {
   void free(BufferId id);
 
   // ---- memory shared with JavaScript, which costs less than arguments and results ----
-  // Where ops with several outputs put their numbers, 0 for none, and behind them `bytes`.
+  // Where ops with several outputs put their numbers, 0 for none.
   Napi::Value outputs() const { return outputs_.Value(); }
-  void giveOut(std::initializer_list<NewBuffer*> buffers, std::size_t bytes = 0);
+  double* sharedOutputs() { return outputsData_; }
+  // Where JavaScript puts the Axes of a call.
+  Napi::Value axes() const { return axes_.Value(); }
+  const double* sharedAxes() const { return axesData_; }
   // Numbers that JavaScript is done with: how many, then which. Taken at the next call, whatever it is.
   Napi::Value freed() const { return freed_.Value(); }
   void takeFreed() {
@@ -89,12 +95,6 @@ class Session : public std::enable_shared_from_this<Session> {
  private:
   struct Settlement;
 
-  template <class Op>
-  static auto wantsWorkspace(int)
-      -> decltype(std::declval<const Device&>().workspaceBytes(std::declval<const Op&>()), std::true_type{});
-  template <class Op>
-  static std::false_type wantsWorkspace(...);
-
   NewBuffer create(std::size_t bytes, std::int64_t size, DType dtype);
   void refuseWhenEnded() const;
   void refuseWhenLost() const;
@@ -114,9 +114,9 @@ class Session : public std::enable_shared_from_this<Session> {
   using Notify = Napi::TypedThreadSafeFunction<Session, Settlement, settleOnJavaScriptThread>;
   Notify notify_;
   Napi::FunctionReference errorOf_;
-  Napi::Reference<Napi::Float64Array> outputs_;
+  Napi::Reference<Napi::Float64Array> outputs_, axes_;
   Napi::Reference<Napi::Int32Array> freed_;
-  double* outputsData_;
+  double *outputsData_, *axesData_;
   std::int32_t* freedData_;
   Buffers buffers_;
   std::unique_ptr<Pool> pool_;
@@ -127,25 +127,13 @@ template <class Op>
 void Session::launch(Op op) {
   refuseWhenLost();
   Device* device = device_.get();
-  if constexpr (decltype(wantsWorkspace<Op>(0))::value) {
-    const std::size_t bytes = device->workspaceBytes(op);
-    if (bytes > 0) {
-      const Pool::Handle workspace = pool_->allocate(bytes);
-      queue_->push([this, device, op = std::move(op), memory = workspace->memory] {
-        if (!lost_) device->run(op, memory);
-      });
-      // Free for the next op already: work runs in queue order.
-      pool_->free(workspace);
-    } else {
-      queue_->push([this, device, op = std::move(op)] {
-        if (!lost_) device->run(op, nullptr);
-      });
-    }
-  } else {
-    queue_->push([this, device, op = std::move(op)] {
-      if (!lost_) device->run(op);
-    });
-  }
+  std::optional<Pool::Handle> workspace;
+  if (const std::size_t bytes = device->workspaceBytes(op); bytes > 0) workspace = pool_->allocate(bytes);
+  queue_->push([this, device, op = std::move(op), memory = workspace ? (*workspace)->memory : nullptr] {
+    if (!lost_) device->run(op, memory);
+  });
+  // Free for the next op already: work runs in queue order.
+  if (workspace) pool_->free(*workspace);
 }
 
 }  // namespace lazy_native

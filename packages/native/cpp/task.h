@@ -2,11 +2,14 @@
 // than the one that made it, which is what allocators are slowest at.
 #pragma once
 
+#include <algorithm>
 #include <cstddef>
 #include <functional>
 #include <new>
 #include <type_traits>
 #include <utility>
+
+#include "lazy_native/ops.h"
 
 namespace lazy_native {
 
@@ -15,7 +18,10 @@ class Task {
   // What is left to do once the next task may begin. Empty for nothing.
   using Afterwards = std::function<void()>;
 
-  static constexpr std::size_t room = 528;  // bytes; the largest op and what it is run with
+  // Bytes: the largest op, and what it is run with.
+#define LAZY_SIZE(name, Op) sizeof(Op),
+  static constexpr std::size_t room = std::max({LAZY_OPS(LAZY_SIZE) LAZY_FUSED_OPS(LAZY_SIZE) std::size_t{32}}) + 32;
+#undef LAZY_SIZE
 
   Task() = default;
   ~Task() { clear(); }
@@ -26,7 +32,8 @@ class Task {
   template <class Work>
   void set(Work&& work) {
     using Stored = std::decay_t<Work>;
-    static_assert(sizeof(Stored) <= room && alignof(Stored) <= alignof(std::max_align_t), "raise Task::room");
+    static_assert(sizeof(Stored) <= room && alignof(Stored) <= alignof(std::max_align_t),
+                  "Task::room is for ops; what else is queued must be smaller");
     clear();
     new (memory_) Stored(std::forward<Work>(work));
     call_ = [](void* stored) -> Afterwards {

@@ -1,177 +1,64 @@
 /** What the caching allocator holds, in bytes. */
 export interface NativeMemory {
+  /** Held by live buffers. */
   readonly inUse: number;
+  /** Kept for reuse. */
   readonly cached: number;
+  /** Most that was in use at one time. */
   readonly peak: number;
   /** Times that the device was asked for memory; stands still once training has settled. */
   readonly systemAllocations: number;
 }
 
-/** The number of a buffer (buffers.ts). */
-type Tensor = number;
-/** 0 for none. */
-type Optional = number;
+/** An argument of an op, as its struct in include/lazy_native/ops states it. */
+export interface NativeField {
+  readonly name: string;
+  /**
+   * 'tensor' and 'optional' are numbers of buffers, 0 for none; 'choice' is the place of a name in `names`; 'tensors' is an
+   * Int32Array of buffers, 'each' likewise with `names` of them per entry; 'numbers' is a Float64Array. 'axes' is no argument:
+   * it lies in `NativeContext.axes`.
+   */
+  readonly kind: 'tensor' | 'optional' | 'number' | 'flag' | 'choice' | 'tensors' | 'numbers' | 'each' | 'axes';
+  readonly names: readonly string[];
+}
 
-/** q, k, v, bias, tau, starts, scale, B, L, S, capacity, H, Hkv, D, W. */
-export type AttentionArguments = [
-  q: Tensor,
-  k: Tensor,
-  v: Optional,
-  bias: Optional,
-  tau: Optional,
-  starts: Optional,
-  scale: number,
-  ...sizes: [number, number, number, number, number, number, number, number],
-];
+/** An op of the binary: what it takes, in order, and what comes out. */
+export interface NativeOp {
+  readonly name: string;
+  readonly fields: readonly NativeField[];
+  readonly outputs: readonly string[];
+}
 
-/**
- * Positional calls into cpp/context.cpp. Buffers are numbers; an op with several outputs leaves them in `outputs`, in the order
- * that its comment gives.
- */
+/** A positional argument of a launch. */
+export type NativeArgument = number | boolean | Int32Array | Float64Array;
+
+/** Queues an op: the number of its one output, or nothing; several outputs lie in `NativeContext.outputs`. */
+export type Launch = (...fields: NativeArgument[]) => number | undefined;
+
+/** A session with a device. Buffers are numbers. */
 export interface NativeContext {
   readonly device: string;
   readonly dtypes: readonly string[];
-  /** Where ops with several outputs leave them, 0 for none. Valid until the next call. */
+  /** The ops that the device offers, by name, each taking its fields in order. */
+  readonly launch: Readonly<Record<string, Launch>>;
+  /** Where ops with several outputs leave them, 0 for none; behind them how many bytes are saved. Valid until the next call. */
   readonly outputs: Float64Array;
+  /** The fields of kind 'axes' of the next call, each nine numbers: how many axes, then which. */
+  readonly axes: Float64Array;
   /** Buffers to give back: how many, then which. Taken at the next call of any function. */
   readonly freed: Int32Array;
-  upload(data: Float32Array | Int32Array, dtype: string): Tensor;
-  read(x: Tensor): Promise<Float32Array | Int32Array>;
-  full(size: number, value: number, dtype: string): Tensor;
+  /** `dtype` by its place among the names that `cast` states. */
+  upload(data: Float32Array | Int32Array, dtype: number): number;
+  read(x: number): Promise<Float32Array | Int32Array>;
   /** Does nothing but what every call does first: takes what is listed in `freed`. */
   collect(): void;
   synchronize(): Promise<void>;
+  /** Called once. */
   dispose(): Promise<void>;
   memory(): NativeMemory;
-  cast(x: Tensor, dtype: string): Tensor;
-  slice(x: Tensor, ...view: [number, number, number, number, number]): Tensor;
-  copyInto(target: Tensor, source: Tensor, ...view: [number, number, number, number, number]): void;
-  add(a: Tensor, b: Tensor): Tensor;
-  mul(a: Tensor, b: Tensor): Tensor;
-  scale(x: Tensor, factor: number): Tensor;
-  sum(x: Tensor): Tensor;
-  sumGrad(dy: Tensor, size: number, dtype: string): Tensor;
-  sumSquares(xs: Int32Array): Tensor;
-  matmul(
-    a: Tensor,
-    b: Tensor,
-    accumulate: Optional,
-    ...problem: [batch: number, m: number, n: number, k: number, transposeA: boolean, transposeB: boolean]
-  ): Tensor | undefined;
-  rmsNorm(x: Tensor, weight: Tensor, epsilon: number): Tensor;
-  /** dx, dweight */
-  rmsNormGrad(dy: Tensor, x: Tensor, weight: Tensor, epsilon: number): void;
-  rope(
-    x: Tensor,
-    ...rotation: [
-      batch: number,
-      length: number,
-      heads: number,
-      dim: number,
-      offset: number,
-      base: number,
-      inverse: boolean,
-    ]
-  ): Tensor;
-  /** output, saved, and how many bytes saved has */
-  attention(...call: [...AttentionArguments, save: boolean]): void;
-  /** dq, dk, dv, dbias, dtau */
-  attentionGrad(...call: [...AttentionArguments, dOutput: Tensor, output: Tensor, saved: Tensor]): void;
-  attentionWeights(...call: AttentionArguments): Tensor;
-  elasticSoftmax(
-    scores: Tensor,
-    tau: Optional,
-    starts: Optional,
-    ...sizes: [batch: number, heads: number, queries: number, keys: number]
-  ): Tensor;
-  /** dscores, dtau */
-  elasticSoftmaxGrad(
-    dWeights: Tensor,
-    scores: Tensor,
-    tau: Optional,
-    starts: Optional,
-    ...sizes: [batch: number, heads: number, queries: number, keys: number]
-  ): void;
-  swiglu(gate: Tensor, up: Tensor): Tensor;
-  /** dgate, dup */
-  swigluGrad(dy: Tensor, gate: Tensor, up: Tensor): void;
-  embedding(weight: Tensor, ids: Tensor, vocabulary: number): Tensor;
-  embeddingGrad(dy: Tensor, ids: Tensor, vocabulary: number): Tensor;
-  /** loss, lse */
-  crossEntropy(logits: Tensor, targets: Tensor, ignoreIndex: number, count: number): void;
-  crossEntropyGrad(
-    dLoss: Tensor,
-    logits: Tensor,
-    targets: Tensor,
-    lse: Tensor,
-    ignoreIndex: number,
-    count: number,
-  ): Tensor;
-  /** Where the device has it. The last number is 0 where nothing is rotated. */
-  decoderLayer?(
-    x: Tensor,
-    keys: Tensor,
-    values: Tensor,
-    bias: Optional,
-    tau: Optional,
-    starts: Optional,
-    ...call: [
-      attentionNorm: Tensor,
-      q: Tensor,
-      k: Tensor,
-      v: Tensor,
-      o: Tensor,
-      mlpNorm: Tensor,
-      gate: Tensor,
-      up: Tensor,
-      down: Tensor,
-      ...sizes: [number, number, number, number, number, number, number, number, number],
-      position: number,
-      epsilon: number,
-      ropeBase: number,
-    ]
-  ): void;
-  /**
-   * Where the device has it. `layers` are thirteen tensors each, 0 for those that are absent: keys, values, bias, tau, attentionNorm, q,
-   * k, v, o, mlpNorm, gate, up, down.
-   */
-  decode?(
-    tokens: Tensor,
-    starts: Optional,
-    embeddings: Tensor,
-    norm: Tensor,
-    head: Tensor,
-    layers: Int32Array,
-    ...call: [
-      ...sizes: [number, number, number, number, number, number, number, number],
-      vocabulary: number,
-      steps: number,
-      position: number,
-      epsilon: number,
-      ropeBase: number,
-      temperature: number,
-      topK: number,
-      topP: number,
-      uniforms: Float64Array,
-    ]
-  ): Tensor;
-  adamw(
-    params: Int32Array,
-    grads: Int32Array,
-    ms: Int32Array,
-    vs: Int32Array,
-    weightDecays: Float64Array,
-    learningRate: number,
-    beta1: number,
-    beta2: number,
-    epsilon: number,
-    correction1: number,
-    correction2: number,
-    normSquared: Optional,
-    maxNorm: number,
-  ): void;
 }
 
+/** What the device of a binary says of itself. */
 export interface NativeProbe {
   readonly available: boolean;
   readonly device: string;
@@ -179,11 +66,14 @@ export interface NativeProbe {
   readonly fix?: string;
 }
 
+/** Makes core's error for a code of cpp/failure.cpp. */
 export type ErrorOf = (op: string, code: string, message: string, requestedBytes: number, fix: string) => Error;
 
 /** What a `.node` file made with LAZY_NATIVE_ADDON exports. */
 export interface NativeAddon {
   readonly version: string;
+  /** Every op that the binary knows, in its order. */
+  readonly ops: readonly NativeOp[];
   probe(): NativeProbe;
   /** `errorOf` makes the error that a call throws or rejects with. */
   create(options: Readonly<Record<string, number | string | boolean>>, errorOf: ErrorOf): NativeContext;

@@ -1,17 +1,18 @@
 import {
   type AttentionInputs,
-  type DecodeInputs,
-  type DecoderLayerInputs,
-  type DecoderLayerOperands,
+  BINARY_FUNCTIONS,
   type DType,
   elementCount,
   type Kernels,
   type KernelTensor,
+  REDUCE_FUNCTIONS,
   type SavedState,
   type TensorData,
+  UNARY_FUNCTIONS,
 } from '@lazy-attention/core';
-import type { AttentionArguments, NativeContext, NativeMemory } from './addon.ts';
+import type { NativeContext, NativeMemory, NativeOp } from './addon.ts';
 import { type NativeBuffer, nativeBuffers } from './buffers.ts';
+import { type NativeOps, nativeOps } from './ops.ts';
 
 /** Row statistics of an attention, in device memory. */
 export interface NativeSaved extends SavedState {
@@ -25,196 +26,199 @@ export interface NativeKernels extends Kernels<NativeBuffer, NativeSaved> {
 
 type T = KernelTensor<NativeBuffer>;
 
-/** Core's `Kernels` on top of a native context: turns objects into positional arguments, and numbers into handles. */
-export function createNativeKernels(name: string, native: NativeContext): NativeKernels {
+/**
+ * Core's `Kernels` on top of a native context. Most are the binary's own ops as they are; those that are written out here are
+ * launched too often for a lookup by name, or take more than their fields.
+ *
+ * @param described the ops that the binary states
+ * @throws MismatchError when the binary's ops are not those that this JavaScript knows
+ */
+export function createNativeKernels(
+  name: string,
+  native: NativeContext,
+  described: readonly NativeOp[],
+): NativeKernels {
   const { outputs } = native;
   const { hold, free } = nativeBuffers(native);
-  const output = (index: number): NativeBuffer => hold(outputs[index]);
+  const ops = nativeOps(described, native, hold);
   let ended: Promise<void> | undefined;
-  const optionalOutput = (index: number): NativeBuffer | null => (outputs[index] === 0 ? null : output(index));
   return {
+    ...(ops.kernels() as unknown as NativeKernels),
     name,
     device: native.device,
     dtypes: new Set(native.dtypes as readonly DType[]),
     nativeMemory: () => native.memory(),
 
-    upload: (data, _shape, dtype) => hold(native.upload(hostData(data, dtype), dtype)),
-    full: (shape, value, dtype) => hold(native.full(elementCount(shape), value, dtype)),
+    upload: (data, _shape, dtype) => hold(native.upload(hostData(data, dtype), ops.dtype(dtype))),
     read: async (x) => native.read(x.buffer.id),
     free,
     freeSaved: (saved) => free(saved.buffer),
     synchronize: async () => native.synchronize(),
-    dispose: () => (ended ??= native.dispose()),
+    dispose: async () => (ended ??= native.dispose()),
 
-    cast: (x, dtype) => hold(native.cast(x.buffer.id, dtype)),
+    ...copies(ops, hold),
+    ...arithmetic(ops, hold),
+    ...layers(ops, hold),
+    ...attention(ops, hold, outputs),
+  };
+}
+
+type Hold = (id: number) => NativeBuffer;
+type Some<Name extends keyof NativeKernels> = Required<Pick<NativeKernels, Name>>;
+
+function copies(ops: NativeOps, hold: Hold): Some<'full' | 'slice' | 'copyInto' | 'sumGrad'> {
+  const full = ops.positional('full', 'size', 'value', 'dtype');
+  const sumGrad = ops.positional('sumGrad', 'dy', 'size', 'dtype');
+  const [from, to] = [
+    ['fromLength', 'fromStart'],
+    ['toLength', 'toStart'],
+  ] as const;
+  const copyRows = ops.positional('copyRows', 'from', 'outer', 'inner', 'count', ...from, ...to, 'to');
+  return {
+    full: (shape, value, dtype) => hold(full(elementCount(shape), value, ops.dtype(dtype)) as number),
     slice: (x, { outer, length, inner, start, count }) =>
-      hold(native.slice(x.buffer.id, outer, length, inner, start, count)),
-    copyInto: (target, source, { outer, length, inner, start, count }) =>
-      native.copyInto(target.buffer.id, source.buffer.id, outer, length, inner, start, count),
+      hold(copyRows(x.buffer.id, outer, inner, count, length, start, count, 0, 0) as number),
+    copyInto(target, source, { outer, length, inner, start, count }) {
+      copyRows(source.buffer.id, outer, inner, count, count, 0, length, start, target.buffer.id);
+    },
+    sumGrad: (dy, shape, dtype) => hold(sumGrad(dy.buffer.id, elementCount(shape), ops.dtype(dtype)) as number),
+  };
+}
 
-    add: (a, b) => hold(native.add(a.buffer.id, b.buffer.id)),
-    mul: (a, b) => hold(native.mul(a.buffer.id, b.buffer.id)),
-    scale: (x, factor) => hold(native.scale(x.buffer.id, factor)),
-    sum: (x) => hold(native.sum(x.buffer.id)),
-    sumGrad: (dy, shape, dtype) => hold(native.sumGrad(dy.buffer.id, elementCount(shape), dtype)),
-    sumSquares: (tensors) => hold(native.sumSquares(Int32Array.from(tensors, idOf))),
-
+function arithmetic(
+  ops: NativeOps,
+  hold: Hold,
+): Some<'add' | 'mul' | 'scale' | 'unary' | 'binary' | 'reduce' | 'matmul' | 'adamw'> {
+  const addOrMul = ops.positional('addOrMul', 'a', 'b', 'kind');
+  const kinds = ops.choices('addOrMul', 'kind', ['add', 'mul']);
+  const scale = ops.positional('scale', 'x', 'factor');
+  const unary = ops.positional('unary', 'x', 'fn');
+  const binary = ops.positional('binary', 'a', 'b', 'fn', 'sizes', 'stridesA', 'stridesB');
+  const reduce = ops.positional('reduce', 'x', 'fn', 'outer', 'length', 'inner', 'dtype');
+  const unaries = ops.choices('unary', 'fn', UNARY_FUNCTIONS);
+  const binaries = ops.choices('binary', 'fn', BINARY_FUNCTIONS);
+  const reductions = ops.choices('reduce', 'fn', REDUCE_FUNCTIONS);
+  const sizes = ['batch', 'm', 'n', 'k'] as const;
+  const matmul = ops.positional('matmul', 'a', 'b', ...sizes, 'transposeA', 'transposeB', 'accumulate');
+  const adamw = ops.named('adamw');
+  return {
+    add: (a, b) => hold(addOrMul(a.buffer.id, b.buffer.id, kinds.add) as number),
+    mul: (a, b) => hold(addOrMul(a.buffer.id, b.buffer.id, kinds.mul) as number),
+    scale: (x, factor) => hold(scale(x.buffer.id, factor) as number),
+    unary: (x, fn) => hold(unary(x.buffer.id, unaries[fn]) as number),
+    binary: (a, b, fn, view) =>
+      hold(binary(a.buffer.id, b.buffer.id, binaries[fn], view.sizes, view.stridesA, view.stridesB) as number),
+    reduce: (x, fn, { outer, length, inner }, dtype) =>
+      hold(reduce(x.buffer.id, reductions[fn], outer, length, inner, ops.dtype(dtype)) as number),
     matmul(a, b, { batch, m, n, k, transposeA, transposeB }, accumulate) {
       const into = optionalId(accumulate);
-      const product = native.matmul(a.buffer.id, b.buffer.id, into, batch, m, n, k, transposeA, transposeB);
+      const product = matmul(a.buffer.id, b.buffer.id, batch, m, n, k, transposeA, transposeB, into);
       return accumulate?.buffer ?? hold(product as number);
     },
-
-    rmsNorm: (x, weight, epsilon) => hold(native.rmsNorm(x.buffer.id, weight.buffer.id, epsilon)),
-    rmsNormGrad(dy, x, weight, epsilon) {
-      native.rmsNormGrad(dy.buffer.id, x.buffer.id, weight.buffer.id, epsilon);
-      return { dx: output(0), dweight: output(1) };
+    adamw(updates, { clip, ...problem }) {
+      adamw({
+        ...problem,
+        params: updates.map(({ param }) => param),
+        grads: updates.map(({ grad }) => grad),
+        ms: updates.map(({ m }) => m),
+        vs: updates.map(({ v }) => v),
+        weightDecays: Float64Array.from(updates, (update) => update.weightDecay),
+        normSquared: clip?.normSquared ?? null,
+        maxNorm: clip?.maxNorm ?? 0,
+      });
     },
+  };
+}
+
+function layers(ops: NativeOps, hold: Hold): Some<'rmsNorm' | 'rope' | 'swiglu' | 'embedding'> & Fused {
+  const rmsNorm = ops.positional('rmsNorm', 'x', 'weight', 'epsilon');
+  const sizes = ['batch', 'length', 'heads', 'headDim'] as const;
+  const rope = ops.positional('rope', 'x', ...sizes, 'offset', 'base', 'inverse');
+  const swiglu = ops.positional('swiglu', 'gate', 'up');
+  const embedding = ops.positional('embedding', 'weight', 'ids', 'vocabulary');
+  return {
+    rmsNorm: (x, weight, epsilon) => hold(rmsNorm(x.buffer.id, weight.buffer.id, epsilon) as number),
     rope(x, { base, offset, inverse }) {
-      const [batch, length, heads, dim] = x.shape as [number, number, number, number];
-      return hold(native.rope(x.buffer.id, batch, length, heads, dim, offset, base, inverse));
+      const [batch, length, heads, dim] = fourSizes(x);
+      return hold(rope(x.buffer.id, batch, length, heads, dim, offset, base, inverse) as number);
     },
+    swiglu: (gate, up) => hold(swiglu(gate.buffer.id, up.buffer.id) as number),
+    embedding: (weight, ids) => hold(embedding(weight.buffer.id, ids.buffer.id, weight.shape[0] as number) as number),
+    ...(ops.has('decoderLayer') ? { decoderLayer: decoderLayerOf(ops) } : {}),
+    ...(ops.has('decode') ? { decode: decodeOf(ops, hold) } : {}),
+  };
+}
 
-    attention(inputs, save) {
-      native.attention(...attentionArguments(inputs, inputs.v), save);
+type Fused = Pick<NativeKernels, 'decoderLayer' | 'decode'>;
+
+function decoderLayerOf(ops: NativeOps): NonNullable<NativeKernels['decoderLayer']> {
+  const launch = ops.named('decoderLayer');
+  return ({ sizes, ...layer }) => {
+    launch({ ...sizes, ...layer });
+  };
+}
+
+function decodeOf(ops: NativeOps, hold: Hold): NonNullable<NativeKernels['decode']> {
+  const launch = ops.named('decode');
+  return ({ sizes, ...problem }) => hold(launch({ ...sizes, length: 1, ...problem }) as number);
+}
+
+function attention(
+  ops: NativeOps,
+  hold: Hold,
+  outputs: Float64Array,
+): Some<'attention' | 'attentionGrad' | 'attentionWeights' | 'elasticSoftmax' | 'elasticSoftmaxGrad'> {
+  const inputs = ['q', 'k', 'v', 'bias', 'tau', 'starts', 'scale', ...ATTENTION_SIZES] as const;
+  const forward = ops.positional('attention', ...inputs, 'save');
+  const backward = ops.positional('attentionGrad', ...inputs, 'dOutput', 'output', 'saved');
+  const weights = ops.positional('attentionWeights', ...inputs);
+  const dense = ['scores', 'tau', 'starts', 'batch', 'heads', 'queryLength', 'keyLength'] as const;
+  const softmax = ops.positional('elasticSoftmax', ...dense);
+  const softmaxGrad = ops.positional('elasticSoftmaxGrad', 'dWeights', ...dense);
+  const output = (index: number): NativeBuffer => hold(outputs[index] as number);
+  const optionalOutput = (index: number): NativeBuffer | null => (outputs[index] === 0 ? null : output(index));
+  return {
+    attention(problem, save) {
+      forward(...attentionArguments(problem, problem.v), save);
       const result = output(0);
-      return { output: result, saved: save ? { buffer: output(1), bytes: outputs[2] } : null };
+      return { output: result, saved: save ? { buffer: output(1), bytes: outputs[2] as number } : null };
     },
-    attentionGrad(dOutput, inputs, { buffer }, saved) {
-      native.attentionGrad(...attentionArguments(inputs, inputs.v), dOutput.buffer.id, buffer.id, saved.buffer.id);
+    attentionGrad(dOutput, problem, { buffer }, saved) {
+      backward(...attentionArguments(problem, problem.v), dOutput.buffer.id, buffer.id, saved.buffer.id);
       const [dq, dk, dv] = [output(0), output(1), output(2)];
       return { dq, dk, dv, dbias: optionalOutput(3), dtau: optionalOutput(4) };
     },
-    attentionWeights: (inputs) => hold(native.attentionWeights(...attentionArguments(inputs, null))),
-
+    attentionWeights: (problem) => hold(weights(...attentionArguments(problem, null)) as number),
     elasticSoftmax: ({ scores, tau, starts }) =>
-      hold(native.elasticSoftmax(scores.buffer.id, optionalId(tau), optionalId(starts), ...fourSizes(scores))),
+      hold(softmax(scores.buffer.id, optionalId(tau), optionalId(starts), ...fourSizes(scores)) as number),
     elasticSoftmaxGrad(dWeights, { scores, tau, starts }) {
       const ids = [scores.buffer.id, optionalId(tau), optionalId(starts)] as const;
-      native.elasticSoftmaxGrad(dWeights.buffer.id, ...ids, ...fourSizes(scores));
+      softmaxGrad(dWeights.buffer.id, ...ids, ...fourSizes(scores));
       return { dscores: output(0), dtau: optionalOutput(1) };
     },
-
-    swiglu: (gate, up) => hold(native.swiglu(gate.buffer.id, up.buffer.id)),
-    swigluGrad(dy, gate, up) {
-      native.swigluGrad(dy.buffer.id, gate.buffer.id, up.buffer.id);
-      return { dgate: output(0), dup: output(1) };
-    },
-
-    embedding: (weight, ids) => hold(native.embedding(weight.buffer.id, ids.buffer.id, weight.shape[0] as number)),
-    embeddingGrad: (dy, ids, vocabulary) => hold(native.embeddingGrad(dy.buffer.id, ids.buffer.id, vocabulary)),
-
-    crossEntropy(logits, targets, { ignoreIndex, count }) {
-      native.crossEntropy(logits.buffer.id, targets.buffer.id, ignoreIndex, count);
-      return { loss: output(0), lse: output(1) };
-    },
-    crossEntropyGrad: (dLoss, logits, targets, lse, { ignoreIndex, count }) => {
-      const ids = [dLoss.buffer.id, logits.buffer.id, targets.buffer.id, lse.buffer.id] as const;
-      return hold(native.crossEntropyGrad(...ids, ignoreIndex, count));
-    },
-
-    ...(native.decoderLayer === undefined ? {} : { decoderLayer: decoderLayerOf(native.decoderLayer) }),
-    ...(native.decode === undefined ? {} : { decode: decodeOf(native.decode, hold) }),
-
-    adamw(updates, problem) {
-      native.adamw(
-        Int32Array.from(updates, ({ param }) => param.buffer.id),
-        Int32Array.from(updates, ({ grad }) => grad.buffer.id),
-        Int32Array.from(updates, ({ m }) => m.buffer.id),
-        Int32Array.from(updates, ({ v }) => v.buffer.id),
-        Float64Array.from(updates, (update) => update.weightDecay),
-        problem.learningRate,
-        problem.beta1,
-        problem.beta2,
-        problem.epsilon,
-        problem.correction1,
-        problem.correction2,
-        optionalId(problem.clip?.normSquared ?? null),
-        problem.clip?.maxNorm ?? 0,
-      );
-    },
   };
 }
 
-function decoderLayerOf(
-  launch: NonNullable<NativeContext['decoderLayer']>,
-): (layer: DecoderLayerInputs<NativeBuffer>) => void {
-  return (layer) => {
-    const { sizes } = layer;
-    launch(
-      layer.x.buffer.id,
-      layer.keys.buffer.id,
-      layer.values.buffer.id,
-      optionalId(layer.bias),
-      optionalId(layer.tau),
-      optionalId(layer.starts),
-      layer.attentionNorm.buffer.id,
-      layer.q.buffer.id,
-      layer.k.buffer.id,
-      layer.v.buffer.id,
-      layer.o.buffer.id,
-      layer.mlpNorm.buffer.id,
-      layer.gate.buffer.id,
-      layer.up.buffer.id,
-      layer.down.buffer.id,
-      sizes.batch,
-      sizes.length,
-      sizes.width,
-      sizes.capacity,
-      sizes.heads,
-      sizes.kvHeads,
-      sizes.headDim,
-      sizes.inner,
-      sizes.window,
-      layer.position,
-      layer.epsilon,
-      layer.ropeBase ?? 0,
-    );
-  };
-}
+/** Of `AttentionInputs.sizes`, in the order in which they are given. */
+const ATTENTION_SIZES = [
+  'batch',
+  'queryLength',
+  'keyLength',
+  'keyCapacity',
+  'heads',
+  'kvHeads',
+  'headDim',
+  'window',
+] as const;
 
-function decodeOf(
-  launch: NonNullable<NativeContext['decode']>,
-  hold: (id: number) => NativeBuffer,
-): (problem: DecodeInputs<NativeBuffer>) => NativeBuffer {
-  return (problem) => {
-    const { sizes } = problem;
-    const drawn = launch(
-      problem.tokens.buffer.id,
-      optionalId(problem.starts),
-      problem.embeddings.buffer.id,
-      problem.norm.buffer.id,
-      problem.head.buffer.id,
-      Int32Array.from(problem.layers.flatMap(idsOf)),
-      sizes.batch,
-      sizes.width,
-      sizes.capacity,
-      sizes.heads,
-      sizes.kvHeads,
-      sizes.headDim,
-      sizes.inner,
-      sizes.window,
-      problem.vocabulary,
-      problem.steps,
-      problem.position,
-      problem.epsilon,
-      problem.ropeBase ?? 0,
-      problem.temperature,
-      problem.topK,
-      problem.topP,
-      problem.uniforms,
-    );
-    return hold(drawn);
-  };
-}
+type EightNumbers = [number, number, number, number, number, number, number, number];
 
-function idsOf(layer: DecoderLayerOperands<NativeBuffer>): number[] {
-  const { keys, values, bias, tau, attentionNorm, q, k, v, o, mlpNorm, gate, up, down } = layer;
-  return [keys, values, bias, tau, attentionNorm, q, k, v, o, mlpNorm, gate, up, down].map(optionalId);
-}
-
-function idOf(x: T): number {
-  return x.buffer.id;
+function attentionArguments(
+  { q, k, bias, tau, starts, scale, sizes }: Omit<AttentionInputs<NativeBuffer>, 'v'>,
+  v: T | null,
+): [number, number, number, number, number, number, number, ...EightNumbers] {
+  const ids = [q.buffer.id, k.buffer.id, optionalId(v), optionalId(bias), optionalId(tau), optionalId(starts)] as const;
+  return [...ids, scale, ...(ATTENTION_SIZES.map((name) => sizes[name]) as EightNumbers)];
 }
 
 function optionalId(x: T | null): number {
@@ -226,27 +230,6 @@ function hostData(data: TensorData, dtype: DType): Float32Array | Int32Array {
   return data instanceof Float32Array ? data : Float32Array.from(data);
 }
 
-function fourSizes(scores: T): [number, number, number, number] {
-  return scores.shape as readonly number[] as [number, number, number, number];
-}
-
-function attentionArguments(inputs: Omit<AttentionInputs<NativeBuffer>, 'v'>, v: T | null): AttentionArguments {
-  const { sizes } = inputs;
-  return [
-    inputs.q.buffer.id,
-    inputs.k.buffer.id,
-    optionalId(v),
-    optionalId(inputs.bias),
-    optionalId(inputs.tau),
-    optionalId(inputs.starts),
-    inputs.scale,
-    sizes.batch,
-    sizes.queryLength,
-    sizes.keyLength,
-    sizes.keyCapacity,
-    sizes.heads,
-    sizes.kvHeads,
-    sizes.headDim,
-    sizes.window,
-  ];
+function fourSizes(x: T): [number, number, number, number] {
+  return x.shape as readonly number[] as [number, number, number, number];
 }

@@ -9,7 +9,8 @@ import {
 import type { NativeAddon } from './addon.ts';
 import { errorOf } from './errors.ts';
 import { createNativeKernels } from './kernels.ts';
-import { type AddonPlace, addonPlace } from './locate.ts';
+import { type AddonPlace, addonPlace, buildCommand } from './locate.ts';
+import { MismatchError } from './ops.ts';
 import { probeAddon } from './probe.ts';
 
 type NativeOptions = Record<string, number | string | boolean>;
@@ -48,7 +49,14 @@ export function nativeProvider(backend: NativeBackend): BackendProvider {
       const { result, path } = await probeAddon(place);
       if (!result.available || path === null) throw new BackendUnavailableError(name, result.reason, result.fix);
       const addon = createRequire(import.meta.url)(path) as NativeAddon;
-      return createNativeKernels(name, addon.create(native, errorOf(name))) as Kernels;
+      const context = addon.create(native, errorOf(name));
+      try {
+        return createNativeKernels(name, context, addon.ops) as Kernels;
+      } catch (error) {
+        await context.dispose();
+        if (!(error instanceof MismatchError)) throw error;
+        throw new BackendUnavailableError(name, `${path}: ${error.message}`, buildCommand(place));
+      }
     },
   };
 }

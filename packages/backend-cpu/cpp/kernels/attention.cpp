@@ -68,7 +68,8 @@ std::size_t attentionWorkspace(const ops::AttentionInputs& in, int threads) {
   return std::max(tiles, decodes(in.sizes, false) ? decodeFloats(in) : 0) * sizeof(float);
 }
 
-void attention(const ops::Attention& op, Runtime& runtime, float* workspace) {
+void attention(const ops::Attention& op, Runtime& runtime, void* scratchMemory) {
+  auto* const workspace = static_cast<float*>(scratchMemory);
   if (decodes(op.in.sizes, op.saved != nullptr)) return attentionDecode(op, runtime, workspace);
   const Shape s(op.in.sizes);
   auto* tops = static_cast<float*>(op.saved);
@@ -87,9 +88,9 @@ void attention(const ops::Attention& op, Runtime& runtime, float* workspace) {
            });
 }
 
-void attentionWeights(const ops::AttentionWeights& op, Runtime& runtime, float* workspace) {
+void attentionWeights(const ops::AttentionWeights& op, Runtime& runtime, void* workspace) {
   const Shape s(op.in.sizes);
-  forTiles(op.in, s, runtime, workspace,
+  forTiles(op.in, s, runtime, static_cast<float*>(workspace),
            [&](std::int64_t b, std::int64_t h, const TileRows& t, const Scratch& scratch) {
              stripWeights(s, t, op.in.bias ? scratch.bias : nullptr, op.in.tau ? floats(op.in.tau) + h : nullptr,
                           scratch.active, scratch.strip, [](std::int64_t, float, float) {});

@@ -81,10 +81,7 @@ class ActiveChunks {
     Integers any = {};
 #pragma GCC unroll 4
     for (int v = 0; v < tileVectors; ++v) any |= ~(load(row + v * lanes) <= splat(limit));
-    std::uint64_t words[lanes / 2], all = 0;
-    std::memcpy(words, &any, sizeof words);
-    for (const std::uint64_t word : words) all |= word;
-    return all != 0;
+    return anyLane(any);
   }
 
   std::uint32_t* groups_;  // per chunk: one bit per group

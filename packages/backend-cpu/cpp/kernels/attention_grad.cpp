@@ -204,10 +204,10 @@ std::size_t attentionGradWorkspace(const ops::AttentionInputs& in, int threads) 
   return Workspace::bytes(s, Plan(s, threads));
 }
 
-void attentionGrad(const ops::AttentionGrad& op, Runtime& runtime, float* memory) {
+void attentionGrad(const ops::AttentionGrad& op, Runtime& runtime, void* memory) {
   const Shape s(op.in.sizes);
   const Plan plan(s, runtime.pool.threads());
-  const Workspace w(s, plan, memory);
+  const Workspace w(s, plan, static_cast<float*>(memory));
   runtime.pool.run(plan.tasks, [&](std::int64_t item, int thread) {
     const std::int64_t split = item % plan.splits, kv = item / plan.splits % s.z.kvHeads;
     const std::int64_t b = item / plan.splits / s.z.kvHeads, ld = s.z.kvHeads * s.z.headDim;

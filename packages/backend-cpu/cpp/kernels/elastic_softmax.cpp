@@ -23,7 +23,7 @@ Span spanOf(const ops::Tensor& starts, std::int64_t batch, std::int64_t row, std
 
 }  // namespace
 
-void elasticSoftmax(const ops::ElasticSoftmax& op, Runtime& runtime) {
+void elasticSoftmax(const ops::ElasticSoftmax& op, Runtime& runtime, void*) {
   const std::int64_t rows = op.batch * op.heads * op.queryLength;
   runtime.pool.ranges(rows, std::max<std::int64_t>(1, 8192 / op.keyLength), [&](std::int64_t begin, std::int64_t end) {
     for (std::int64_t row = begin; row < end; ++row) {
@@ -41,7 +41,8 @@ void elasticSoftmax(const ops::ElasticSoftmax& op, Runtime& runtime) {
   });
 }
 
-void elasticSoftmaxGrad(const ops::ElasticSoftmaxGrad& op, Runtime& runtime, double* partials) {
+void elasticSoftmaxGrad(const ops::ElasticSoftmaxGrad& op, Runtime& runtime, void* workspace) {
+  auto* const partials = static_cast<double*>(workspace);
   const std::int64_t rows = op.batch * op.heads * op.queryLength;
   runtime.pool.ranges(rows, std::max<std::int64_t>(1, 8192 / op.keyLength), [&](std::int64_t begin, std::int64_t end) {
     for (std::int64_t row = begin; row < end; ++row) {

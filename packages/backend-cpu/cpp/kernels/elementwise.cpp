@@ -1,35 +1,17 @@
 // Ops that read each element once: their time is that of memory. Plain loops, which the compiler turns into vectors of
 // this instruction set, over ranges that the threads share.
 #include <cmath>
+#include <cstring>
 
+#include "block_sum.h"
 #include "kernels.h"
+#include "lazy_native/errors.h"
 
 namespace lazy_cpu {
 namespace LAZY_ISA {
 
 namespace {
 constexpr std::int64_t grain = 1 << 14;
-
-// Sum of f(x) over [0, count): eight vectors of partial sums in f32, added up in double every 4096 elements.
-template <class F>
-double blockSum(const float* x, std::int64_t count, const F& f) {
-  double total = 0;
-  for (std::int64_t block = 0; block < count; block += 4096) {
-    const std::int64_t end = std::min(block + 4096, count);
-    Vector sums[8] = {};
-    std::int64_t i = block;
-    for (; i + 8 * lanes <= end; i += 8 * lanes)
-#pragma GCC unroll 8
-      for (int v = 0; v < 8; ++v) sums[v] += f(load(x + i + v * lanes));
-    for (; i < end; i += lanes) {
-      const std::int64_t left = end - i;
-      sums[0] += f(left >= lanes ? load(x + i) : loadSome(x + i, left));
-    }
-    total += static_cast<double>(
-        sumOf(((sums[0] + sums[1]) + (sums[2] + sums[3])) + ((sums[4] + sums[5]) + (sums[6] + sums[7]))));
-  }
-  return total;
-}
 
 double integerSum(const std::int32_t* x, std::int64_t count) {
   std::int64_t total = 0;
@@ -38,7 +20,7 @@ double integerSum(const std::int32_t* x, std::int64_t count) {
 }
 }  // namespace
 
-void fill(const ops::Fill& op, Runtime& runtime) {
+void full(const ops::Fill& op, Runtime& runtime, void*) {
   runtime.pool.ranges(op.out.size, grain, [&](std::int64_t begin, std::int64_t end) {
     if (op.out.dtype == ops::DType::i32) {
       std::fill(integers(op.out) + begin, integers(op.out) + end, static_cast<std::int32_t>(op.value));
@@ -48,7 +30,16 @@ void fill(const ops::Fill& op, Runtime& runtime) {
   });
 }
 
-void copyRows(const ops::CopyRows& op, Runtime& runtime) {
+void sumGrad(const ops::Broadcast& op, Runtime& runtime, void*) {
+  full({op.out, static_cast<double>(*floats(op.dy))}, runtime, nullptr);
+}
+
+void cast(const ops::Cast& op, Runtime&, void*) {
+  if (op.x.dtype != op.out.dtype) throw ops::Unsupported("the cpu backend computes in f32 alone");
+  std::memcpy(op.out.data, op.x.data, op.x.bytes());
+}
+
+void copyRows(const ops::CopyRows& op, Runtime& runtime, void*) {
   // Both element types have four bytes, so rows are just bytes.
   const std::size_t bytes = static_cast<std::size_t>(op.count * op.inner) * 4;
   const auto* from = static_cast<const std::int32_t*>(op.from.data) + op.fromStart * op.inner;
@@ -60,7 +51,7 @@ void copyRows(const ops::CopyRows& op, Runtime& runtime) {
   });
 }
 
-void binary(const ops::Binary& op, Runtime& runtime) {
+void addOrMul(const ops::Binary& op, Runtime& runtime, void*) {
   const bool adds = op.kind == ops::Binary::Kind::add;
   runtime.pool.ranges(op.out.size, grain, [&](std::int64_t begin, std::int64_t end) {
     if (op.out.dtype == ops::DType::i32) {  // unsigned, so that overflow wraps instead of being undefined
@@ -80,7 +71,7 @@ void binary(const ops::Binary& op, Runtime& runtime) {
   });
 }
 
-void scale(const ops::Scale& op, Runtime& runtime) {
+void scale(const ops::Scale& op, Runtime& runtime, void*) {
   const float factor = static_cast<float>(op.factor);
   runtime.pool.ranges(op.out.size, grain, [&](std::int64_t begin, std::int64_t end) {
     const float* x = floats(op.x);
@@ -89,7 +80,8 @@ void scale(const ops::Scale& op, Runtime& runtime) {
   });
 }
 
-void sum(const ops::Sum& op, Runtime& runtime, double* partials) {
+void sum(const ops::Sum& op, Runtime& runtime, void* workspace) {
+  auto* const partials = static_cast<double*>(workspace);
   runtime.pool.ranges(op.x.size, sumGrain, [&](std::int64_t begin, std::int64_t end) {
     partials[begin / sumGrain] = op.x.dtype == ops::DType::i32
                                      ? integerSum(integers(op.x) + begin, end - begin)
@@ -100,7 +92,8 @@ void sum(const ops::Sum& op, Runtime& runtime, double* partials) {
   floats(op.out)[0] = static_cast<float>(total);
 }
 
-void sumSquares(const ops::SumSquares& op, Runtime& runtime, double* partials) {
+void sumSquares(const ops::SumSquares& op, Runtime& runtime, void* workspace) {
+  auto* const partials = static_cast<double*>(workspace);
   struct Piece {
     const float* data;
     std::int64_t count;
@@ -119,7 +112,7 @@ void sumSquares(const ops::SumSquares& op, Runtime& runtime, double* partials) {
 }
 
 // spec §RoPE: (x1, x2) -> (x1 cos - x2 sin, x2 cos + x1 sin) on the two halves of each head.
-void rope(const ops::Rope& op, Runtime& runtime) {
+void rope(const ops::Rope& op, Runtime& runtime, void*) {
   const float* cosines = runtime.rope.get(op, runtime.pool);
   const std::int64_t half = op.headDim / 2;
   const float* sines = cosines + op.length * half;
@@ -143,7 +136,7 @@ void rope(const ops::Rope& op, Runtime& runtime) {
                       });
 }
 
-void swiglu(const ops::Swiglu& op, Runtime& runtime) {
+void swiglu(const ops::Swiglu& op, Runtime& runtime, void*) {
   runtime.pool.ranges(op.out.size, grain, [&](std::int64_t begin, std::int64_t end) {
     for (std::int64_t i = begin; i < end; i += lanes) {
       const std::int64_t left = end - i;
@@ -161,7 +154,7 @@ void swiglu(const ops::Swiglu& op, Runtime& runtime) {
 }
 
 // With s = sigmoid(gate): dgate = dy up s (1 + gate (1 - s)), dup = dy gate s.
-void swigluGrad(const ops::SwigluGrad& op, Runtime& runtime) {
+void swigluGrad(const ops::SwigluGrad& op, Runtime& runtime, void*) {
   runtime.pool.ranges(op.dy.size, grain, [&](std::int64_t begin, std::int64_t end) {
     for (std::int64_t i = begin; i < end; i += lanes) {
       const std::int64_t left = end - i;
@@ -185,7 +178,7 @@ void swigluGrad(const ops::SwigluGrad& op, Runtime& runtime) {
 }
 
 // kernels.ts "adamw". The clip factor comes from the device, so that no gradient norm has to be waited for.
-void adamw(const ops::AdamW& op, Runtime& runtime) {
+void adamw(const ops::AdamW& op, Runtime& runtime, void*) {
   const float clip = op.normSquared
                          ? static_cast<float>(std::min(
                                1.0, op.maxNorm / (std::sqrt(static_cast<double>(floats(op.normSquared)[0])) + 1e-6)))

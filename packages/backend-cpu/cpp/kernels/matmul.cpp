@@ -205,7 +205,8 @@ std::size_t matmulWorkspace(const ops::Matmul& op, int threads) {
   return plan.shares ? static_cast<std::size_t>(sharedFloats(op)) * sizeof(float) : 0;
 }
 
-void matmul(const ops::Matmul& op, Runtime& runtime, float* workspace) {
+void matmul(const ops::Matmul& op, Runtime& runtime, void* scratch) {
+  auto* const workspace = static_cast<float*>(scratch);
   if (matmulThin(&op, 1, runtime)) return;
   const Plan plan = planOf(op, runtime.pool.threads());
   const auto viewOf = [](const ops::Tensor& x, std::int64_t offset, bool transposed, std::int64_t rows,
@@ -250,7 +251,7 @@ void matmul(const ops::Matmul& op, Runtime& runtime, float* workspace) {
   });
 }
 
-void matmuls(const ops::Matmul* products, int count, Runtime& runtime, float* workspace) {
+void matmuls(const ops::Matmul* products, int count, Runtime& runtime, void* workspace) {
   if (matmulThin(products, count, runtime)) return;
   for (int i = 0; i < count; ++i) matmul(products[i], runtime, workspace);
 }

@@ -16,7 +16,7 @@ std::int64_t rowsPerTask(std::int64_t width) {
 }
 }  // namespace
 
-void rmsNorm(const ops::RmsNorm& op, Runtime& runtime) {
+void rmsNorm(const ops::RmsNorm& op, Runtime& runtime, void*) {
   runtime.pool.ranges(op.rows, rowsPerTask(op.width), [&](std::int64_t begin, std::int64_t end) {
     const float* __restrict weight = floats(op.weight);
     for (std::int64_t r = begin; r < end; ++r) {
@@ -29,7 +29,8 @@ void rmsNorm(const ops::RmsNorm& op, Runtime& runtime) {
 }
 
 // With r = 1 / sqrt(mean(x^2) + epsilon): dx = r (w dy - x r^2 mean(w dy x)), dw = sum over rows of dy x r.
-void rmsNormGrad(const ops::RmsNormGrad& op, Runtime& runtime, float* partials) {
+void rmsNormGrad(const ops::RmsNormGrad& op, Runtime& runtime, void* workspace) {
+  auto* const partials = static_cast<float*>(workspace);
   const std::int64_t grain = rowGrain(op.rows), chunks = rowChunks(op.rows);
   runtime.pool.run(chunks, [&](std::int64_t chunk, int) {
     const float* __restrict weight = floats(op.weight);
@@ -58,7 +59,7 @@ void rmsNormGrad(const ops::RmsNormGrad& op, Runtime& runtime, float* partials) 
   });
 }
 
-void embedding(const ops::Embedding& op, Runtime& runtime) {
+void embedding(const ops::Embedding& op, Runtime& runtime, void*) {
   runtime.pool.ranges(op.count, rowsPerTask(op.width), [&](std::int64_t begin, std::int64_t end) {
     for (std::int64_t r = begin; r < end; ++r)
       std::copy_n(floats(op.weight) + integers(op.ids)[r] * op.width, op.width, floats(op.out) + r * op.width);
@@ -66,7 +67,7 @@ void embedding(const ops::Embedding& op, Runtime& runtime) {
 }
 
 // Each task owns a range of the vocabulary and walks all ids, so rows are added in the order of the ids.
-void embeddingGrad(const ops::EmbeddingGrad& op, Runtime& runtime) {
+void embeddingGrad(const ops::EmbeddingGrad& op, Runtime& runtime, void*) {
   const std::int64_t grain = (op.vocabulary + 4 * runtime.pool.threads() - 1) / (4 * runtime.pool.threads());
   runtime.pool.ranges(op.vocabulary, grain, [&](std::int64_t begin, std::int64_t end) {
     std::fill(floats(op.dweight) + begin * op.width, floats(op.dweight) + end * op.width, 0.0f);
@@ -80,7 +81,8 @@ void embeddingGrad(const ops::EmbeddingGrad& op, Runtime& runtime) {
   });
 }
 
-void crossEntropy(const ops::CrossEntropy& op, Runtime& runtime, double* partials) {
+void crossEntropy(const ops::CrossEntropy& op, Runtime& runtime, void* workspace) {
+  auto* const partials = static_cast<double*>(workspace);
   const std::int64_t grain = rowGrain(op.rows), chunks = rowChunks(op.rows);
   runtime.pool.run(chunks, [&](std::int64_t chunk, int) {
     double total = 0;
@@ -102,7 +104,7 @@ void crossEntropy(const ops::CrossEntropy& op, Runtime& runtime, double* partial
   floats(op.loss)[0] = static_cast<float>(total / static_cast<double>(op.count));
 }
 
-void crossEntropyGrad(const ops::CrossEntropyGrad& op, Runtime& runtime) {
+void crossEntropyGrad(const ops::CrossEntropyGrad& op, Runtime& runtime, void*) {
   const float factor = floats(op.dloss)[0] / static_cast<float>(op.count);
   runtime.pool.ranges(op.rows, rowsPerTask(op.vocabulary), [&](std::int64_t begin, std::int64_t end) {
     for (std::int64_t r = begin; r < end; ++r) {

@@ -77,6 +77,14 @@ LAZY_INLINE void storeSome(float* p, Vector v, std::int64_t count) {
   std::memcpy(p, &v, static_cast<std::size_t>(count) * sizeof(float));
 }
 
+// Whether any lane of a mask is set.
+LAZY_INLINE bool anyLane(Integers mask) {
+  std::uint64_t words[lanes / 2], all = 0;
+  std::memcpy(words, &mask, sizeof words);
+  for (const std::uint64_t word : words) all |= word;
+  return all != 0;
+}
+
 // Horizontal sums and maxima by halving: a fixed order.
 template <int N>
 struct Lanes {

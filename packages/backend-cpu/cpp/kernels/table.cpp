@@ -6,37 +6,10 @@
 namespace lazy_cpu {
 namespace LAZY_ISA {
 
+#define LAZY_OP(name, Op) name,
+#define LAZY_KERNEL(name, Result, arguments) name,
 extern const KernelTable table;
-const KernelTable table = {LAZY_STRING(LAZY_ISA),
-                           matmulWorkspace,
-                           attentionWorkspace,
-                           attentionGradWorkspace,
-                           fill,
-                           copyRows,
-                           binary,
-                           scale,
-                           sum,
-                           sumSquares,
-                           matmul,
-                           matmuls,
-                           rmsNorm,
-                           rmsNormGrad,
-                           rope,
-                           attention,
-                           attentionGrad,
-                           attentionWeights,
-                           elasticSoftmax,
-                           elasticSoftmaxGrad,
-                           swiglu,
-                           swigluGrad,
-                           embedding,
-                           embeddingGrad,
-                           crossEntropy,
-                           crossEntropyGrad,
-                           adamw,
-                           multiplyAdds,
-                           readAll,
-                           readFourfold};
+const KernelTable table = {LAZY_STRING(LAZY_ISA), LAZY_OPS(LAZY_OP) LAZY_KERNELS(LAZY_KERNEL)};
 
 }  // namespace LAZY_ISA
 }  // namespace lazy_cpu

@@ -44,30 +44,10 @@ class FakeDevice final : public Device {
   std::size_t savedBytes(const AttentionInputs&) const override { return 0; }
   void upload(void*, const void*, std::size_t) override {}
   void download(void*, const void*, std::size_t) override {}
-  void run(const Fill&) override {}
-  void run(const Cast&) override {}
-  void run(const CopyRows&) override {}
-  void run(const Binary&) override {}
-  void run(const Scale&) override {}
-  void run(const Sum&, void*) override {}
-  void run(const Broadcast&) override {}
-  void run(const SumSquares&, void*) override {}
-  void run(const Matmul&, void*) override {}
-  void run(const RmsNorm&) override {}
-  void run(const RmsNormGrad&, void*) override {}
-  void run(const Rope&, void*) override {}
-  void run(const Attention&, void*) override {}
-  void run(const AttentionGrad&, void*) override {}
-  void run(const AttentionWeights&, void*) override {}
-  void run(const ElasticSoftmax&) override {}
-  void run(const ElasticSoftmaxGrad&, void*) override {}
-  void run(const Swiglu&) override {}
-  void run(const SwigluGrad&) override {}
-  void run(const Embedding&) override {}
-  void run(const EmbeddingGrad&, void*) override {}
-  void run(const CrossEntropy&, void*) override {}
-  void run(const CrossEntropyGrad&, void*) override {}
-  void run(const AdamW&) override {}
+#define LAZY_RUN(name, Op) \
+  void run(const Op&, void*) override {}
+  LAZY_OPS(LAZY_RUN)
+#undef LAZY_RUN
 
   std::atomic<std::size_t> live{0};
 };

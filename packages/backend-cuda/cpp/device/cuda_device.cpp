@@ -163,7 +163,7 @@ void CudaDevice::download(void* to, const void* from, std::size_t bytes) {
 
 void CudaDevice::finish() { check(cudaStreamSynchronize(stream_), "synchronize"); }
 
-void CudaDevice::run(const Matmul& op, void*) {
+void CudaDevice::launch(const Matmul& op, void*) {
   if (blas_ && op.out.size != 0 && blas_->run(op, stream_)) return;
   gpu::run(op, stream_);
 }

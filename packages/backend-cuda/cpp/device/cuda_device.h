@@ -5,6 +5,7 @@
 #include <memory>
 #include <mutex>
 #include <string>
+#include <utility>
 
 #include "device/blas.h"
 #include "lazy_native/device.h"
@@ -43,32 +44,32 @@ class CudaDevice final : public Device {
   void download(void* to, const void* from, std::size_t bytes) override;
   void finish() override;
 
-  void run(const Fill& op) override { gpu::run(op, stream_); }
-  void run(const Cast& op) override { gpu::run(op, stream_); }
-  void run(const CopyRows& op) override { gpu::run(op, stream_); }
-  void run(const Binary& op) override { gpu::run(op, stream_); }
-  void run(const Scale& op) override { gpu::run(op, stream_); }
-  void run(const Sum& op, void* scratch) override { gpu::run(op, scratch, stream_); }
-  void run(const Broadcast& op) override { gpu::run(op, stream_); }
-  void run(const SumSquares& op, void* scratch) override { gpu::run(op, scratch, stream_); }
-  void run(const Matmul& op, void* scratch) override;
-  void run(const RmsNorm& op) override { gpu::run(op, stream_); }
-  void run(const RmsNormGrad& op, void* scratch) override { gpu::run(op, scratch, stream_); }
-  void run(const Rope& op, void*) override { gpu::run(op, stream_); }
-  void run(const Attention& op, void* scratch) override { gpu::run(op, scratch, stream_); }
-  void run(const AttentionGrad& op, void* scratch) override { gpu::run(op, scratch, stream_); }
-  void run(const AttentionWeights& op, void*) override { gpu::run(op, stream_); }
-  void run(const ElasticSoftmax& op) override { gpu::run(op, stream_); }
-  void run(const ElasticSoftmaxGrad& op, void* scratch) override { gpu::run(op, scratch, stream_); }
-  void run(const Swiglu& op) override { gpu::run(op, stream_); }
-  void run(const SwigluGrad& op) override { gpu::run(op, stream_); }
-  void run(const Embedding& op) override { gpu::run(op, stream_); }
-  void run(const EmbeddingGrad& op, void*) override { gpu::run(op, stream_); }
-  void run(const CrossEntropy& op, void* scratch) override { gpu::run(op, scratch, stream_); }
-  void run(const CrossEntropyGrad& op, void*) override { gpu::run(op, stream_); }
-  void run(const AdamW& op) override { gpu::run(op, stream_); }
+#define LAZY_RUN(name, Op) \
+  void run(const Op& op, void* scratch) override { launch(op, scratch); }
+  LAZY_OPS(LAZY_RUN)
+#undef LAZY_RUN
 
  private:
+  // kernels.h has each op with or without scratch.
+  template <class Op>
+  void launch(const Op& op, void* scratch) {
+    if constexpr (takesScratch<Op>(0)) {
+      gpu::run(op, scratch, stream_);
+    } else {
+      gpu::run(op, stream_);
+    }
+  }
+  void launch(const Matmul& op, void*);
+  template <class Op>
+  static constexpr auto takesScratch(int)
+      -> decltype(gpu::run(std::declval<const Op&>(), nullptr, cudaStream_t{}), bool{}) {
+    return true;
+  }
+  template <class Op>
+  static constexpr bool takesScratch(...) {
+    return false;
+  }
+
   int index_ = 0;
   cudaStream_t stream_{};
   cudaEvent_t arrived_[2]{};  // the two pieces of a download

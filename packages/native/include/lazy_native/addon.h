@@ -15,7 +15,7 @@
 
 namespace lazy_native {
 
-// Fills `exports` with version, probe() and create(options, errorOf).
+// Fills `exports` with version, ops, probe() and create(options, errorOf).
 Napi::Object initialise(Napi::Env env, Napi::Object exports, DeviceFactory factory);
 
 // Leaves core's error for `error` as JavaScript's pending exception; `errorOf` is that of src/errors.ts. Does nothing while

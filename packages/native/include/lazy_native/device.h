@@ -52,24 +52,14 @@ class Device {
   virtual std::size_t savedBytes(const AttentionInputs& in) const = 0;
   // Bytes of scratch that an op wants; the layer hands it to `run` and takes it back afterwards, in queue order. Override
   // for ops that need some. Scratch that does not depend on the problem is better kept inside the device.
-  virtual std::size_t workspaceBytes(const Sum&) const { return 0; }
-  virtual std::size_t workspaceBytes(const SumSquares&) const { return 0; }
-  virtual std::size_t workspaceBytes(const Matmul&) const { return 0; }
-  virtual std::size_t workspaceBytes(const RmsNormGrad&) const { return 0; }
-  virtual std::size_t workspaceBytes(const Rope&) const { return 0; }
-  virtual std::size_t workspaceBytes(const Attention&) const { return 0; }
-  virtual std::size_t workspaceBytes(const AttentionGrad&) const { return 0; }
-  virtual std::size_t workspaceBytes(const AttentionWeights&) const { return 0; }
-  virtual std::size_t workspaceBytes(const ElasticSoftmaxGrad&) const { return 0; }
-  virtual std::size_t workspaceBytes(const EmbeddingGrad&) const { return 0; }
-  virtual std::size_t workspaceBytes(const CrossEntropy&) const { return 0; }
-  virtual std::size_t workspaceBytes(const CrossEntropyGrad&) const { return 0; }
-  virtual std::size_t workspaceBytes(const DecoderLayer&) const { return 0; }
-  virtual std::size_t workspaceBytes(const Decode&) const { return 0; }
+#define LAZY_SCRATCH(name, Op) \
+  virtual std::size_t workspaceBytes(const Op&) const { return 0; }
+  LAZY_OPS(LAZY_SCRATCH)
+  LAZY_FUSED_OPS(LAZY_SCRATCH)
+#undef LAZY_SCRATCH
 
   // ---- what a device may have besides (JavaScript thread) ----
-  virtual bool fusesDecoderLayer() const { return false; }
-  virtual bool fusesDecoding() const { return false; }
+  virtual bool offers(FusedOp) const { return false; }
 
   // ---- threads (JavaScript thread) ----
   // Who runs the queue's tasks. Asked once, before any work; the queue ends it before the device goes. Default: one thread.
@@ -85,33 +75,15 @@ class Device {
   // Returns when all work run so far is done; throws what went wrong in it.
   virtual void finish() {}
 
-  // Every op. A run may return before the work is done. Throws Unsupported or DeviceLost.
-  virtual void run(const Fill& op) = 0;
-  virtual void run(const Cast& op) = 0;
-  virtual void run(const CopyRows& op) = 0;
-  virtual void run(const Binary& op) = 0;
-  virtual void run(const Scale& op) = 0;
-  virtual void run(const Sum& op, void* workspace) = 0;
-  virtual void run(const Broadcast& op) = 0;
-  virtual void run(const SumSquares& op, void* workspace) = 0;
-  virtual void run(const Matmul& op, void* workspace) = 0;
-  virtual void run(const RmsNorm& op) = 0;
-  virtual void run(const RmsNormGrad& op, void* workspace) = 0;
-  virtual void run(const Rope& op, void* workspace) = 0;
-  virtual void run(const Attention& op, void* workspace) = 0;
-  virtual void run(const AttentionGrad& op, void* workspace) = 0;
-  virtual void run(const AttentionWeights& op, void* workspace) = 0;
-  virtual void run(const ElasticSoftmax& op) = 0;
-  virtual void run(const ElasticSoftmaxGrad& op, void* workspace) = 0;
-  virtual void run(const Swiglu& op) = 0;
-  virtual void run(const SwigluGrad& op) = 0;
-  virtual void run(const Embedding& op) = 0;
-  virtual void run(const EmbeddingGrad& op, void* workspace) = 0;
-  virtual void run(const CrossEntropy& op, void* workspace) = 0;
-  virtual void run(const CrossEntropyGrad& op, void* workspace) = 0;
-  virtual void run(const AdamW& op) = 0;
-  virtual void run(const DecoderLayer&, void* /*workspace*/) { throw Unsupported("no fused decoder layer"); }
-  virtual void run(const Decode&, void* /*workspace*/) { throw Unsupported("no fused decoding"); }
+  // Every op, with the scratch that it wanted or nullptr. A run may return before the work is done. Throws Unsupported or
+  // DeviceLost.
+#define LAZY_RUN(name, Op) virtual void run(const Op& op, void* workspace) = 0;
+  LAZY_OPS(LAZY_RUN)
+#undef LAZY_RUN
+#define LAZY_RUN(name, Op) \
+  virtual void run(const Op&, void*) { throw Unsupported("this device does not fuse '" #name "'"); }
+  LAZY_FUSED_OPS(LAZY_RUN)
+#undef LAZY_RUN
 };
 
 // Options of `provider.create`, already checked against the list of known names in TypeScript. `memoryLimit` (bytes) is

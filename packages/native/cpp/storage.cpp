@@ -1,0 +1,72 @@
+// Memory between JavaScript and the device, and the end of the session.
+#include "context.h"
+
+namespace lazy_native {
+
+namespace {
+
+bool isNarrow(DType dtype) { return dtype == DType::bf16 || dtype == DType::f16; }
+
+// (data: Float32Array | Int32Array, dtype): the number of a new buffer.
+napi_value upload(napi_env env, Session& s, Arguments& a, NewBuffer*) {
+  const Napi::TypedArray data = a.value().As<Napi::TypedArray>();
+  const auto dtype = a.choice<DType>();
+  const auto size = static_cast<std::int64_t>(data.ElementLength());
+  const auto* host = static_cast<const std::uint8_t*>(data.ArrayBuffer().Data()) + data.ByteOffset();
+  auto out = s.create(size, dtype);
+  if (isNarrow(dtype)) {  // host data is f32
+    const auto wide = s.create(size, DType::f32);
+    s.upload(wide.tensor().data, host, data.ByteLength());
+    s.launch(Cast{wide.tensor(), out.tensor()});
+  } else {
+    s.upload(out.tensor().data, host, data.ByteLength());
+  }
+  napi_value number = nullptr;
+  napi_create_int32(env, out.release(), &number);
+  return number;
+}
+
+// (x): a promise of its entries, f32 for narrower types.
+napi_value read(napi_env env, Session& s, Arguments& a, NewBuffer*) {
+  Tensor x = a.tensor(s);
+  NewBuffer wide;
+  if (isNarrow(x.dtype)) {
+    wide = s.create(x.size, DType::f32);
+    s.launch(Cast{x, wide.tensor()});
+    x = wide.tensor();
+  }
+  const Napi::ArrayBuffer memory = Napi::ArrayBuffer::New(env, x.bytes());
+  const auto length = static_cast<std::size_t>(x.size);
+  const Napi::Object array = x.dtype == DType::i32
+                                 ? static_cast<Napi::Object>(Napi::Int32Array::New(env, length, memory, 0))
+                                 : static_cast<Napi::Object>(Napi::Float32Array::New(env, length, memory, 0));
+  return s.download(env, "read", array, Napi::ArrayBuffer(memory).Data(), x.data, x.bytes());
+}
+
+// What is listed as freed has been taken by now, as before every call.
+napi_value collect(napi_env, Session&, Arguments&, NewBuffer*) { return nullptr; }
+
+napi_value synchronize(napi_env env, Session& s, Arguments&, NewBuffer*) { return s.synchronize(env); }
+
+napi_value dispose(napi_env env, Session& s, Arguments&, NewBuffer*) { return s.dispose(env); }
+
+napi_value memory(napi_env env, Session& s, Arguments&, NewBuffer*) {
+  const PoolStatistics statistics = s.closed() ? PoolStatistics{} : s.pool().statistics();
+  Napi::Object out = Napi::Object::New(env);
+  out.Set("inUse", static_cast<double>(statistics.inUse));
+  out.Set("cached", static_cast<double>(statistics.cached));
+  out.Set("peak", static_cast<double>(statistics.peak));
+  out.Set("systemAllocations", static_cast<double>(statistics.systemAllocations));
+  return out;
+}
+
+}  // namespace
+
+const std::vector<MethodDescription>& storageMethods() {
+  static const std::vector<MethodDescription> methods = {{"upload", upload, 2},   {"read", read, 1},
+                                                         {"collect", collect, 0}, {"synchronize", synchronize, 0},
+                                                         {"dispose", dispose, 0}, {"memory", memory, 0}};
+  return methods;
+}
+
+}  // namespace lazy_native
