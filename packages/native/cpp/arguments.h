@@ -15,7 +15,7 @@ namespace lazy_native {
 
 class Arguments {
  public:
-  Arguments(napi_env env, const napi_value* values) : env_(env), values_(values) {}
+  Arguments(napi_env env, const napi_value* values, std::size_t choice) : env_(env), values_(values), choice_(choice) {}
 
   Napi::Value value() { return {env_, values_[next_++]}; }
   BufferId buffer() { return static_cast<BufferId>(number()); }
@@ -48,20 +48,21 @@ class Arguments {
       throw std::invalid_argument("expected a boolean");
     return flag;
   }
-  // An enumerator by its number.
-  template <class Choice>
-  Choice choice() {
-    static const std::size_t count = namesOf(Choice{}).size();
+  DType dtype() {
+    static const std::size_t count = namesOf(DType{}).size();
     const double index = number();
-    if (!(index >= 0 && index < static_cast<double>(count))) throw std::invalid_argument("no such choice");
-    return static_cast<Choice>(static_cast<int>(index));
+    if (!(index >= 0 && index < static_cast<double>(count))) throw std::invalid_argument("no such element type");
+    return static_cast<DType>(static_cast<int>(index));
   }
+  // What the function was made for, in place of an argument.
+  std::size_t choice() const { return choice_; }
 
  private:
   static Tensor optional(const Session& session, BufferId id) { return id == 0 ? Tensor{} : session.tensor(id); }
 
   const napi_env env_;
   const napi_value* const values_;
+  const std::size_t choice_;
   std::size_t next_ = 0;
 };
 

@@ -24,18 +24,26 @@ struct Binding {
   std::shared_ptr<Context> context;
   const char* name;
   Method method;
-  std::size_t arguments;
+  std::size_t arguments, choice;
 };
+
+// Most calls have no more arguments than this: Node-API fills the rest up with undefined, which costs as much as an argument.
+constexpr std::size_t few = 6;
 
 // Every call comes in here. An error leaves as core's class for it.
 napi_value call(napi_env env, napi_callback_info info) {
   void* data = nullptr;
-  std::size_t count = 0;
-  napi_get_cb_info(env, info, nullptr, nullptr, nullptr, &data);
+  napi_value firstFew[few];
+  const napi_value* values = firstFew;
+  std::size_t count = few;
+  napi_get_cb_info(env, info, &count, firstFew, nullptr, &data);
   const Binding& binding = *static_cast<Binding*>(data);
   Context& context = *binding.context;
-  count = binding.arguments;
-  napi_get_cb_info(env, info, &count, context.arguments.data(), nullptr, nullptr);
+  if (count > few) {
+    values = context.arguments.data();
+    std::size_t room = context.arguments.size();
+    napi_get_cb_info(env, info, &room, context.arguments.data(), nullptr, nullptr);
+  }
   Session& session = *context.session;
   try {
     if (count != binding.arguments) {
@@ -43,7 +51,7 @@ napi_value call(napi_env env, napi_callback_info info) {
                                   std::to_string(count));
     }
     session.takeFreed();
-    Arguments arguments(env, context.arguments.data());
+    Arguments arguments(env, values, binding.choice);
     return binding.method(env, session, arguments, context.outputs.data());
   } catch (...) {
     throwIntoJavaScript(session.errorOf(), binding.name, std::current_exception());
@@ -51,11 +59,11 @@ napi_value call(napi_env env, napi_callback_info info) {
   return nullptr;
 }
 
-void define(Napi::Object target, std::unique_ptr<Binding> binding) {
+void define(Napi::Object target, const std::string& name, const Binding& made) {
   const napi_env env = target.Env();
-  const char* name = binding->name;
+  auto binding = std::make_unique<Binding>(made);
   napi_value function = nullptr;
-  napi_create_function(env, name, NAPI_AUTO_LENGTH, call, binding.get(), &function);
+  napi_create_function(env, name.c_str(), name.size(), call, binding.get(), &function);
   const auto drop = [](napi_env, void* data, void*) { delete static_cast<Binding*>(data); };
   napi_add_finalizer(env, function, binding.release(), drop, nullptr, nullptr);
   target.Set(name, Napi::Value(env, function));
@@ -83,6 +91,7 @@ Napi::Array describeOps(Napi::Env env) {
     Napi::Object description = Napi::Object::New(env);
     description.Set("name", op.name);
     description.Set("fields", fields);
+    description.Set("choices", arrayOf(env, op.signature.choices));
     description.Set("outputs", arrayOf(env, op.signature.outputs));
     ops.Set(ops.Length(), description);
   }
@@ -113,14 +122,21 @@ Napi::Object makeContext(Napi::Env env, std::unique_ptr<Device> device, std::siz
   object.Set("outputs", context->session->outputs());
   object.Set("axes", context->session->axes());
   object.Set("freed", context->session->freed());
-  const auto bind = [&](Napi::Object target, const char* name, Method method, std::size_t count) {
-    define(target, std::make_unique<Binding>(Binding{context, name, method, count}));
-  };
   for (const MethodDescription& storage : storageMethods())
-    bind(object, storage.name, storage.method, storage.arguments);
+    define(object, storage.name, {context, storage.name, storage.method, storage.arguments, 0});
   Napi::Object launch = Napi::Object::New(env);
-  for (const OpDescription& op : allOps())
-    if (offers(context->session->device(), op)) bind(launch, op.name, op.method, op.signature.arguments);
+  for (const OpDescription& op : allOps()) {
+    if (!offers(context->session->device(), op)) continue;
+    const Binding binding{context, op.name, op.method, op.signature.arguments, 0};
+    if (op.signature.choices.empty()) {
+      define(launch, op.name, binding);
+      continue;
+    }
+    Napi::Object functions = Napi::Object::New(env);
+    for (std::size_t choice = 0; choice < op.signature.choices.size(); ++choice)
+      define(functions, op.signature.choices[choice], {context, op.name, op.method, op.signature.arguments, choice});
+    launch.Set(op.name, functions);
+  }
   object.Set("launch", launch);
   return object;
 }

@@ -32,7 +32,7 @@ bool offers(const Device& device, const OpDescription& op);
 // upload, read, memory, dispose, ... (storage.cpp).
 const std::vector<MethodDescription>& storageMethods();
 
-// For `exports.ops`: [{ name, fields: [{ name, kind, names }], outputs }], NativeOp of src/addon.ts.
+// For `exports.ops`: [{ name, fields: [{ name, kind, names }], choices, outputs }], NativeOp of src/addon.ts.
 Napi::Array describeOps(Napi::Env env);
 Napi::Object makeContext(Napi::Env env, std::unique_ptr<Device> device, std::size_t memoryLimit,
                          Napi::Function errorOf);

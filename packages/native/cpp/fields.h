@@ -17,7 +17,7 @@ namespace lazy_native {
 struct FieldDescription {
   std::string name;
   const char* kind;
-  std::vector<std::string> names;  // of a choice's values, or of the tensors of one entry of `each`
+  std::vector<std::string> names;  // of the element types, or of the tensors of one entry of `each`
 };
 
 // Of each Axes in the shared memory: how many, then which.
@@ -27,14 +27,25 @@ inline constexpr std::size_t axesRoom = 1 + Axes::most;
 class Describe {
  public:
   std::vector<FieldDescription> fields;
+  std::vector<std::string> choices;  // names of its one choice: JavaScript has a function for each
   std::vector<std::string> outputs;
   std::size_t arguments = 0;  // of a call: fields but Axes
   std::size_t axes = 0;       // which lie in the memory that the session shares
 
   template <class T>
   void operator()(const char* name, T& value) {
-    fields.push_back({name, kindOf(value), namesFor(value)});
-    std::is_same_v<T, Axes> ? ++axes : ++arguments;
+    if constexpr (std::is_same_v<T, DType>) {
+      const auto names = namesOf(value);
+      add(name, "dtype", {names.begin(), names.end()});
+    } else if constexpr (std::is_enum_v<T>) {
+      const auto names = namesOf(value);
+      choices.assign(names.begin(), names.end());
+    } else if constexpr (std::is_same_v<T, Axes>) {
+      fields.push_back({name, "axes", {}});
+      ++axes;
+    } else {
+      add(name, kindOf(value), {});
+    }
   }
   void optional(const char* name, Tensor&) { add(name, "optional", {}); }
   template <class T, class Compute>
@@ -65,23 +76,9 @@ class Describe {
   static const char* kindOf(const Tensor&) { return "tensor"; }
   static const char* kindOf(const std::vector<Tensor>&) { return "tensors"; }
   static const char* kindOf(const std::vector<double>&) { return "numbers"; }
-  static const char* kindOf(const Axes&) { return "axes"; }
-  static const char* kindOf(bool) { return "flag"; }
-  template <class T>
-  static const char* kindOf(const T&) {
-    static_assert(std::is_enum_v<T> || std::is_same_v<T, double> || std::is_same_v<T, std::int64_t>,
-                  "a field of this type has no kind yet");
-    return std::is_enum_v<T> ? "choice" : "number";
-  }
-  template <class T>
-  static std::vector<std::string> namesFor(const T& value) {
-    if constexpr (std::is_enum_v<T>) {
-      const auto names = namesOf(value);
-      return {names.begin(), names.end()};
-    } else {
-      return {};
-    }
-  }
+  static const char* kindOf(const double&) { return "number"; }
+  static const char* kindOf(const std::int64_t&) { return "number"; }
+  static const char* kindOf(const bool&) { return "flag"; }
 };
 
 // Fills an op from a call's arguments and makes its outputs.
@@ -104,12 +101,14 @@ class Read {
   void operator()(const char*, bool& flag) { flag = arguments_.flag(); }
   void operator()(const char*, Axes& axes) {
     axes.count = static_cast<std::int64_t>(axes_[0]);
-    for (std::size_t axis = 0; axis < Axes::most; ++axis) axes.at[axis] = static_cast<std::int64_t>(axes_[axis + 1]);
+    for (std::int64_t axis = 0; axis < axes.count; ++axis)
+      axes.at[static_cast<std::size_t>(axis)] = static_cast<std::int64_t>(axes_[axis + 1]);
     axes_ += axesRoom;
   }
+  void operator()(const char*, DType& dtype) { dtype = arguments_.dtype(); }
   template <class Choice, std::enable_if_t<std::is_enum_v<Choice>, int> = 0>
   void operator()(const char*, Choice& choice) {
-    choice = arguments_.choice<Choice>();
+    choice = static_cast<Choice>(arguments_.choice());
   }
   void optional(const char*, Tensor& x) { x = arguments_.optional(session_); }
   template <class T, class Compute>

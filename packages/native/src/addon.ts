@@ -14,11 +14,11 @@ export interface NativeMemory {
 export interface NativeField {
   readonly name: string;
   /**
-   * 'tensor' and 'optional' are numbers of buffers, 0 for none; 'choice' is the place of a name in `names`; 'tensors' is an
-   * Int32Array of buffers, 'each' likewise with `names` of them per entry; 'numbers' is a Float64Array. 'axes' is no argument:
-   * it lies in `NativeContext.axes`.
+   * 'tensor' and 'optional' are numbers of buffers, 0 for none; 'dtype' is a place in `names`; 'tensors' is an Int32Array of
+   * buffers, 'each' likewise with `names` of them per entry; 'numbers' is a Float64Array. 'axes' is no argument: it lies in
+   * `NativeContext.axes`.
    */
-  readonly kind: 'tensor' | 'optional' | 'number' | 'flag' | 'choice' | 'tensors' | 'numbers' | 'each' | 'axes';
+  readonly kind: 'tensor' | 'optional' | 'number' | 'flag' | 'dtype' | 'tensors' | 'numbers' | 'each' | 'axes';
   readonly names: readonly string[];
 }
 
@@ -26,6 +26,8 @@ export interface NativeField {
 export interface NativeOp {
   readonly name: string;
   readonly fields: readonly NativeField[];
+  /** The functions that it computes, each launched by one of its own; empty for an op that is one. */
+  readonly choices: readonly string[];
   readonly outputs: readonly string[];
 }
 
@@ -39,8 +41,8 @@ export type Launch = (...fields: NativeArgument[]) => number | undefined;
 export interface NativeContext {
   readonly device: string;
   readonly dtypes: readonly string[];
-  /** The ops that the device offers, by name, each taking its fields in order. */
-  readonly launch: Readonly<Record<string, Launch>>;
+  /** The ops that the device offers, by name (and choice), each taking its fields in order. */
+  readonly launch: Readonly<Record<string, Launch | Readonly<Record<string, Launch>>>>;
   /** Where ops with several outputs leave them, 0 for none; behind them how many bytes are saved. Valid until the next call. */
   readonly outputs: Float64Array;
   /** The fields of kind 'axes' of the next call, each nine numbers: how many axes, then which. */

@@ -89,27 +89,27 @@ function arithmetic(
   ops: NativeOps,
   hold: Hold,
 ): Some<'add' | 'mul' | 'scale' | 'unary' | 'binary' | 'reduce' | 'matmul' | 'adamw'> {
-  const addOrMul = ops.positional('addOrMul', 'a', 'b', 'kind');
-  const kinds = ops.choices('addOrMul', 'kind', ['add', 'mul']);
+  const pairs = ops.family('addOrMul', ['add', 'mul'], 'a', 'b');
   const scale = ops.positional('scale', 'x', 'factor');
-  const unary = ops.positional('unary', 'x', 'fn');
-  const binary = ops.positional('binary', 'a', 'b', 'fn', 'sizes', 'stridesA', 'stridesB');
-  const reduce = ops.positional('reduce', 'x', 'fn', 'outer', 'length', 'inner', 'dtype');
-  const unaries = ops.choices('unary', 'fn', UNARY_FUNCTIONS);
-  const binaries = ops.choices('binary', 'fn', BINARY_FUNCTIONS);
-  const reductions = ops.choices('reduce', 'fn', REDUCE_FUNCTIONS);
+  const unary = ops.family('unary', UNARY_FUNCTIONS, 'x');
+  const binary = ops.family('binary', BINARY_FUNCTIONS, 'a', 'b');
+  const reduce = ops.family('reduce', REDUCE_FUNCTIONS, 'x', 'outer', 'length', 'inner', 'dtype');
   const sizes = ['batch', 'm', 'n', 'k'] as const;
   const matmul = ops.positional('matmul', 'a', 'b', ...sizes, 'transposeA', 'transposeB', 'accumulate');
   const adamw = ops.named('adamw');
   return {
-    add: (a, b) => hold(addOrMul(a.buffer.id, b.buffer.id, kinds.add) as number),
-    mul: (a, b) => hold(addOrMul(a.buffer.id, b.buffer.id, kinds.mul) as number),
+    add: (a, b) => hold(pairs.add(a.buffer.id, b.buffer.id) as number),
+    mul: (a, b) => hold(pairs.mul(a.buffer.id, b.buffer.id) as number),
     scale: (x, factor) => hold(scale(x.buffer.id, factor) as number),
-    unary: (x, fn) => hold(unary(x.buffer.id, unaries[fn]) as number),
-    binary: (a, b, fn, view) =>
-      hold(binary(a.buffer.id, b.buffer.id, binaries[fn], view.sizes, view.stridesA, view.stridesB) as number),
+    unary: (x, fn) => hold(unary[fn](x.buffer.id) as number),
+    binary(a, b, fn, { sizes, stridesA, stridesB }) {
+      ops.putAxes(0, sizes);
+      ops.putAxes(1, stridesA);
+      ops.putAxes(2, stridesB);
+      return hold(binary[fn](a.buffer.id, b.buffer.id) as number);
+    },
     reduce: (x, fn, { outer, length, inner }, dtype) =>
-      hold(reduce(x.buffer.id, reductions[fn], outer, length, inner, ops.dtype(dtype)) as number),
+      hold(reduce[fn](x.buffer.id, outer, length, inner, ops.dtype(dtype)) as number),
     matmul(a, b, { batch, m, n, k, transposeA, transposeB }, accumulate) {
       const into = optionalId(accumulate);
       const product = matmul(a.buffer.id, b.buffer.id, batch, m, n, k, transposeA, transposeB, into);

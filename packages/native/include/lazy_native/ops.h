@@ -2,7 +2,8 @@
 // listed once, below; the queue, the dispatch (device.h), the scratch and the arguments from JavaScript come from these.
 //
 // `fields(f)` visits what JavaScript gives, by its name there, then what comes out:
-//   f("x", x)                       a tensor, number, integer, flag, choice (LAZY_CHOICE), list of these, or Axes
+//   f("x", x)                       a tensor, number, integer, flag, element type, list of tensors or numbers, or Axes
+//   f("fn", fn)                     a choice (LAZY_CHOICE), one at most: JavaScript has a function for each of its names
 //   f.optional("tau", tau)          a tensor that may be absent
 //   f.derive(rows, [&] { ... })     not given, but computed from what is
 //   f.output("out", out, size, dtype)         a new tensor

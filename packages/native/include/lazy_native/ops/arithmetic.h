@@ -7,9 +7,10 @@ namespace lazy_native {
 
 // The functions of core's contract/primitives.ts, which says what each computes. One more is one more name here, and a line
 // in each backend.
-#define LAZY_UNARY_FUNCTIONS(FN)                                                                                      \
-  FN(neg)                                                                                                             \
-  FN(exp) FN(log) FN(sqrt) FN(rsqrt) FN(abs) FN(sign) FN(sin) FN(cos) FN(tanh) FN(sigmoid) FN(relu) FN(silu) FN(gelu) \
+#define LAZY_UNARY_FUNCTIONS(FN)                                                                              \
+  FN(neg)                                                                                                     \
+  FN(exp)                                                                                                     \
+  FN(log) FN(sqrt) FN(rsqrt) FN(abs) FN(sign) FN(sin) FN(cos) FN(tanh) FN(sigmoid) FN(relu) FN(silu) FN(gelu) \
       FN(reciprocal) FN(square)
 #define LAZY_BINARY_FUNCTIONS(FN) \
   FN(add) FN(sub) FN(mul) FN(div) FN(pow) FN(max) FN(min) FN(less) FN(lessEqual) FN(equal) FN(keep)
