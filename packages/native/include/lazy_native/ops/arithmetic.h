@@ -7,14 +7,44 @@ namespace lazy_native {
 
 // The functions of core's contract/primitives.ts, which says what each computes. One more is one more name here, and a line
 // in each backend.
-#define LAZY_UNARY_FUNCTIONS(FN)                                                                              \
-  FN(neg)                                                                                                     \
-  FN(exp)                                                                                                     \
-  FN(log) FN(sqrt) FN(rsqrt) FN(abs) FN(sign) FN(sin) FN(cos) FN(tanh) FN(sigmoid) FN(relu) FN(silu) FN(gelu) \
-      FN(reciprocal) FN(square)
+// clang-format off
+#define LAZY_UNARY_FUNCTIONS(FN) \
+  FN(neg) \
+  FN(exp) \
+  FN(log) \
+  FN(sqrt) \
+  FN(rsqrt) \
+  FN(abs) \
+  FN(sign) \
+  FN(sin) \
+  FN(cos) \
+  FN(tanh) \
+  FN(sigmoid) \
+  FN(relu) \
+  FN(silu) \
+  FN(gelu) \
+  FN(reciprocal) \
+  FN(square)
 #define LAZY_BINARY_FUNCTIONS(FN) \
-  FN(add) FN(sub) FN(mul) FN(div) FN(pow) FN(max) FN(min) FN(less) FN(lessEqual) FN(equal) FN(keep)
-#define LAZY_REDUCE_FUNCTIONS(FN) FN(sum) FN(mean) FN(max) FN(min) FN(logSumExp) FN(argmax)
+  FN(add) \
+  FN(sub) \
+  FN(mul) \
+  FN(div) \
+  FN(pow) \
+  FN(max) \
+  FN(min) \
+  FN(less) \
+  FN(lessEqual) \
+  FN(equal) \
+  FN(keep)
+#define LAZY_REDUCE_FUNCTIONS(FN) \
+  FN(sum) \
+  FN(mean) \
+  FN(max) \
+  FN(min) \
+  FN(logSumExp) \
+  FN(argmax)
+// clang-format on
 LAZY_CHOICE(UnaryFunction, LAZY_UNARY_FUNCTIONS)
 LAZY_CHOICE(BinaryFunction, LAZY_BINARY_FUNCTIONS)
 LAZY_CHOICE(ReduceFunction, LAZY_REDUCE_FUNCTIONS)
