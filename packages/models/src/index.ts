@@ -9,3 +9,5 @@ export {
   type OpenedModel,
   openModelFiles,
 } from './open.ts';
+export type { StoredTensor, TensorStore } from './tensors/store.ts';
+export type { WriteDType } from './write/config.ts';

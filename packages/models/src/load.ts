@@ -1,4 +1,4 @@
-import { type Backend, formatShape, type Shape, type Tensor, type TensorData } from '@lazy-attention/core';
+import { type Backend, formatShape, type Tensor, type TensorData } from '@lazy-attention/core';
 import { disposeParams, type LazyTransformer, type Params } from '@lazy-attention/nn';
 import { listed, ModelError } from './errors.ts';
 import { rowsOf, type StoredTensor, type TensorStore } from './tensors/store.ts';
@@ -17,28 +17,17 @@ export interface TensorPlan {
 const PIECE = 4_000_000;
 
 /**
- * Copies tensors to the backend, piece by piece, checked before the first is read: all are there, of the model's shapes, and
- * the file has no others. The caller disposes the result.
- * @throws ModelError MODEL_TENSORS
+ * Copies tensors to the backend, piece by piece, in the order of the model. The caller disposes the result.
+ * @throws ModelError MODEL_CORRUPT
  */
 export async function loadTensors(
   backend: Backend,
-  model: LazyTransformer,
-  store: TensorStore,
-  plan: (name: string) => TensorPlan,
-  options: {
-    readonly path: string;
-    readonly ignored: (name: string) => boolean;
-    readonly dtype: (name: string) => Tensor['dtype'];
-  },
+  tensors: TensorStore,
+  dtype: (name: string) => Tensor['dtype'],
 ): Promise<Params> {
-  checkTensors(model, store, plan, options);
   const params: Record<string, Tensor> = {};
   try {
-    for (const [name, shape] of Object.entries(model.shapes)) {
-      const { stored, ...how } = plan(name);
-      params[name] = await loadTensor(backend, store.get(stored) as StoredTensor, shape, how, options.dtype(name));
-    }
+    for (const [name, tensor] of tensors) params[name] = await loadTensor(backend, tensor, dtype(name));
   } catch (error) {
     disposeParams(params);
     throw error;
@@ -46,8 +35,38 @@ export async function loadTensors(
   return params;
 }
 
+/** Pieces of a tensor, whole rows of its first axis, that are small whatever it is; one for a small tensor. */
+export async function* pieces(tensor: StoredTensor): AsyncGenerator<{ begin: number; end: number; data: TensorData }> {
+  const { step = 1, shape } = tensor;
+  const { rows, columns } = rowsOf(shape);
+  const atOnce = Math.max(step, Math.floor(PIECE / columns / step) * step);
+  for (let begin = 0; begin < rows; begin += atOnce) {
+    const end = Math.min(rows, begin + atOnce);
+    yield { begin, end, data: await tensor.read(begin, end) };
+  }
+}
+
+/** The parameters of `model` by its own names, checked against what the files have. */
+export function planTensors(
+  model: LazyTransformer,
+  store: TensorStore,
+  plan: (name: string) => TensorPlan,
+  options: { readonly path: string; readonly ignored: (name: string) => boolean },
+): TensorStore {
+  checkTensors(model, store, plan, options);
+  return new Map(
+    Object.entries(model.shapes).map(([name, shape]) => {
+      const { stored, convert, step = 1 } = plan(name);
+      const tensor = store.get(stored) as StoredTensor;
+      if (convert === undefined) return [name, tensor];
+      const { columns } = rowsOf(shape);
+      return [name, { ...tensor, step, read: async (from, to) => convert(await tensor.read(from, to), columns) }];
+    }),
+  );
+}
+
 /** @throws ModelError MODEL_TENSORS that names what is missing, unknown, or of another shape */
-export function checkTensors(
+function checkTensors(
   model: LazyTransformer,
   store: TensorStore,
   plan: (name: string) => TensorPlan,
@@ -73,32 +92,22 @@ export function checkTensors(
   }
 }
 
-async function loadTensor(
-  backend: Backend,
-  stored: StoredTensor,
-  shape: Shape,
-  { convert, step = 1 }: Omit<TensorPlan, 'stored'>,
-  dtype: Tensor['dtype'],
-): Promise<Tensor> {
-  const { rows, columns } = rowsOf(shape);
-  const read = async (begin: number, end: number): Promise<TensorData> => {
-    const data = await stored.read(begin, end);
-    return convert === undefined ? data : convert(data, columns);
-  };
-  const atOnce = Math.max(step, Math.floor(PIECE / columns / step) * step);
-  if (rows <= atOnce) return backend.tensor(await read(0, rows), shape, dtype);
-  const whole = backend.zeros(shape, dtype);
+async function loadTensor(backend: Backend, tensor: StoredTensor, dtype: Tensor['dtype']): Promise<Tensor> {
+  const { shape } = tensor;
+  const { rows } = rowsOf(shape);
+  let whole: Tensor | null = null;
   try {
-    for (let begin = 0; begin < rows; begin += atOnce) {
-      const end = Math.min(rows, begin + atOnce);
-      const piece = backend.tensor(await read(begin, end), [end - begin, ...shape.slice(1)], dtype);
+    for await (const { begin, end, data } of pieces(tensor)) {
+      if (end - begin === rows) return backend.tensor(data, shape, dtype);
+      whole ??= backend.zeros(shape, dtype);
+      const piece = backend.tensor(data, [end - begin, ...shape.slice(1)], dtype);
       backend.copyInto(whole, piece, 0, begin);
       piece.dispose();
       await backend.synchronize(); // so that pieces do not pile up before a device that is behind
     }
   } catch (error) {
-    whole.dispose();
+    whole?.dispose();
     throw error;
   }
-  return whole;
+  return whole ?? backend.zeros(shape, dtype);
 }

@@ -30,3 +30,8 @@ export function storedName(layout: Layout, name: string): string {
   const pairs = layout === 'hf' ? HF : layout === 'gguf' ? GGUF : [];
   return pairs.reduce((stored, [from, to]) => stored.replace(from, to), name);
 }
+
+/** Of nn's names: bias and tau of Lazy Attention, which are kept in f32 beside weights of half precision. */
+export function isStatistic(name: string): boolean {
+  return /\.attn\.(bias|tau)$/.test(name);
+}

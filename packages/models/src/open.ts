@@ -14,8 +14,8 @@ import { mapGguf } from './gguf/config.ts';
 import { readGguf } from './gguf/read.ts';
 import { ggufTokenizer } from './gguf/tokenizer.ts';
 import { AUTHORS, hasAuthorsNames, mapConfig } from './hf/config.ts';
-import { checkTensors, loadTensors, type TensorPlan } from './load.ts';
-import { storedName } from './names.ts';
+import { loadTensors, planTensors, type TensorPlan } from './load.ts';
+import { isStatistic, storedName } from './names.ts';
 import { isRotated, reorderHeads } from './rows.ts';
 import { safetensorsStore } from './tensors/safetensors.ts';
 import { rowsOf, type TensorStore } from './tensors/store.ts';
@@ -47,6 +47,8 @@ export interface OpenedModel {
    * `params`. @throws ModelError MODEL_TENSORS, MODEL_CORRUPT
    */
   load(backend: Backend, options?: LoadModelOptions): Promise<LoadedModel>;
+  /** The weights by nn's names, still in the files: for what copies them elsewhere, such as `writeModel`. */
+  tensors(): Promise<TensorStore>;
   /** Element type or quantisation of the files, and how many numbers each has: { Q4_1: 106204032, F32: 35136 }. */
   storedTypes(): Promise<Readonly<Record<string, number>>>;
   /** Closes the files. `load` is no longer possible then. */
@@ -85,7 +87,7 @@ async function openFolder(files: ModelFiles): Promise<Omit<OpenedModel, 'close'>
   const authors = hasAuthorsNames(store);
   const plan = (name: string): TensorPlan => {
     const stored = storedName(layout, name);
-    if (!authors || !/\.attn\.(bias|tau)$/.test(name)) return { stored };
+    if (!authors || !isStatistic(name)) return { stored };
     const parent = stored.slice(0, stored.lastIndexOf('.') + 1);
     if (name.endsWith('bias')) return { stored: parent + AUTHORS.bias };
     // spec §The authors' code: their offset is applied as its distance from -1.
@@ -126,7 +128,7 @@ function opened(
   tokenizer: Tokenizer | null,
 ): Omit<OpenedModel, 'close'> {
   const model = build(path, options);
-  checkTensors(model, store, plan, { path: name, ignored });
+  const tensors = planTensors(model, store, plan, { path: name, ignored });
   checkVocabulary(name, model.config, tokenizer);
   return {
     path: name,
@@ -138,13 +140,10 @@ function opened(
       const computeDType = dtype === 'bf16' || dtype === 'f16' ? dtype : null;
       const loaded = lazyTransformer({ ...model.config, computeDType });
       const statistics = dtype === 'f64' ? 'f64' : 'f32';
-      const params = await loadTensors(backend, loaded, store, plan, {
-        path: name,
-        ignored,
-        dtype: (parameter) => (/\.attn\.(bias|tau)$/.test(parameter) ? statistics : dtype),
-      });
+      const params = await loadTensors(backend, tensors, (parameter) => (isStatistic(parameter) ? statistics : dtype));
       return { model: loaded, params };
     },
+    tensors: async () => tensors,
     storedTypes: async () => countTypes(store),
   };
 }

@@ -8,6 +8,6 @@ export {
   loadCheckpoint,
   saveCheckpoint,
 } from './node/checkpoint.ts';
-export { type OpenFile, openFile, writeDurably } from './node/files.ts';
+export { type OpenFile, openFile, renameDurably, syncFolder, writeDurably } from './node/files.ts';
 export type { Json } from './node/manifest.ts';
 export { type LoadParamsOptions, loadParams, saveParams } from './node/tensors.ts';

@@ -134,14 +134,26 @@ function addGenerate(program: Command, done: (code: number) => void): void {
 function addExport(program: Command, done: (code: number) => void): void {
   program
     .command('export')
-    .description('write a trained model, or one attention layer of it, as an ONNX file')
-    .requiredOption('--checkpoint <folder>', 'a checkpoint, or a run (its last one)')
-    .requiredOption('--out <file>', 'where the .onnx file goes')
+    .description('write a model for other programs: Hugging Face, fla, GGUF, or (also one attention layer) ONNX')
+    .argument('[model]', MODEL)
+    .option('--checkpoint <folder>', 'the same, as an option')
+    .addOption(
+      new Option('--format <name>', 'of what is written').choices(['onnx', 'hf', 'fla', 'gguf']).default('onnx'),
+    )
+    .requiredOption('--out <path>', 'a new folder; of onnx the new file')
+    .addOption(
+      new Option('--dtype <type>', "of hf, fla and gguf's weights (default: the model's own, or f32)").choices([
+        'f32',
+        'bf16',
+        'f16',
+        'f64',
+      ]),
+    )
     .addOption(checkedOption('--attention-layer <n>', 'only the attention of this layer, counted from 0', integer(0)))
     .addOption(checkedOption('--max-length <n>', 'most tokens of a sequence (default: 4 * context)', integer(1)))
     .addOption(checkedOption('--opset <n>', '17 to 20 (default: 17)', integer(17)))
-    .action(async (options: ExportCommandOptions) => {
-      await exportCommand(options);
+    .action(async (model: string | undefined, options: ExportCommandOptions) => {
+      await exportCommand(model, options);
       done(0);
     });
 }

@@ -1,30 +1,65 @@
 import { existsSync, lstatSync } from 'node:fs';
 import { basename, dirname, join, resolve } from 'node:path';
+import { createBackend } from '@lazy-attention/core';
+import type { WriteDType } from '@lazy-attention/models';
+import { writeModel } from '@lazy-attention/models/node';
 import type { ExportOptions } from '@lazy-attention/onnx';
-import { RunError } from '../errors.ts';
+import { RunError, UsageError } from '../errors.ts';
 import { makeFolder } from '../run/files.ts';
 import { checkpointOf, openRun, type RunFolder, runFolder } from '../run/folder.ts';
+import { openArgument } from '../run/model.ts';
 
 export interface ExportCommandOptions {
-  checkpoint: string;
+  /** The older way to name a run or checkpoint. */
+  checkpoint?: string;
+  format: 'onnx' | 'hf' | 'fla' | 'gguf';
+  dtype?: WriteDType;
   out: string;
   attentionLayer?: number;
   maxLength?: number;
   opset?: ExportOptions['opset'];
 }
 
-/** `lazy-attention export`: a checkpoint, or the last one of a run, as an ONNX file. An existing file is not overwritten. */
-export async function exportCommand(options: ExportCommandOptions): Promise<void> {
+/** `lazy-attention export MODEL`: as an ONNX file, or as a folder of another format. What is there is not overwritten. */
+export async function exportCommand(model: string | undefined, options: ExportCommandOptions): Promise<void> {
+  const path = model ?? options.checkpoint;
+  if (path === undefined || (model !== undefined && options.checkpoint !== undefined)) {
+    throw new UsageError('export: name one MODEL, as the argument or with --checkpoint');
+  }
+  if (options.format === 'onnx') return exportToOnnx(path, options);
+  for (const name of ['attentionLayer', 'maxLength', 'opset'] as const) {
+    if (options[name] !== undefined) {
+      const flag = name.replace(/[A-Z]/g, (letter) => `-${letter.toLowerCase()}`);
+      throw new UsageError(`export: --${flag} goes with --format onnx`);
+    }
+  }
+  const { opened } = await openArgument(path);
+  try {
+    const files = await writeModel(opened, options.out, { format: options.format, dtype: options.dtype });
+    console.log(files.join('\n'));
+  } finally {
+    await opened.close();
+  }
+}
+
+async function exportToOnnx(path: string, options: ExportCommandOptions): Promise<void> {
+  if (options.dtype !== undefined)
+    throw new UsageError('export: --dtype goes with another --format; ONNX files are f32');
   if (isThere(options.out)) {
     throw new RunError(
       'RUN_EXISTS',
       `export: ${options.out} is there already; name another file with --out, or remove it`,
     );
   }
-  const isRun = existsSync(runFolder(options.checkpoint).record);
-  const checkpoint = isRun ? await checkpointOf(openRun(options.checkpoint).folder) : options.checkpoint;
+  const isRun = existsSync(runFolder(path).record);
+  if (!isRun && !existsSync(join(path, 'checkpoint.json')) && existsSync(path)) {
+    await convertToOnnx(path, options);
+    console.log(`${options.out}: ${resolve(path)}`);
+    return;
+  }
+  const checkpoint = isRun ? await checkpointOf(openRun(path).folder) : path;
   await writeOnnx(checkpoint, options.out, options);
-  console.log(`${options.out}: ${basename(checkpoint)} of ${resolve(options.checkpoint)}`);
+  console.log(`${options.out}: ${basename(checkpoint)} of ${resolve(path)}`);
 }
 
 /** The run's last checkpoint as an ONNX file in the run folder, written when it is not there yet. */
@@ -43,6 +78,28 @@ function isThere(path: string): boolean {
   return lstatSync(path, { throwIfNoEntry: false }) !== undefined;
 }
 
+/** A model that is no checkpoint goes through the reference's memory. */
+async function convertToOnnx(path: string, options: ExportCommandOptions): Promise<void> {
+  if (options.attentionLayer !== undefined) {
+    throw new UsageError('export: --attention-layer takes a run or a checkpoint of this project');
+  }
+  const { exportModel } = await import('@lazy-attention/onnx');
+  const { opened } = await openArgument(path);
+  const backend = await createBackend('reference');
+  try {
+    const { model, params } = await opened.load(backend);
+    makeFolder(dirname(options.out));
+    await exportModel({ config: model.config, params, out: options.out, ...graphOptions(options) });
+  } finally {
+    await backend.dispose();
+    await opened.close();
+  }
+}
+
+function graphOptions({ maxLength, opset }: Partial<ExportCommandOptions>) {
+  return { ...(maxLength === undefined ? {} : { maxLength }), ...(opset === undefined ? {} : { opset }) };
+}
+
 async function writeOnnx(checkpoint: string, out: string, options: Partial<ExportCommandOptions>): Promise<void> {
   const { exportOnnx } = await import('@lazy-attention/onnx');
   makeFolder(dirname(out));
@@ -50,7 +107,6 @@ async function writeOnnx(checkpoint: string, out: string, options: Partial<Expor
     checkpoint,
     out,
     ...(options.attentionLayer === undefined ? {} : { attentionLayer: options.attentionLayer }),
-    ...(options.maxLength === undefined ? {} : { maxLength: options.maxLength }),
-    ...(options.opset === undefined ? {} : { opset: options.opset }),
+    ...graphOptions(options),
   });
 }

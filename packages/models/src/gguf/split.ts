@@ -53,3 +53,17 @@ export function preTokenizer(path: string, pre: string): Split {
     `key 'tokenizer.ggml.pre' is '${pre}'; supported are ${Object.keys(SPLITS).join(', ')}`,
   );
 }
+
+/** The name of the split that a tokenizer.json has, or null. */
+export function preOf(split: unknown): string | null {
+  const shown = JSON.stringify(cutting(split));
+  return Object.keys(SPLITS).find((name) => JSON.stringify(cutting(SPLITS[name].split)) === shown) ?? null;
+}
+
+/** What of a pre-tokenizer decides where words end: neither offsets nor a space before the text. */
+function cutting(part: unknown): unknown {
+  if (typeof part !== 'object' || part === null) return part;
+  const { type, pretokenizers, individual_digits, use_regex, pattern, behavior } = part as Record<string, unknown>;
+  const inner = Array.isArray(pretokenizers) ? pretokenizers.map(cutting) : undefined;
+  return { type, inner, individual_digits, use_regex, pattern, behavior };
+}

@@ -53,6 +53,7 @@ export async function openCheckpointFolder(path: string, files: ClosableFiles): 
       }
     },
     // `load` reads and checks the tensors; a checkpoint that is damaged is told there, with what to do.
+    tensors: () => safetensorsStore(files),
     storedTypes: async () => countTypes(await safetensorsStore(files)),
     close: () => files.close(),
   };

@@ -8,6 +8,8 @@ export interface StoredTensor {
   readonly type: string;
   /** Sizes, outermost first. */
   readonly shape: Shape;
+  /** `begin` of a read is a multiple of it; left out: 1. */
+  readonly step?: number;
   /** Elements of rows `begin` to `end` of the first axis (of a scalar: 0 to 1), widened to numbers. */
   read(begin: number, end: number): Promise<TensorData>;
 }
