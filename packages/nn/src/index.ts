@@ -59,6 +59,7 @@ export type { InitOptions } from './model/init.ts';
 export type { Shapes } from './model/parameters.ts';
 export { PRESETS, type PresetName, preset } from './model/presets.ts';
 export { attentionConfigOf } from './model/resolve.ts';
+export { type RopeFrequencies, ropeFrequencies } from './model/rope-scaling.ts';
 export {
   type Batch,
   type ForwardOptions,

@@ -1,5 +1,13 @@
 import { ValueError } from '@lazy-attention/core';
-import { type AttentionConfig, alibiSlopes, attentionKind, type FusedAttention, isFused } from '@lazy-attention/nn';
+import {
+  type AttentionConfig,
+  alibiSlopes,
+  attentionKind,
+  type FusedAttention,
+  isFused,
+  type LazyTransformerConfig,
+  ropeFrequencies,
+} from '@lazy-attention/nn';
 import type { GraphBuilder } from './graph.ts';
 
 /** Far below any score, so that its exponential is exactly 0; finite, so that no inf - inf can arise. */
@@ -62,13 +70,11 @@ export function positions(
     const distance = g.node('Sub', [query, key]);
     const causal = g.node('GreaterOrEqual', [distance, g.scalar(0)]);
     let attended = g.node('Unsqueeze', [causal, g.ints(0, 1)]);
-    let count = g.node('Add', [query, g.scalar(1)]);
-    if (starts !== null) {
-      const from = g.node('Unsqueeze', [g.node('Cast', [starts], { to: FLOAT }), g.ints(1, 3)]);
+    let count = g.node('Unsqueeze', [g.node('Add', [query, g.scalar(1)]), g.ints(0, 1)]);
+    const from = firstKeys(g, config.slidingWindow, query, starts);
+    if (from !== null) {
       attended = g.node('And', [attended, g.node('GreaterOrEqual', [key, from])]);
       count = g.node('Sub', [count, from]);
-    } else {
-      count = g.node('Unsqueeze', [count, g.ints(0, 1)]);
     }
     const kind = exportedKind(config);
     return {
@@ -84,12 +90,22 @@ export function positions(
 const FLOAT = 1;
 const INT32 = 6;
 
-/** spec §RoPE: angle = position * base^(-2d/D), in double precision here. */
+/** First key of each row, [B or 1, 1, L, 1]; null where all rows begin at 0. */
+function firstKeys(g: GraphBuilder, window: number | null, query: string, starts: string | null): string | null {
+  const given = starts === null ? null : g.node('Unsqueeze', [g.node('Cast', [starts], { to: FLOAT }), g.ints(1, 3)]);
+  if (window === null) return given;
+  const sliding = g.node('Unsqueeze', [g.node('Sub', [query, g.scalar(window - 1)]), g.ints(0, 1)]);
+  return g.node('Max', [sliding, given ?? g.scalar(0)]);
+}
+
+/** spec §RoPE and §RoPE scaling: angle = position * base^(-2d/D), in double precision here. */
 function rotation(g: GraphBuilder, config: AttentionConfig, maxLength: number, rows: (table: string) => string) {
   const half = config.headDim / 2;
+  const { perPosition, factor } = ropeFrequencies(config, maxLength);
   const table = (of: (angle: number) => number) => () =>
-    Float32Array.from({ length: maxLength * half }, (_, i) =>
-      of(Math.floor(i / half) * config.ropeBase ** ((-2 * (i % half)) / config.headDim)),
+    Float32Array.from(
+      { length: maxLength * half },
+      (_, i) => factor * of(Math.floor(i / half) * perPosition[i % half]),
     );
   return {
     cosines: rows(g.floats('table/cosines', [maxLength, half], table(Math.cos))),
@@ -123,14 +139,20 @@ export function attention(
   const { hiddenSize, numHeads, numKvHeads, headDim } = config;
   return g.scope('attention', () => {
     /** [B, heads, L, D] */
-    const project = (name: string, heads: number) => {
-      const flat = g.node('MatMul', [x, weights.linear(`${prefix}${name}.weight`, hiddenSize, heads * headDim)]);
-      return g.node('Transpose', [g.node('Reshape', [flat, g.ints(0, 0, heads, headDim)])], { perm: [0, 2, 1, 3] });
+    const project = (name: 'q' | 'k' | 'v', heads: number) => {
+      const withBias = config.attentionBias !== null;
+      const flat = linear(g, weights, x, `${prefix}${name}_proj`, hiddenSize, heads * headDim, withBias);
+      const split = g.node('Reshape', [flat, g.ints(0, 0, heads, headDim)]);
+      const normed =
+        config.qkNorm && name !== 'v'
+          ? rmsNorm(g, split, weights.plain(`${prefix}${name}_norm.weight`, [headDim]), headDim, config.normEpsilon)
+          : split;
+      return g.node('Transpose', [normed], { perm: [0, 2, 1, 3] });
     };
     const rotate = (y: string) => (at.rotation === null ? y : rotated(g, y, headDim, at.rotation));
-    const query = g.node('Mul', [rotate(project('q_proj', numHeads)), g.scalar(1 / Math.sqrt(headDim))]);
-    const key = g.node('Concat', [past.key, rotate(project('k_proj', numKvHeads))], { axis: 2 });
-    const value = g.node('Concat', [past.value, project('v_proj', numKvHeads)], { axis: 2 });
+    const query = g.node('Mul', [rotate(project('q', numHeads)), g.scalar(1 / Math.sqrt(headDim))]);
+    const key = g.node('Concat', [past.key, rotate(project('k', numKvHeads))], { axis: 2 });
+    const value = g.node('Concat', [past.value, project('v', numKvHeads)], { axis: 2 });
 
     // Query heads that share a key/value head are stacked, [B, Hkv, H / Hkv * L, D], so no key is repeated.
     const grouped = numHeads === numKvHeads ? query : g.node('Reshape', [query, g.ints(0, numKvHeads, -1, headDim)]);
@@ -146,9 +168,24 @@ export function attention(
       g.node('Transpose', [mixed], { perm: [0, 2, 1, 3] }),
       g.ints(0, 0, numHeads * headDim),
     ]);
-    const output = g.node('MatMul', [joined, weights.linear(`${prefix}o_proj.weight`, numHeads * headDim, hiddenSize)]);
+    const withBias = config.attentionBias === 'qkvo';
+    const output = linear(g, weights, joined, `${prefix}o_proj`, numHeads * headDim, hiddenSize, withBias);
     return { output, key, value };
   });
+}
+
+/** x W^T, plus the bias where there is one. `name` is that of the parameters without `.weight`. */
+function linear(
+  g: GraphBuilder,
+  weights: Weights,
+  x: string,
+  name: string,
+  inputs: number,
+  outputs: number,
+  biased: boolean,
+): string {
+  const y = g.node('MatMul', [x, weights.linear(`${name}.weight`, inputs, outputs)]);
+  return biased ? g.node('Add', [y, weights.plain(`${name}.bias`, [outputs])]) : y;
 }
 
 /** The pairs (x[d], x[d + D/2]) rotated. */
@@ -213,15 +250,13 @@ export function mlp(
   x: string,
   weights: Weights,
   prefix: string,
-  hiddenSize: number,
-  intermediateSize: number,
+  { hiddenSize, intermediateSize, mlpBias }: Pick<LazyTransformerConfig, 'hiddenSize' | 'intermediateSize' | 'mlpBias'>,
 ): string {
   return g.scope('mlp', () => {
-    const inner = (name: string) =>
-      g.node('MatMul', [x, weights.linear(`${prefix}${name}.weight`, hiddenSize, intermediateSize)]);
+    const inner = (name: string) => linear(g, weights, x, `${prefix}${name}`, hiddenSize, intermediateSize, mlpBias);
     const gate = inner('gate_proj');
     const activated = g.node('Mul', [g.node('Mul', [gate, g.node('Sigmoid', [gate])]), inner('up_proj')]);
-    return g.node('MatMul', [activated, weights.linear(`${prefix}down_proj.weight`, intermediateSize, hiddenSize)]);
+    return linear(g, weights, activated, `${prefix}down_proj`, intermediateSize, hiddenSize, mlpBias);
   });
 }
 

@@ -94,7 +94,7 @@ export async function exportOnnx(
       return await exportAttention({
         maxLength: defaultLength(config.context),
         ...rest,
-        config: attentionConfigOf(config),
+        config: layerConfig(config, attentionLayer),
         params: layerParams(params, config, attentionLayer),
       });
     } finally {
@@ -132,23 +132,23 @@ function graphOptionsOf(op: string, options: ExportOptions, longest: number): Gr
   return { maxLength, starts };
 }
 
-/** @throws UnsupportedError, naming the key, for what the graph does not compute */
-function refuseUnknown(op: string, config: AttentionConfig & Partial<LazyTransformerConfig>): void {
-  const known = {
-    ropeScaling: null,
-    attentionBias: null,
-    mlpBias: false,
-    qkNorm: false,
-    slidingWindow: null,
-    noRopeLayers: [],
-  };
-  for (const [key, value] of Object.entries(known)) {
-    const found: unknown = config[key as keyof typeof known];
-    if (found === undefined || JSON.stringify(found) === JSON.stringify(value)) continue;
+/** @throws UnsupportedError, naming the key, for what a graph with tables of positions does not compute */
+function refuseUnknown(op: string, { ropeScaling }: AttentionConfig): void {
+  if (ropeScaling?.type !== 'dynamic') return;
+  throw new UnsupportedError(
+    `${op}: ropeScaling.type is 'dynamic', whose frequencies depend on the length; the ONNX graph has linear, llama3, yarn or none`,
+  );
+}
+
+/** The attention of one layer by itself. @throws UnsupportedError for one without RoPE, which a layer's config cannot say */
+function layerConfig(config: LazyTransformerConfig, layer: number): AttentionConfig {
+  if (config.noRopeLayers.includes(layer)) {
     throw new UnsupportedError(
-      `${op}: ${key} is ${JSON.stringify(found)}; the ONNX graph computes models with ${JSON.stringify(value)} only`,
+      `exportOnnx: noRopeLayers has layer ${layer}, which cannot be exported alone; export the model`,
     );
   }
+  const own = attentionConfigOf(config);
+  return config.fullAttentionLayers.includes(layer) ? { ...own, slidingWindow: null } : own;
 }
 
 /** Checks names and shapes at once and reads values on demand, as float32. */

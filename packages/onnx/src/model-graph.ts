@@ -19,11 +19,16 @@ const HIDDEN = 'hidden';
 export function modelGraph(config: LazyTransformerConfig, read: ReadWeight, options: GraphOptions): Graph {
   const g = new GraphBuilder();
   const weights = graphWeights(g, read);
-  const { hiddenSize, intermediateSize, normEpsilon, numLayers, vocabSize } = config;
+  const { hiddenSize, normEpsilon, numLayers, vocabSize } = config;
   const tokens = g.input('tokens', 'int32', ['batch', 'length']);
   const starts = startsInput(g, options);
   const past = Array.from({ length: numLayers }, (_, layer) => pastInputs(g, config, layer));
-  const at = positions(g, config, options.maxLength, tokens, past[0].key, starts);
+  const positionsOf = (of: AttentionConfig) => positions(g, of, options.maxLength, tokens, past[0].key, starts);
+  const at = positionsOf(config);
+  const whole =
+    config.slidingWindow === null || config.fullAttentionLayers.length === 0
+      ? at
+      : positionsOf({ ...config, slidingWindow: null });
   const norm = (x: string, name: string) => rmsNorm(g, x, weights.plain(name, [hiddenSize]), hiddenSize, normEpsilon);
 
   const embeddings = weights.plain('model.embeddings.weight', [vocabSize, hiddenSize]);
@@ -31,13 +36,15 @@ export function modelGraph(config: LazyTransformerConfig, read: ReadWeight, opti
   const present: Omit<ReturnType<typeof attention>, 'output'>[] = [];
   for (let layer = 0; layer < numLayers; layer++) {
     const prefix = `model.layers.${layer}.`;
+    const reach = config.fullAttentionLayers.includes(layer) ? whole : at;
+    const own = config.noRopeLayers.includes(layer) ? { ...reach, rotation: null } : reach;
     x = g.scope(`layer.${layer}`, () => {
       const normed = norm(x, `${prefix}attn_norm.weight`);
-      const { output, ...keyValue } = attention(g, config, weights, `${prefix}attn.`, normed, past[layer], at);
+      const { output, ...keyValue } = attention(g, config, weights, `${prefix}attn.`, normed, past[layer], own);
       present.push(keyValue);
       const attended = g.node('Add', [x, output]);
       const inner = norm(attended, `${prefix}mlp_norm.weight`);
-      return g.node('Add', [attended, mlp(g, inner, weights, `${prefix}mlp.`, hiddenSize, intermediateSize)]);
+      return g.node('Add', [attended, mlp(g, inner, weights, `${prefix}mlp.`, config)]);
     });
   }
   const head = config.tieEmbeddings

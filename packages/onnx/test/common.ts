@@ -42,6 +42,23 @@ export const CONFIGS: Readonly<Record<string, LazyTransformerOptions>> = {
   grouped: preset('pico', { numHeads: 4, numKvHeads: 2, tieEmbeddings: true, window: 7, ropeBase: 500 }),
   'elastic-only': preset('pico', { attention: 'elastic-only', numLayers: 1 }),
   softmax: preset('pico', { attention: 'softmax', numLayers: 1 }),
+  llama: preset('pico', {
+    attention: 'softmax',
+    numHeads: 4,
+    numKvHeads: 2,
+    attentionBias: 'qkvo',
+    mlpBias: true,
+    qkNorm: true,
+    ropeScaling: { type: 'yarn', factor: 4, originalContext: 16 },
+  }),
+  sliding: preset('pico', {
+    numLayers: 3,
+    attentionBias: 'qkv',
+    slidingWindow: 5,
+    fullAttentionLayers: [1],
+    noRopeLayers: [2],
+    ropeScaling: { type: 'llama3', factor: 8, lowFrequencyFactor: 1, highFrequencyFactor: 4, originalContext: 64 },
+  }),
   alibi: preset('pico', { attention: 'alibi', numLayers: 1, numHeads: 4 }),
 };
 

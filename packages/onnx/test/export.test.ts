@@ -2,7 +2,7 @@ import { execFile } from 'node:child_process';
 import { cp, readFile, rm, stat, truncate, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
-import { BackendUnavailableError, DisposedError, ShapeError, ValueError } from '@lazy-attention/core';
+import { BackendUnavailableError, DisposedError, ShapeError, UnsupportedError, ValueError } from '@lazy-attention/core';
 import { CheckpointError, lazyAttentionLayer, lazyTransformer } from '@lazy-attention/nn';
 import { saveCheckpoint } from '@lazy-attention/nn/node';
 import { exportAttention, exportModel, exportOnnx, OnnxFileError, OnnxModel, readMetadata } from '@lazy-attention/onnx';
@@ -194,6 +194,11 @@ describe('what export refuses', () => {
   it('params of another model', async () => {
     const params = await trainedParams(home.backend, CONFIGS.softmax);
     const out = home.path('never.onnx');
+    const dynamic = { ...CONFIGS.softmax, ropeScaling: { type: 'dynamic', factor: 2, originalContext: 8 } } as const;
+    await expect(exportModel({ config: dynamic, params, out })).rejects.toThrow(UnsupportedError);
+    await expect(exportModel({ config: dynamic, params, out })).rejects.toThrow(/ropeScaling.type is 'dynamic'/);
+    const composed = { ...CONFIGS.softmax, attention: 'softpick' };
+    await expect(exportModel({ config: composed, params, out })).rejects.toThrow(/attention is 'softpick'/);
     await expect(exportModel({ config: CONFIGS['elastic-only'], params, out })).rejects.toThrow(/no '.*attn\.tau'/);
     const wider = { ...CONFIGS.softmax, vocabSize: 300 };
     await expect(exportModel({ config: wider, params, out })).rejects.toThrow(ShapeError);
