@@ -1,151 +1,118 @@
-import {
-  checkDType,
-  checkElementwise,
-  checkFloat,
-  checkIds,
-  checkOwned,
-  checkSameDType,
-  checkShapeIs,
-  checkStatisticsScalar,
-} from './checks.ts';
+import type { Kernels } from './contract/kernels.ts';
 import type { BinaryFunction, ReduceFunction, UnaryFunction } from './contract/primitives.ts';
-import { type DType, statisticsDType } from './dtype.ts';
-import { DTypeError, ShapeError, UnsupportedError, ValueError } from './errors.ts';
-import type {
-  AdamWUpdate,
-  AttentionInputs,
-  CrossEntropyProblem,
-  ElasticSoftmaxInputs,
-  KernelTensor,
-} from './kernels.ts';
+import { createDecoder } from './decoder/decoder.ts';
+import type { Decoder } from './decoder/types.ts';
+import type { DType, TensorData } from './dtype.ts';
+import { TensorStore } from './lifetimes/store.ts';
+import type { Tensor } from './lifetimes/tensor.ts';
+import * as arithmetic from './ops/arithmetic.ts';
+import * as attention from './ops/attention.ts';
 import { runCustom } from './ops/custom.ts';
+import * as elastic from './ops/elastic-softmax.ts';
+import * as layers from './ops/layers.ts';
+import * as loss from './ops/loss.ts';
+import * as products from './ops/matmul.ts';
+import type { CustomOp, PlainOps } from './ops/ops.ts';
+import * as optimizer from './ops/optimizer.ts';
 import * as primitives from './ops/primitives.ts';
-import type * as api from './ops.ts';
-import { checkFourAxes, checkStarts, checkTau, planAttention } from './plan/attention.ts';
-import { planDecode } from './plan/decode.ts';
-import { planDecoderLayer } from './plan/decoder-layer.ts';
-import { planMatmul } from './plan/matmul.ts';
-import { KeptAttention } from './saved.ts';
-import {
-  checkFinite,
-  checkInteger,
-  checkOptions,
-  checkPositive,
-  checkShape,
-  describe,
-  formatShape,
-  type Shape,
-  sameShape,
-} from './shape.ts';
-import { kernelTensor, optionalTensor, TensorStore } from './store.ts';
-import type { Tensor } from './tensor.ts';
+import type { SavedAttention } from './ops/saved.ts';
+import * as storage from './ops/storage.ts';
+import type { Shape } from './shape.ts';
+
+declare module './lifetimes/tensor.ts' {
+  interface TensorOwner extends Backend {}
+}
 
 /**
- * What a user touches: every op, checked here once for all backends, on top of a backend's `Kernels`.
- * Made by `createBackend`, or `new Backend(kernels)` for kernels of one's own.
+ * What a user touches: every op on top of a backend's `Kernels`. Made by `createBackend`, or `new Backend(kernels)` for
+ * kernels of one's own. Each op's types, checks and launch are in the file of its family, in `ops/`; what it computes is
+ * said at `Ops`, `GradOps` and `StorageOps`.
  */
-export class Backend extends TensorStore implements api.PlainOps, api.FusedOps {
-  protected override readonly self = this;
+export class Backend extends TensorStore implements PlainOps {
   /** A backend records nothing: that is what the recorder of @lazy-attention/nn is for. */
   readonly records = false;
+  /** Fused decoding, where the kernels have it. */
+  readonly decoder: Decoder | undefined;
+
+  constructor(kernels: Kernels) {
+    super(kernels);
+    this.decoder = kernels.decoder === undefined ? undefined : createDecoder(this, kernels.decoder);
+  }
+
+  // Storage
+
+  tensor(data: TensorData | readonly number[], shape: Shape, dtype?: DType): Tensor {
+    return storage.tensor(this, data, shape, dtype);
+  }
+
+  zeros(shape: Shape, dtype: DType = 'f32'): Tensor {
+    return storage.fill(this, 'zeros', shape, 0, dtype);
+  }
+
+  full(shape: Shape, value: number, dtype: DType = 'f32'): Tensor {
+    return storage.fill(this, 'full', shape, value, dtype);
+  }
+
+  reshape(x: Tensor, shape: Shape): Tensor {
+    return storage.reshape(this, x, shape);
+  }
+
+  cast(x: Tensor, dtype: DType): Tensor {
+    return storage.cast(this, x, dtype);
+  }
+
+  castGrad(dy: Tensor, dtype: DType): Tensor {
+    return storage.cast(this, dy, dtype);
+  }
+
+  slice(x: Tensor, axis: number, start: number, end: number): Tensor {
+    return storage.slice(this, x, axis, start, end);
+  }
+
+  sliceGrad(dy: Tensor, shape: Shape, axis: number, start: number): Tensor {
+    return storage.sliceGrad(this, dy, shape, axis, start);
+  }
+
+  copyInto(target: Tensor, source: Tensor, axis: number, offset: number): void {
+    storage.copyInto(this, target, source, axis, offset);
+  }
 
   // Arithmetic
 
   add(a: Tensor, b: Tensor): Tensor {
-    checkElementwise(this, 'add', ['a', 'b'], [a, b]);
-    return this.wrap(this.kernels.add(kernelTensor(a), kernelTensor(b)), a.shape, a.dtype);
+    return arithmetic.add(this, a, b);
   }
 
   addGrad(dy: Tensor): { da: Tensor; db: Tensor } {
-    checkFloat(this, 'addGrad', ['dy'], [dy]);
-    return { da: this.reshape(dy, dy.shape), db: this.reshape(dy, dy.shape) };
+    return arithmetic.addGrad(this, dy);
   }
 
   mul(a: Tensor, b: Tensor): Tensor {
-    checkElementwise(this, 'mul', ['a', 'b'], [a, b]);
-    return this.wrap(this.kernels.mul(kernelTensor(a), kernelTensor(b)), a.shape, a.dtype);
+    return arithmetic.mul(this, a, b);
   }
 
   mulGrad(dy: Tensor, a: Tensor, b: Tensor): { da: Tensor; db: Tensor } {
-    checkElementwise(this, 'mulGrad', ['dy', 'a', 'b'], [dy, a, b]);
-    return { da: this.mul(dy, b), db: this.mul(dy, a) };
+    return arithmetic.mulGrad(this, dy, a, b);
   }
 
   scale(x: Tensor, factor: number): Tensor {
-    checkFloat(this, 'scale', ['x'], [x]);
-    checkFinite('scale', 'factor', factor);
-    return this.wrap(this.kernels.scale(kernelTensor(x), factor), x.shape, x.dtype);
+    return arithmetic.scale(this, x, factor);
   }
 
   scaleGrad(dy: Tensor, factor: number): Tensor {
-    return this.scale(dy, factor);
+    return arithmetic.scale(this, dy, factor);
   }
 
   sum(x: Tensor): Tensor {
-    checkFloat(this, 'sum', ['x'], [x]);
-    return this.wrap(this.kernels.sum(kernelTensor(x)), [], statisticsDType(x.dtype));
+    return arithmetic.sum(this, x);
   }
 
   sumGrad(dy: Tensor, shape: Shape, dtype: DType = dy.dtype): Tensor {
-    checkFloat(this, 'sumGrad', ['dy'], [dy]);
-    checkShape('sumGrad', shape);
-    checkDType(this, 'sumGrad', dtype);
-    checkStatisticsScalar('sumGrad', 'dy', dy, dtype);
-    return this.wrap(this.kernels.sumGrad(kernelTensor(dy), shape, dtype), shape, dtype);
+    return arithmetic.sumGrad(this, dy, shape, dtype);
   }
 
   sumSquares(tensors: readonly Tensor[]): Tensor {
-    if (tensors.length === 0) throw new ValueError('sumSquares: no tensors; expected at least one');
-    const names = tensors.map((_, i) => `tensors[${i}]`);
-    checkFloat(this, 'sumSquares', names, tensors);
-    return this.wrap(this.kernels.sumSquares(tensors.map(kernelTensor)), [], statisticsDType(tensors[0].dtype));
-  }
-
-  matmul(a: Tensor, b: Tensor, options: api.MatmulOptions = {}): Tensor {
-    checkOptions('matmul', options, ['transposeA', 'transposeB', 'accumulate']);
-    const { transposeA = false, transposeB = false, accumulate } = options;
-    if (accumulate === undefined) checkFloat(this, 'matmul', ['a', 'b'], [a, b]);
-    else checkFloat(this, 'matmul', ['a', 'b', 'accumulate'], [a, b, accumulate]);
-    const { problem, shape } = planMatmul('matmul', a.shape, b.shape, transposeA, transposeB);
-    if (accumulate === undefined) {
-      return this.wrap(this.kernels.matmul(kernelTensor(a), kernelTensor(b), problem, null), shape, a.dtype);
-    }
-    if (!sameShape(accumulate.shape, shape)) {
-      throw new ShapeError(
-        `matmul: accumulate has shape ${formatShape(accumulate.shape)}; the product is ${formatShape(shape)}`,
-      );
-    }
-    if (accumulate.storage === a.storage || accumulate.storage === b.storage) {
-      throw new ValueError('matmul: accumulate shares memory with an operand; copy it first');
-    }
-    this.kernels.matmul(kernelTensor(a), kernelTensor(b), problem, kernelTensor(accumulate));
-    return accumulate;
-  }
-
-  matmulGrad(
-    dy: Tensor,
-    a: Tensor,
-    b: Tensor,
-    options: Omit<api.MatmulOptions, 'accumulate'> = {},
-  ): { da: Tensor; db: Tensor } {
-    checkOptions('matmulGrad', options, ['transposeA', 'transposeB']);
-    const { transposeA = false, transposeB = false } = options;
-    checkFloat(this, 'matmulGrad', ['dy', 'a', 'b'], [dy, a, b]);
-    const { shape, folded } = planMatmul('matmulGrad', a.shape, b.shape, transposeA, transposeB);
-    checkShapeIs('matmulGrad', 'dy', dy, shape);
-    return this.scope(() => {
-      // A shared b sees all leading entries of a as rows, in the product and in its gradient.
-      const rowsOf = (x: Tensor) =>
-        folded ? this.reshape(x, [x.size / x.shape[x.shape.length - 1], x.shape[x.shape.length - 1]]) : x;
-      const [a2, dy2] = [rowsOf(a), rowsOf(dy)];
-      const da = transposeA
-        ? this.matmul(b, dy2, { transposeA: transposeB, transposeB: true })
-        : this.matmul(dy2, b, { transposeB: !transposeB });
-      const db = transposeB
-        ? this.matmul(dy2, a2, { transposeA: true, transposeB: transposeA })
-        : this.matmul(a2, dy2, { transposeA: !transposeA });
-      return { da: this.reshape(da, a.shape), db };
-    });
+    return arithmetic.sumSquares(this, tensors);
   }
 
   // Primitives
@@ -186,101 +153,91 @@ export class Backend extends TensorStore implements api.PlainOps, api.FusedOps {
     return primitives.gather(this, x, indices, axis);
   }
 
-  custom(op: api.CustomOp): Tensor {
+  custom(op: CustomOp): Tensor {
     const { output, saved } = runCustom(this, op);
     for (const x of saved) x.dispose();
     return output;
   }
 
+  // Matrices
+
+  matmul(a: Tensor, b: Tensor, options?: products.MatmulOptions): Tensor {
+    return products.matmul(this, a, b, options);
+  }
+
+  matmulGrad(
+    dy: Tensor,
+    a: Tensor,
+    b: Tensor,
+    options?: Omit<products.MatmulOptions, 'accumulate'>,
+  ): { da: Tensor; db: Tensor } {
+    return products.matmulGrad(this, dy, a, b, options);
+  }
+
   // Layers
 
-  rmsNorm(x: Tensor, weight: Tensor, options: api.RmsNormOptions = {}): Tensor {
-    checkOptions('rmsNorm', options, ['epsilon']);
-    checkFloat(this, 'rmsNorm', ['x', 'weight'], [x, weight]);
-    const epsilon = this.#checkRmsNorm('rmsNorm', x, weight, options);
-    return this.wrap(this.kernels.rmsNorm(rows(x), kernelTensor(weight), epsilon), x.shape, x.dtype);
+  rmsNorm(x: Tensor, weight: Tensor, options?: layers.RmsNormOptions): Tensor {
+    return layers.rmsNorm(this, x, weight, options);
   }
 
-  rmsNormGrad(
-    dy: Tensor,
-    x: Tensor,
-    weight: Tensor,
-    options: api.RmsNormOptions = {},
-  ): { dx: Tensor; dweight: Tensor } {
-    checkOptions('rmsNormGrad', options, ['epsilon']);
-    checkFloat(this, 'rmsNormGrad', ['dy', 'x', 'weight'], [dy, x, weight]);
-    const epsilon = this.#checkRmsNorm('rmsNormGrad', x, weight, options);
-    checkShapeIs('rmsNormGrad', 'dy', dy, x.shape);
-    const { dx, dweight } = this.kernels.rmsNormGrad(rows(dy), rows(x), kernelTensor(weight), epsilon);
-    return { dx: this.wrap(dx, x.shape, x.dtype), dweight: this.wrap(dweight, weight.shape, weight.dtype) };
+  rmsNormGrad(dy: Tensor, x: Tensor, weight: Tensor, options?: layers.RmsNormOptions): { dx: Tensor; dweight: Tensor } {
+    return layers.rmsNormGrad(this, dy, x, weight, options);
   }
 
-  #checkRmsNorm(op: string, x: Tensor, weight: Tensor, options: api.RmsNormOptions): number {
-    if (x.shape.length === 0) throw new ShapeError(`${op}: x has shape []; expected [..., C]`);
-    checkShapeIs(op, 'weight', weight, [x.shape[x.shape.length - 1]]);
-    const epsilon = options.epsilon ?? 1e-6;
-    checkPositive(op, 'epsilon', epsilon);
-    return epsilon;
+  rope(x: Tensor, options?: layers.RopeOptions): Tensor {
+    return layers.rotate(this, 'rope', x, options);
   }
 
-  rope(x: Tensor, options: api.RopeOptions = {}): Tensor {
-    return this.#rotate('rope', x, options, false);
-  }
-
-  /** Rotations are orthogonal: the gradient is the rotation by the negative angle. */
-  ropeGrad(dy: Tensor, options: api.RopeOptions = {}): Tensor {
-    return this.#rotate('ropeGrad', dy, options, true);
-  }
-
-  #rotate(op: string, x: Tensor, options: api.RopeOptions, inverse: boolean): Tensor {
-    checkOptions(op, options, ['base', 'offset']);
-    checkFloat(this, op, ['x'], [x]);
-    checkFourAxes(op, 'x', x.shape, '[B, L, H, D]');
-    const headDim = x.shape[3];
-    if (headDim % 2 !== 0) {
-      throw new ShapeError(`${op}: x has shape ${formatShape(x.shape)}; head size (${headDim}) must be even`);
-    }
-    const { base = 10000, offset = 0 } = options;
-    checkPositive(op, 'base', base);
-    checkInteger(op, 'offset', offset, 0, 2 ** 31 - 1);
-    return this.wrap(this.kernels.rope(kernelTensor(x), { base, offset, inverse }), x.shape, x.dtype);
+  ropeGrad(dy: Tensor, options?: layers.RopeOptions): Tensor {
+    return layers.rotate(this, 'ropeGrad', dy, options);
   }
 
   swiglu(gate: Tensor, up: Tensor): Tensor {
-    checkElementwise(this, 'swiglu', ['gate', 'up'], [gate, up]);
-    return this.wrap(this.kernels.swiglu(kernelTensor(gate), kernelTensor(up)), gate.shape, gate.dtype);
+    return layers.swiglu(this, gate, up);
   }
 
   swigluGrad(dy: Tensor, gate: Tensor, up: Tensor): { dgate: Tensor; dup: Tensor } {
-    checkElementwise(this, 'swigluGrad', ['dy', 'gate', 'up'], [dy, gate, up]);
-    const { dgate, dup } = this.kernels.swigluGrad(kernelTensor(dy), kernelTensor(gate), kernelTensor(up));
-    return { dgate: this.wrap(dgate, gate.shape, gate.dtype), dup: this.wrap(dup, up.shape, up.dtype) };
+    return layers.swigluGrad(this, dy, gate, up);
   }
 
   embedding(weight: Tensor, ids: Tensor): Tensor {
-    checkFloat(this, 'embedding', ['weight'], [weight]);
-    if (weight.shape.length !== 2) {
-      throw new ShapeError(`embedding: weight has shape ${formatShape(weight.shape)}; expected [V, C]`);
-    }
-    checkIds(this, 'embedding', 'ids', ids, weight.shape[0]);
-    const shape = [...ids.shape, weight.shape[1]];
-    return this.wrap(this.kernels.embedding(kernelTensor(weight), kernelTensor(ids)), shape, weight.dtype);
+    return layers.embedding(this, weight, ids);
   }
 
   embeddingGrad(dy: Tensor, ids: Tensor, vocabulary: number): Tensor {
-    checkFloat(this, 'embeddingGrad', ['dy'], [dy]);
-    checkInteger('embeddingGrad', 'vocabulary', vocabulary, 1, 2 ** 31 - 1);
-    checkIds(this, 'embeddingGrad', 'ids', ids, vocabulary);
-    checkShapeIs('embeddingGrad', 'dy', dy, [...ids.shape, dy.shape[dy.shape.length - 1]]);
-    const shape = [vocabulary, dy.shape[dy.shape.length - 1]];
-    return this.wrap(this.kernels.embeddingGrad(kernelTensor(dy), kernelTensor(ids), vocabulary), shape, dy.dtype);
+    return layers.embeddingGrad(this, dy, ids, vocabulary);
   }
 
-  crossEntropy(logits: Tensor, targets: Tensor, options: api.CrossEntropyOptions = {}): api.CrossEntropyResult {
-    const problem = this.#checkCrossEntropy('crossEntropy', logits, targets, options);
-    const { loss, lse } = this.kernels.crossEntropy(rows(logits), flat(targets), problem);
-    const dtype = statisticsDType(logits.dtype);
-    return { loss: this.wrap(loss, [], dtype), lse: this.wrap(lse, targets.shape, dtype) };
+  // Attention
+
+  attention(q: Tensor, k: Tensor, v: Tensor, options?: attention.AttentionOptions): attention.AttentionResult {
+    return attention.attention(this, q, k, v, options);
+  }
+
+  attentionGrad(dOutput: Tensor, saved: SavedAttention): attention.AttentionGradResult {
+    return attention.attentionGrad(this, dOutput, saved);
+  }
+
+  attentionWeights(q: Tensor, k: Tensor, options?: Omit<attention.AttentionOptions, 'save'>): Tensor {
+    return attention.attentionWeights(this, q, k, options);
+  }
+
+  elasticSoftmax(scores: Tensor, options?: elastic.ElasticSoftmaxOptions): Tensor {
+    return elastic.elasticSoftmax(this, scores, options);
+  }
+
+  elasticSoftmaxGrad(
+    dWeights: Tensor,
+    scores: Tensor,
+    options?: elastic.ElasticSoftmaxOptions,
+  ): { dscores: Tensor; dtau: Tensor | undefined } {
+    return elastic.elasticSoftmaxGrad(this, dWeights, scores, options);
+  }
+
+  // Training
+
+  crossEntropy(logits: Tensor, targets: Tensor, options?: loss.CrossEntropyOptions): loss.CrossEntropyResult {
+    return loss.crossEntropy(this, logits, targets, options);
   }
 
   crossEntropyGrad(
@@ -288,231 +245,12 @@ export class Backend extends TensorStore implements api.PlainOps, api.FusedOps {
     logits: Tensor,
     targets: Tensor,
     lse: Tensor,
-    options: api.CrossEntropyOptions = {},
+    options?: loss.CrossEntropyOptions,
   ): Tensor {
-    const op = 'crossEntropyGrad';
-    const problem = this.#checkCrossEntropy(op, logits, targets, options);
-    checkOwned(this, op, 'dLoss', dLoss);
-    checkOwned(this, op, 'lse', lse);
-    checkStatisticsScalar(op, 'dLoss', dLoss, logits.dtype);
-    checkShapeIs(op, 'lse', lse, targets.shape);
-    checkSameDType(op, 'lse', lse, 'dLoss', dLoss);
-    const dlogits = this.kernels.crossEntropyGrad(kernelTensor(dLoss), rows(logits), flat(targets), flat(lse), problem);
-    return this.wrap(dlogits, logits.shape, logits.dtype);
+    return loss.crossEntropyGrad(this, dLoss, logits, targets, lse, options);
   }
 
-  #checkCrossEntropy(
-    op: string,
-    logits: Tensor,
-    targets: Tensor,
-    options: api.CrossEntropyOptions,
-  ): CrossEntropyProblem {
-    checkOptions(op, options, ['ignoreIndex']);
-    checkFloat(this, op, ['logits'], [logits]);
-    if (logits.shape.length === 0) throw new ShapeError(`${op}: logits has shape []; expected [..., V]`);
-    const { ignoreIndex = -100 } = options;
-    checkInteger(op, 'ignoreIndex', ignoreIndex, -(2 ** 31), 2 ** 31 - 1);
-    checkIds(this, op, 'targets', targets, logits.shape[logits.shape.length - 1], ignoreIndex);
-    checkShapeIs(op, 'targets', targets, logits.shape.slice(0, -1));
-    let count = 0;
-    for (const target of targets.storage.indices as Int32Array) if (target !== ignoreIndex) count++;
-    if (count === 0)
-      throw new ValueError(`${op}: every target is ignoreIndex (${ignoreIndex}); the mean of none is undefined`);
-    return { ignoreIndex, count };
+  adamw(updates: readonly optimizer.AdamWTensors[], options: optimizer.AdamWOptions): void {
+    optimizer.adamw(this, updates, options);
   }
-
-  adamw(updates: readonly api.AdamWTensors[], options: api.AdamWOptions): void {
-    const op = 'adamw';
-    checkOptions(op, options, ['learningRate', 'step', 'beta1', 'beta2', 'epsilon', 'clip']);
-    const { learningRate, step, beta1 = 0.9, beta2 = 0.95, epsilon = 1e-8, clip } = options;
-    checkFinite(op, 'learningRate', learningRate);
-    checkInteger(op, 'step', step, 1, Number.MAX_SAFE_INTEGER);
-    checkPositive(op, 'epsilon', epsilon);
-    for (const [name, beta] of Object.entries({ beta1, beta2 })) {
-      if (!(beta >= 0 && beta < 1)) throw new ValueError(`${op}: ${name} is ${beta}; expected 0 <= ${name} < 1`);
-    }
-    const checked = updates.map((update, i) => this.#checkUpdate(op, update, i));
-    if (clip !== undefined) {
-      checkPositive(op, 'clip.maxNorm', clip.maxNorm);
-      checkOwned(this, op, 'clip.normSquared', clip.normSquared);
-      checkStatisticsScalar(op, 'clip.normSquared', clip.normSquared, updates[0]?.param.dtype ?? 'f32');
-    }
-    if (checked.length === 0) return;
-    this.kernels.adamw(checked, {
-      learningRate,
-      beta1,
-      beta2,
-      epsilon,
-      correction1: 1 - beta1 ** step,
-      correction2: 1 - beta2 ** step,
-      clip: clip === undefined ? null : { normSquared: kernelTensor(clip.normSquared), maxNorm: clip.maxNorm },
-    });
-  }
-
-  #checkUpdate(op: string, update: api.AdamWTensors, index: number): AdamWUpdate {
-    const { param, grad, m, v, weightDecay = 0 } = update;
-    const name = (part: string) => `updates[${index}].${part}`;
-    checkElementwise(this, op, [name('param'), name('grad'), name('m'), name('v')], [param, grad, m, v]);
-    if (param.dtype !== statisticsDType(param.dtype)) {
-      throw new DTypeError(`${op}: ${name('param')} is ${param.dtype}; expected f32 master weights; cast in the model`);
-    }
-    checkFinite(op, name('weightDecay'), weightDecay);
-    return {
-      param: kernelTensor(param),
-      grad: kernelTensor(grad),
-      m: kernelTensor(m),
-      v: kernelTensor(v),
-      weightDecay,
-    };
-  }
-
-  // Attention
-
-  attention(q: Tensor, k: Tensor, v: Tensor, options: api.AttentionOptions = {}): api.AttentionResult {
-    checkOptions('attention', options, ['bias', 'tau', 'starts', 'scale', 'keyLength', 'save']);
-    const inputs = this.#attentionInputs('attention', q, k, v, options);
-    const { save = true } = options;
-    const result = this.kernels.attention(inputs, save);
-    const output = this.wrap(result.output, q.shape, q.dtype);
-    const held = save ? [q, k, v, output, options.bias, options.tau, options.starts] : [];
-    const saved = new KeptAttention(this.arena, this.kernels, inputs, output, result.saved, held);
-    return { output, saved };
-  }
-
-  attentionGrad(dOutput: Tensor, saved: api.SavedAttention): api.AttentionGradResult {
-    const op = 'attentionGrad';
-    if (!(saved instanceof KeptAttention)) {
-      throw new ValueError(`${op}: saved is ${describe(saved)}; expected what attention returned`);
-    }
-    checkFloat(this, op, ['dOutput'], [dOutput]);
-    const { inputs, output, kept } = saved.open(op, this.kernels);
-    const like = inputs.q;
-    checkShapeIs(op, 'dOutput', dOutput, like.shape);
-    if (dOutput.dtype !== like.dtype) {
-      throw new DTypeError(`${op}: dOutput is ${dOutput.dtype}; expected ${like.dtype}, the type of q`);
-    }
-    const grads = this.kernels.attentionGrad(kernelTensor(dOutput), inputs, output, kept);
-    const wrapLike = (buffer: object, x: KernelTensor) => this.wrap(buffer, x.shape, x.dtype);
-    return {
-      dq: wrapLike(grads.dq, inputs.q),
-      dk: wrapLike(grads.dk, inputs.k),
-      dv: wrapLike(grads.dv, inputs.v),
-      dbias: grads.dbias === null || inputs.bias === null ? undefined : wrapLike(grads.dbias, inputs.bias),
-      dtau: grads.dtau === null || inputs.tau === null ? undefined : wrapLike(grads.dtau, inputs.tau),
-    };
-  }
-
-  attentionWeights(q: Tensor, k: Tensor, options: Omit<api.AttentionOptions, 'save'> = {}): Tensor {
-    checkOptions('attentionWeights', options, ['bias', 'tau', 'starts', 'scale', 'keyLength']);
-    const inputs = this.#attentionInputs('attentionWeights', q, k, null, options);
-    const { batch, heads, queryLength, keyLength } = inputs.sizes;
-    const shape = [batch, heads, queryLength, keyLength];
-    checkShape('attentionWeights', shape);
-    return this.wrap(this.kernels.attentionWeights(inputs), shape, statisticsDType(q.dtype));
-  }
-
-  #attentionInputs(op: string, q: Tensor, k: Tensor, v: Tensor | null, options: api.AttentionOptions): AttentionInputs {
-    const { bias, tau, starts } = options;
-    if (v === null) checkFloat(this, op, ['q', 'k'], [q, k]);
-    else checkFloat(this, op, ['q', 'k', 'v'], [q, k, v]);
-    if (bias !== undefined) checkOwned(this, op, 'bias', bias);
-    if (tau !== undefined) checkOwned(this, op, 'tau', tau);
-    if (starts !== undefined) checkOwned(this, op, 'starts', starts);
-    const { sizes, scale } = planAttention(op, q, k, v, options);
-    return {
-      sizes,
-      scale,
-      q: kernelTensor(q),
-      k: kernelTensor(k),
-      v: kernelTensor(v ?? k),
-      bias: optionalTensor(bias),
-      tau: optionalTensor(tau),
-      starts: optionalTensor(starts),
-    };
-  }
-
-  get fusesDecoderLayer(): boolean {
-    return this.kernels.decoderLayer !== undefined;
-  }
-
-  decoderLayer(x: Tensor, weights: api.DecoderLayerWeights, options: api.DecoderLayerOptions): void {
-    if (this.kernels.decoderLayer === undefined) {
-      throw new UnsupportedError(
-        `decoderLayer: backend '${this.name}' has no fused decoder layer; ask fusesDecoderLayer, and compose it of other ops`,
-      );
-    }
-    this.kernels.decoderLayer(planDecoderLayer(this, x, weights, options));
-  }
-
-  get fusesDecoding(): boolean {
-    return this.kernels.decode !== undefined;
-  }
-
-  async decode(tokens: Tensor, decoder: api.DecoderWeights, options: api.DecodeOptions): Promise<Int32Array> {
-    if (this.kernels.decode === undefined) {
-      throw new UnsupportedError(
-        `decode: backend '${this.name}' has no fused decoding; ask fusesDecoding, and compose it of other ops`,
-      );
-    }
-    const problem = planDecode(this, tokens, decoder, options);
-    const { steps, sizes } = problem;
-    const drawn = this.wrap(this.kernels.decode(problem), [steps, sizes.batch], 'i32');
-    const ids = (await drawn.data().finally(() => drawn.dispose())) as Int32Array;
-    const wrong = ids.find((id) => id < 0);
-    if (wrong === undefined) return ids;
-    throw new ValueError(`decode: the logit of token ${-1 - wrong} is NaN; the parameters have diverged`);
-  }
-
-  elasticSoftmax(scores: Tensor, options: api.ElasticSoftmaxOptions = {}): Tensor {
-    checkOptions('elasticSoftmax', options, ['tau', 'starts']);
-    checkFloat(this, 'elasticSoftmax', ['scores'], [scores]);
-    const inputs = this.#elasticInputs('elasticSoftmax', scores, options);
-    return this.wrap(this.kernels.elasticSoftmax(inputs), scores.shape, scores.dtype);
-  }
-
-  elasticSoftmaxGrad(
-    dWeights: Tensor,
-    scores: Tensor,
-    options: api.ElasticSoftmaxOptions = {},
-  ): { dscores: Tensor; dtau: Tensor | undefined } {
-    checkOptions('elasticSoftmaxGrad', options, ['tau', 'starts']);
-    checkFloat(this, 'elasticSoftmaxGrad', ['dWeights', 'scores'], [dWeights, scores]);
-    const inputs = this.#elasticInputs('elasticSoftmaxGrad', scores, options);
-    checkShapeIs('elasticSoftmaxGrad', 'dWeights', dWeights, scores.shape);
-    const { dscores, dtau } = this.kernels.elasticSoftmaxGrad(kernelTensor(dWeights), inputs);
-    return {
-      dscores: this.wrap(dscores, scores.shape, scores.dtype),
-      dtau: dtau === null ? undefined : this.wrap(dtau, [scores.shape[1]], statisticsDType(scores.dtype)),
-    };
-  }
-
-  #elasticInputs(op: string, scores: Tensor, options: api.ElasticSoftmaxOptions): ElasticSoftmaxInputs {
-    const { tau, starts } = options;
-    if (tau !== undefined) checkOwned(this, op, 'tau', tau);
-    if (starts !== undefined) checkOwned(this, op, 'starts', starts);
-    checkFourAxes(op, 'scores', scores.shape, '[B, H, L, S]');
-    const [batch, heads, queryLength, keyLength] = scores.shape;
-    if (queryLength > keyLength) {
-      throw new ShapeError(
-        `${op}: scores has shape ${formatShape(scores.shape)}; queries (${queryLength}) are the last of the keys, so at most ${keyLength}`,
-      );
-    }
-    if (tau !== undefined) checkTau(op, tau, heads, scores);
-    if (starts !== undefined) checkStarts(op, starts, batch, queryLength, keyLength);
-    return {
-      scores: kernelTensor(scores),
-      tau: optionalTensor(tau),
-      starts: optionalTensor(starts),
-    };
-  }
-}
-
-/** x [..., C] as [rows, C]. */
-function rows(x: Tensor): KernelTensor {
-  const width = x.shape[x.shape.length - 1];
-  return { buffer: x.storage.buffer, shape: [x.size / width, width], dtype: x.dtype };
-}
-
-function flat(x: Tensor): KernelTensor {
-  return { buffer: x.storage.buffer, shape: [x.size], dtype: x.dtype };
 }

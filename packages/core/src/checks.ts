@@ -1,18 +1,24 @@
 import { DTYPES, type DType, statisticsDType } from './dtype.ts';
 import { BackendMismatchError, DisposedError, DTypeError, ShapeError, UnsupportedError, ValueError } from './errors.ts';
+import { checkTensor, type Owner, type Tensor } from './lifetimes/tensor.ts';
 import { describe, formatShape, type Shape, sameShape } from './shape.ts';
-import type { TensorStore } from './store.ts';
-import { Tensor } from './tensor.ts';
 
 /*
  * Every op runs these. Checks on several tensors take the arguments' names, for messages, and the tensors as two arrays:
  * to go through an object by its keys costs several times as much.
  */
 
+/** What checks need of a backend. */
+interface Checked extends Owner {
+  readonly device: string;
+  readonly dtypes: ReadonlySet<DType>;
+  checkAlive(op: string): void;
+}
+
 /** A tensor of `backend`, and neither of them is disposed. */
-export function checkOwned(backend: TensorStore, op: string, name: string, x: Tensor): void {
+export function checkOwned(backend: Checked, op: string, name: string, x: Tensor): void {
   backend.checkAlive(op);
-  if (!(x instanceof Tensor)) throw new ValueError(`${op}: ${name} is ${describe(x)}; expected a Tensor`);
+  checkTensor(op, name, x);
   if (x.backend !== backend) {
     const owner = x.backend.name === backend.name ? `another instance of backend` : `backend`;
     throw new BackendMismatchError(
@@ -23,12 +29,7 @@ export function checkOwned(backend: TensorStore, op: string, name: string, x: Te
 }
 
 /** Owned, floating, and of one type. */
-export function checkFloat(
-  backend: TensorStore,
-  op: string,
-  names: readonly string[],
-  tensors: readonly Tensor[],
-): void {
+export function checkFloat(backend: Checked, op: string, names: readonly string[], tensors: readonly Tensor[]): void {
   for (let i = 0; i < names.length; i++) checkOwned(backend, op, names[i], tensors[i]);
   for (let i = 0; i < names.length; i++) {
     if (tensors[i].dtype === 'i32') throw new DTypeError(`${op}: ${names[i]} is i32; expected a floating type`);
@@ -38,7 +39,7 @@ export function checkFloat(
 
 /** As `checkFloat`, and all of the first one's shape. */
 export function checkElementwise(
-  backend: TensorStore,
+  backend: Checked,
   op: string,
   names: readonly string[],
   tensors: readonly Tensor[],
@@ -54,9 +55,22 @@ export function checkElementwise(
   }
 }
 
+/**
+ * What an owned i32 tensor holds. @throws ValueError where the device computed it: kernels read no index that core has not
+ * seen
+ */
+export function knownIndices(op: string, name: string, x: Tensor): Int32Array {
+  if (x.dtype !== 'i32') throw new DTypeError(`${op}: ${name} is ${x.dtype}; expected i32`);
+  const { indices } = x.storage;
+  if (indices !== null) return indices;
+  throw new ValueError(
+    `${op}: ${name} was computed on the device, so its values cannot be checked here; read them first: backend.tensor(await ${name}.data(), ${name}.shape)`,
+  );
+}
+
 /** Owned i32 with all values in [0, vocabulary), or `ignore`. */
 export function checkIds(
-  backend: TensorStore,
+  backend: Checked,
   op: string,
   name: string,
   ids: Tensor,
@@ -64,8 +78,7 @@ export function checkIds(
   ignore?: number,
 ): void {
   checkOwned(backend, op, name, ids);
-  if (ids.dtype !== 'i32') throw new DTypeError(`${op}: ${name} is ${ids.dtype}; expected i32`);
-  const values = ids.storage.indices as Int32Array;
+  const values = knownIndices(op, name, ids);
   for (let i = 0; i < values.length; i++) {
     const id = values[i];
     if ((id < 0 || id >= vocabulary) && id !== ignore) {
@@ -77,7 +90,7 @@ export function checkIds(
 }
 
 /** A known type that this backend has. */
-export function checkDType(backend: TensorStore, op: string, dtype: DType): void {
+export function checkDType(backend: Checked, op: string, dtype: DType): void {
   if (!DTYPES.includes(dtype)) {
     throw new DTypeError(`${op}: dtype is ${describe(dtype)}; expected one of ${DTYPES.join(', ')}`);
   }
@@ -88,19 +101,30 @@ export function checkDType(backend: TensorStore, op: string, dtype: DType): void
   }
 }
 
+/** A tensor of exactly this shape. */
 export function checkShapeIs(op: string, name: string, x: Tensor, expected: Shape): void {
   if (!sameShape(x.shape, expected)) {
     throw new ShapeError(`${op}: ${name} has shape ${formatShape(x.shape)}; expected ${formatShape(expected)}`);
   }
 }
 
-/** Shape [] in the statistics type beside `operands`. */
-export function checkStatisticsScalar(op: string, name: string, x: Tensor, operands: DType): void {
-  checkShapeIs(op, name, x, []);
+/** Four axes, named in `expected` for the message. */
+export function checkFourAxes(op: string, name: string, shape: Shape, expected: string): void {
+  if (shape.length !== 4) throw new ShapeError(`${op}: ${name} has shape ${formatShape(shape)}; expected ${expected}`);
+}
+
+/** Of the statistics type beside `operands`. */
+export function checkStatistics(op: string, name: string, x: Tensor, operands: DType): void {
   const expected = statisticsDType(operands);
   if (x.dtype !== expected) {
     throw new DTypeError(`${op}: ${name} is ${x.dtype}; expected ${expected} beside ${operands} operands`);
   }
+}
+
+/** Shape [] in the statistics type beside `operands`. */
+export function checkStatisticsScalar(op: string, name: string, x: Tensor, operands: DType): void {
+  checkShapeIs(op, name, x, []);
+  checkStatistics(op, name, x, operands);
 }
 
 /** `x` has the type of `first`. */

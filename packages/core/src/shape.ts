@@ -1,5 +1,6 @@
 import { ShapeError, ValueError } from './errors.ts';
 
+/** Sizes of a tensor, the last axis fastest. [] is a single element. */
 export type Shape = readonly number[];
 
 /*
@@ -7,6 +8,7 @@ export type Shape = readonly number[];
  * V8 takes slow paths for slice, every and iterators.
  */
 
+/** Product of all sizes. */
 export function elementCount(shape: Shape): number {
   return countBetween(shape, 0, shape.length);
 }
@@ -18,10 +20,12 @@ export function countBetween(shape: Shape, start: number, end: number): number {
   return count;
 }
 
+/** As in messages: '[2, 3]'. */
 export function formatShape(shape: Shape): string {
   return `[${shape.join(', ')}]`;
 }
 
+/** Whether both have the same sizes. */
 export function sameShape(a: Shape, b: Shape): boolean {
   return a === b || (a.length === b.length && agreeBetween(a, b, 0, a.length));
 }
@@ -45,7 +49,7 @@ export function internShape(shape: Shape): Shape {
   const slot = hash >>> 24;
   const known = interned[slot];
   if (known !== undefined && sameShape(known, shape)) return known;
-  const copy = Object.freeze([...shape]);
+  const copy = Object.freeze(Array.from(shape));
   interned[slot] = copy;
   return copy;
 }
@@ -54,38 +58,42 @@ export function internShape(shape: Shape): Shape {
 export const MAX_ELEMENTS = 2 ** 31 - 1;
 
 /**
- * Refuses anything but positive integers whose product an index can hold, and returns that product. Sizes of zero have
- * no use here and are errors.
+ * Refuses anything but positive integers whose product an index can hold. Sizes of zero have no use here and are errors.
+ *
+ * Returns a frozen copy, which is what was checked: the caller's array may change, or answer otherwise the second time.
  */
-export function checkShape(op: string, shape: Shape): number {
+export function checkShape(op: string, shape: Shape): Shape {
   if (!Array.isArray(shape)) throw new ShapeError(`${op}: shape must be an array of sizes, got ${describe(shape)}`);
-  for (let axis = 0; axis < shape.length; axis++) {
-    const size = shape[axis];
+  const sizes = internShape(shape);
+  for (let axis = 0; axis < sizes.length; axis++) {
+    const size = sizes[axis];
     if (!Number.isInteger(size) || size <= 0) {
       throw new ShapeError(
-        `${op}: shape ${formatShape(shape)} has size ${size} on axis ${axis}; sizes are positive integers`,
+        `${op}: shape ${formatShape(sizes)} has size ${describe(size)} on axis ${axis}; sizes are positive integers`,
       );
     }
   }
-  const count = elementCount(shape);
-  if (count > MAX_ELEMENTS) {
-    throw new ShapeError(`${op}: shape ${formatShape(shape)} has more than ${MAX_ELEMENTS} elements; split the tensor`);
+  if (elementCount(sizes) > MAX_ELEMENTS) {
+    throw new ShapeError(`${op}: shape ${formatShape(sizes)} has more than ${MAX_ELEMENTS} elements; split the tensor`);
   }
-  return count;
+  return sizes;
 }
 
+/** An integer from `low` to `high`. */
 export function checkInteger(op: string, name: string, value: number, low: number, high: number): void {
   if (!Number.isInteger(value) || value < low || value > high) {
     throw new ValueError(`${op}: ${name} is ${describe(value)}; expected an integer from ${low} to ${high}`);
   }
 }
 
+/** A number, and no infinity. */
 export function checkFinite(op: string, name: string, value: number): void {
   if (typeof value !== 'number' || !Number.isFinite(value)) {
     throw new ValueError(`${op}: ${name} is ${describe(value)}; expected a finite number`);
   }
 }
 
+/** A finite number above 0. */
 export function checkPositive(op: string, name: string, value: number): void {
   checkFinite(op, name, value);
   if (value <= 0) throw new ValueError(`${op}: ${name} is ${value}; expected a positive number`);
@@ -102,6 +110,7 @@ export function checkOptions(op: string, options: object, known: readonly string
   }
 }
 
+/** A value as messages show it. */
 export function describe(value: unknown): string {
   if (typeof value === 'string') return `'${value}'`;
   if (typeof value === 'object' && value !== null) return `a value of type ${value.constructor?.name ?? 'object'}`;

@@ -1,9 +1,9 @@
 import { checkOwned } from '../checks.ts';
 import { ValueError } from '../errors.ts';
-import type { CustomOp, CustomResult, PlainOps } from '../ops.ts';
+import type { TensorStore } from '../lifetimes/store.ts';
+import { Tensor } from '../lifetimes/tensor.ts';
 import { describe } from '../shape.ts';
-import type { TensorStore } from '../store.ts';
-import { Tensor } from '../tensor.ts';
+import type { CustomOp, CustomResult, PlainOps } from './ops.ts';
 
 /**
  * Runs `forward` and checks what it returns. The output is a tensor of its own, also where `forward` returned one of its
@@ -19,8 +19,8 @@ export function runCustom(store: TensorStore & PlainOps, op: CustomOp): CustomRe
   for (const [i, x] of inputs.entries()) checkOwned(store, 'custom', `inputs[${i}]`, x);
   return store.scope(() => {
     const result = op.forward(store, inputs);
-    const { output, saved } = result instanceof Tensor ? { output: result, saved: [] } : (result ?? {});
-    if (!(output instanceof Tensor) || !Array.isArray(saved)) {
+    const { output, saved } = Tensor.is(result) ? { output: result, saved: [] } : (result ?? {});
+    if (!Tensor.is(output) || !Array.isArray(saved)) {
       throw new ValueError(`custom: forward returned ${describe(result)}; expected a Tensor or { output, saved }`);
     }
     checkOwned(store, 'custom', 'output', output);

@@ -1,4 +1,5 @@
 import { checkFloat, checkIds, checkOwned, checkSameDType } from '../checks.ts';
+import type { Kernels } from '../contract/kernels.ts';
 import {
   BINARY_FUNCTIONS,
   type BinaryFunction,
@@ -9,11 +10,12 @@ import {
   type UnaryFunction,
 } from '../contract/primitives.ts';
 import { ShapeError, UnsupportedError, ValueError } from '../errors.ts';
-import type { Kernels } from '../kernels.ts';
-import { agreeExcept, resolveAxis } from '../plan/slice.ts';
+import { kernelTensor, type TensorStore } from '../lifetimes/store.ts';
+import type { Tensor } from '../lifetimes/tensor.ts';
 import { checkInteger, checkOptions, checkShape, countBetween, describe, formatShape, type Shape } from '../shape.ts';
-import { kernelTensor, type TensorStore } from '../store.ts';
-import type { Tensor } from '../tensor.ts';
+import { embedding } from './layers.ts';
+import { agreeExcept, resolveAxis } from './slices.ts';
+import { copyInto, fill, reshape } from './storage.ts';
 import { isDense, planBroadcast, planPermute, planReduce, planRepeat, rearrangeIndices, resolveAxes } from './views.ts';
 
 /** Which axes `reduce` takes together, and whether they stay. */
@@ -84,7 +86,7 @@ export function reduce(store: TensorStore, fn: ReduceFunction, x: Tensor, option
   checkFunction('reduce', REDUCE_FUNCTIONS, fn);
   checkFloat(store, 'reduce', ['x'], [x]);
   const { axes = x.shape.map((_, axis) => axis), keepDims = false } = options;
-  const resolved = resolveAxes('reduce', x.shape, axes);
+  const resolved = resolveAxes('reduce', x.shape, Array.from(axes));
   if (resolved.length === 0 && x.shape.length > 0)
     throw new ValueError('reduce: axes is []; expected at least one axis');
   const { first, view, shape } = planReduce(x.shape, resolved, keepDims);
@@ -103,14 +105,13 @@ export function reduce(store: TensorStore, fn: ReduceFunction, x: Tensor, option
 /** Axis i of the result is axis `axes[i]` of x. */
 export function permute(store: TensorStore, x: Tensor, axes: readonly number[]): Tensor {
   checkOwned(store, 'permute', 'x', x);
-  return rearrange(store, 'permute', x, planPermute('permute', x.shape, axes));
+  return rearrange(store, 'permute', x, planPermute('permute', x.shape, Array.from(axes)));
 }
 
 /** x repeated over `shape`. */
 export function broadcast(store: TensorStore, x: Tensor, shape: Shape): Tensor {
   checkOwned(store, 'broadcast', 'x', x);
-  checkShape('broadcast', shape);
-  return rearrange(store, 'broadcast', x, planRepeat('broadcast', x.shape, shape));
+  return rearrange(store, 'broadcast', x, planRepeat('broadcast', x.shape, checkShape('broadcast', shape)));
 }
 
 function rearrange(store: TensorStore, op: string, x: Tensor, view: RearrangeView): Tensor {
@@ -126,7 +127,7 @@ function rearrange(store: TensorStore, op: string, x: Tensor, view: RearrangeVie
 export function where(store: TensorStore, mask: Tensor, a: Tensor, b: Tensor): Tensor {
   checkFloat(store, 'where', ['mask', 'a', 'b'], [mask, a, b]);
   return store.scope(() => {
-    const zero = store.zeros([], mask.dtype);
+    const zero = fill(store, 'where', [], 0, mask.dtype);
     const kept = binary(store, 'keep', mask, a);
     return binary(store, 'add', kept, binary(store, 'keep', binary(store, 'equal', mask, zero), b));
   });
@@ -137,10 +138,11 @@ export function concat(store: TensorStore, tensors: readonly Tensor[], axis: num
   if (!Array.isArray(tensors) || tensors.length === 0) {
     throw new ValueError(`concat: tensors is ${describe(tensors)} without entries; expected at least one tensor`);
   }
-  for (const [i, x] of tensors.entries()) checkOwned(store, 'concat', `tensors[${i}]`, x);
-  const [head] = tensors;
+  const pieces = Array.from(tensors);
+  for (const [i, x] of pieces.entries()) checkOwned(store, 'concat', `tensors[${i}]`, x);
+  const [head] = pieces;
   const resolved = resolveAxis('concat', head.shape, axis);
-  for (const [i, x] of tensors.entries()) {
+  for (const [i, x] of pieces.entries()) {
     checkSameDType('concat', `tensors[${i}]`, x, 'tensors[0]', head);
     if (!agreeExcept(head.shape, x.shape, resolved)) {
       throw new ShapeError(
@@ -148,8 +150,8 @@ export function concat(store: TensorStore, tensors: readonly Tensor[], axis: num
       );
     }
   }
-  const length = tensors.reduce((sum, x) => sum + x.shape[resolved], 0);
-  return assemble(store, 'concat', head, resolved, length, 0, 0, tensors);
+  const length = pieces.reduce((sum, x) => sum + x.shape[resolved], 0);
+  return assemble(store, 'concat', head, resolved, length, 0, 0, pieces);
 }
 
 /** x with more entries before and after it. */
@@ -175,22 +177,17 @@ function assemble(
 ): Tensor {
   const shape = like.shape.with(axis, length);
   checkShape(op, shape);
-  const out = store.full(shape, value, like.dtype);
+  const out = fill(store, op, shape, value, like.dtype);
   let at = offset;
   for (const piece of pieces) {
-    store.copyInto(out, piece, axis, at);
+    copyInto(store, out, piece, axis, at);
     at += piece.shape[axis];
   }
   return out;
 }
 
 /** Entries of x along `axis` at `indices`, by way of `embedding`: x with the axis in front is a table of rows. */
-export function gather(
-  store: TensorStore & { embedding(weight: Tensor, ids: Tensor): Tensor },
-  x: Tensor,
-  indices: Tensor,
-  axis: number,
-): Tensor {
+export function gather(store: TensorStore, x: Tensor, indices: Tensor, axis: number): Tensor {
   checkFloat(store, 'gather', ['x'], [x]);
   const { shape } = x;
   const resolved = resolveAxis('gather', shape, axis);
@@ -203,10 +200,10 @@ export function gather(
   const result = [...shape.slice(0, resolved), ...indices.shape, ...shape.slice(resolved + 1)];
   checkShape('gather', result);
   return store.scope(() => {
-    const front = permute(store, store.reshape(x, [outer, length, inner]), [1, 0, 2]);
-    const table = store.reshape(front, [length, outer * inner]);
-    const rows = store.reshape(store.embedding(table, indices), [indices.size, outer, inner]);
-    return store.reshape(permute(store, rows, [1, 0, 2]), result);
+    const front = permute(store, reshape(store, x, [outer, length, inner]), [1, 0, 2]);
+    const table = reshape(store, front, [length, outer * inner]);
+    const rows = reshape(store, embedding(store, table, indices), [indices.size, outer, inner]);
+    return reshape(store, permute(store, rows, [1, 0, 2]), result);
   });
 }
 

@@ -1,5 +1,5 @@
+import type { BackendProvider } from '../contract/provider.ts';
 import { BackendUnavailableError } from '../errors.ts';
-import type { BackendProvider } from '../kernels.ts';
 
 /**
  * Imports a backend's package by name, as seen from core and then, in Node, from the working directory: with strict

@@ -1,6 +1,6 @@
 import { Backend } from '../backend.ts';
+import type { BackendProvider, ProbeResult } from '../contract/provider.ts';
 import { BackendUnavailableError, LazyAttentionError, ValueError } from '../errors.ts';
-import type { BackendProvider, ProbeResult } from '../kernels.ts';
 import { describe } from '../shape.ts';
 import { CANDIDATES, type Candidate } from './candidates.ts';
 import { loadProvider } from './load.ts';

@@ -1,7 +1,8 @@
+import type { SliceView } from '../contract/kernels.ts';
 import { ShapeError } from '../errors.ts';
-import type { SliceView } from '../kernels.ts';
 import { agreeBetween, checkInteger, countBetween, formatShape, type Shape } from '../shape.ts';
 
+/** `axis` counted from 0. */
 export function resolveAxis(op: string, shape: Shape, axis: number): number {
   if (shape.length === 0) throw new ShapeError(`${op}: a tensor of shape [] has no axis to take entries of`);
   checkInteger(op, 'axis', axis, -shape.length, shape.length - 1);
@@ -26,6 +27,7 @@ export function planSlice(op: string, shape: Shape, axis: number, start: number,
   };
 }
 
+/** `shape` with another size on one axis. */
 export function replaceAxis(shape: Shape, axis: number, size: number): number[] {
   return shape.map((old, i) => (i === axis ? size : old));
 }
@@ -46,6 +48,7 @@ export function sliceIndices(source: Int32Array, view: SliceView): Int32Array {
   return result;
 }
 
+/** As `sliceIndices`, the other way. */
 export function copyIndices(target: Int32Array, source: Int32Array, view: SliceView): void {
   const run = view.count * view.inner;
   for (let o = 0; o < view.outer; o++) {

@@ -1,18 +1,10 @@
-import { LazyAttentionError } from './errors.ts';
-import type { Kernels, SavedState } from './kernels.ts';
+import type { Kernels, SavedState } from '../contract/kernels.ts';
+import { LazyAttentionError } from '../errors.ts';
+import type { Scoped } from './scoped.ts';
 import type { Storage, Tensor } from './tensor.ts';
 
-/** Something alive that the end of a scope disposes. The arena alone writes the fields. */
-export interface Scoped {
-  /** All of the open scope that it belongs to; null outside every scope. */
-  scope: Scoped[] | null;
-  /** Its place there, so that disposing it early takes neither a search nor a hash. */
-  scopeIndex: number;
-  dispose(): void;
-}
-
 /** Counts what lives on a backend, and remembers what was made inside each open scope. */
-export class Arena {
+export class Lifetimes {
   #kernels: Kernels | null;
   readonly #scopes: Scoped[][] = [];
   #tensors = 0;
@@ -28,10 +20,12 @@ export class Arena {
     this.#kernels = null;
   }
 
+  /** What is alive now, and the most bytes that ever were. */
   memory(): { tensors: number; bytes: number; peakBytes: number } {
     return { tensors: this.#tensors, bytes: this.#bytes, peakBytes: this.#peakBytes };
   }
 
+  /** As `Ops.scope`. */
   scope<T>(fn: () => T): T {
     const made: Scoped[] = [];
     this.#scopes.push(made);
@@ -91,11 +85,13 @@ export class Arena {
     this.release(tensor.storage);
   }
 
+  /** Counts the bytes of a new storage. */
   hold(storage: Storage): Storage {
     this.addBytes(storage.bytes);
     return storage;
   }
 
+  /** Counts bytes that a saved attention holds. */
   addBytes(bytes: number): void {
     this.#bytes += bytes;
     this.#peakBytes = Math.max(this.#peakBytes, this.#bytes);
@@ -109,6 +105,7 @@ export class Arena {
     this.#kernels?.free(storage.buffer);
   }
 
+  /** Gives back what a backend kept of an attention. */
   releaseSaved(state: SavedState): void {
     this.#bytes -= state.bytes;
     this.#kernels?.freeSaved(state);

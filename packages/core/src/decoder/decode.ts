@@ -1,24 +1,26 @@
-import { checkFloat, checkIds, checkOwned, checkShapeIs } from '../checks.ts';
-import { DTypeError, ShapeError, ValueError } from '../errors.ts';
-import type { DecodeInputs, DecoderLayerSizes } from '../kernels.ts';
-import type { DecodeOptions, DecoderWeights } from '../ops.ts';
+import { checkFloat, checkIds, checkOwned, checkShapeIs, knownIndices } from '../checks.ts';
+import type { DecodeInputs, DecoderLayerSizes } from '../contract/decoder.ts';
+import { ShapeError, ValueError } from '../errors.ts';
+import { kernelTensor, optionalTensor, type TensorStore } from '../lifetimes/store.ts';
+import type { Storage, Tensor } from '../lifetimes/tensor.ts';
 import { checkSampleOptions } from '../sample.ts';
 import { checkInteger, checkOptions, formatShape } from '../shape.ts';
-import { kernelTensor, optionalTensor, type TensorStore } from '../store.ts';
-import type { Storage, Tensor } from '../tensor.ts';
-import { checkDecoderNumbers, operandsOf, planLayer } from './decoder-layer.ts';
+import { checkDecoderNumbers, operandsOf, planLayer, readLayer } from './layer.ts';
+import type { DecodeOptions, DecoderWeights } from './types.ts';
 
-const OP = 'decode';
+const OP = 'decoder.decode';
 const OPTIONS = ['steps', 'position', 'starts', 'ropeBase', 'epsilon', 'uniforms', 'temperature', 'topK', 'topP'];
 
-/** Checks fused decoding. */
+/** Checks `Decoder.decode`, and says what it writes in place. */
 export function planDecode(
   backend: TensorStore,
   tokens: Tensor,
-  { embeddings, layers, norm, head }: DecoderWeights,
-  options: DecodeOptions,
-): DecodeInputs {
-  checkOptions(OP, options, OPTIONS);
+  { embeddings, layers: given, norm, head }: DecoderWeights,
+  decoding: DecodeOptions,
+): { problem: DecodeInputs; written: readonly Storage[] } {
+  checkOptions(OP, decoding, OPTIONS);
+  const options = { ...decoding };
+  const layers = Array.from(given, readLayer);
   const { steps, position, starts, ropeBase, epsilon, temperature = 1, topK, topP = 1 } = options;
   checkSampleOptions(options);
   checkInteger(OP, 'steps', steps, 1, 2 ** 31 - 1);
@@ -40,9 +42,10 @@ export function planDecode(
   );
   const first = onlySizes(sizes);
   checkDecoderNumbers(OP, first, ropeBase, epsilon);
-  checkCaches(layers.flatMap(({ keys, values }) => [keys.storage, values.storage]));
+  const written = layers.flatMap(({ keys, values }) => [keys.storage, values.storage]);
+  checkCaches(written);
   if (starts !== undefined) checkStepStarts(backend, starts, steps, batch, position);
-  return {
+  const problem = {
     sizes: { ...first, length: 1 },
     steps,
     vocabulary,
@@ -60,6 +63,7 @@ export function planDecode(
     topP,
     uniforms: temperature === 0 ? new Float64Array(0) : checkedUniforms(options.uniforms, steps * batch),
   };
+  return { problem, written };
 }
 
 function onlySizes(sizes: readonly DecoderLayerSizes[]): DecoderLayerSizes {
@@ -84,9 +88,9 @@ function checkCaches(storages: readonly Storage[]): void {
 
 function checkStepStarts(backend: TensorStore, starts: Tensor, steps: number, batch: number, position: number): void {
   checkOwned(backend, OP, 'starts', starts);
-  if (starts.dtype !== 'i32') throw new DTypeError(`${OP}: starts is ${starts.dtype}; expected i32`);
+  const values = knownIndices(OP, 'starts', starts);
   checkShapeIs(OP, 'starts', starts, [steps, batch]);
-  for (const [i, start] of (starts.storage.indices as Int32Array).entries()) {
+  for (const [i, start] of values.entries()) {
     const last = position + Math.floor(i / batch);
     if (start < 0 || start > last) {
       throw new ValueError(
@@ -96,13 +100,15 @@ function checkStepStarts(backend: TensorStore, starts: Tensor, steps: number, ba
   }
 }
 
+/** A copy: the kernel may read it after this call, and the caller's array may change. */
 function checkedUniforms(uniforms: Float64Array | undefined, count: number): Float64Array {
-  if (!(uniforms instanceof Float64Array) || uniforms.length !== count) {
+  const own = uniforms instanceof Float64Array ? new Float64Array(uniforms) : undefined;
+  if (own?.length !== count) {
     throw new ValueError(
-      `${OP}: uniforms has ${uniforms?.length ?? 'no'} elements; expected a Float64Array of steps * B = ${count}, or temperature 0`,
+      `${OP}: uniforms has ${own?.length ?? 'no'} elements; expected a Float64Array of steps * B = ${count}, or temperature 0`,
     );
   }
-  const wrong = uniforms.findIndex((u) => !(u >= 0 && u < 1));
-  if (wrong >= 0) throw new ValueError(`${OP}: uniforms[${wrong}] is ${uniforms[wrong]}; expected a number in [0, 1)`);
-  return uniforms;
+  const wrong = own.findIndex((u) => !(u >= 0 && u < 1));
+  if (wrong >= 0) throw new ValueError(`${OP}: uniforms[${wrong}] is ${own[wrong]}; expected a number in [0, 1)`);
+  return own;
 }

@@ -1,3 +1,6 @@
+import type { DType, TensorData } from '../dtype.ts';
+import type { AttentionInputs, ElasticSoftmaxInputs } from './attention.ts';
+import type { DecoderKernels } from './decoder.ts';
 import type {
   BinaryFunction,
   BroadcastView,
@@ -5,8 +8,8 @@ import type {
   ReduceFunction,
   ReduceView,
   UnaryFunction,
-} from './contract/primitives.ts';
-import type { DType, TensorData } from './dtype.ts';
+} from './primitives.ts';
+import type { KernelTensor } from './tensor.ts';
 
 /**
  * The contract between core and a backend.
@@ -17,11 +20,13 @@ import type { DType, TensorData } from './dtype.ts';
  *
  * - Tensors are dense and row-major. `B` is the backend's own handle for a piece of device memory.
  * - A kernel returns new buffers, which core owns and gives back through `free`; it never keeps or frees its arguments
- *   beyond the work that it has queued. Only `copyInto`, `matmul` with `accumulate`, `adamw`, `decoderLayer` and `decode`
- *   write into an argument.
+ *   beyond the work that it has queued. Only `copyInto`, `matmul` with `accumulate`, `adamw` and the two of
+ *   `decoder` write into an argument.
  * - A call may return before the work is done. Results must be as if calls ran in order; `read` waits for its tensor.
  *   An error that surfaces late rejects `read` or `synchronize`.
  * - Statistics (bias, tau, losses, norms, their gradients) are f32 whatever the operands' type, and f64 beside f64.
+ * - What is not a number in float64 is not a number here: NaN and infinities go through every formula as written (spec §Not
+ *   a number). A bias of -Infinity is a legal mask; a row whose every score is -Infinity has NaN weights and output.
  * - Every kernel repeats bit for bit on the same device: no floating-point atomics, fixed summation order.
  */
 export interface Kernels<B extends object = object, S extends SavedState = SavedState> {
@@ -34,15 +39,18 @@ export interface Kernels<B extends object = object, S extends SavedState = Saved
 
   /** Copies host data to the device before it returns. Element count is the product of `shape`. */
   upload(data: TensorData, shape: readonly number[], dtype: DType): B;
+  /** Every element is `value`, rounded to the type. */
   full(shape: readonly number[], value: number, dtype: DType): B;
   /** f32, bf16 and f16 come back as Float32Array, f64 as Float64Array, i32 as Int32Array. The caller owns the array. */
   read(x: KernelTensor<B>): Promise<TensorData>;
+  /** Gives a buffer back, in order with the work that is queued. */
   free(buffer: B): void;
   /**
    * Optional, for a backend that shares memory with another library: what a buffer given to `adopt` holds, null for an
    * object that is no buffer of this backend. Without it `adopt` takes nothing.
    */
   inspect?(buffer: object): { readonly count: number; readonly dtype: DType } | null;
+  /** Gives back what `attention` kept. */
   freeSaved(saved: S): void;
   /** Resolves when all work queued so far is done; rejects with the first error of that work. */
   synchronize(): Promise<void>;
@@ -78,8 +86,11 @@ export interface Kernels<B extends object = object, S extends SavedState = Saved
   /** out[i0, i1, ...] = x[sum(i * strides)] over the merged `view.sizes`: permute and broadcast. All dtypes. */
   rearrange?(x: KernelTensor<B>, view: RearrangeView): B;
 
+  /** a + b, of one shape and type. */
   add(a: KernelTensor<B>, b: KernelTensor<B>): B;
+  /** a * b, of one shape and type. */
   mul(a: KernelTensor<B>, b: KernelTensor<B>): B;
+  /** factor * x. */
   scale(x: KernelTensor<B>, factor: number): B;
   /** Sum of all elements, shape [], statistics type. */
   sum(x: KernelTensor<B>): B;
@@ -131,6 +142,7 @@ export interface Kernels<B extends object = object, S extends SavedState = Saved
 
   /** gate * sigmoid(gate) * up. */
   swiglu(gate: KernelTensor<B>, up: KernelTensor<B>): B;
+  /** Both like gate. */
   swigluGrad(dy: KernelTensor<B>, gate: KernelTensor<B>, up: KernelTensor<B>): { dgate: B; dup: B };
 
   /** Rows of weight [V, C] at ids [...] (i32, all in [0, V)): [..., C]. */
@@ -152,16 +164,8 @@ export interface Kernels<B extends object = object, S extends SavedState = Saved
     options: CrossEntropyProblem,
   ): B;
 
-  /**
-   * Optional, where one launch for a layer's dozen ops is worth a kernel: `FusedOps.decoderLayer` of ops.ts, in place on x
-   * and on the cache. Left out: callers compose it.
-   */
-  decoderLayer?(layer: DecoderLayerInputs<B>): void;
-  /**
-   * Optional as well: `FusedOps.decode`, i32 [steps, B]. Where a logit is NaN it returns -1 - id of the first such, and draws
-   * anything for that row from then on. With temperature 0 `uniforms` is empty.
-   */
-  decode?(problem: DecodeInputs<B>): B;
+  /** Optional: fused decoding. */
+  readonly decoder?: DecoderKernels<B>;
 
   /**
    * In place on param, m and v of each update (all f32, or all f64), PyTorch's AdamW with decoupled decay:
@@ -174,12 +178,6 @@ export interface Kernels<B extends object = object, S extends SavedState = Saved
   adamw(updates: readonly AdamWUpdate<B>[], problem: AdamWProblem<B>): void;
 }
 
-export interface KernelTensor<B extends object = object> {
-  readonly buffer: B;
-  readonly shape: readonly number[];
-  readonly dtype: DType;
-}
-
 /** What a backend keeps from `attention` for `attentionGrad`, beside the inputs and the output, which core keeps. */
 export interface SavedState {
   /** Device bytes held, for accounting. */
@@ -188,183 +186,80 @@ export interface SavedState {
 
 /** The tensor seen as [outer, length, inner] around one axis, and the `count` entries of that axis from `start`. */
 export interface SliceView {
+  /** Product of the sizes before the axis. */
   readonly outer: number;
+  /** Size of the axis. */
   readonly length: number;
+  /** Product of the sizes behind the axis. */
   readonly inner: number;
+  /** First entry. */
   readonly start: number;
+  /** Number of entries, at least 1. */
   readonly count: number;
 }
 
+/** out[b] = op(a[b]) . op(b[b]), [m, k] times [k, n]. */
 export interface MatmulProblem {
+  /** Matrices of each operand. */
   readonly batch: number;
+  /** Rows of the product. */
   readonly m: number;
+  /** Columns of the product. */
   readonly n: number;
+  /** Length of the sums. */
   readonly k: number;
+  /** a is stored [batch, k, m]. */
   readonly transposeA: boolean;
+  /** b is stored [batch, n, k]. */
   readonly transposeB: boolean;
 }
 
+/** spec §RoPE. */
 export interface Rotation {
+  /** Of the angles, positive. */
   readonly base: number;
+  /** Position of row 0, from 0. */
   readonly offset: number;
+  /** By the negative angle. */
   readonly inverse: boolean;
 }
 
-/** Sizes of an attention problem in the letters of spec §Shapes and symbols. */
-export interface AttentionSizes {
-  /** B */
-  readonly batch: number;
-  /** L */
-  readonly queryLength: number;
-  /** S: keys in use. Query row r has absolute position r + S - L. */
-  readonly keyLength: number;
-  /** Rows that k and v have room for, S or more: k is [B, keyCapacity, Hkv, D]. More only when nothing is saved. */
-  readonly keyCapacity: number;
-  /** H */
-  readonly heads: number;
-  /** Hkv, divides H; query head h reads key/value head floor(h / (H / Hkv)). */
-  readonly kvHeads: number;
-  /** D: a multiple of 4, at most 256 */
-  readonly headDim: number;
-  /** W: width of the bias table, 0 without bias. May exceed S. */
-  readonly window: number;
-}
-
-export interface AttentionInputs<B extends object = object> {
-  readonly sizes: AttentionSizes;
-  readonly scale: number;
-  /** [B, L, H, D] */
-  readonly q: KernelTensor<B>;
-  /** [B, keyCapacity, Hkv, D] */
-  readonly k: KernelTensor<B>;
-  /** [B, keyCapacity, Hkv, D] */
-  readonly v: KernelTensor<B>;
-  /** [H, W] in the statistics type */
-  readonly bias: KernelTensor<B> | null;
-  /** [H] in the statistics type; null is plain softmax */
-  readonly tau: KernelTensor<B> | null;
-  /** [B, L] i32, 0 <= starts[b, r] <= r + S - L, not decreasing along r */
-  readonly starts: KernelTensor<B> | null;
-}
-
-export interface ElasticSoftmaxInputs<B extends object = object> {
-  /** [B, H, L, S]; row r attends keys starts..r + S - L */
-  readonly scores: KernelTensor<B>;
-  readonly tau: KernelTensor<B> | null;
-  readonly starts: KernelTensor<B> | null;
-}
-
-/** Of a decoder layer: C is `width`, I is `inner`; the other letters are those of spec §Shapes and symbols. */
-export interface DecoderLayerSizes {
-  readonly batch: number;
-  readonly length: number;
-  readonly width: number;
-  readonly capacity: number;
-  readonly heads: number;
-  readonly kvHeads: number;
-  readonly headDim: number;
-  readonly inner: number;
-  readonly window: number;
-}
-
-/** What a decoder layer has of its own. */
-export interface DecoderLayerOperands<B extends object = object> {
-  /** [B, capacity, Hkv, D], rows from `position` on are written */
-  readonly keys: KernelTensor<B>;
-  readonly values: KernelTensor<B>;
-  readonly bias: KernelTensor<B> | null;
-  readonly tau: KernelTensor<B> | null;
-  readonly attentionNorm: KernelTensor<B>;
-  readonly q: KernelTensor<B>;
-  readonly k: KernelTensor<B>;
-  readonly v: KernelTensor<B>;
-  readonly o: KernelTensor<B>;
-  readonly mlpNorm: KernelTensor<B>;
-  readonly gate: KernelTensor<B>;
-  readonly up: KernelTensor<B>;
-  readonly down: KernelTensor<B>;
-}
-
-interface DecoderProblem {
-  readonly sizes: DecoderLayerSizes;
-  readonly position: number;
-  /** Null: nothing is rotated. */
-  readonly ropeBase: number | null;
-  readonly epsilon: number;
-}
-
-export interface DecoderLayerInputs<B extends object = object> extends DecoderLayerOperands<B>, DecoderProblem {
-  /** [B, L, C], in place */
-  readonly x: KernelTensor<B>;
-  readonly starts: KernelTensor<B> | null;
-}
-
-export interface DecodeInputs<B extends object = object> extends DecoderProblem {
-  readonly steps: number;
-  readonly vocabulary: number;
-  /** [B] i32 */
-  readonly tokens: KernelTensor<B>;
-  /** [steps, B] i32 */
-  readonly starts: KernelTensor<B> | null;
-  /** [V, C] */
-  readonly embeddings: KernelTensor<B>;
-  readonly layers: readonly DecoderLayerOperands<B>[];
-  /** [C] */
-  readonly norm: KernelTensor<B>;
-  /** [V, C] */
-  readonly head: KernelTensor<B>;
-  readonly temperature: number;
-  /** At most `vocabulary`. */
-  readonly topK: number;
-  readonly topP: number;
-  /** [steps, B] */
-  readonly uniforms: Float64Array;
-}
-
+/** Which targets count. */
 export interface CrossEntropyProblem {
+  /** Rows with this target do not count. */
   readonly ignoreIndex: number;
   /** Rows whose target is not ignoreIndex; at least 1. */
   readonly count: number;
 }
 
+/** One parameter's step. */
 export interface AdamWUpdate<B extends object = object> {
+  /** Written in place. */
   readonly param: KernelTensor<B>;
+  /** Its gradient. */
   readonly grad: KernelTensor<B>;
+  /** Mean of the gradients, written in place. */
   readonly m: KernelTensor<B>;
+  /** Mean of their squares, written in place. */
   readonly v: KernelTensor<B>;
+  /** Decoupled decay. */
   readonly weightDecay: number;
 }
 
+/** What all updates have in common. */
 export interface AdamWProblem<B extends object = object> {
+  /** Step size. */
   readonly learningRate: number;
+  /** Decay of m. */
   readonly beta1: number;
+  /** Decay of v. */
   readonly beta2: number;
+  /** Added to the root of v. */
   readonly epsilon: number;
+  /** 1 - beta1^step */
   readonly correction1: number;
+  /** 1 - beta2^step */
   readonly correction2: number;
   /** Clip by the global norm whose square is the scalar `normSquared`; null leaves gradients as they are. */
   readonly clip: { readonly normSquared: KernelTensor<B>; readonly maxNorm: number } | null;
-}
-
-/** Answer of a backend that was asked whether it can run here. */
-export interface ProbeResult {
-  readonly available: boolean;
-  /** What it would run on; '' when nothing was found. */
-  readonly device: string;
-  /** Why it can or cannot run, in a sentence. */
-  readonly reason: string;
-  /** The command or step that would make it work, where there is one. */
-  readonly fix?: string;
-  /** True for a GPU interface that runs on the CPU (llvmpipe, SwiftShader): `auto` ranks it below the native CPU. */
-  readonly software?: boolean;
-}
-
-/**
- * What a backend package exports under the name `provider`. `probe` never throws. `create` throws
- * `BackendUnavailableError` when it cannot run and `ValueError` for an option that it does not know.
- */
-export interface BackendProvider {
-  readonly name: string;
-  probe(): Promise<ProbeResult>;
-  create(options: Readonly<Record<string, unknown>>): Promise<Kernels>;
 }

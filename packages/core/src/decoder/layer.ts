@@ -1,25 +1,25 @@
-import { checkFloat, checkOwned, checkShapeIs } from '../checks.ts';
+import { checkFloat, checkFourAxes, checkOwned, checkShapeIs } from '../checks.ts';
+import type { DecoderLayerInputs, DecoderLayerOperands, DecoderLayerSizes } from '../contract/decoder.ts';
 import { ShapeError, ValueError } from '../errors.ts';
-import type { DecoderLayerInputs, DecoderLayerOperands, DecoderLayerSizes } from '../kernels.ts';
-import type { DecoderLayerOptions, DecoderLayerState, DecoderLayerWeights } from '../ops.ts';
+import { kernelTensor, optionalTensor, type TensorStore } from '../lifetimes/store.ts';
+import type { Storage, Tensor } from '../lifetimes/tensor.ts';
+import { checkStarts, checkTau, planBias } from '../ops/attention.ts';
 import { checkOptions, checkPositive, formatShape } from '../shape.ts';
-import { kernelTensor, optionalTensor, type TensorStore } from '../store.ts';
-import type { Tensor } from '../tensor.ts';
-import { checkFourAxes, checkStarts, checkTau, planBias } from './attention.ts';
+import type { DecoderLayerOptions, DecoderLayerState, DecoderLayerWeights } from './types.ts';
 
-const OP = 'decoderLayer';
+const OP = 'decoder.layer';
 const NAMES = ['x', 'keys', 'values', 'attentionNorm', 'q', 'k', 'v', 'o', 'mlpNorm', 'gate', 'up', 'down'] as const;
 
-/** Checks a fused decoder layer. */
+/** Checks `Decoder.layer`, and says what it writes in place. */
 export function planDecoderLayer(
   backend: TensorStore,
   x: Tensor,
   weights: DecoderLayerWeights,
   options: DecoderLayerOptions,
-): DecoderLayerInputs {
+): { problem: DecoderLayerInputs; written: readonly Storage[] } {
   checkOptions(OP, options, ['keys', 'values', 'position', 'bias', 'tau', 'starts', 'ropeBase', 'epsilon']);
   const { keys, values, position, bias, tau, starts, ropeBase, epsilon } = options;
-  const layer: DecoderLayerState = { weights, keys, values, bias, tau };
+  const layer = readLayer({ weights, keys, values, bias, tau });
   checkOwned(backend, OP, 'x', x);
   if (x.shape.length !== 3) {
     throw new ShapeError(`${OP}: x has shape ${formatShape(x.shape)}; expected [B, L, C]`);
@@ -27,22 +27,24 @@ export function planDecoderLayer(
   const [batch, length, width] = x.shape;
   const sizes = planLayer(backend, OP, 'x', x, layer, { batch, length, width, position });
   checkDecoderNumbers(OP, sizes, ropeBase, epsilon);
-  for (const other of [keys, values, ...Object.values(weights)]) {
+  for (const other of [keys, values, ...Object.values(layer.weights)]) {
     if (other.storage === x.storage) throw new ValueError(`${OP}: x shares memory with another operand; copy it first`);
   }
   if (starts !== undefined) {
     checkOwned(backend, OP, 'starts', starts);
     checkStarts(OP, starts, batch, length, position + length);
   }
+  const cached = { ...operandsOf(layer), sizes, position, ropeBase, epsilon };
   return {
-    ...operandsOf(layer),
-    sizes,
-    position,
-    ropeBase,
-    epsilon,
-    x: kernelTensor(x),
-    starts: optionalTensor(starts),
+    problem: { ...cached, x: kernelTensor(x), starts: optionalTensor(starts) },
+    written: [x.storage, keys.storage, values.storage],
   };
+}
+
+/** A copy, read once: what is checked is what is used. */
+export function readLayer({ weights, keys, values, bias, tau }: DecoderLayerState): DecoderLayerState {
+  const { attentionNorm, q, k, v, o, mlpNorm, gate, up, down } = weights;
+  return { weights: { attentionNorm, q, k, v, o, mlpNorm, gate, up, down }, keys, values, bias, tau };
 }
 
 /** Checks a layer for `length` tokens behind the `position` that its cache holds; `like` has their type. */
@@ -94,6 +96,7 @@ export function planLayer(
   return { batch, length, width, capacity, heads, kvHeads, headDim, inner, window };
 }
 
+/** What layers and decoding are told in numbers. */
 export function checkDecoderNumbers(
   op: string,
   { headDim }: DecoderLayerSizes,
@@ -107,6 +110,7 @@ export function checkDecoderNumbers(
   checkPositive(op, 'epsilon', epsilon);
 }
 
+/** As kernels take a layer. */
 export function operandsOf({ weights, keys, values, bias, tau }: DecoderLayerState): DecoderLayerOperands {
   return {
     keys: kernelTensor(keys),
