@@ -35,6 +35,8 @@ export function observe(ops: Ops, observer: OpsObserver): Ops {
     // What the observer makes is its own, so no scope takes it away.
     scope: (fn) =>
       observer.held === undefined ? fn() : ops.scope(() => ({ result: fn(), held: observer.held?.() })).result,
+    // One launch would hide what is watched.
+    decoder: undefined,
     onWeights: ({ q, k, v, starts, more, weights }) =>
       observer.onAttention?.(attentions++, { q, k, v, options: { starts }, composed: { more, weights } }),
     rmsNorm: (x, weight, options) => {

@@ -2,6 +2,7 @@ import { DTYPES, elementCount, type Kernels } from '@lazy-attention/core';
 import { adamw } from './adamw.ts';
 import { attention, attentionGrad, attentionWeights } from './attention.ts';
 import { crossEntropy, crossEntropyGrad } from './cross-entropy.ts';
+import { decoder } from './decoder.ts';
 import { elasticSoftmax, elasticSoftmaxGrad } from './elastic-softmax.ts';
 import { add, mul, scale, sum, sumGrad, sumSquares } from './elementwise.ts';
 import { embedding, embeddingGrad } from './embedding.ts';
@@ -57,5 +58,6 @@ export function createKernels(): Kernels<Buffer> {
     crossEntropy,
     crossEntropyGrad,
     adamw,
+    decoder,
   };
 }

@@ -32,6 +32,8 @@ export const OPS = [
   'pad',
   'gather',
   'custom',
+  'decoder.layer',
+  'decoder.decode',
 ] as const;
 
 /** A row of the coverage matrix. */

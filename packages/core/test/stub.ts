@@ -8,7 +8,11 @@ export interface Stub {
 }
 
 /** Kernels that compute nothing and remember what they gave out, so that ownership can be tested by itself. */
-export function stub(name = 'stub', dtypes: readonly string[] = ['f32', 'i32']): Stub {
+export function stub(
+  name = 'stub',
+  dtypes: readonly string[] = ['f32', 'i32'],
+  replaced: Record<string, unknown> = {},
+): Stub {
   const live = new Set<object>();
   const calls: string[] = [];
   const give = (extra: object = {}) => {
@@ -37,6 +41,7 @@ export function stub(name = 'stub', dtypes: readonly string[] = ['f32', 'i32']):
     rmsNormGrad: () => ({ dx: give(), dweight: give() }),
     swigluGrad: () => ({ dgate: give(), dup: give() }),
     crossEntropy: () => ({ loss: give(), lse: give() }),
+    ...replaced,
   };
   const kernels = new Proxy(special, {
     get(target, key: string) {

@@ -1,6 +1,7 @@
 import {
   type AttentionInputs,
   BINARY_FUNCTIONS,
+  type DecoderKernels,
   type DType,
   elementCount,
   type Kernels,
@@ -144,21 +145,22 @@ function layers(ops: NativeOps, hold: Hold): Some<'rmsNorm' | 'rope' | 'swiglu' 
     },
     swiglu: (gate, up) => hold(swiglu(gate.buffer.id, up.buffer.id) as number),
     embedding: (weight, ids) => hold(embedding(weight.buffer.id, ids.buffer.id, weight.shape[0] as number) as number),
-    ...(ops.has('decoderLayer') ? { decoderLayer: decoderLayerOf(ops) } : {}),
-    ...(ops.has('decode') ? { decode: decodeOf(ops, hold) } : {}),
+    ...(ops.has('decoderLayer') && ops.has('decode')
+      ? { decoder: { layer: decoderLayerOf(ops), decode: decodeOf(ops, hold) } }
+      : {}),
   };
 }
 
-type Fused = Pick<NativeKernels, 'decoderLayer' | 'decode'>;
+type Fused = Pick<NativeKernels, 'decoder'>;
 
-function decoderLayerOf(ops: NativeOps): NonNullable<NativeKernels['decoderLayer']> {
+function decoderLayerOf(ops: NativeOps): DecoderKernels<NativeBuffer>['layer'] {
   const launch = ops.named('decoderLayer');
   return ({ sizes, ...layer }) => {
     launch({ ...sizes, ...layer });
   };
 }
 
-function decodeOf(ops: NativeOps, hold: Hold): NonNullable<NativeKernels['decode']> {
+function decodeOf(ops: NativeOps, hold: Hold): DecoderKernels<NativeBuffer>['decode'] {
   const launch = ops.named('decode');
   return ({ sizes, ...problem }) => hold(launch({ ...sizes, length: 1, ...problem }) as number);
 }

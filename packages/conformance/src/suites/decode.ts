@@ -1,17 +1,17 @@
-import {
-  type Backend,
-  type FloatDType,
-  type SampleOptions,
-  sampleToken,
-  type Tensor,
-  UnsupportedError,
-} from '@lazy-attention/core';
-import type { Case, Tolerance } from '../case.ts';
+import { type Backend, type FloatDType, type SampleOptions, sampleToken, type Tensor } from '@lazy-attention/core';
+import { type Case, caseName, type Tolerance } from '../case.ts';
 import { assertClose, ConformanceError } from '../compare.ts';
 import { assertNothingLeft, readAll } from '../evaluate.ts';
 import { Generator, toTensor } from '../problem.ts';
 import { seedOf } from '../random.ts';
-import { composeLayer, type LayerArguments, type LayerSpec, layerArguments } from './decoder-layer.ts';
+import {
+  composeLayer,
+  decoderOf,
+  type LayerArguments,
+  type LayerSpec,
+  lacksDecoder,
+  layerArguments,
+} from './decoder-layer.ts';
 
 interface Spec extends SampleOptions {
   readonly layer?: Omit<LayerSpec, 'L' | 'starts'>;
@@ -83,12 +83,16 @@ function fused(backend: Backend, problem: DecodeProblem, { temperature, topK, to
     tau,
   }));
   const ids = backend.tensor(tokens, [tokens.length]);
-  const drawing = backend.decode(ids, { embeddings, layers: states, norm, head }, { ...rest, temperature, topK, topP });
+  const drawing = decoderOf(backend).decode(
+    ids,
+    { embeddings, layers: states, norm, head },
+    { ...rest, temperature, topK, topP },
+  );
   ids.dispose();
   return drawing;
 }
 
-/** What `decode` is short for. */
+/** What `decoder.decode` is short for. */
 async function composed(backend: Backend, problem: DecodeProblem, spec: Spec): Promise<Int32Array> {
   const { layers, embeddings, norm, head, starts, uniforms, steps, position, epsilon } = problem;
   const B = problem.tokens.length;
@@ -115,28 +119,25 @@ async function composed(backend: Backend, problem: DecodeProblem, spec: Spec): P
   return Int32Array.from(drawn);
 }
 
-/** Fused decoding draws the tokens that its ops lead to, and leaves their keys and values; a backend without it says so. */
+/** Fused decoding draws the tokens that its ops lead to, and leaves their keys and values. */
 export function decodings(dtype: FloatDType, tolerance: Tolerance): Case[] {
   return Object.entries(SPECS).map(([name, spec]) => ({
-    name: `attention ${dtype} decode_${name}`,
-    op: 'attention',
+    name: caseName('decoder.decode', name, 'forward', dtype),
+    op: 'decoder.decode',
     direction: 'forward',
     dtype,
+    lacks: lacksDecoder,
     run: async (backend) => {
       const before = backend.memory();
       const make = () => backend.scope(() => problemOf(backend, new Generator(dtype, seedOf(name)), spec));
       const [one, other] = [make(), make()];
       try {
-        if (!backend.fusesDecoding) {
-          await assertRefused(fused(backend, one, spec));
-        } else {
-          const tokens = await fused(backend, one, spec);
-          const expected = await composed(backend, other, spec);
-          if (tokens.join() !== expected.join()) {
-            throw new ConformanceError(`${name}: drew ${tokens.join(' ')}; its ops lead to ${expected.join(' ')}`);
-          }
-          assertClose(name, await readAll(caches(one)), await readAll(caches(other)), 4 * tolerance.output, 1e-2);
+        const tokens = await fused(backend, one, spec);
+        const expected = await composed(backend, other, spec);
+        if (tokens.join() !== expected.join()) {
+          throw new ConformanceError(`${name}: drew ${tokens.join(' ')}; its ops lead to ${expected.join(' ')}`);
         }
+        assertClose(name, await readAll(caches(one)), await readAll(caches(other)), 4 * tolerance.output, 1e-2);
       } finally {
         for (const problem of [one, other]) dispose(problem);
       }
@@ -161,14 +162,4 @@ function dispose({ layers, embeddings, norm, head, starts }: DecodeProblem): voi
     }
   }
   for (const tensor of [embeddings, norm, head, starts]) tensor?.dispose();
-}
-
-async function assertRefused(drawing: Promise<Int32Array>): Promise<void> {
-  try {
-    await drawing;
-  } catch (error) {
-    if (error instanceof UnsupportedError) return;
-    throw error;
-  }
-  throw new ConformanceError('decode drew tokens, though fusesDecoding is false');
 }

@@ -1,5 +1,5 @@
-import { type Backend, type FloatDType, type Tensor, UnsupportedError } from '@lazy-attention/core';
-import type { Case, Tolerance } from '../case.ts';
+import type { Backend, Decoder, FloatDType, Tensor } from '@lazy-attention/core';
+import { type Case, caseName, type Tolerance } from '../case.ts';
 import { assertClose, ConformanceError } from '../compare.ts';
 import { assertNothingLeft, readAll } from '../evaluate.ts';
 import { Generator, type Tensors, toTensor } from '../problem.ts';
@@ -77,7 +77,7 @@ export function layerArguments(backend: Backend, g: Generator, spec: LayerSpec) 
 
 export type LayerArguments = ReturnType<typeof layerArguments>;
 
-/** What `decoderLayer` is short for. Changes the cache as it does, and returns the new x. */
+/** What `decoder.layer` is short for. Changes the cache as it does, and returns the new x. */
 export function composeLayer(backend: Backend, { x, weights, options, heads }: LayerArguments): Tensor {
   const { position, epsilon, keys, values, ropeBase, bias, tau, starts } = options;
   const [B, L, C] = x.shape;
@@ -98,20 +98,31 @@ export function composeLayer(backend: Backend, { x, weights, options, heads }: L
   return backend.reshape(backend.add(x1, down), [B, L, C]);
 }
 
-/** The fused layer is the ops that it is made of; a backend without it says so. */
+/** Why a backend does not offer fused decoding. */
+export function lacksDecoder(backend: Backend): string | undefined {
+  return backend.decoder === undefined ? `backend '${backend.name}' has no fused decoding` : undefined;
+}
+
+/** The fused decoder of a backend that has one. */
+export function decoderOf(backend: Backend): Decoder {
+  if (backend.decoder === undefined) throw new ConformanceError(`backend '${backend.name}' has no fused decoding`);
+  return backend.decoder;
+}
+
+/** The fused layer is the ops that it is made of. */
 export function decoderLayers(dtype: FloatDType, tolerance: Tolerance): Case[] {
   return Object.entries(SPECS).map(([name, spec]) => ({
-    name: `attention ${dtype} decoder_layer_${name}`,
-    op: 'attention',
+    name: caseName('decoder.layer', name, 'forward', dtype),
+    op: 'decoder.layer',
     direction: 'forward',
     dtype,
+    lacks: lacksDecoder,
     run: async (backend) => {
       const before = backend.memory();
       const make = () => layerArguments(backend, new Generator(dtype, seedOf(name)), spec);
-      if (!backend.fusesDecoderLayer) return assertRefused(backend, make);
       const { one, other } = backend.scope(() => {
         const fused = make();
-        backend.decoderLayer(fused.x, fused.weights, fused.options);
+        decoderOf(backend).layer(fused.x, fused.weights, fused.options);
         const plain = make();
         const x = composeLayer(backend, plain);
         return { one: results(fused.x, fused.options), other: results(x, plain.options) };
@@ -128,17 +139,4 @@ export function decoderLayers(dtype: FloatDType, tolerance: Tolerance): Case[] {
 
 function results(x: Tensor, { keys, values }: { keys: Tensor; values: Tensor }): Tensors {
   return { x, keys, values };
-}
-
-function assertRefused(backend: Backend, make: () => LayerArguments): void {
-  backend.scope(() => {
-    const { x, weights, options } = make();
-    try {
-      backend.decoderLayer(x, weights, options);
-    } catch (error) {
-      if (error instanceof UnsupportedError) return;
-      throw error;
-    }
-    throw new ConformanceError('decoderLayer ran, though fusesDecoderLayer is false');
-  });
 }

@@ -8,6 +8,7 @@ import {
   DTYPES,
   type DType,
   DTypeError,
+  type Kernels,
   type LazyAttentionError,
   ShapeError,
   UnsupportedError,
@@ -16,11 +17,16 @@ import {
 import type { Case } from '../case.ts';
 import { ConformanceError } from '../compare.ts';
 import { assertNothingLeft, oracle } from '../evaluate.ts';
+import { decoderOf, lacksDecoder } from './decoder-layer.ts';
 
 type ErrorType = new (message: string) => LazyAttentionError;
 
 interface Mistake {
   readonly error: ErrorType | ((backend: Backend) => ErrorType);
+  /** Only for backends that fuse decoding. */
+  readonly needsDecoder?: boolean;
+  /** Only for backends with this kernel. */
+  readonly needs?: keyof Kernels;
   /** What the message must hold: the op, the argument, what was expected. */
   readonly says: readonly string[];
   /** Makes the mistake. May reject instead of throwing. */
@@ -31,49 +37,155 @@ const missingType = (backend: Backend) => DTYPES.find((dtype) => !backend.dtypes
 const q = (backend: Backend, ...shape: number[]) => backend.zeros(shape);
 const ids = (backend: Backend, ...values: number[]) => backend.tensor(Int32Array.from(values), [values.length]);
 
+/** Ids that the host does not know. */
+const largest = (backend: Backend) => backend.reduce('argmax', backend.zeros([2, 3]), { axes: [1] });
+
+/** As JavaScript without types might hand over. */
+class LongerThanItIs extends Float32Array {
+  override get length(): number {
+    return 8;
+  }
+}
+
 const MISTAKES: Readonly<Record<string, Mistake>> = {
   decoder_layer_of_another_width: {
-    error: (b) => (b.fusesDecoderLayer ? ShapeError : UnsupportedError),
-    says: ['decoderLayer: '],
+    needsDecoder: true,
+    error: ShapeError,
+    says: ['decoder.layer: '],
     make: (b) => decodeLayer(b, { down: b.zeros([8, 5]) }, 0),
   },
   decoder_layer_with_a_full_cache: {
-    error: (b) => (b.fusesDecoderLayer ? ValueError : UnsupportedError),
-    says: ['decoderLayer: '],
+    needsDecoder: true,
+    error: ValueError,
+    says: ['decoder.layer: '],
     make: (b) => decodeLayer(b, {}, 6),
   },
   decoding_past_the_cache: {
-    error: (b) => (b.fusesDecoding ? ValueError : UnsupportedError),
-    says: ['decode'],
+    needsDecoder: true,
+    error: ValueError,
+    says: ['decoder.decode'],
     make: (b) => decode(b, { position: 3, steps: 4 }),
   },
   decoding_without_random_numbers: {
-    error: (b) => (b.fusesDecoding ? ValueError : UnsupportedError),
-    says: ['decode: '],
+    needsDecoder: true,
+    error: ValueError,
+    says: ['decoder.decode: '],
     make: (b) => decode(b, { temperature: 1 }),
   },
   decoding_with_starts_in_the_future: {
-    error: (b) => (b.fusesDecoding ? ValueError : UnsupportedError),
-    says: ['decode: '],
+    needsDecoder: true,
+    error: ValueError,
+    says: ['decoder.decode: '],
     make: (b) => decode(b, { starts: b.tensor(Int32Array.of(0, 2), [2, 1]) }),
   },
   decoding_from_a_token_outside_the_vocabulary: {
-    error: (b) => (b.fusesDecoding ? ValueError : UnsupportedError),
-    says: ['decode: '],
+    needsDecoder: true,
+    error: ValueError,
+    says: ['decoder.decode: '],
     make: (b) => decode(b, {}, 5),
   },
   decoding_with_layers_that_share_a_cache: {
-    error: (b) => (b.fusesDecoding ? ValueError : UnsupportedError),
-    says: ['decode: '],
+    needsDecoder: true,
+    error: ValueError,
+    says: ['decoder.decode: '],
     make: (b) => {
       const layer = layerOf(b);
       return decode(b, {}, 0, [layer, layer]);
     },
   },
   decoding_logits_that_are_not_numbers: {
-    error: (b) => (b.fusesDecoding ? ValueError : UnsupportedError),
-    says: ['decode: '],
+    needsDecoder: true,
+    error: ValueError,
+    says: ['decoder.decode: '],
     make: (b) => decode(b, {}, 0, [layerOf(b)], b.full([5, 8], Number.NaN)),
+  },
+  indices_from_a_sum: {
+    error: DTypeError,
+    says: ['sumGrad: dtype is i32'],
+    make: (b) => b.sumGrad(b.full([], 1), [4], 'i32'),
+  },
+  ids_that_the_device_computed: {
+    needs: 'reduce',
+    error: ValueError,
+    says: ['embedding: ids was computed on the device', 'await ids.data()'],
+    make: (b) => b.embedding(b.zeros([3, 2]), largest(b)),
+  },
+  targets_that_the_device_computed: {
+    needs: 'reduce',
+    error: ValueError,
+    says: ['crossEntropy: targets was computed on the device'],
+    make: (b) => b.crossEntropy(b.zeros([2, 3]), largest(b)),
+  },
+  starts_that_the_device_computed: {
+    needs: 'reduce',
+    error: ValueError,
+    says: ['attention: starts was computed on the device'],
+    make: (b) =>
+      b.attention(q(b, 1, 2, 1, 4), q(b, 1, 2, 1, 4), q(b, 1, 2, 1, 4), { starts: b.reshape(largest(b), [1, 2]) }),
+  },
+  unknown_indices_copied_over_checked_ones: {
+    needs: 'reduce',
+    error: ValueError,
+    says: ['copyInto: source was computed on the device'],
+    make: (b) => b.copyInto(ids(b, 0, 0, 0), largest(b), 0, 1),
+  },
+  starts_written_after_attention: {
+    error: ValueError,
+    says: ['attentionGrad: starts has been written in place'],
+    make: (b) => {
+      const x = q(b, 1, 2, 1, 4);
+      const starts = b.zeros([1, 2], 'i32');
+      const { output, saved } = b.attention(x, x, x, { starts });
+      b.copyInto(starts, b.full([1, 2], 5000, 'i32'), 1, 0);
+      return b.attentionGrad(output, saved);
+    },
+  },
+  an_input_written_after_attention: {
+    error: ValueError,
+    says: ['attentionGrad: k has been written in place'],
+    make: (b) => {
+      const [x, k] = [q(b, 1, 2, 1, 4), q(b, 1, 2, 1, 4)];
+      const { output, saved } = b.attention(x, k, x);
+      b.copyInto(b.reshape(k, [8]), b.full([2], Number.NaN), 0, 3);
+      return b.attentionGrad(output, saved);
+    },
+  },
+  ids_written_out_of_range: {
+    error: ValueError,
+    says: ['embedding: ids holds 5000 at element 1'],
+    make: (b) => {
+      const given = ids(b, 0, 1);
+      b.embedding(b.zeros([3, 2]), given);
+      b.copyInto(given, ids(b, 5000), 0, 1);
+      return b.embedding(b.zeros([3, 2]), given);
+    },
+  },
+  an_array_that_lies_about_its_length: {
+    error: ShapeError,
+    says: ['tensor: data has 2 elements', '[8]'],
+    make: (b) => b.tensor(new LongerThanItIs(2), [8]),
+  },
+  nested_arrays: {
+    error: ValueError,
+    says: ['tensor: data[0] is a value of type Array', 'expected a number'],
+    make: (b) =>
+      b.tensor(
+        [
+          [1, 2],
+          [3, 4],
+        ] as never,
+        [2],
+      ),
+  },
+  words_for_numbers: {
+    error: ValueError,
+    says: ["tensor: data[1] is 'two'"],
+    make: (b) => b.tensor([1, 'two' as never], [2]),
+  },
+  a_product_too_large_to_index: {
+    error: ShapeError,
+    says: ['matmul: shape [65536, 65536]', '2147483647'],
+    make: (b) => b.matmul(b.zeros([65536, 1]), b.zeros([1, 65536])),
   },
   a_function_that_is_not_there: {
     error: ValueError,
@@ -298,6 +410,7 @@ export const errors: readonly Case[] = Object.entries(MISTAKES).map(([name, mist
   op: 'errors',
   direction: 'forward',
   dtype: 'f32',
+  lacks: (backend) => lackOf(mistake, backend),
   run: async (backend) => {
     const before = backend.memory();
     const problem = judge(expectedError(mistake, backend), mistake.says, await attempt(backend, mistake));
@@ -305,6 +418,11 @@ export const errors: readonly Case[] = Object.entries(MISTAKES).map(([name, mist
     assertNothingLeft(backend, before);
   },
 }));
+
+function lackOf({ needsDecoder, needs }: Mistake, backend: Backend): string | undefined {
+  if (needs !== undefined && !backend.offers(needs)) return `backend '${backend.name}' has no kernel ${needs}`;
+  return needsDecoder ? lacksDecoder(backend) : undefined;
+}
 
 async function attempt(backend: Backend, mistake: Mistake): Promise<unknown> {
   try {
@@ -348,7 +466,7 @@ function layerOf(b: Backend, weights: Partial<DecoderLayerWeights> = {}): Decode
 
 function decodeLayer(b: Backend, changed: Partial<DecoderLayerWeights>, position: number): void {
   const { weights, ...cache } = layerOf(b, changed);
-  b.decoderLayer(b.zeros([1, 1, 8]), weights, { ...cache, position, ropeBase: 10000, epsilon: 1e-6 });
+  decoderOf(b).layer(b.zeros([1, 1, 8]), weights, { ...cache, position, ropeBase: 10000, epsilon: 1e-6 });
 }
 
 /** Two steps of a vocabulary of 5. */
@@ -361,7 +479,7 @@ function decode(
 ): Promise<Int32Array> {
   const decoder = { embeddings: b.zeros([5, 8]), layers, norm: b.zeros([8]), head };
   const right = { steps: 2, position: 0, ropeBase: 10000, epsilon: 1e-6, temperature: 0 };
-  return b.decode(ids(b, token), decoder, { ...right, ...options });
+  return decoderOf(b).decode(ids(b, token), decoder, { ...right, ...options });
 }
 
 function attend(b: Backend, starts: number[]): unknown {

@@ -7,6 +7,8 @@ type Primitives = Required<Pick<ReferenceKernels, 'unary' | 'binary' | 'reduce' 
 /** The reference has all four. */
 const have = (right: ReferenceKernels) => right as ReferenceKernels & Primitives;
 
+const fused = (right: ReferenceKernels) => right.decoder as NonNullable<ReferenceKernels['decoder']>;
+
 /** One function computed by `wrong` instead. */
 const unaryAs =
   (fn: UnaryFunction, wrong: (x: number) => number): Wrong =>
@@ -112,6 +114,43 @@ const MISTAKES: Partial<Record<keyof ReferenceKernels, Record<string, Wrong>>> =
     'sums in the wrong precision': (right) => ({
       reduce: (x, fn, view, dtype) =>
         changed(have(right).reduce(x, fn, view, dtype), (y) => (fn === 'sum' ? y * (1 + 2 ** -6) : y)),
+    }),
+  },
+  decoder: {
+    'leaves the residual out': (right) => ({
+      decoder: {
+        ...fused(right),
+        layer: (problem) => {
+          const before = problem.x.buffer.slice();
+          fused(right).layer(problem);
+          problem.x.buffer.set(changed(problem.x.buffer, (x, i) => x - before[i]));
+        },
+      },
+    }),
+    'forgets where it is': (right) => ({
+      decoder: { ...fused(right), layer: (problem) => fused(right).layer({ ...problem, position: 0 }) },
+    }),
+    'attends what starts leave out': (right) => ({
+      decoder: { ...fused(right), layer: (problem) => fused(right).layer({ ...problem, starts: null }) },
+    }),
+    'takes the largest always': (right) => ({
+      decoder: { ...fused(right), decode: (problem) => fused(right).decode({ ...problem, temperature: 0 }) },
+    }),
+    'ignores the nucleus': (right) => ({
+      decoder: { ...fused(right), decode: (problem) => fused(right).decode({ ...problem, topP: 1 }) },
+    }),
+    'draws again with the first number': (right) => ({
+      decoder: {
+        ...fused(right),
+        decode: (problem) =>
+          fused(right).decode({ ...problem, uniforms: problem.uniforms.map(() => problem.uniforms[0] ?? 0) }),
+      },
+    }),
+    'goes on after NaN': (right) => ({
+      decoder: {
+        ...fused(right),
+        decode: (problem) => changed(fused(right).decode(problem), (id) => Math.max(id, 0)),
+      },
     }),
   },
   rearrange: {

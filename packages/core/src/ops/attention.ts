@@ -108,10 +108,10 @@ export function attention(
 /** As `AttentionGradOps.attentionGrad`. */
 export function attentionGrad(store: TensorStore, dOutput: Tensor, saved: SavedAttention): AttentionGradResult {
   const op = 'attentionGrad';
-  if (!(saved instanceof KeptAttention)) {
-    throw new ValueError(`${op}: saved is ${describe(saved)}; expected what attention of this copy of core returned`);
-  }
   checkFloat(store, op, ['dOutput'], [dOutput]);
+  if (!(saved instanceof KeptAttention)) {
+    throw new ValueError(`${op}: saved is ${describe(saved)}; expected what attention returned`);
+  }
   const { inputs, output, kept } = saved.open(op, store.kernels);
   const like = inputs.q;
   checkShapeIs(op, 'dOutput', dOutput, like.shape);

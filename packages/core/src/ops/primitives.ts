@@ -177,13 +177,15 @@ function assemble(
 ): Tensor {
   const shape = like.shape.with(axis, length);
   checkShape(op, shape);
-  const out = fill(store, op, shape, value, like.dtype);
-  let at = offset;
-  for (const piece of pieces) {
-    copyInto(store, out, piece, axis, at);
-    at += piece.shape[axis];
-  }
-  return out;
+  return store.scope(() => {
+    const out = fill(store, op, shape, value, like.dtype);
+    let at = offset;
+    for (const piece of pieces) {
+      copyInto(store, out, piece, axis, at);
+      at += piece.shape[axis];
+    }
+    return out;
+  });
 }
 
 /** Entries of x along `axis` at `indices`, by way of `embedding`: x with the axis in front is a table of rows. */

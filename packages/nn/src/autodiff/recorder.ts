@@ -12,10 +12,12 @@ export interface Step {
   readonly backward: Backward;
   /** What `backward` reads, held since the forward pass and let go right after it. */
   readonly held: readonly Held[];
+  /** How often the memory of each had been written then; 0 for what is not a tensor. */
+  readonly versions: readonly number[];
 }
 
 /** Ops that compute something: all but what says how they run. */
-type Computing = Omit<Ops, 'records' | 'scope'>;
+type Computing = Omit<Ops, 'records' | 'scope' | 'decoder'>;
 
 /** How each op is differentiated. */
 const RULES: { readonly [Op in keyof Computing]: Rule<Parameters<Computing[Op]>, ReturnType<Computing[Op]>> } = {
@@ -24,6 +26,11 @@ const RULES: { readonly [Op in keyof Computing]: Rule<Parameters<Computing[Op]>,
   ...attention,
   ...primitives,
 };
+
+/** By which a tensor that was written in place since is found. */
+export function versionOf(held: Held): number {
+  return 'version' in held ? held.version : 0;
+}
 
 /** Ops that write down what they do, and what was written. */
 export interface Recorder {
@@ -87,7 +94,8 @@ export function createRecorder(plain: Backend): Recorder {
     held.push(...(recorded.held ?? []));
     for (const [tensor, reason] of recorded.refused ?? []) refused.set(tensor, reason);
     if (needed && recorded.output !== undefined) {
-      steps.push({ output: variable(recorded.output), held, backward: recorded.backward });
+      const versions = held.map(versionOf);
+      steps.push({ output: variable(recorded.output), held, versions, backward: recorded.backward });
     }
     return recorded.result;
   };

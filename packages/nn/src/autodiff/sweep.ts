@@ -1,6 +1,6 @@
-import { type Backend, DisposedError, type Tensor } from '@lazy-attention/core';
+import { type Backend, DisposedError, type Tensor, ValueError } from '@lazy-attention/core';
 import type { Gradients } from './gradients.ts';
-import type { Step } from './recorder.ts';
+import { type Step, versionOf } from './recorder.ts';
 
 /** Takes the steps from the last to the first; what the sweep no longer needs it frees at once. */
 export function sweep(steps: Step[], gradients: Gradients): void {
@@ -25,10 +25,15 @@ export function finished(backend: Backend, gradients: Gradients, node: number, l
   return copy;
 }
 
-function checkHeld({ held }: Step): void {
+function checkHeld({ held, versions }: Step): void {
   if (held.some((item) => item.disposed)) {
     throw new DisposedError(
       'valueAndGrad: backend.scope inside fn has freed what the backward pass needs; use ops.scope, or dispose tensors one by one',
+    );
+  }
+  if (held.some((item, i) => versionOf(item) !== versions[i])) {
+    throw new ValueError(
+      'valueAndGrad: a tensor that the backward pass needs has been written in place (copyInto, accumulate, adamw) since an op read it; write into a copy',
     );
   }
 }

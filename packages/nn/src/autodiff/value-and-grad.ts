@@ -1,12 +1,13 @@
 import {
   type Backend,
   BackendMismatchError,
+  checkTensor,
   DisposedError,
   DTypeError,
   formatShape,
   type Ops,
   ShapeError,
-  Tensor,
+  type Tensor,
   ValueError,
 } from '@lazy-attention/core';
 import type { Params } from '../params.ts';
@@ -67,7 +68,7 @@ function runForward(
 function declare(backend: Backend, recorder: Recorder, params: Params) {
   const names = new Map<Tensor, string>();
   return Object.entries(params).map(([name, tensor]) => {
-    checkTensor(backend, `params['${name}']`, tensor);
+    checkParam(backend, `params['${name}']`, tensor);
     const twin = names.get(tensor);
     if (twin !== undefined) {
       throw new ValueError(
@@ -84,7 +85,7 @@ function checkResult(backend: Backend, result: unknown): asserts result is Tenso
     result.catch(() => {});
     throw new ValueError('valueAndGrad: fn returned a Promise; fn only launches ops, so it must be synchronous');
   }
-  checkTensor(backend, 'the result of fn', result);
+  checkParam(backend, 'the result of fn', result);
   if (result.shape.length !== 0) {
     throw new ShapeError(
       `valueAndGrad: the result of fn has shape ${formatShape(result.shape)}; expected a scalar, []; reduce it with ops.sum`,
@@ -92,8 +93,8 @@ function checkResult(backend: Backend, result: unknown): asserts result is Tenso
   }
 }
 
-function checkTensor(backend: Backend, name: string, x: unknown): asserts x is Tensor {
-  if (!(x instanceof Tensor)) throw new ValueError(`valueAndGrad: ${name} is ${typeof x}; expected a Tensor`);
+function checkParam(backend: Backend, name: string, x: unknown): asserts x is Tensor {
+  checkTensor('valueAndGrad', name, x);
   if (x.backend !== backend) {
     const whose = x.backend.name === backend.name ? 'another instance of backend' : 'backend';
     throw new BackendMismatchError(

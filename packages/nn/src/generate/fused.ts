@@ -34,24 +34,25 @@ export function fusedDecoder(
 ): FusedDecoder | null {
   const embeddings = param(params, 'model.embeddings.weight');
   const { dtype } = cache.layers[0].k;
-  if (!backend.fusesDecoding || !fusesModel(config) || embeddings.dtype !== dtype) return null;
+  const { decoder } = backend;
+  if (decoder === undefined || !fusesModel(config) || embeddings.dtype !== dtype) return null;
   // The scope gives the bias back if a parameter is missing.
-  const { decoder, bias } = backend.scope(() => {
+  const { weights, bias } = backend.scope(() => {
     const bias = fixedBias(backend, config, cache.capacity, statisticsDType(dtype));
-    const decoder = {
+    const weights = {
       embeddings,
       layers: layerNamesOf(config).map((names, layer) => layerState(names, params, cache.layers[layer], bias)),
       norm: param(params, 'model.norm.weight'),
       head: config.tieEmbeddings ? embeddings : param(params, 'lm_head.weight'),
     };
-    return { decoder, bias };
+    return { weights, bias };
   });
   return {
     async draw(tokens, steps, starts, uniforms) {
       const position = cache.length;
       const ids = backend.tensor(tokens, [cache.batch]);
       const firsts = starts === null ? undefined : backend.tensor(starts, [steps, cache.batch]);
-      const drawing = backend.decode(ids, decoder, {
+      const drawing = decoder.decode(ids, weights, {
         steps,
         position,
         starts: firsts,

@@ -1,4 +1,4 @@
-import { Backend, type DecoderLayerState, type Ops, type Tensor } from '@lazy-attention/core';
+import type { Decoder, DecoderLayerState, Ops, Tensor } from '@lazy-attention/core';
 import { isFused } from '../attention/definition.ts';
 import { attentionKind } from '../attention/registry.ts';
 import type { LazyTransformerConfig } from '../model/config.ts';
@@ -21,17 +21,18 @@ export function fusesModel(config: LazyTransformerConfig): boolean {
   return fusesLayers(config) && alike && config.noRopeLayers.length === 0;
 }
 
-/** The backend, if it takes a layer of one token per row in one launch, and nobody wants to see what is inside. */
-export function fusingBackend(
+/** What takes a layer of one token per row in one launch, if the backend offers it and nobody wants to see what is inside. */
+export function layerDecoder(
   ops: Ops,
   config: LazyTransformerConfig,
   x: Tensor,
   weight: Tensor,
   observe: unknown,
-): Backend | null {
-  const fuses = ops instanceof Backend && ops.fusesDecoderLayer && observe === undefined && fusesLayers(config);
+): Decoder | null {
+  const { decoder } = ops;
+  if (decoder === undefined || observe !== undefined || !fusesLayers(config)) return null;
   // Several tokens are a prompt, whose ops are long enough; weights of another type are cast op by op.
-  return fuses && x.shape[1] === 1 && weight.dtype === x.dtype ? ops : null;
+  return x.shape[1] === 1 && weight.dtype === x.dtype ? decoder : null;
 }
 
 /** What a layer and its cache are to the backend. `fixedBias` is ALiBi's table, where that is the kind of attention. */
@@ -68,7 +69,7 @@ export function ropeBaseOf({ attention, ropeBase }: LazyTransformerConfig): numb
 
 /** A whole layer, in place on x and the cache: what `attend` and `mlpInto` do op by op. */
 export function decodeLayer(
-  backend: Backend,
+  decoder: Decoder,
   config: LazyTransformerConfig,
   names: LayerNames,
   params: Params,
@@ -84,7 +85,7 @@ export function decodeLayer(
   const { layer, cache, starts, fixedBias, rotates } = context;
   checkRoom(cache, layer, x);
   const { weights, ...state } = layerState(names, params, cache.layers[layer], fixedBias);
-  backend.decoderLayer(x, weights, {
+  decoder.layer(x, weights, {
     ...state,
     position: cache.length,
     starts: starts ?? undefined,
