@@ -18,7 +18,7 @@ import { type Buffer, copyInto, type RefTensor, slice } from './storage.ts';
 import { swiglu } from './swiglu.ts';
 
 /** Fused decoding as the ops that it is made of, one after the other. */
-export const decoder: DecoderKernels<Buffer> = {
+export const decoder: Required<DecoderKernels<Buffer>> = {
   layer(problem) {
     problem.x.buffer.set(layer(problem));
   },

@@ -42,7 +42,7 @@ export function createKernels(rt: Runtime, device: string, stripBytes: number = 
     ...forwardKernels(rt, stripBytes),
     ...backwardKernels(rt, stripBytes),
     ...weightKernels(rt),
-    ...decoderKernels(rt),
+    decoder: decoderKernels(rt),
     ...optimizerKernels(rt),
   };
   return {

@@ -153,7 +153,7 @@ function layers(ops: NativeOps, hold: Hold): Some<'rmsNorm' | 'rope' | 'swiglu' 
 
 type Fused = Pick<NativeKernels, 'decoder'>;
 
-function decoderLayerOf(ops: NativeOps): DecoderKernels<NativeBuffer>['layer'] {
+function decoderLayerOf(ops: NativeOps): NonNullable<DecoderKernels<NativeBuffer>['layer']> {
   const launch = ops.named('decoderLayer');
   return ({ sizes, ...layer }) => {
     launch({ ...sizes, ...layer });

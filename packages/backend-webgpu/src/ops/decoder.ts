@@ -1,4 +1,4 @@
-import type { DecodeInputs, DecoderLayerOperands, DecoderLayerSizes, Kernels } from '@lazy-attention/core';
+import type { DecodeInputs, DecoderKernels, DecoderLayerOperands, DecoderLayerSizes } from '@lazy-attention/core';
 import type { DeviceBuffer } from '../device/buffers.ts';
 import type { Runtime } from '../device/runtime.ts';
 import {
@@ -159,7 +159,7 @@ function draw(
 const isWide = ({ width, inner }: DecoderLayerSizes): boolean => width % 4 === 0 && inner % 4 === 0;
 
 /** Decoding on the device: 5 dispatches for a layer and 2 for a token, with nothing read back between tokens. */
-export function decoderKernels(rt: Runtime): Required<Pick<Kernels<DeviceBuffer>, 'decode'>> {
+export function decoderKernels(rt: Runtime): DecoderKernels<DeviceBuffer> {
   return {
     decode(problem) {
       const { sizes, steps, layers, tokens, embeddings, position, ropeBase, uniforms } = problem;

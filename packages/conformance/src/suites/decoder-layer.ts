@@ -103,6 +103,18 @@ export function lacksDecoder(backend: Backend): string | undefined {
   return backend.decoder === undefined ? `backend '${backend.name}' has no fused decoding` : undefined;
 }
 
+/** Why a backend does not offer a layer in one launch. */
+export function lacksLayer(backend: Backend): string | undefined {
+  return backend.decoder?.layer === undefined ? `backend '${backend.name}' has no fused decoder layer` : undefined;
+}
+
+/** Runs a layer in one launch, on a backend that offers it. */
+export function fusedLayer(backend: Backend, ...args: Parameters<NonNullable<Decoder['layer']>>): void {
+  const layer = decoderOf(backend).layer;
+  if (layer === undefined) throw new ConformanceError(`backend '${backend.name}' has no fused decoder layer`);
+  layer(...args);
+}
+
 /** The fused decoder of a backend that has one. */
 export function decoderOf(backend: Backend): Decoder {
   if (backend.decoder === undefined) throw new ConformanceError(`backend '${backend.name}' has no fused decoding`);
@@ -116,13 +128,13 @@ export function decoderLayers(dtype: FloatDType, tolerance: Tolerance): Case[] {
     op: 'decoder.layer',
     direction: 'forward',
     dtype,
-    lacks: lacksDecoder,
+    lacks: lacksLayer,
     run: async (backend) => {
       const before = backend.memory();
       const make = () => layerArguments(backend, new Generator(dtype, seedOf(name)), spec);
       const { one, other } = backend.scope(() => {
         const fused = make();
-        decoderOf(backend).layer(fused.x, fused.weights, fused.options);
+        fusedLayer(backend, fused.x, fused.weights, fused.options);
         const plain = make();
         const x = composeLayer(backend, plain);
         return { one: results(fused.x, fused.options), other: results(x, plain.options) };

@@ -17,14 +17,14 @@ import {
 import type { Case } from '../case.ts';
 import { ConformanceError } from '../compare.ts';
 import { assertNothingLeft, oracle } from '../evaluate.ts';
-import { decoderOf, lacksDecoder } from './decoder-layer.ts';
+import { decoderOf, fusedLayer, lacksDecoder, lacksLayer } from './decoder-layer.ts';
 
 type ErrorType = new (message: string) => LazyAttentionError;
 
 interface Mistake {
   readonly error: ErrorType | ((backend: Backend) => ErrorType);
   /** Only for backends that fuse decoding. */
-  readonly needsDecoder?: boolean;
+  readonly needsDecoder?: 'layer' | 'decode';
   /** Only for backends with this kernel. */
   readonly needs?: keyof Kernels;
   /** What the message must hold: the op, the argument, what was expected. */
@@ -49,43 +49,43 @@ class LongerThanItIs extends Float32Array {
 
 const MISTAKES: Readonly<Record<string, Mistake>> = {
   decoder_layer_of_another_width: {
-    needsDecoder: true,
+    needsDecoder: 'layer',
     error: ShapeError,
     says: ['decoder.layer: '],
     make: (b) => decodeLayer(b, { down: b.zeros([8, 5]) }, 0),
   },
   decoder_layer_with_a_full_cache: {
-    needsDecoder: true,
+    needsDecoder: 'layer',
     error: ValueError,
     says: ['decoder.layer: '],
     make: (b) => decodeLayer(b, {}, 6),
   },
   decoding_past_the_cache: {
-    needsDecoder: true,
+    needsDecoder: 'decode',
     error: ValueError,
     says: ['decoder.decode'],
     make: (b) => decode(b, { position: 3, steps: 4 }),
   },
   decoding_without_random_numbers: {
-    needsDecoder: true,
+    needsDecoder: 'decode',
     error: ValueError,
     says: ['decoder.decode: '],
     make: (b) => decode(b, { temperature: 1 }),
   },
   decoding_with_starts_in_the_future: {
-    needsDecoder: true,
+    needsDecoder: 'decode',
     error: ValueError,
     says: ['decoder.decode: '],
     make: (b) => decode(b, { starts: b.tensor(Int32Array.of(0, 2), [2, 1]) }),
   },
   decoding_from_a_token_outside_the_vocabulary: {
-    needsDecoder: true,
+    needsDecoder: 'decode',
     error: ValueError,
     says: ['decoder.decode: '],
     make: (b) => decode(b, {}, 5),
   },
   decoding_with_layers_that_share_a_cache: {
-    needsDecoder: true,
+    needsDecoder: 'decode',
     error: ValueError,
     says: ['decoder.decode: '],
     make: (b) => {
@@ -94,7 +94,7 @@ const MISTAKES: Readonly<Record<string, Mistake>> = {
     },
   },
   decoding_logits_that_are_not_numbers: {
-    needsDecoder: true,
+    needsDecoder: 'decode',
     error: ValueError,
     says: ['decoder.decode: '],
     make: (b) => decode(b, {}, 0, [layerOf(b)], b.full([5, 8], Number.NaN)),
@@ -421,7 +421,8 @@ export const errors: readonly Case[] = Object.entries(MISTAKES).map(([name, mist
 
 function lackOf({ needsDecoder, needs }: Mistake, backend: Backend): string | undefined {
   if (needs !== undefined && !backend.offers(needs)) return `backend '${backend.name}' has no kernel ${needs}`;
-  return needsDecoder ? lacksDecoder(backend) : undefined;
+  if (needsDecoder === 'layer') return lacksLayer(backend);
+  return needsDecoder === 'decode' ? lacksDecoder(backend) : undefined;
 }
 
 async function attempt(backend: Backend, mistake: Mistake): Promise<unknown> {
@@ -466,7 +467,7 @@ function layerOf(b: Backend, weights: Partial<DecoderLayerWeights> = {}): Decode
 
 function decodeLayer(b: Backend, changed: Partial<DecoderLayerWeights>, position: number): void {
   const { weights, ...cache } = layerOf(b, changed);
-  decoderOf(b).layer(b.zeros([1, 1, 8]), weights, { ...cache, position, ropeBase: 10000, epsilon: 1e-6 });
+  fusedLayer(b, b.zeros([1, 1, 8]), weights, { ...cache, position, ropeBase: 10000, epsilon: 1e-6 });
 }
 
 /** Two steps of a vocabulary of 5. */

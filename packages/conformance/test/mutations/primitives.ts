@@ -7,7 +7,7 @@ type Primitives = Required<Pick<ReferenceKernels, 'unary' | 'binary' | 'reduce' 
 /** The reference has all four. */
 const have = (right: ReferenceKernels) => right as ReferenceKernels & Primitives;
 
-const fused = (right: ReferenceKernels) => right.decoder as NonNullable<ReferenceKernels['decoder']>;
+const fused = (right: ReferenceKernels) => right.decoder as Required<NonNullable<ReferenceKernels['decoder']>>;
 
 /** One function computed by `wrong` instead. */
 const unaryAs =

@@ -1,12 +1,12 @@
 import type { KernelTensor } from './tensor.ts';
 
 /**
- * Fused decoding: a decoder layer in one launch, and several tokens in one. Worth having where launching is not cheap, or
- * reading logits is a wait. A backend has both or neither; without them callers compose the same of other ops.
+ * Fused decoding: several tokens in one launch, and a decoder layer in one. Worth having where launching is not cheap, or
+ * reading logits is a wait. Without it callers compose the same of other ops.
  */
 export interface DecoderKernels<B extends object = object> {
-  /** `Decoder.layer`, in place on x and on the cache. */
-  layer(problem: DecoderLayerInputs<B>): void;
+  /** `Decoder.layer`, in place on x and on the cache. Optional: for a layer on its own, where logits are wanted. */
+  layer?(problem: DecoderLayerInputs<B>): void;
   /**
    * `Decoder.decode`: i32 [steps, B]. Where a logit is NaN it returns -1 - id of the first such, and draws anything for that
    * row from then on. Draws with the given `uniforms` as core's `sampleToken` does; with temperature 0 they are empty.

@@ -7,12 +7,16 @@ import type { Decoder } from './types.ts';
 
 /** `Decoder` on a backend's kernels, checked as every op is. */
 export function createDecoder(store: TensorStore, kernels: DecoderKernels): Decoder {
-  return {
-    layer(x, weights, options) {
+  const launch = kernels.layer?.bind(kernels);
+  const layer: Decoder['layer'] =
+    launch &&
+    ((x, weights, options) => {
       const { problem, written } = planDecoderLayer(store, x, weights, options);
-      kernels.layer(problem);
+      launch(problem);
       for (const storage of written) storage.version++;
-    },
+    });
+  return {
+    ...(layer === undefined ? {} : { layer }),
     async decode(tokens, weights, options) {
       const { problem, written } = planDecode(store, tokens, weights, options);
       const { steps, sizes } = problem;

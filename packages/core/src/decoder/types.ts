@@ -9,8 +9,9 @@ export interface Decoder {
   /**
    * A whole decoder layer on new tokens, in place on x [B, L, C] and on the cache: with a = attention over the cache,
    *   x += o(a(rope(q(norm(x))), rope(k(norm(x))), v(norm(x)))),   x += down(swiglu(gate(norm(x)), up(norm(x)))).
+   * Not there where a backend fuses whole tokens only.
    */
-  layer(x: Tensor, weights: DecoderLayerWeights, options: DecoderLayerOptions): void;
+  readonly layer?: (x: Tensor, weights: DecoderLayerWeights, options: DecoderLayerOptions) => void;
   /**
    * Draws `steps` tokens per row [steps, B], each from the one before, the first from `tokens` [B] i32: embed, `layer` for
    * every layer, norm, logits, `sampleToken`. Keys and values are left in the cache. One launch and one wait for all of

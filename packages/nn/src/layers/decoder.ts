@@ -21,18 +21,21 @@ export function fusesModel(config: LazyTransformerConfig): boolean {
   return fusesLayers(config) && alike && config.noRopeLayers.length === 0;
 }
 
+/** A layer in one launch. */
+export type FusedLayer = NonNullable<Decoder['layer']>;
+
 /** What takes a layer of one token per row in one launch, if the backend offers it and nobody wants to see what is inside. */
-export function layerDecoder(
+export function fusedLayer(
   ops: Ops,
   config: LazyTransformerConfig,
   x: Tensor,
   weight: Tensor,
   observe: unknown,
-): Decoder | null {
-  const { decoder } = ops;
-  if (decoder === undefined || observe !== undefined || !fusesLayers(config)) return null;
+): FusedLayer | null {
+  const layer = ops.decoder?.layer;
+  if (layer === undefined || observe !== undefined || !fusesLayers(config)) return null;
   // Several tokens are a prompt, whose ops are long enough; weights of another type are cast op by op.
-  return x.shape[1] === 1 && weight.dtype === x.dtype ? decoder : null;
+  return x.shape[1] === 1 && weight.dtype === x.dtype ? layer : null;
 }
 
 /** What a layer and its cache are to the backend. `fixedBias` is ALiBi's table, where that is the kind of attention. */
@@ -69,7 +72,7 @@ export function ropeBaseOf({ attention, ropeBase }: LazyTransformerConfig): numb
 
 /** A whole layer, in place on x and the cache: what `attend` and `mlpInto` do op by op. */
 export function decodeLayer(
-  decoder: Decoder,
+  fused: FusedLayer,
   config: LazyTransformerConfig,
   names: LayerNames,
   params: Params,
@@ -85,7 +88,7 @@ export function decodeLayer(
   const { layer, cache, starts, fixedBias, rotates } = context;
   checkRoom(cache, layer, x);
   const { weights, ...state } = layerState(names, params, cache.layers[layer], fixedBias);
-  decoder.layer(x, weights, {
+  fused(x, weights, {
     ...state,
     position: cache.length,
     starts: starts ?? undefined,

@@ -10,7 +10,7 @@ import {
 import { fixedBias } from '../layers/alibi.ts';
 import { attend } from '../layers/attention.ts';
 import type { KvCache } from '../layers/cache.ts';
-import { decodeLayer, layerDecoder } from '../layers/decoder.ts';
+import { decodeLayer, fusedLayer } from '../layers/decoder.ts';
 import { linear, norm } from '../layers/linear.ts';
 import { mlpInto } from '../layers/mlp.ts';
 import type { ObservedAttention } from '../layers/operands.ts';
@@ -122,7 +122,7 @@ function forward(
   const bias = fixedBias(tokens.backend, config, cache?.capacity ?? length, statisticsDType(x.dtype));
   const rotation = scaledRotation(tokens.backend, config, offset, length, x.dtype);
   const windowed = windowedStarts(tokens.backend, starts, { batch, length, offset }, config.slidingWindow);
-  const fusing = cache === undefined ? null : layerDecoder(ops, config, x, embeddings, observe);
+  const fusing = cache === undefined ? null : fusedLayer(ops, config, x, embeddings, observe);
   for (let layer = 0; layer < layers.length; layer++) {
     const { names, rotates, slides } = layers[layer];
     const shared = { layer, starts: slides ? (windowed ?? starts) : starts, fixedBias: bias, rotates };
