@@ -3,10 +3,15 @@ import type { Batch } from './model/transformer.ts';
 
 /** A batch in host memory, as samplers give it: arrays of batch * length elements, row by row. */
 export interface HostBatch {
+  /** [batch * length], row by row. */
   readonly tokens: Int32Array;
+  /** [batch * length]: the token after each; -100 where there is none to learn. */
   readonly targets: Int32Array;
+  /** [batch * length]: first position that a row attends; null: 0. */
   readonly starts: Int32Array | null;
+  /** Rows. */
   readonly batch: number;
+  /** Tokens per row. */
   readonly length: number;
 }
 

@@ -7,6 +7,7 @@ export class ConfigError extends LazyAttentionError {
   }
 }
 
+/** What went wrong with a checkpoint: `CheckpointError.code`. */
 export type CheckpointErrorCode =
   | 'CHECKPOINT_MISSING'
   | 'CHECKPOINT_READ'
@@ -17,6 +18,7 @@ export type CheckpointErrorCode =
 
 /** A checkpoint that cannot be read or written. `path` is the file or folder; the message says what was expected there. */
 export class CheckpointError extends LazyAttentionError {
+  /** The file or folder. */
   readonly path: string;
 
   constructor(code: CheckpointErrorCode, path: string, message: string, options?: ErrorOptions) {

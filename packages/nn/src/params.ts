@@ -3,6 +3,7 @@ import { type Backend, type FloatDType, type Tensor, ValueError } from '@lazy-at
 /** Parameters or their gradients: a flat record from name to tensor. */
 export type Params = Readonly<Record<string, Tensor>>;
 
+/** Gives all tensors back. */
 export function disposeParams(params: Params): void {
   for (const tensor of Object.values(params)) tensor.dispose();
 }

@@ -4,10 +4,13 @@ import type { OnnxRuntime } from './runtime.ts';
 
 /** Keys and values of the tokens so far, where the provider computes; what a run returns replaces what it was given. */
 export interface OnnxCache {
+  /** Rows that decode together. */
   readonly batch: number;
   /** Tokens in it. */
   readonly length: number;
+  /** Whether it has been given back. */
   readonly disposed: boolean;
+  /** Gives its tensors back. */
   dispose(): void;
 }
 

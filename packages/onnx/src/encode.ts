@@ -30,10 +30,13 @@ export interface WriteOptions {
 
 /** Files that were written, and their sizes in bytes. */
 export interface WrittenFiles {
+  /** The model. */
   readonly file: string;
+  /** Its size. */
   readonly bytes: number;
   /** Null when all weights are in the model. */
   readonly dataFile: string | null;
+  /** Size of the data file; 0 without one. */
   readonly dataBytes: number;
 }
 

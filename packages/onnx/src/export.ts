@@ -26,6 +26,7 @@ import type { Graph } from './graph.ts';
 import { encodeMetadata, type OnnxMetadata } from './metadata.ts';
 import { attentionGraph, type GraphOptions, modelGraph } from './model-graph.ts';
 
+/** How a file is written. */
 export interface ExportOptions {
   /** The file to write. */
   readonly out: string;
@@ -40,6 +41,7 @@ export interface ExportOptions {
 }
 
 export interface ExportedFiles extends WrittenFiles {
+  /** What the file says of itself. */
   readonly metadata: OnnxMetadata;
 }
 

@@ -10,13 +10,27 @@ import { OnnxFileError } from './errors.ts';
 
 /** What a file of ours says of itself, in the model's metadata. */
 export type OnnxMetadata = {
+  /** Most tokens of a sequence, cache included. */
   readonly maxLength: number;
   /** The graph has the input `starts`. */
   readonly starts: boolean;
-} & (
-  | { readonly kind: 'model'; readonly config: LazyTransformerConfig }
-  | { readonly kind: 'attention'; readonly config: AttentionConfig }
-);
+} & (ModelMetadata | LayerMetadata);
+
+/** Of a whole model. */
+export interface ModelMetadata {
+  /** What the graph is. */
+  readonly kind: 'model';
+  /** Of the model, with every default filled in. */
+  readonly config: LazyTransformerConfig;
+}
+
+/** Of one attention layer. */
+export interface LayerMetadata {
+  /** What the graph is. */
+  readonly kind: 'attention';
+  /** Of the layer, with every default filled in. */
+  readonly config: AttentionConfig;
+}
 
 const FORMAT = '1';
 const KEYS = {

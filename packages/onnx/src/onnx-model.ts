@@ -6,6 +6,7 @@ import { OnnxFileError } from './errors.ts';
 import { type OnnxMetadata, readMetadata } from './metadata.ts';
 import { checkProvider, loadRuntime, type OnnxProvider, type OnnxRuntime, openSession } from './runtime.ts';
 
+/** How a file is opened. */
 export interface OnnxModelOptions {
   /** A model that `exportOnnx` or `exportModel` wrote. */
   readonly file: string;
@@ -19,9 +20,11 @@ type ModelMetadata = Extract<OnnxMetadata, { kind: 'model' }>;
 
 /** An exported model in onnxruntime-node. */
 export class OnnxModel {
+  /** Of the model in the file. */
   readonly config: LazyTransformerConfig;
   /** Most tokens of a sequence, cache included. */
   readonly maxLength: number;
+  /** Where it computes. */
   readonly provider: OnnxProvider;
   readonly #ort: OnnxRuntime;
   readonly #session: InferenceSession;
@@ -165,6 +168,7 @@ export class OnnxModel {
     this.#session.endProfiling();
   }
 
+  /** Ends the session. */
   async dispose(): Promise<void> {
     if (this.#disposed) return;
     this.#disposed = true;

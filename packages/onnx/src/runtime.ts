@@ -8,6 +8,7 @@ export type OnnxRuntime = typeof Ort;
 
 /** Execution providers of onnxruntime-node that this package knows how to use. */
 export const PROVIDERS = ['cpu', 'webgpu', 'cuda'] as const;
+/** Where onnxruntime computes. */
 export type OnnxProvider = (typeof PROVIDERS)[number];
 
 const INSTALL = 'ONNXRUNTIME_NODE_INSTALL=skip npm install onnxruntime-node@1.30';

@@ -29,6 +29,7 @@ export interface AttentionDescription {
 
 /** Options of the op `attention`, spec §Forward. */
 export interface FusedAttention extends AttentionDescription {
+  /** What the op gets besides q, k and v. */
   readonly fused: {
     /** A learnable table [H, W], ALiBi's fixed one, or none. */
     readonly bias: 'learned' | 'alibi' | null;
@@ -98,7 +99,8 @@ export interface ComposedAttention extends AttentionDescription {
 export type AttentionDefinition = FusedAttention | ComposedAttention;
 
 /** What `defineAttention` takes: name and `attend` (or `fused`), all else as needed. */
-export type AttentionSpec = { readonly name: string } & Partial<AttentionDescription> &
+export type AttentionSpec = Pick<AttentionDescription, 'name'> &
+  Partial<AttentionDescription> &
   (Pick<FusedAttention, 'fused'> | (Pick<ComposedAttention, 'attend'> & Partial<ComposedAttention>));
 
 /** Whether the op `attention` computes it. */

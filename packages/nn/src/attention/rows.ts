@@ -20,7 +20,9 @@ export type WeightFunction = (ops: Ops, rows: ScoreRows) => Tensor;
 
 /** Added to the scores: by query [B, H, L, 1] and by key [B, H, 1, S]. */
 export interface AddedScores {
+  /** [B, H, L, 1] */
   readonly byQuery: Tensor;
+  /** [B, H, 1, S] */
   readonly byKey: Tensor;
 }
 

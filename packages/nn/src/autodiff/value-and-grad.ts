@@ -17,7 +17,9 @@ import { finished, sweep } from './sweep.ts';
 
 /** Both belong to the caller. `grads` has the names, shapes and types of the parameters. */
 export interface ValueAndGrad<P extends Params> {
+  /** What fn returned, shape []. */
   readonly value: Tensor;
+  /** Of the value, by parameter. */
   readonly grads: { readonly [name in keyof P]: Tensor };
 }
 

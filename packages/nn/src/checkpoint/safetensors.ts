@@ -17,7 +17,9 @@ import {
 
 /** One tensor of a file. */
 export interface TensorEntry {
+  /** Type in the file. */
   readonly dtype: DType;
+  /** Its shape; [] for a scalar. */
   readonly shape: Shape;
   /** Bytes from the beginning of the data. */
   readonly begin: number;
@@ -32,15 +34,21 @@ export interface Header {
   readonly metadata: Readonly<Record<string, string>>;
 }
 
+/** A tensor of a file, in host memory. */
 export interface HostTensor {
+  /** Type in the file. */
   readonly dtype: DType;
+  /** Its shape; [] for a scalar. */
   readonly shape: Shape;
   /** bf16 and f16 as Float32Array. */
   readonly data: TensorData;
 }
 
+/** What a safetensors file holds. */
 export interface Safetensors {
+  /** By name. */
   readonly tensors: Readonly<Record<string, HostTensor>>;
+  /** Strings by name. */
   readonly metadata: Readonly<Record<string, string>>;
 }
 

@@ -13,7 +13,9 @@ import { uniform } from '../random.ts';
 import { type FusedDecoder, fusedDecoder } from './fused.ts';
 import { pace } from './pace.ts';
 
+/** How `generate` draws, and when it ends. */
 export interface GenerateOptions extends SampleOptions {
+  /** Tokens to draw for each prompt. */
   readonly maxNewTokens: number;
   /** Default 0. Each prompt has a random stream of its own, from the seed and its place in `prompts`. */
   readonly seed?: number | undefined;

@@ -24,8 +24,11 @@ import { disposeRotation, rotate, scaledRotation } from './rotation.ts';
 import { scoped } from './scoped.ts';
 import { windowedStarts } from './window.ts';
 
+/** An attention layer; it holds no tensors. */
 export interface LazyAttentionLayer {
+  /** With every default filled in. */
   readonly config: AttentionConfig;
+  /** Of its parameters, by name. */
   readonly shapes: Shapes;
   /** The caller disposes the parameters. */
   init(backend: Backend, seed: number, options?: InitOptions): Params;

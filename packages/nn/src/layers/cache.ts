@@ -3,6 +3,7 @@ import { isFused } from '../attention/definition.ts';
 import { attentionKind } from '../attention/registry.ts';
 import type { AttentionConfig } from '../model/config.ts';
 
+/** How large a cache is. */
 export interface CacheOptions {
   /** Rows that decode together. */
   readonly batch: number;
@@ -31,10 +32,15 @@ export interface LayerCache {
 export interface KvCache {
   /** Tokens in it. `forward` advances it once all layers have theirs. */
   length: number;
+  /** Rows that decode together. */
   readonly batch: number;
+  /** Tokens there is room for. */
   readonly capacity: number;
+  /** Where its tensors are. */
   readonly backend: Backend;
+  /** One entry per layer. */
   readonly layers: readonly LayerCache[];
+  /** Gives all tensors back. */
   dispose(): void;
 }
 

@@ -11,21 +11,27 @@ export interface ObservedAttention {
   readonly q: Tensor;
   /** [B, S, Hkv, D], rotated; with a cache, its whole capacity of which `keyLength` are in use. */
   readonly k: Tensor;
+  /** [B, S, Hkv, D], as k. */
   readonly v: Tensor;
+  /** Keys in use. */
   readonly keyLength: number;
   /** [H, W], learnt or ALiBi's. */
   readonly bias: Tensor | undefined;
+  /** [H] */
   readonly tau: Tensor | undefined;
+  /** [B, L] i32: first key that a row attends. */
   readonly starts: Tensor | undefined;
   /** [B, L, H, D]: before the output projection. */
   readonly output: Tensor;
 }
 
+/** How a layer runs. */
 export interface AttentionForwardOptions {
   /** [B, L] i32: first key position that a row attends. Packed documents, left padding, sliding windows. */
   readonly starts?: Tensor | null | undefined;
   /** Keys and values of earlier tokens; those of x are added. For inference. */
   readonly cache?: KvCache | undefined;
+  /** Called with what attention worked with. */
   readonly observe?: ((attention: ObservedAttention) => void) | undefined;
 }
 

@@ -7,23 +7,41 @@ export type AttentionKind = string;
  */
 export type RopeScaling =
   /** Every frequency divided by `factor`. */
-  | { readonly type: 'linear'; readonly factor: number }
+  | {
+      /** Which formula. */
+      readonly type: 'linear';
+      /** s of the formula: how much longer contexts may be. */
+      readonly factor: number;
+    }
   /** The base grows with the number of keys, once it exceeds `originalContext`. */
-  | { readonly type: 'dynamic'; readonly factor: number; readonly originalContext: number }
+  | {
+      /** Which formula. */
+      readonly type: 'dynamic';
+      /** s of the formula: how much longer contexts may be. */
+      readonly factor: number;
+      /** N of the formula: tokens that the model was first trained on. */
+      readonly originalContext: number;
+    }
   /** Long wavelengths divided by `factor`, short ones kept, those between interpolated. */
   | {
+      /** Which formula. */
       readonly type: 'llama3';
+      /** s of the formula: how much longer contexts may be. */
       readonly factor: number;
       /** Wavelengths longer than originalContext / lowFrequencyFactor are long. */
       readonly lowFrequencyFactor: number;
       /** Wavelengths shorter than originalContext / highFrequencyFactor are short. */
       readonly highFrequencyFactor: number;
+      /** N of the formula: tokens that the model was first trained on. */
       readonly originalContext: number;
     }
   /** As llama3 with a linear ramp over the dimensions; q and k are multiplied by `attentionFactor` too. */
   | {
+      /** Which formula. */
       readonly type: 'yarn';
+      /** s of the formula: how much longer contexts may be. */
       readonly factor: number;
+      /** N of the formula: tokens that the model was first trained on. */
       readonly originalContext: number;
       /** Rotations over originalContext from which on a dimension is kept. Default 32. */
       readonly betaFast?: number;

@@ -3,6 +3,7 @@ import type { Params } from '../params.ts';
 import { normal, uniform } from '../random.ts';
 import type { ParameterSpecs } from './parameters.ts';
 
+/** How parameters begin. */
 export interface InitOptions {
   /** Type of the parameters; f64 is for the reference backend. Default f32. */
   readonly dtype?: 'f32' | 'f64';

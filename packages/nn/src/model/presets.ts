@@ -18,8 +18,10 @@ const SIZES = {
   '1.3b': { vocabSize: 32000, hiddenSize: 2048, numLayers: 24, numHeads: 32, context: 4096 },
 } as const satisfies Record<string, LazyTransformerOptions>;
 
+/** One of `PRESETS`. */
 export type PresetName = keyof typeof SIZES;
 
+/** Names that `preset` knows. */
 export const PRESETS = Object.keys(SIZES) as readonly PresetName[];
 
 /** Options for `lazyTransformer`. @throws ConfigError for a name that is not in `PRESETS`. */

@@ -26,11 +26,13 @@ import { resolveConfig } from './resolve.ts';
 
 /** One layer as metrics see it. The tensors are valid during the call only; what is launched on them is safe. */
 export interface ObservedLayer extends ObservedAttention {
+  /** Of the layer, from 0. */
   readonly index: number;
   /** [B, L, hiddenSize], what enters the layer. */
   readonly hidden: Tensor;
 }
 
+/** How a model runs. */
 export interface ForwardOptions {
   /** [B, L] i32: first key position that a row attends; left out or null: 0. Not decreasing along a row. */
   readonly starts?: Tensor | null | undefined;
@@ -38,9 +40,11 @@ export interface ForwardOptions {
   readonly cache?: KvCache | undefined;
   /** How many positions, counted from the last, to compute logits of: [B, n, V]. 'last' is 1. Default 'all'. */
   readonly positions?: 'all' | 'last' | number | undefined;
+  /** Called for each layer with what it worked with. */
   readonly observe?: ((layer: ObservedLayer) => void) | undefined;
 }
 
+/** What a training step learns from. */
 export interface Batch {
   /** [B, L] i32 */
   readonly tokens: Tensor;
@@ -50,6 +54,7 @@ export interface Batch {
   readonly starts?: Tensor | null | undefined;
 }
 
+/** A language model; it holds no tensors. */
 export interface LazyTransformer {
   /** With every default filled in. */
   readonly config: LazyTransformerConfig;

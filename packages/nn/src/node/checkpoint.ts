@@ -21,7 +21,9 @@ import { checkJson, decodeManifest, encodeManifest, type Json, type Manifest } f
 import { readTensors, tensorBytes } from './tensors.ts';
 
 export interface CheckpointContents {
+  /** What the parameters are of. */
   readonly model: LazyTransformer;
+  /** All of the model. */
   readonly params: Params;
   /** The optimiser, or its state; left out or null: a checkpoint for inference only. */
   readonly optimizer?: { state(): AdamWState } | null | undefined;
@@ -34,13 +36,17 @@ export interface CheckpointContents {
 }
 
 export interface LoadedCheckpoint {
+  /** The folder that was read. */
   readonly path: string;
+  /** Steps that the run had taken. */
   readonly step: number;
+  /** Of the model, with every default filled in. */
   readonly config: LazyTransformerConfig;
   /** The caller disposes them. */
   readonly params: Params;
   /** For `adamW(backend, params, { state })`, which owns its tensors then; null when there is none or it was not wanted. */
   readonly optimizer: AdamWState | null;
+  /** What the run had left there. */
   readonly state: Json;
 }
 

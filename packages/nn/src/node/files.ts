@@ -111,6 +111,7 @@ export function isSystemError(error: unknown): error is NodeJS.ErrnoException {
 
 /** A file that is open for reading. */
 export interface OpenFile extends ByteSource {
+  /** Closes the file. */
   close(): Promise<void>;
 }
 

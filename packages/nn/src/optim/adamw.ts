@@ -5,10 +5,13 @@ import { isStatistic, listed, type Params } from '../params.ts';
 export interface AdamWState {
   /** Steps taken. */
   readonly steps: number;
+  /** Mean of g. */
   readonly m: Params;
+  /** Mean of g^2. */
   readonly v: Params;
 }
 
+/** How AdamW updates. */
 export interface AdamWConfig {
   /** Default 0.9. */
   readonly beta1?: number | undefined;
@@ -26,6 +29,7 @@ export interface AdamWConfig {
   readonly state?: AdamWState | undefined;
 }
 
+/** An optimiser over the parameters that it was made for. */
 export interface AdamW {
   /** Taken so far. */
   readonly steps: number;

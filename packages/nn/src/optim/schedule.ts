@@ -1,5 +1,6 @@
 import { ValueError } from '@lazy-attention/core';
 
+/** Learning rate by step. */
 export interface CosineScheduleOptions {
   /** Learning rate at the end of the warm-up. */
   readonly peak: number;
