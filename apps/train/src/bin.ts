@@ -1,21 +1,23 @@
 import { readFileSync } from 'node:fs';
 import { LazyAttentionError } from '@lazy-attention/core';
 import { CommanderError } from 'commander';
+import { withOwnAttention } from './cli/own-attention.ts';
 import { watchPipes } from './cli/pipes.ts';
-import { createProgram } from './cli/program.ts';
 import { UsageError } from './errors.ts';
 
 const manifest = JSON.parse(readFileSync(new URL('../package.json', import.meta.url), 'utf8')) as { version: string };
-const program = createProgram(manifest.version, (code) => {
-  process.exitCode = code;
-});
-program.exitOverride();
-for (const command of program.commands) command.exitOverride();
-
 watchPipes();
 
 try {
-  await program.parseAsync();
+  const argv = await withOwnAttention(process.argv);
+  // Only now: the options know the kinds that have just been defined.
+  const { createProgram } = await import('./cli/program.ts');
+  const program = createProgram(manifest.version, (code) => {
+    process.exitCode = code;
+  });
+  program.exitOverride();
+  for (const command of program.commands) command.exitOverride();
+  await program.parseAsync(argv);
 } catch (error) {
   process.exitCode = exitCodeOf(error);
 }

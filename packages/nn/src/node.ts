@@ -9,5 +9,6 @@ export {
   saveCheckpoint,
 } from './node/checkpoint.ts';
 export { type OpenFile, openFile, renameDurably, syncFolder, writeDurably } from './node/files.ts';
+export { loadAttention } from './node/load-attention.ts';
 export type { Json } from './node/manifest.ts';
 export { type LoadParamsOptions, loadParams, saveParams } from './node/tensors.ts';

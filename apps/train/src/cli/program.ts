@@ -1,5 +1,4 @@
 import { BENCHMARKS } from '@lazy-attention/evaluation';
-import { ATTENTION_KINDS } from '@lazy-attention/nn';
 import { Command, Option } from 'commander';
 import { backendsCommand } from '../commands/backends.ts';
 import { type BenchmarkCommandOptions, benchmarkCommand } from '../commands/benchmark.ts';
@@ -10,17 +9,23 @@ import { type GenerateCommandOptions, generateCommand } from '../commands/genera
 import { type ReportOptions, reportCommand } from '../commands/report.ts';
 import { type ScoreCommandOptions, scoreCommand } from '../commands/score.ts';
 import { type TrainOptions, trainCommand } from '../commands/train.ts';
-import { FORMATS, OPTION_ROWS, type TrainingOption } from '../options/table.ts';
+import { FORMATS, KINDS, OPTION_ROWS, type TrainingOption } from '../options/table.ts';
 import { choices, integer, range, share } from '../options/values.ts';
 import { MODEL } from '../run/model.ts';
 import { MOST_SEEDS } from '../run/schema.ts';
 import { checkedOption } from './parse.ts';
+
+/** `withOwnAttention` reads these before the commands are made. */
+const OWN_ATTENTION = `
+Attention of your own: train and compare take a file in the place of a kind (--attention ./mine.ts); other commands
+on its runs need --define ./mine.ts. The file's code is run.`;
 
 /** The `lazy-attention` command. `done` receives the exit code of the command that ran. */
 export function createProgram(version: string, done: (exitCode: number) => void): Command {
   const program = new Command('lazy-attention')
     .description('Train, run and measure Lazy Attention language models')
     .version(version)
+    .addHelpText('after', OWN_ATTENTION)
     .showHelpAfterError('(lazy-attention COMMAND --help lists the options)')
     .showSuggestionAfterError();
   addTrain(program, done);
@@ -57,11 +62,11 @@ function addTrain(program: Command, done: (code: number) => void): void {
 }
 
 function addCompare(program: Command, done: (code: number) => void): void {
-  const kinds = `some of ${ATTENTION_KINDS.join(',')} (default: all)`;
+  const kinds = `some of ${KINDS.join(',')} (default: all)`;
   const command = program
     .command('compare')
     .description('train softmax, ALiBi, lazy and its ablations alike, and write one report')
-    .addOption(checkedOption('--attention <kinds>', kinds, choices(ATTENTION_KINDS)))
+    .addOption(checkedOption('--attention <kinds>', kinds, choices(KINDS)))
     .addOption(
       checkedOption('--seeds <n>', 'runs of each kind, with seeds 0, 1, ... (default: 1)', integer(1, MOST_SEEDS)),
     )

@@ -1,5 +1,5 @@
 import { resolve } from 'node:path';
-import { ATTENTION_KINDS, type AttentionKind, PRESETS, type PresetName } from '@lazy-attention/nn';
+import { type AttentionKind, attentionKinds, PRESETS, type PresetName } from '@lazy-attention/nn';
 import type * as v from 'valibot';
 import type { RunRecord } from '../run/record.ts';
 import { checked, choice, integer, integers, positive, range, span, text, type Value } from './values.ts';
@@ -105,6 +105,9 @@ export interface TrainingOption<T = unknown> {
   readonly single?: true;
 }
 
+/** Kinds of attention, those of one's own too, which are defined before this is read. */
+export const KINDS: readonly AttentionKind[] = attentionKinds().map(({ name }) => name);
+
 /** Formats that `--format` takes. */
 export const FORMATS = ['text', 'jsonl', 'parquet', 'folder'] as const;
 
@@ -115,8 +118,8 @@ export const presetName = checked('a name', (x): x is string => typeof x === 'st
 export const TRAINING_OPTIONS: { readonly [K in keyof TrainingValues]: TrainingOption<TrainingValues[K]> } = {
   attention: {
     flags: '--attention <kind>',
-    help: 'lazy (default), a baseline or an ablation',
-    value: choice(ATTENTION_KINDS),
+    help: 'a kind (default: lazy), or a file that exports one of your own',
+    value: choice(KINDS),
     recorded: 'model.attention',
     resume: 'fixed',
     single: true,

@@ -1,9 +1,9 @@
 import { LazyAttentionError } from '@lazy-attention/core';
-import { ATTENTION_KINDS, lazyTransformer } from '@lazy-attention/nn';
+import { lazyTransformer } from '@lazy-attention/nn';
 import * as v from 'valibot';
 import type { ComparePlan } from '../compare/plan.ts';
 import { RunError } from '../errors.ts';
-import { LONGEST_AXIS, presetName, sectionSchemas, TRAINING_OPTIONS } from '../options/table.ts';
+import { KINDS, LONGEST_AXIS, presetName, sectionSchemas, TRAINING_OPTIONS } from '../options/table.ts';
 import { checked, choices, integer, text } from '../options/values.ts';
 import type { EvalMetric, TrainMetric } from './metrics.ts';
 import { RUN_VERSION, type RunRecord } from './record.ts';
@@ -82,7 +82,7 @@ const seeds = checked(
     x.every((seed) => Number.isSafeInteger(seed) && seed >= 0),
 );
 
-const plan = v.object({ version: integer(1).schema, record, attentions: choices(ATTENTION_KINDS).schema, seeds });
+const plan = v.object({ version: integer(1).schema, record, attentions: choices(KINDS).schema, seeds });
 
 const metric = v.variant('type', [
   v.object({

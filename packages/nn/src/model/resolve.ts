@@ -111,7 +111,9 @@ function resolveAttention(where: string, options: AttentionOptionsInput, default
   }
   if (!isAttentionKind(attention)) {
     const known = attentionKinds().map(({ name }) => name);
-    throw new ConfigError(`${where}: attention is ${shown(attention)}; expected one of ${known.join(', ')}`);
+    throw new ConfigError(
+      `${where}: attention is ${shown(attention)}; expected one of ${known.join(', ')}, or one of your own, defined first`,
+    );
   }
   const ropeScaling = resolveScaling(where, options.ropeScaling ?? null);
   return {
