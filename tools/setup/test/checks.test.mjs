@@ -4,6 +4,7 @@ import { describe, expect, it, onTestFinished } from 'vitest';
 import { deadCitations, headingsOf } from '../lib/checks/citations.mjs';
 import { unformatted } from '../lib/checks/clang-format.mjs';
 import { importCircles } from '../lib/checks/import-circles.mjs';
+import { comparedKinds, kindNames } from '../lib/checks/kind-names.mjs';
 import { longFiles, longFunctions, unexplained } from '../lib/checks/sizes.mjs';
 import { ownFiles, SOURCE } from '../lib/checks/sources.mjs';
 import { root } from '../lib/workspaces.mjs';
@@ -81,6 +82,22 @@ describe('sizes', () => {
     expect(unexplained(long, { 'a.ts f': 'a table' })).toEqual([]);
     expect(unexplained(long, {})).toEqual([expect.stringContaining('a.ts f has 90 lines')]);
     expect(unexplained([], { 'a.ts f': 'a table' })).toEqual([expect.stringContaining('no longer')]);
+  });
+});
+
+describe('kinds of attention', () => {
+  const path = 'packages/nn/src/attention/built-in.ts';
+  const names = kindNames([{ path, text: "    name: 'lazy',\n    name: 'alibi',\n" }]);
+
+  it('are those of the table', () => expect(names).toEqual(['lazy', 'alibi']));
+
+  it('are not compared by name outside it', () => {
+    const found = (text, where = 'packages/onnx/src/a.ts') => comparedKinds([{ path: where, text }], names);
+    expect(found("if (config.attention === 'lazy') {")).toEqual([expect.stringContaining('a.ts:1 compares')]);
+    expect(found("arms.find(({ kind }) => kind !== 'alibi')")).toHaveLength(1);
+    expect(found("if (kind.fused.bias === 'alibi') {")).toEqual([]);
+    expect(found("const kind = 'lazy';")).toEqual([]);
+    expect(found("kind === 'lazy'", path)).toEqual([]);
   });
 });
 

@@ -1,5 +1,6 @@
 import type { LazyTransformerOptions } from '@lazy-attention/nn';
 import { ModelError } from '../errors.ts';
+import { kindLearning, learntBy } from '../kinds.ts';
 import type { TensorStore } from '../tensors/store.ts';
 import { ropeOf } from './rope.ts';
 import { FlaSchema, type HfConfig, HfSchema, parseConfig } from './schema.ts';
@@ -232,11 +233,12 @@ function attentionOf(
       "the model has sink logits (tensors '*.sinks'), which are not read yet",
     );
   }
-  const found =
-    bias === undefined ? (tau === undefined ? 'softmax' : 'elastic-only') : tau === undefined ? 'bias-only' : 'lazy';
-  const said = json.attention_kind;
-  // ALiBi has no tensors of its own.
-  if (said !== undefined && said !== found && !(said === 'alibi' && found === 'softmax')) {
+  const learns = { bias: bias !== undefined, tau: tau !== undefined };
+  const found = kindLearning(learns);
+  const said = json.attention_kind as string | undefined;
+  // Several kinds may have the same tensors: ALiBi has none of its own.
+  const fits = learntBy(said);
+  if (said !== undefined && (fits?.bias !== learns.bias || fits.tau !== learns.tau)) {
     throw new ModelError(
       'MODEL_CONFIG',
       path,
@@ -244,7 +246,7 @@ function attentionOf(
     );
   }
   return {
-    attention: said === 'alibi' ? 'alibi' : found,
+    attention: said ?? found,
     ...(bias === undefined ? {} : { window: bias.shape[1] }),
   };
 }

@@ -2,9 +2,7 @@ import type { Tokenizer } from '@lazy-attention/data';
 import type { LazyTransformerConfig, RopeScaling } from '@lazy-attention/nn';
 import { ModelError } from '../errors.ts';
 import { LAZY_TYPE } from '../hf/config.ts';
-
-/** Kinds that a file can say, by key `attention_kind` or by being Llama's. */
-const KINDS = ['softmax', 'alibi', 'lazy', 'bias-only', 'elastic-only'];
+import { isLlamas, learntBy, writtenKinds } from '../kinds.ts';
 
 /** Element type of the written weights. */
 export type WriteDType = 'f32' | 'bf16' | 'f16' | 'f64';
@@ -113,21 +111,21 @@ export function flaConfig(
     initializer_range: config.initStd,
     ...tokenIds(tokenizer),
     torch_dtype: TORCH[dtype],
-    ...(config.attention === 'softmax' ? {} : lazyKeys(config)),
+    ...(isLlamas(config.attention) ? {} : lazyKeys(config)),
   };
 }
 
 function lazyKeys({ attention, window }: LazyTransformerConfig): object {
-  const hasBias = attention === 'lazy' || attention === 'bias-only';
+  const hasBias = learntBy(attention)?.bias === true;
   return { attention_kind: attention, ...(hasBias ? { attention_bias_width: window } : {}) };
 }
 
 function checkKind(path: string, { attention }: LazyTransformerConfig): void {
-  if (KINDS.includes(attention)) return;
+  if (learntBy(attention) !== null) return;
   throw new ModelError(
     'MODEL_WRITE',
     path,
-    `attention '${attention}' has no file of its own; written are ${KINDS.join(', ')}`,
+    `attention '${attention}' has no file of its own; written are ${writtenKinds().join(', ')}`,
   );
 }
 
@@ -140,7 +138,7 @@ export function hfTypeOf(
   const { attentionBias, qkNorm, mlpBias, slidingWindow, fullAttentionLayers, noRopeLayers } = config;
   const all = slidingWindow !== null && fullAttentionLayers.length === 0;
   const plain = noRopeLayers.length === 0 && !mlpBias;
-  if (config.attention !== 'softmax') {
+  if (!isLlamas(config.attention)) {
     if (!qkNorm && noRopeLayers.length === 0 && attentionBias !== 'qkv' && (slidingWindow === null || all)) {
       return { name: LAZY_TYPE, architecture: 'LazyAttentionForCausalLM' };
     }

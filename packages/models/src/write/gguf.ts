@@ -2,6 +2,7 @@ import { toBF16Bits, toF16Bits } from '@lazy-attention/core';
 import type { Tokenizer } from '@lazy-attention/data';
 import type { LazyTransformerConfig } from '@lazy-attention/nn';
 import { ModelError } from '../errors.ts';
+import { isLlamas } from '../kinds.ts';
 import { pieces } from '../load.ts';
 import { storedName } from '../names.ts';
 import { isRotated, reorderHeads } from '../rows.ts';
@@ -58,7 +59,7 @@ export async function* ggufChunks(
 }
 
 function architectureOf(path: string, config: LazyTransformerConfig): string {
-  if (config.attention !== 'softmax') {
+  if (!isLlamas(config.attention)) {
     throw new ModelError(
       'MODEL_WRITE',
       path,

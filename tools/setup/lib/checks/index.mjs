@@ -5,6 +5,7 @@ import { root } from '../workspaces.mjs';
 import { deadCitations, headingsOf } from './citations.mjs';
 import { unformatted } from './clang-format.mjs';
 import { importCircles } from './import-circles.mjs';
+import { comparedKinds, kindNames } from './kind-names.mjs';
 import { REASONS } from './long-functions.mjs';
 import { longFiles, longFunctions, unexplained } from './sizes.mjs';
 import { ownFiles, readFiles, SOURCE } from './sources.mjs';
@@ -19,6 +20,7 @@ export function sourceChecks() {
     'citations of the specification': deadCitations(readFiles(paths, /\.(ts|mjs|js|h|cpp|cu|cuh|wgsl|md)$/), headings),
     'files of more than 500 lines': longFiles(sources),
     'functions of more than 80 lines': unexplained(longFunctions(sources), REASONS),
+    'kinds compared by name': comparedKinds(sources, kindNames(sources)),
     'C++ out of format': unformatted(paths.filter((path) => /\.(cpp|h|cu|cuh)$/.test(path))),
   };
 }
