@@ -1,5 +1,6 @@
 export { AnalysisError, type AnalysisErrorCode } from './errors.ts';
-export { type AttentionMeter, createAttentionMeter, type MapOptions, type MeterOptions } from './meter.ts';
+export type { MapOptions, MeterOptions } from './meter/settings.ts';
+export { type AttentionMeter, createAttentionMeter } from './meter.ts';
 export type {
   AttentionMap,
   AttentionSummary,

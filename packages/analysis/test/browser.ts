@@ -70,6 +70,11 @@ export async function walk(page: Page): Promise<void> {
     await page.evaluate((to) => scrollTo(0, to), y);
     await page.waitForTimeout(25);
   }
+  // Narrow pages have rows that scroll sideways.
+  for (const element of await page.$$('.charts.map [data-chart], .charts.small [data-chart]')) {
+    await element.evaluate((of) => of.scrollIntoView({ block: 'center', inline: 'center' }));
+    await page.waitForTimeout(15);
+  }
   await page.waitForTimeout(100);
 }
 

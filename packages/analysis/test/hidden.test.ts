@@ -56,6 +56,13 @@ test('effective rank: 1 for parallel rows, n for n orthogonal ones, also where r
   expect(effectiveRank([0, 1, 2, 0, 1, 2, 0, 1, 2].map((at) => unit(3, at)))).toBeCloseTo(3, 9);
 });
 
+/** The largest activation with its position in a document: the second of each row begins at `second`. */
+function peakOf(values: Float32Array, width: number, length: number, second: number) {
+  const at = values.reduce((best, value, n) => (Math.abs(value) > Math.abs(values[best]) ? n : best), 0);
+  const row = Math.floor(at / width) % length;
+  return { position: row < second ? row : row - second, channel: at % width, value: values[at] };
+}
+
 test('cosine similarity and kurtosis equal the pair by pair ones; documents are kept apart', async () => {
   const backend = backendOf();
   const [batch, length, width] = [2, 9, 4];
@@ -98,11 +105,14 @@ test('cosine similarity and kurtosis equal the pair by pair ones; documents are 
   const mean = (of: readonly number[]) => of.reduce((sum, value) => sum + value, 0) / of.length;
   const m = mean([...values]);
   const moment = (power: number) => mean([...values].map((value) => (value - m) ** power));
+  const norm2 = (row: number) => Math.hypot(...values.subarray(row * width, (row + 1) * width));
   const expected = {
     cosineSimilarity: expect.closeTo(mean(cosines), 9),
     kurtosis: expect.closeTo(moment(4) / moment(2) ** 2, 9),
     largestActivation: Math.max(...values.map(Math.abs)),
     rankLimit: width,
+    peak: peakOf(values, width, length, 5),
+    firstTokenNormRatio: expect.closeTo(mean([0, 5, 9, 14].map(norm2)) / mean([...Array(18).keys()].map(norm2)), 9),
   };
   expect(hidden).toMatchObject([
     { index: 0, layer: 0, ...expected },

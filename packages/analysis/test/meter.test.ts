@@ -2,7 +2,7 @@ import type { AttentionOptions, Backend, Tensor } from '@lazy-attention/core';
 import { describe, expect, test } from 'vitest';
 import { type AttentionSummary, createAttentionMeter, type MeterOptions, observe } from '../src/index.ts';
 import { noise, useBackend } from './helpers.ts';
-import { denseHeads, denseInactiveTiles, denseMetrics } from './oracle.ts';
+import { denseHeads, denseInactiveTiles, denseMetrics, denseValueNormRatio } from './oracle.ts';
 
 const backendOf = useBackend();
 
@@ -17,6 +17,7 @@ interface Case {
   readonly tau?: readonly number[];
   readonly q?: Float32Array;
   readonly k?: Float32Array;
+  readonly v?: Float32Array;
 }
 
 const D = 4;
@@ -32,7 +33,8 @@ async function measure(backend: Backend, shape: Case, options: MeterOptions = {}
   };
   const q = tensor(shape.q ?? noise(batch * rows * heads * D, 1).map((x) => 3 * x), [batch, rows, heads, D]);
   const k = tensor(shape.k ?? noise(batch * keys * kvHeads * D, 2), [batch, keys, kvHeads, D]);
-  const v = tensor(noise(batch * keys * kvHeads * D, 3), [batch, keys, kvHeads, D]);
+  const values = shape.v ?? noise(batch * keys * kvHeads * D, 3);
+  const v = tensor(values, [batch, keys, kvHeads, D]);
   const starts = shape.starts === undefined ? undefined : backend.tensor(Int32Array.from(shape.starts), [batch, rows]);
   if (starts !== undefined) made.push(starts);
   const attention: AttentionOptions = {
@@ -55,8 +57,25 @@ async function measure(backend: Backend, shape: Case, options: MeterOptions = {}
 
   for (const head of summary.layers[0].heads) {
     const sequences = denseHeads(dense, weights.shape, head.head, shape.starts);
-    const expected = denseMetrics(sequences);
-    for (const key of ['sparsity', 'rowMass', 'emptyRows', 'entropy'] as const) {
+    const expected = denseMetrics(sequences, shape.tau?.[head.head] ?? 0);
+    expect(head.strongestPosition).toBe(expected.strongestPosition);
+    const kv = Math.floor((head.head * kvHeads) / heads);
+    const tokens = Array.from({ length: batch * keys }, (_, n) => {
+      const [b, key] = [Math.floor(n / keys), n % keys];
+      const start = shape.starts?.[b * rows + Math.max(0, key - (keys - rows))] ?? 0;
+      return [key - start, Array.from(values.subarray((n * kvHeads + kv) * D, (n * kvHeads + kv + 1) * D))] as const;
+    });
+    const ratio = denseValueNormRatio(tokens, expected.strongestPosition);
+    expect(Math.abs(head.valueNormRatio - ratio), 'valueNormRatio').toBeLessThanOrEqual(1e-6);
+    const compared = [
+      'sparsity',
+      'rowMass',
+      'emptyRows',
+      'entropy',
+      'survivingMass',
+      'strongestPositionWeight',
+    ] as const;
+    for (const key of compared) {
       expect(Math.abs(head[key] - expected[key]), key).toBeLessThanOrEqual(1e-6);
     }
     for (const key of ['positionWeights', 'positionWeightsNormalised'] as const) {
@@ -141,6 +160,31 @@ describe('constructed cases', () => {
     });
     expect(alone.overall.sinkRate['0.3']).toBe(1);
     expect(alone.overall.entropyNormalised).toBeCloseTo(0, 6);
+  });
+
+  test('a sink that is not the first token is found where it is, with its drained value', async () => {
+    // Key 5 is the sink; its value is a tenth of the others'.
+    const k = Float32Array.from({ length: rows * 2 * D }, (_, n) => (Math.floor(n / 2 / D) === 5 ? 10 : 0));
+    const v = Float32Array.from({ length: rows * 2 * D }, (_, n) => (Math.floor(n / 2 / D) === 5 ? 0.1 : 1));
+    const { layers, overall } = await measure(backendOf(), { ...sink, k, v });
+    const [head, uniform] = layers[0].heads;
+    expect(head.strongestPosition).toBe(5);
+    expect(head.strongestPositionWeight).toBeCloseTo(1, 6);
+    expect(head.valueNormRatio).toBeCloseTo((0.1 * rows) / (rows - 1 + 0.1), 6);
+    expect(head.firstTokenWeight).toBeLessThan(0.2);
+    expect(uniform.strongestPosition).toBe(0);
+    expect(overall.sinkRate['0.3']).toBe(0);
+    expect(overall.sinkRateAnywhere['0.3']).toBe(0.5);
+    expect(overall.sinkRateNormalised['0.3']).toBe(0);
+  });
+
+  test('what survives the cut is counted as softmax gave it', async () => {
+    // Equal scores: p = 1/n, and w = (1 - 0.5) / n survives everywhere; tau = -1 cuts all.
+    const equal = { ...sink, q: new Float32Array(rows * 2 * D), tau: [-0.5, -1] };
+    const { layers } = await measure(backendOf(), equal);
+    expect(layers[0].heads[0].survivingMass).toBeCloseTo(1, 6);
+    expect(layers[0].heads[0].rowMass).toBeCloseTo(0.5, 6);
+    expect(layers[0].heads[1].survivingMass).toBe(0);
   });
 
   test('every document has its own first token', async () => {

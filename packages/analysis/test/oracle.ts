@@ -19,7 +19,7 @@ export function denseHeads(
   }));
 }
 
-export function denseMetrics(sequences: readonly DenseHead[]) {
+export function denseMetrics(sequences: readonly DenseHead[], tau: number) {
   const rows = sequences.flatMap(({ weights, starts }) =>
     weights.map((row, r) => row.slice(starts[r], r + row.length - weights.length + 1)),
   );
@@ -29,7 +29,14 @@ export function denseMetrics(sequences: readonly DenseHead[]) {
   );
   const reach = (k: number) => rows.filter((row) => row.length > k);
   const withMass = (k: number) => reach(k).filter((row) => total(row) > 0);
+  const longest = Math.max(...rows.map((row) => row.length));
+  const followed = Array.from({ length: longest }, (_, k) => k).filter((k) => 2 * reach(k).length >= rows.length);
+  const columns = followed.map((k) => mean(reach(k).map((row) => row[k])));
+  const strongest = columns.indexOf(Math.max(...columns));
   return {
+    strongestPosition: strongest,
+    strongestPositionWeight: columns[strongest],
+    survivingMass: mean(rows.map((row) => total(row.map((w) => (w > 0 ? w - tau / row.length : 0))))),
     sparsity: rows.flat().filter((w) => w === 0).length / rows.flat().length,
     rowMass: mean(masses),
     emptyRows: masses.filter((mass) => mass === 0).length / rows.length,
@@ -37,6 +44,16 @@ export function denseMetrics(sequences: readonly DenseHead[]) {
     positionWeights: [0, 1, 2, 3].map((k) => mean(reach(k).map((row) => row[k]))),
     positionWeightsNormalised: [0, 1, 2, 3].map((k) => mean(withMass(k).map((row) => row[k] / total(row)))),
   };
+}
+
+/** Norm of the values at a position over that of all, from one list of [position, vector] per token. */
+export function denseValueNormRatio(
+  tokens: readonly (readonly [number, readonly number[]])[],
+  position: number,
+): number {
+  const norms = tokens.map(([at, vector]) => [at, Math.hypot(...vector)] as const);
+  const mean0 = mean(norms.filter(([at]) => at === position).map(([, norm]) => norm));
+  return mean0 / mean(norms.map(([, norm]) => norm));
 }
 
 /** Looks at every tile of every sequence, pair by pair. */

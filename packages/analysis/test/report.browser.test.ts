@@ -34,6 +34,9 @@ inBrowser('the report', () => {
     for (const dark of [false, true]) {
       test(`${width} pixels, ${dark ? 'dark' : 'light'}: every chart is painted, nothing overflows, axe finds nothing`, async () => {
         const { page, complaints } = await open(report, { width, height: 900, dark });
+        await page.$$eval('details.group', (all) => {
+          for (const details of all) (details as HTMLDetailsElement).open = true;
+        });
         await walk(page);
         const charts = await page.$$eval('[data-chart]', (elements) =>
           elements
@@ -65,6 +68,24 @@ inBrowser('the report', () => {
       });
     }
   }
+
+  test('maps are large enough to be read, and a narrow page is no longer than ten screens', async () => {
+    const data = await fixtureReport(backendOf(), [0]);
+    for (const [width, height] of [
+      [360, 740],
+      [1440, 900],
+    ]) {
+      const { page } = await open(renderReport(data), { width, height });
+      await walk(page);
+      const maps = await page.$$eval('[id$="-maps"] figure:not([hidden]) [data-chart]', (all) =>
+        all.map((element) => (element as HTMLElement).offsetWidth),
+      );
+      expect(maps.length).toBe(5);
+      expect(Math.min(...maps)).toBeGreaterThanOrEqual(width === 360 ? 240 : 280);
+      expect(await page.evaluate(() => document.documentElement.scrollHeight / innerHeight)).toBeLessThanOrEqual(10);
+      await page.close();
+    }
+  });
 
   test('words of the charts’ code among the tokens, and markup in every text of a run, are only shown', async () => {
     const data = await fixtureReport(backendOf(), [0]);
@@ -144,7 +165,7 @@ inBrowser('the report', () => {
     expect(await details.getAttribute('open')).not.toBeNull();
 
     for (const button of [
-      page.locator('[data-csv]').first(),
+      page.locator('[data-csv$="-training-loss"]').first(),
       page.locator('[id$="-maps"] figure:not([hidden]) [data-csv]').first(),
     ]) {
       await button.focus();

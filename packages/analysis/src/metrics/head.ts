@@ -1,4 +1,5 @@
 import type { TileTally } from './tiles.ts';
+import { grown } from './values.ts';
 
 /** Running sums over the rows of one head. Means are taken at the end, so rows can come in any number of pieces. */
 export interface HeadTally {
@@ -17,6 +18,11 @@ export interface HeadTally {
   readonly positionRows: Float64Array;
   readonly positionNormalised: Float64Array;
   readonly positionNormalisedRows: Float64Array;
+  /** Sum over rows of the weight on each position of their document; rows of n keys are counted at n - 1. */
+  columns: Float64Array;
+  lengths: Float64Array;
+  /** Sum over rows of the softmax weights of the keys that have a weight above 0. */
+  surviving: number;
   readonly tiles: readonly TileTally[];
 }
 
@@ -34,20 +40,36 @@ export function headTally(positions: number, tiles: readonly number[]): HeadTall
     positionRows: new Float64Array(positions),
     positionNormalised: new Float64Array(positions),
     positionNormalisedRows: new Float64Array(positions),
+    columns: new Float64Array(0),
+    lengths: new Float64Array(0),
+    surviving: 0,
     tiles: tiles.map((size) => ({ size, tiles: 0, inactive: 0 })),
   };
 }
 
 /**
- * Adds the row that attends keys `start..i`, with weight weights[base + j] on key j (docs/metrics.md).
- * Returns the row's sum, which is NaN or infinite when a weight is.
+ * Adds the row that attends keys `start..i`, with weight weights[base + j] on key j (docs/metrics.md). `tau` is the
+ * head's offset, 0 without. Returns the row's sum, which is NaN or infinite when a weight is.
  */
-export function addRow(tally: HeadTally, weights: ArrayLike<number>, base: number, start: number, i: number): number {
+export function addRow(
+  tally: HeadTally,
+  weights: ArrayLike<number>,
+  base: number,
+  start: number,
+  i: number,
+  tau: number,
+): number {
+  const keys = i - start + 1;
+  const columns = grown(tally.columns, keys);
+  tally.columns = columns;
+  tally.lengths = grown(tally.lengths, keys);
+  tally.lengths[keys - 1]++;
   let zeros = 0;
   let mass = 0;
   let weightLogWeight = 0;
-  for (let at = base + start; at <= base + i; at++) {
-    const w = weights[at];
+  for (let k = 0; k < keys; k++) {
+    const w = weights[base + start + k];
+    columns[k] += w;
     if (w === 0) {
       zeros++;
     } else {
@@ -55,11 +77,12 @@ export function addRow(tally: HeadTally, weights: ArrayLike<number>, base: numbe
       weightLogWeight += w * Math.log(w);
     }
   }
-  const keys = i - start + 1;
   tally.rows++;
   tally.pairs += keys;
   tally.zeros += zeros;
   tally.mass += mass;
+  // w = p + tau / n where it is above 0 (spec §Forward), so p = w - tau / n.
+  tally.surviving += mass - ((keys - zeros) * tau) / keys;
   const followed = Math.min(keys, tally.position.length);
   for (let k = 0; k < followed; k++) {
     tally.position[k] += weights[base + start + k];
@@ -80,4 +103,19 @@ export function addRow(tally: HeadTally, weights: ArrayLike<number>, base: numbe
     }
   }
   return mass;
+}
+
+/**
+ * The position of a document with the largest mean weight, and that weight: of the positions that at least half of the rows
+ * reach, since the weight on later ones is that of a few rows.
+ */
+export function strongestPosition({ columns, lengths, rows }: HeadTally): { position: number; weight: number } {
+  let strongest = { position: 0, weight: 0 };
+  let reach = rows;
+  for (let k = 0; 2 * reach >= rows && reach > 0; k++) {
+    const weight = columns[k] / reach;
+    if (weight > strongest.weight) strongest = { position: k, weight };
+    reach -= lengths[k] ?? 0;
+  }
+  return strongest;
 }

@@ -10,6 +10,14 @@ export interface HiddenTally {
   /** Sums of x, x^2, x^3, x^4. */
   readonly powers: Float64Array;
   largest: number;
+  /** Where the largest activation is: row and channel of x, and its value; then the position of the row's token. */
+  peak: { readonly row: number; readonly channel: number; readonly value: number };
+  peakPosition: number;
+  /** Sums of the norms of all tokens, and of the first tokens of documents. */
+  norm: number;
+  norms: number;
+  firstNorm: number;
+  firstNorms: number;
   rank: number;
   rankLimit: number;
   rankedSequences: number;
@@ -24,6 +32,12 @@ export function hiddenTally(index: number, layer: number): HiddenTally {
     count: 0,
     powers: new Float64Array(4),
     largest: 0,
+    peak: { row: -1, channel: 0, value: 0 },
+    peakPosition: 0,
+    norm: 0,
+    norms: 0,
+    firstNorm: 0,
+    firstNorms: 0,
     rank: 0,
     rankLimit: 0,
     rankedSequences: 0,
@@ -31,8 +45,9 @@ export function hiddenTally(index: number, layer: number): HiddenTally {
 }
 
 /** Adds x [tokens, width]; false when an entry is not finite. */
-export function addActivations(tally: HiddenTally, x: ArrayLike<number>): boolean {
+export function addActivations(tally: HiddenTally, x: ArrayLike<number>, width: number): boolean {
   const { powers } = tally;
+  let peakAt = -1;
   for (let i = 0; i < x.length; i++) {
     const value = x[i];
     const square = value * value;
@@ -41,8 +56,16 @@ export function addActivations(tally: HiddenTally, x: ArrayLike<number>): boolea
     powers[2] += square * value;
     powers[3] += square * square;
     const size = Math.abs(value);
-    if (size > tally.largest) tally.largest = size;
+    if (size > tally.largest) {
+      tally.largest = size;
+      peakAt = i;
+    }
   }
+  // -1: the peak is in another x, so `addNorms` leaves its position alone.
+  tally.peak =
+    peakAt < 0
+      ? { ...tally.peak, row: -1 }
+      : { row: Math.floor(peakAt / width), channel: peakAt % width, value: x[peakAt] };
   tally.count += x.length;
   return Number.isFinite(powers[0]);
 }
@@ -64,6 +87,16 @@ export function addCosines(tally: HiddenTally, x: ArrayLike<number>, width: numb
   for (let c = 0; c < width; c++) square += sum[c] * sum[c];
   tally.cosine += square - tokens;
   tally.pairs += tokens * (tokens - 1);
+}
+
+/** Adds the norms of the tokens of one document, rows `from..to - 1` of x; after `addActivations` of the same x. */
+export function addNorms(tally: HiddenTally, x: ArrayLike<number>, width: number, from: number, to: number): void {
+  const { row } = tally.peak;
+  if (row >= from && row < to) tally.peakPosition = row - from;
+  for (let at = from; at < to; at++) tally.norm += rowNorm(x, width, at);
+  tally.norms += to - from;
+  tally.firstNorm += rowNorm(x, width, from);
+  tally.firstNorms++;
 }
 
 /** Adds the effective rank of rows `from..to - 1` of x, from at most `tokens` of them, evenly spaced. */

@@ -1,10 +1,12 @@
-import type { HeadTally } from './head.ts';
+import { type HeadTally, strongestPosition } from './head.ts';
 import type { HiddenTally } from './hidden.ts';
+import { type ValueTally, valueNormRatio } from './values.ts';
 
 /** Definitions: docs/metrics.md. Every figure is a mean over heads but where it says otherwise. */
 export interface Metrics {
   /** Share of attended pairs whose weight is exactly 0. */
   readonly sparsity: number;
+  /** Of the head with the least. */
   readonly minHeadSparsity: number;
   /** Mean over rows i >= 0 of the weight on the first token of the document (Gu et al., arXiv 2410.10781: alpha). */
   readonly firstTokenWeight: number;
@@ -12,7 +14,16 @@ export interface Metrics {
   readonly firstTokenWeightNormalised: number;
   /** epsilon -> share of heads whose firstTokenWeight exceeds it. */
   readonly sinkRate: Readonly<Record<string, number>>;
+  /** The same for firstTokenWeightNormalised. */
   readonly sinkRateNormalised: Readonly<Record<string, number>>;
+  /** epsilon -> share of heads whose strongestPositionWeight exceeds it: sinks wherever they are. */
+  readonly sinkRateAnywhere: Readonly<Record<string, number>>;
+  /** Mean weight on the head's strongest position. */
+  readonly strongestPositionWeight: number;
+  /** Mean sum of the softmax weights that Elastic-Softmax does not cut to 0; the row mass without tau. */
+  readonly survivingMass: number;
+  /** Mean norm of the values at the strongest position over that of all: far below 1 when a sink's value is drained (arXiv 2410.13835). */
+  readonly valueNormRatio: number;
   /** Mean sum of a row; 1 for softmax. */
   readonly rowMass: number;
   /** Share of rows whose every weight is 0. */
@@ -25,10 +36,16 @@ export interface Metrics {
   readonly inactiveTiles: Readonly<Record<string, number>>;
 }
 
-export interface HeadMetrics extends Omit<Metrics, 'sinkRate' | 'sinkRateNormalised' | 'minHeadSparsity'> {
+/** Of one head. */
+export interface HeadMetrics
+  extends Omit<Metrics, 'sinkRate' | 'sinkRateNormalised' | 'sinkRateAnywhere' | 'minHeadSparsity'> {
+  /** Number of the head, from 0. */
   readonly head: number;
+  /** The position of a document with the largest mean weight, of those that half of the rows reach. */
+  readonly strongestPosition: number;
   /** alpha_k: mean over the rows that reach position k of their document of the weight on it; null when none does. */
   readonly positionWeights: readonly (number | null)[];
+  /** The same after dividing each row by its sum. */
   readonly positionWeightsNormalised: readonly (number | null)[];
   /** Offset of Elastic-Softmax; null without. */
   readonly tau: number | null;
@@ -36,12 +53,17 @@ export interface HeadMetrics extends Omit<Metrics, 'sinkRate' | 'sinkRateNormali
   readonly bias: readonly number[] | null;
 }
 
+/** Of one layer. */
 export interface LayerMetrics {
+  /** Number of the layer, from 0. */
   readonly layer: number;
+  /** Means over its heads. */
   readonly overall: Metrics;
+  /** In their order. */
   readonly heads: readonly HeadMetrics[];
 }
 
+/** Of the residual stream at one depth. */
 export interface HiddenMetrics {
   /** Number of the rmsNorm that these representations enter, from 0. */
   readonly index: number;
@@ -55,20 +77,33 @@ export interface HiddenMetrics {
   readonly rankLimit: number;
   /** Fourth central moment over squared variance, all activations together; 3 for a normal distribution. */
   readonly kurtosis: number;
+  /** The largest absolute value. */
   readonly largestActivation: number;
+  /** Where that is: position of the token in its document, channel, and the value with its sign. */
+  readonly peak: { readonly position: number; readonly channel: number; readonly value: number };
+  /** Mean norm of the first tokens of documents over that of all tokens. */
+  readonly firstTokenNormRatio: number;
 }
 
+/** The weights of one head among the first positions of a text. */
 export interface AttentionMap {
+  /** Number of the layer, from 0. */
   readonly layer: number;
+  /** Number of the head, from 0. */
   readonly head: number;
   /** weights[i][j] for j <= i. */
   readonly weights: readonly (readonly number[])[];
 }
 
+/** Everything that a meter has measured: plain JSON. */
 export interface AttentionSummary {
+  /** Means over all heads, and the sparsity of the layer with the least. */
   readonly overall: Metrics & { readonly minLayerSparsity: number };
+  /** In their order. */
   readonly layers: readonly LayerMetrics[];
+  /** One per rmsNorm, in order. */
   readonly hidden: readonly HiddenMetrics[];
+  /** Those that were asked for. */
   readonly maps: readonly AttentionMap[];
   /** Rows of the batches seen. */
   readonly sequences: number;
@@ -76,16 +111,24 @@ export interface AttentionSummary {
   readonly tokens: number;
 }
 
+/** What was summed up of a head. */
 export function headMetrics(
   head: number,
   tally: HeadTally,
+  values: ValueTally,
   tau: number | null,
   bias: readonly number[] | null,
 ): HeadMetrics {
   const positionWeights = means(tally.position, tally.positionRows);
   const positionWeightsNormalised = means(tally.positionNormalised, tally.positionNormalisedRows);
+  const strongest = strongestPosition(tally);
   return {
     head,
+    strongestPosition: strongest.position,
+    strongestPositionWeight: strongest.weight,
+    survivingMass: tally.surviving / tally.rows,
+    // Values that are all 0 are no smaller at one place than at another.
+    valueNormRatio: valueNormRatio(values, strongest.position) ?? 1,
     sparsity: tally.zeros / tally.pairs,
     firstTokenWeight: positionWeights[0] ?? 0,
     firstTokenWeightNormalised: positionWeightsNormalised[0] ?? 0,
@@ -101,6 +144,7 @@ export function headMetrics(
   };
 }
 
+/** Means over heads. */
 export function meanMetrics(heads: readonly HeadMetrics[], epsilons: readonly number[]): Metrics {
   const mean = (of: (head: HeadMetrics) => number) => heads.reduce((sum, head) => sum + of(head), 0) / heads.length;
   const rate = (of: (head: HeadMetrics) => number) =>
@@ -112,6 +156,10 @@ export function meanMetrics(heads: readonly HeadMetrics[], epsilons: readonly nu
     firstTokenWeightNormalised: mean((head) => head.firstTokenWeightNormalised),
     sinkRate: rate((head) => head.firstTokenWeight),
     sinkRateNormalised: rate((head) => head.firstTokenWeightNormalised),
+    sinkRateAnywhere: rate((head) => head.strongestPositionWeight),
+    strongestPositionWeight: mean((head) => head.strongestPositionWeight),
+    survivingMass: mean((head) => head.survivingMass),
+    valueNormRatio: mean((head) => head.valueNormRatio),
     rowMass: mean((head) => head.rowMass),
     emptyRows: mean((head) => head.emptyRows),
     entropy: mean((head) => head.entropy),
@@ -122,6 +170,7 @@ export function meanMetrics(heads: readonly HeadMetrics[], epsilons: readonly nu
   };
 }
 
+/** What was summed up of the residual stream at one depth. */
 export function hiddenMetrics(tally: HiddenTally): HiddenMetrics {
   const [m1, m2, m3, m4] = Array.from(tally.powers, (sum) => sum / tally.count);
   const variance = m2 - m1 ** 2;
@@ -134,6 +183,8 @@ export function hiddenMetrics(tally: HiddenTally): HiddenMetrics {
     rankLimit: ratio(tally.rankLimit, tally.rankedSequences),
     kurtosis: variance > 0 ? fourth / variance ** 2 : 0,
     largestActivation: tally.largest,
+    peak: { position: tally.peakPosition, channel: tally.peak.channel, value: tally.peak.value },
+    firstTokenNormRatio: ratio(ratio(tally.firstNorm, tally.firstNorms), ratio(tally.norm, tally.norms)),
   };
 }
 

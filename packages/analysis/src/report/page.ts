@@ -4,7 +4,7 @@ import { type Chart, type ChartGroup, slug } from './charts/chart.ts';
 import { lossCurves } from './charts/curves.ts';
 import { firstTokenByHead, sparsityByHead } from './charts/heads.ts';
 import { learnedParameters } from './charts/learned.ts';
-import { collapse, focus, sinks } from './charts/lines.ts';
+import { collapse, focus, sinkDetails, sinks } from './charts/lines.ts';
 import { attentionMaps } from './charts/maps.ts';
 import { PAPER, type ReportData, type ReportRun } from './data.ts';
 import { headlineTable, keyFigures, trendTable, verdicts } from './headline.ts';
@@ -97,21 +97,20 @@ function scenarioParts(scenario: Scenario, live: boolean): ScenarioParts {
   const id = slug(scenario.name);
   const measured = scenario.arms.some(({ runs }) => runs.some(({ attention }) => attention !== null));
   const groups = [
+    ...(measured ? [attentionMaps(scenario, id), sinks(scenario, id), firstTokenByHead(scenario, id)] : []),
     lossCurves(scenario, id),
     ...(measured
       ? [
           sparsityByHead(scenario, id),
-          sinks(scenario, id),
-          firstTokenByHead(scenario, id),
-          attentionMaps(scenario, id),
+          sinkDetails(scenario, id),
           learnedParameters(scenario, id),
-          collapse(scenario, id),
           focus(scenario, id),
+          collapse(scenario, id),
         ]
       : []),
   ].filter((group) => group !== null);
   const unmeasured = live
-    ? 'Attention is measured when training ends.'
+    ? 'Attention is shown from the first evaluation on.'
     : 'No run has a checkpoint, so attention could not be measured: only the losses are shown.';
   const section = html`<section class="scenario" id="${id}" aria-labelledby="${id}-title">
 <h2 id="${id}-title">${scenario.name}</h2>
@@ -165,11 +164,25 @@ function verdictList(scenario: Scenario): Html {
 function groupSection(group: ChartGroup, scenario: string): Html {
   if (group.charts.length === 0) return html``;
   const chosen = new Set(group.choice?.options[0]?.charts ?? group.charts.map(({ id }) => id));
+  const charts = group.charts.map((chart) => figure(chart, chosen.has(chart.id), `${scenario}, ${group.title}`));
+  // Narrow pages lay these out in a row that scrolls.
+  const row =
+    group.columns === 'half' ? html`` : html` tabindex="0" role="region" aria-label="${group.title}, ${scenario}"`;
+  const inside = html`<p class="reading">${group.reading}</p>
+${choice(group)}
+<div class="charts ${group.columns}"${row}>${join(charts)}</div>`;
+  return folded(group, inside);
+}
+
+function folded(group: Pick<ChartGroup, 'id' | 'title' | 'folded'>, inside: Html): Html {
+  if (group.folded) {
+    return html`<details class="group" id="${group.id}"><summary><h3>${group.title}</h3></summary>
+${inside}
+</details>`;
+  }
   return html`<div class="group" id="${group.id}">
 <h3>${group.title}</h3>
-<p class="reading">${group.reading}</p>
-${choice(group)}
-<div class="charts ${group.columns}">${join(group.charts.map((chart) => figure(chart, chosen.has(chart.id), `${scenario}, ${group.title}`)))}</div>
+${inside}
 </div>`;
 }
 
@@ -212,9 +225,8 @@ function samples({ arms, name }: Scenario): Html {
       : [html`<figure><figcaption><h4>${arm}</h4></figcaption><blockquote>${sample}</blockquote></figure>`];
   });
   if (written.length === 0) return html``;
-  const id = `${slug(name)}-samples`;
-  return html`<div class="group" id="${id}"><h3>Text that the models wrote</h3>
-<div class="charts half">${join(written)}</div></div>`;
+  const group = { id: `${slug(name)}-samples`, title: 'Text that the models wrote', folded: true } as const;
+  return folded(group, html`<div class="charts half">${join(written)}</div>`);
 }
 
 function provenance(data: ReportData): Html {

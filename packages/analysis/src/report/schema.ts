@@ -17,12 +17,22 @@ const metrics = {
   entropy: number,
   entropyNormalised: number,
   inactiveTiles: byName,
+  strongestPositionWeight: number,
+  survivingMass: number,
+  valueNormRatio: number,
 };
-const overall = { ...metrics, minHeadSparsity: number, sinkRate: byName, sinkRateNormalised: byName };
+const overall = {
+  ...metrics,
+  minHeadSparsity: number,
+  sinkRate: byName,
+  sinkRateNormalised: byName,
+  sinkRateAnywhere: byName,
+};
 
 const head = v.looseObject({
   ...metrics,
   head: count,
+  strongestPosition: count,
   positionWeights: v.array(numberOrNull),
   positionWeightsNormalised: v.array(numberOrNull),
   tau: numberOrNull,
@@ -41,6 +51,8 @@ const attention = v.looseObject({
       rankLimit: number,
       kurtosis: number,
       largestActivation: number,
+      peak: v.object({ position: count, channel: count, value: number }),
+      firstTokenNormRatio: number,
     }),
   ),
   maps: v.array(v.looseObject({ layer: count, head: count, weights: v.array(v.array(number)) })),

@@ -79,13 +79,19 @@ td code { font-size: 0.78rem; }
 .group { margin-top: 2.4rem; scroll-margin-top: 1rem; }
 .charts { display: grid; gap: 1rem; }
 .charts.half { grid-template-columns: repeat(auto-fill, minmax(min(100%, 27rem), 1fr)); }
+.charts.map { grid-template-columns: repeat(auto-fill, minmax(min(100%, 19.6rem), 1fr)); }
 .charts.small { grid-template-columns: repeat(auto-fill, minmax(min(100%, 13.2rem), 1fr)); }
 figure { margin: 0; background: var(--surface); border: 1px solid var(--line); border-radius: 0.9rem; padding: 0.8rem 0.9rem; min-width: 0; }
 figcaption { display: flex; justify-content: space-between; align-items: center; gap: 0.5rem; margin-bottom: 0.4rem; }
+figcaption h4 { margin-right: auto; }
+figcaption button[aria-pressed='true'] { color: var(--accent); border-color: var(--accent); }
 figcaption button { padding: 0.1rem 0.55rem; font-size: 0.75rem; color: var(--ink-soft); min-height: 1.7rem; }
 .chart { width: 100%; min-width: 0; overflow: hidden; }
-.choice { display: flex; gap: 0.6rem; align-items: center; font-size: 0.9rem; margin: 0 0 0.8rem; }
-details { font-size: 0.85rem; margin-top: 0.4rem; } summary { cursor: pointer; color: var(--ink-soft); width: max-content; }
+.choice select { min-width: 0; max-width: 100%; }
+.choice { display: flex; flex-wrap: wrap; gap: 0.6rem; align-items: center; font-size: 0.9rem; margin: 0 0 0.8rem; }
+details { font-size: 0.85rem; margin-top: 0.4rem; } summary { cursor: pointer; color: var(--ink-soft); width: max-content; max-width: 100%; }
+details.group { font-size: 1rem; margin-top: 1rem; border-top: 1px solid var(--line); padding-top: 0.8rem; }
+details.group > summary { color: var(--ink); width: auto; } details.group > summary h3 { display: inline; }
 details .scroll { max-height: 18rem; overflow: auto; margin: 0.4rem 0 0; border-radius: 0.5rem; } details td, details th { padding: 0.25rem 0.6rem; }
 blockquote { margin: 0; font-family: Georgia, 'DejaVu Serif', serif; font-size: 0.95rem; white-space: pre-wrap; overflow-wrap: anywhere; }
 pre { background: var(--surface); border: 1px solid var(--line); border-radius: 0.7rem; padding: 0.8rem 1rem; overflow-x: auto; font-size: 0.85rem; }
@@ -94,7 +100,10 @@ dl div { display: grid; grid-template-columns: 8rem 1fr; gap: 0.5rem; } dt { col
 footer { color: var(--ink-soft); font-size: 0.85rem; padding-top: 2rem; padding-bottom: 3rem; }
 [hidden] { display: none !important; }
 @media (min-width: 60rem) { .tiles { grid-template-columns: repeat(4, 1fr); } }
-@media (max-width: 40rem) { .tiles li { padding: 0.8rem 0.9rem; } .tiles strong { font-size: 1.5rem; }
+@media (max-width: 40rem) {
+  .charts.map, .charts.small { display: flex; overflow-x: auto; position: relative; scroll-snap-type: x proximity; }
+  .charts.map figure, .charts.small figure { flex: 0 0 86%; scroll-snap-align: start; }
+  .tiles li { padding: 0.8rem 0.9rem; } .tiles strong { font-size: 1.5rem; }
   nav ul { flex-wrap: nowrap; overflow-x: auto; padding: 0.3rem 0; } nav a { white-space: nowrap; } }
 @media print { button, nav, .choice { display: none; } figure { break-inside: avoid; } }
 `;

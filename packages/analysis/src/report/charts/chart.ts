@@ -56,8 +56,10 @@ export interface ChartGroup {
   readonly title: string;
   readonly reading: string;
   readonly charts: readonly Chart[];
-  /** Narrow charts stand side by side. */
-  readonly columns: 'wide' | 'half' | 'small';
+  /** Narrow charts stand side by side; maps need room for their cells. */
+  readonly columns: 'half' | 'small' | 'map';
+  /** Folded away at first: what most readers do not look for. */
+  readonly folded?: true;
   /** Charts whose id is under the chosen key are shown, the others hidden. */
   readonly choice?: { readonly label: string; readonly options: readonly Choice[] };
 }

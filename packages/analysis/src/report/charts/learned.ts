@@ -15,6 +15,7 @@ export function learnedParameters(scenario: Scenario, id: string): ChartGroup | 
     reading:
       'b(d) is added to the score of a key at distance d: a falling curve is a head that looks nearby. It starts at 0. τ / n is added to each of n softmax weights before the ReLU: it starts at −1, and the lower, the more weights are cut to 0.',
     columns: 'half',
+    folded: true,
     charts: learners.flatMap((arm) => {
       const layers = arm.runs[0].attention?.layers ?? [];
       return [

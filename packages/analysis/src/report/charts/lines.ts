@@ -16,6 +16,7 @@ interface LineSpec {
   readonly bars?: boolean;
 }
 
+/** A chart of one figure per arm. */
 export function lineChart(arms: readonly Arm[], spec: LineSpec): Chart {
   const factor = spec.unit === 'percent' ? 100 : 1;
   const lines = arms.flatMap((arm) => {
@@ -88,12 +89,13 @@ export function lineChart(arms: readonly Arm[], spec: LineSpec): Chart {
   };
 }
 
+/** Whether the models have sinks, and where. */
 export function sinks({ arms }: Scenario, id: string): ChartGroup {
   return {
     id: `${id}-sinks`,
     title: 'Attention sinks',
     reading:
-      'Left: the mean weight on each of the first positions of a text; a sink is a tall bar at position 0. Right: the share of heads whose mean weight on the first token exceeds a threshold; papers report 0.3. Below: the same weight by layer, as it is and after dividing each row by its sum, since elastic weights need not sum to one.',
+      'Left: the mean weight on each of the first positions of a text; a sink on the first token is a tall bar at 0. Right: the share of heads that give one position, whichever it is, more than a threshold; papers report 0.3.',
     columns: 'half',
     charts: [
       lineChart(arms, {
@@ -112,10 +114,38 @@ export function sinks({ arms }: Scenario, id: string): ChartGroup {
       }),
       lineChart(arms, {
         id: `${id}-sink-rate`,
-        title: 'Sink rate',
+        title: 'Sink rate, wherever the sink is',
+        xName: 'threshold',
+        unit: 'percent',
+        points: ({ overall }) => Object.entries(overall.sinkRateAnywhere),
+      }),
+    ],
+  };
+}
+
+/** The first token alone, and what goes with a sink. */
+export function sinkDetails({ arms }: Scenario, id: string): ChartGroup {
+  return {
+    id: `${id}-sink-details`,
+    title: 'Sinks in detail',
+    reading:
+      'The first token alone, as it is and after dividing each row by its sum, since elastic weights need not sum to one. A sink takes weight and gives nothing: the norm of its value is drained (far below that of the others), while its norm in the residual stream peaks.',
+    columns: 'half',
+    folded: true,
+    charts: [
+      lineChart(arms, {
+        id: `${id}-sink-rate-first`,
+        title: 'Sink rate of the first token',
         xName: 'threshold',
         unit: 'percent',
         points: ({ overall }) => Object.entries(overall.sinkRate),
+      }),
+      lineChart(arms, {
+        id: `${id}-sink-rate-normalised`,
+        title: 'The same, rows normalised',
+        xName: 'threshold',
+        unit: 'percent',
+        points: ({ overall }) => Object.entries(overall.sinkRateNormalised),
       }),
       lineChart(arms, {
         id: `${id}-first-token-layer`,
@@ -125,16 +155,31 @@ export function sinks({ arms }: Scenario, id: string): ChartGroup {
         points: ({ layers }) => layers.map(({ layer, overall }) => [String(layer), overall.firstTokenWeight]),
       }),
       lineChart(arms, {
-        id: `${id}-first-token-normalised`,
-        title: 'The same, rows normalised',
+        id: `${id}-strongest-layer`,
+        title: 'Weight on the strongest position by layer',
         xName: 'layer',
         unit: 'percent',
-        points: ({ layers }) => layers.map(({ layer, overall }) => [String(layer), overall.firstTokenWeightNormalised]),
+        points: ({ layers }) => layers.map(({ layer, overall }) => [String(layer), overall.strongestPositionWeight]),
+      }),
+      lineChart(arms, {
+        id: `${id}-value-norm`,
+        title: 'Norm of the value there, over the mean',
+        xName: 'layer',
+        unit: 'number',
+        points: ({ layers }) => layers.map(({ layer, overall }) => [String(layer), overall.valueNormRatio]),
+      }),
+      lineChart(arms, {
+        id: `${id}-first-norm`,
+        title: 'Norm of the first token, over the mean',
+        xName: 'depth in layers',
+        unit: 'number',
+        points: byDepth((hidden) => hidden.firstTokenNormRatio),
       }),
     ],
   };
 }
 
+/** How the heads spread their weight. */
 export function focus({ arms }: Scenario, id: string): ChartGroup {
   return {
     id: `${id}-focus`,
@@ -142,6 +187,7 @@ export function focus({ arms }: Scenario, id: string): ChartGroup {
     reading:
       'Entropy as a share of the largest possible: 100 % is attention spread evenly over all keys (overload). Row mass: the sum of a row of weights, which softmax fixes at 1. Idle tiles: share of square tiles in which every weight is 0, which is what a kernel could skip.',
     columns: 'half',
+    folded: true,
     charts: [
       lineChart(arms, {
         id: `${id}-entropy`,
@@ -156,6 +202,13 @@ export function focus({ arms }: Scenario, id: string): ChartGroup {
         xName: 'layer',
         unit: 'number',
         points: ({ layers }) => layers.map(({ layer, overall }) => [String(layer), overall.rowMass]),
+      }),
+      lineChart(arms, {
+        id: `${id}-surviving`,
+        title: 'Softmax mass that survives the cut',
+        xName: 'layer',
+        unit: 'percent',
+        points: ({ layers }) => layers.map(({ layer, overall }) => [String(layer), overall.survivingMass]),
       }),
       lineChart(arms, {
         id: `${id}-layer-sparsity`,
@@ -176,31 +229,29 @@ export function focus({ arms }: Scenario, id: string): ChartGroup {
   };
 }
 
+/** How alike tokens become with depth, and how large activations. */
 export function collapse({ arms }: Scenario, id: string): ChartGroup {
-  // In a pre-norm Transformer norms alternate: before attention, before the MLP; the last is the final one.
-  const depth = (index: number) => String(index / 2);
-  const by = (figure: (of: AttentionSummary['hidden'][number]) => number) => (summary: AttentionSummary) =>
-    summary.hidden.map((hidden) => [depth(hidden.index), figure(hidden)] as const);
   return {
     id: `${id}-collapse`,
     title: 'Collapse by depth',
     reading:
       'How alike the representations of different tokens become on their way through the layers (whole numbers: before attention, halves: before the MLP). Cosine similarity 1 and effective rank 1 mean that all tokens look the same. Massive activations come with sinks and make quantisation hard.',
     columns: 'half',
+    folded: true,
     charts: [
       lineChart(arms, {
         id: `${id}-cosine`,
         title: 'Cosine similarity between tokens',
         xName: 'depth in layers',
         unit: 'number',
-        points: by((hidden) => hidden.cosineSimilarity),
+        points: byDepth((hidden) => hidden.cosineSimilarity),
       }),
       lineChart(arms, {
         id: `${id}-rank`,
         title: 'Effective rank',
         xName: 'depth in layers',
         unit: 'number',
-        points: by((hidden) => hidden.effectiveRank),
+        points: byDepth((hidden) => hidden.effectiveRank),
       }),
       lineChart(arms, {
         id: `${id}-kurtosis`,
@@ -208,7 +259,7 @@ export function collapse({ arms }: Scenario, id: string): ChartGroup {
         xName: 'depth in layers',
         unit: 'number',
         wide: true,
-        points: by((hidden) => hidden.kurtosis),
+        points: byDepth((hidden) => hidden.kurtosis),
       }),
       lineChart(arms, {
         id: `${id}-largest`,
@@ -216,8 +267,13 @@ export function collapse({ arms }: Scenario, id: string): ChartGroup {
         xName: 'depth in layers',
         unit: 'number',
         wide: true,
-        points: by((hidden) => hidden.largestActivation),
+        points: byDepth((hidden) => hidden.largestActivation),
       }),
     ],
   };
+}
+
+/** Points by depth: in a pre-norm Transformer norms alternate, before attention and before the MLP; the last is the final one. */
+function byDepth(figure: (of: AttentionSummary['hidden'][number]) => number): LineSpec['points'] {
+  return (summary) => summary.hidden.map((hidden) => [String(hidden.index / 2), figure(hidden)] as const);
 }

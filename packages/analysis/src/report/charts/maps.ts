@@ -2,6 +2,9 @@ import type { Arm, Scenario } from '../aggregate.ts';
 import type { ReportRun } from '../data.ts';
 import { axis, type Chart, type ChartGroup, call, css, frame, slug, TOOLTIP } from './chart.ts';
 
+/** Heads whose maps are in the page: each holds about a thousand weights per model. */
+const MOST_HEADS = 16;
+
 /** Attention maps of every arm on the same text, one head at a time. Of the first seed. */
 export function attentionMaps({ arms }: Scenario, id: string): ChartGroup | null {
   const shown = arms.flatMap((arm) => {
@@ -9,26 +12,47 @@ export function attentionMaps({ arms }: Scenario, id: string): ChartGroup | null
     return run === undefined ? [] : [{ arm, run }];
   });
   if (shown.length === 0) return null;
-  const heads = shown[0].run.attention?.maps.map(({ layer, head }) => ({ layer, head })) ?? [];
-  const charts = shown.flatMap(({ arm, run }) => mapCharts(arm, run, id));
+  const heads = tellingHeads(shown.map(({ run }) => run));
+  const charts = shown.flatMap(({ arm, run }) => mapCharts(arm, run, id, heads));
   return {
     id: `${id}-maps`,
     title: 'Attention maps',
     reading: `One row per query, one column per key, on the same text: “${run0Text(shown[0].run)}”. Dark is a large weight; the flat tint is a weight of exactly 0; nothing is drawn above the diagonal, where keys lie in the future.`,
-    columns: 'small',
+    columns: 'map',
     charts,
     choice: {
-      label: 'Head',
-      options: heads.map(({ layer, head }) => ({
-        label: `layer ${layer}, head ${head}`,
+      label: 'Head, strongest sink first',
+      options: heads.map(({ layer, head, sink }) => ({
+        label: `layer ${layer}, head ${head}: up to ${(100 * sink).toFixed(0)} % on one position`,
         charts: shown.map(({ arm }) => mapId(id, arm, layer, head)),
       })),
     },
   };
 }
 
-function mapCharts(arm: Arm, run: ReportRun, id: string): Chart[] {
-  return (run.attention?.maps ?? []).map(({ layer, head, weights }) => {
+interface TellingHead {
+  readonly layer: number;
+  readonly head: number;
+  /** Largest mean weight on one position, in the model where it is largest. */
+  readonly sink: number;
+}
+
+/** The heads whose maps are shown: those with the strongest sink in any of the models. */
+function tellingHeads(runs: readonly ReportRun[]): TellingHead[] {
+  const sinkOf = ({ attention }: ReportRun, layer: number, head: number) =>
+    attention?.layers.find((of) => of.layer === layer)?.heads.find((of) => of.head === head)?.strongestPositionWeight ??
+    0;
+  return (runs[0].attention?.maps ?? [])
+    .map(({ layer, head }) => ({ layer, head, sink: Math.max(...runs.map((run) => sinkOf(run, layer, head))) }))
+    .sort((a, b) => b.sink - a.sink)
+    .slice(0, MOST_HEADS);
+}
+
+function mapCharts(arm: Arm, run: ReportRun, id: string, heads: readonly TellingHead[]): Chart[] {
+  const maps = (run.attention?.maps ?? []).filter((map) =>
+    heads.some(({ layer, head }) => layer === map.layer && head === map.head),
+  );
+  return maps.map(({ layer, head, weights }) => {
     const length = weights.length;
     const tokens = Array.from({ length }, (_, i) => visible(run.mapTokens[i] ?? `token ${i}`));
     // [key, query, colour, weight]: the colour is the square root, so that small weights are seen at all.
