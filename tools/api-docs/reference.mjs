@@ -40,8 +40,8 @@ export async function readReference(packages, tsconfig = join(root, 'tools/api-d
     excludeInternal: true,
     excludePrivate: true,
     excludeExternals: true,
-    disableSources: false,
-    readme: 'none',
+    readme: join(root, 'tools/api-docs/front.md'),
+    customCss: join(root, 'tools/api-docs/site.css'),
     // Of links; this repository's own are checked below, and shapes in brackets are none.
     logLevel: 'Error',
   });
