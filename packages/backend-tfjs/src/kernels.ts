@@ -1,60 +1,64 @@
-import {
-  type AttentionInputs,
-  type DType,
-  type ElasticSoftmaxInputs,
-  elementCount,
-  type Kernels,
-  OutOfMemoryError,
-  type SavedState,
-  type Shape,
-  type TensorData,
-  UnsupportedError,
+import type {
+  AttentionInputs,
+  DType,
+  ElasticSoftmaxInputs,
+  Kernels,
+  SavedState,
+  TensorData,
 } from '@lazy-attention/core';
 import * as tf from '@tensorflow/tfjs-core';
 import * as arithmetic from './arithmetic.ts';
 import { type AttentionTensors, attentionBackward, attentionForward, attentionWeights } from './attention.ts';
 import { elasticWeights, givenScores, softmaxGradient } from './elastic.ts';
 import { type Engine, onEngine } from './engine.ts';
-import { type Handle, isHandle, type Operand, TFJS_DTYPE } from './handle.ts';
+import { type Handle, isHandle } from './handle.ts';
 import * as layerOps from './layer-ops.ts';
+import { checkSize, createMemory, four, type Memory, matrix, tfjsType, vector, view } from './memory.ts';
 import * as primitives from './primitives.ts';
 import { createRotations } from './rotations.ts';
 
 /** Attention recomputes its probabilities, so nothing is kept. */
 const NOTHING_SAVED: SavedState = { bytes: 0 };
 
-/** One tensor may not exceed what a typed array of every engine can hold. */
-const MOST_BYTES = 2 ** 31 - 4;
+type Rotations = ReturnType<typeof createRotations>;
+type Family<K extends keyof Kernels> = Pick<Kernels<Handle>, K>;
 
-/** The whole contract on one tfjs engine. Every op runs in `tf.tidy`: what it does not return is freed. */
+/** The whole contract on one tfjs engine. */
 export function createKernels(engine: Engine): Kernels<Handle> {
-  const { products } = engine;
-  const live = new Set<Handle>();
+  const memory = createMemory(engine);
   const rotations = createRotations();
-
-  const handleOf = (tensor: tf.Tensor): Handle => {
-    const handle = { tensor: tf.keep(tensor) };
-    live.add(handle);
-    return handle;
-  };
-  const inside = <T extends tf.TensorContainer>(fn: () => T): T =>
-    guardMemory(() => onEngine(engine, () => tf.tidy(fn)));
-  const run = (fn: () => tf.Tensor): Handle => handleOf(inside(fn));
-  const replace = (handle: Handle, tensor: tf.Tensor) => {
-    const { shape } = handle.tensor;
-    const next = tf.keep(
-      tensor.shape.join() === shape.join() ? tensor : onEngine(engine, () => tf.reshape(tensor, shape)),
-    );
-    if (next !== tensor) tensor.dispose();
-    handle.tensor.dispose();
-    handle.tensor = next;
-  };
-
   return {
     name: 'tfjs',
     device: engine.device,
     dtypes: new Set<DType>(['f32', 'i32']),
+    ...storageKernels(memory, rotations),
+    ...primitiveKernels(memory),
+    ...arithmeticKernels(memory),
+    ...layerKernels(memory, rotations),
+    ...attentionKernels(memory),
+    ...lossKernels(memory),
+  };
+}
 
+/** Tensors made, read, moved and freed. */
+function storageKernels(
+  memory: Memory,
+  rotations: Rotations,
+): Family<
+  | 'upload'
+  | 'full'
+  | 'read'
+  | 'free'
+  | 'inspect'
+  | 'freeSaved'
+  | 'synchronize'
+  | 'dispose'
+  | 'cast'
+  | 'slice'
+  | 'copyInto'
+> {
+  const { engine, inside, run, replace } = memory;
+  return {
     upload: (data, shape, dtype) => {
       checkSize(shape);
       // All engines but wasm keep a reference to the array until they need it; the caller may change it before.
@@ -74,10 +78,7 @@ export function createKernels(engine: Engine): Kernels<Handle> {
         tensor.dispose();
       }
     },
-    free: (handle) => {
-      live.delete(handle);
-      handle.tensor.dispose();
-    },
+    free: memory.free,
     inspect: (buffer) => {
       if (!isHandle(buffer)) return null;
       const { size, dtype } = buffer.tensor;
@@ -93,8 +94,7 @@ export function createKernels(engine: Engine): Kernels<Handle> {
       marker.dispose();
     },
     dispose: async () => {
-      for (const handle of live) handle.tensor.dispose();
-      live.clear();
+      memory.freeAll();
       rotations.dispose();
     },
 
@@ -105,12 +105,27 @@ export function createKernels(engine: Engine): Kernels<Handle> {
         target.buffer,
         inside(() => arithmetic.replaced(view(target), view(source), window)),
       ),
+  };
+}
 
+/** The open primitives. */
+function primitiveKernels(memory: Memory): Family<'unary' | 'binary' | 'reduce' | 'rearrange'> {
+  const { run } = memory;
+  return {
     unary: (x, fn) => run(() => primitives.unary(view(x), fn)),
     binary: (a, b, fn, window) => run(() => primitives.binary(view(a), view(b), fn, window)),
     reduce: (x, fn, window) => run(() => primitives.reduce(view(x), fn, window)),
     rearrange: (x, window) => run(() => primitives.rearrange(view(x), window)),
+  };
+}
 
+/** Sums and products. */
+function arithmeticKernels(
+  memory: Memory,
+): Family<'add' | 'mul' | 'scale' | 'sum' | 'sumGrad' | 'sumSquares' | 'matmul'> {
+  const { inside, run, replace } = memory;
+  const { products } = memory.engine;
+  return {
     add: (a, b) => run(() => tf.add(view(a), view(b))),
     mul: (a, b) => run(() => tf.mul(view(a), view(b))),
     scale: (x, factor) => run(() => tf.mul(view(x), factor)),
@@ -128,16 +143,44 @@ export function createKernels(engine: Engine): Kernels<Handle> {
       );
       return accumulate.buffer;
     },
+  };
+}
 
+/** What layers compute beside attention. */
+function layerKernels(
+  memory: Memory,
+  rotations: Rotations,
+): Family<'rmsNorm' | 'rmsNormGrad' | 'rope' | 'swiglu' | 'swigluGrad' | 'embedding' | 'embeddingGrad'> {
+  const { engine, hold, inside, run } = memory;
+  const { products } = engine;
+  return {
     rmsNorm: (x, weight, epsilon) => run(() => layerOps.rmsNorm(matrix(x), view(weight), epsilon)),
     rmsNormGrad: (dy, x, weight, epsilon) => {
       const { dx, dweight } = inside(() =>
         layerOps.rmsNormGrad(products, matrix(dy), matrix(x), view(weight), epsilon),
       );
-      return { dx: handleOf(dx), dweight: handleOf(dweight) };
+      return { dx: hold(dx), dweight: hold(dweight) };
     },
     rope: (x, rotation) => run(() => layerOps.rotate(four(x), rotations.tables(x.shape[1], x.shape[3], rotation))),
 
+    swiglu: (gate, up) => run(() => layerOps.swiglu(view(gate), view(up))),
+    swigluGrad: (dy, gate, up) => {
+      const { dgate, dup } = inside(() => layerOps.swigluGrad(view(dy), view(gate), view(up)));
+      return { dgate: hold(dgate), dup: hold(dup) };
+    },
+
+    embedding: (weight, ids) => run(() => layerOps.embedding(matrix(weight), view(ids))),
+    embeddingGrad: (dy, ids, vocabulary) => run(() => layerOps.embeddingGrad(engine, view(dy), view(ids), vocabulary)),
+  };
+}
+
+/** Attention, and Elastic-Softmax by itself. */
+function attentionKernels(
+  memory: Memory,
+): Family<'attention' | 'attentionGrad' | 'attentionWeights' | 'elasticSoftmax' | 'elasticSoftmaxGrad'> {
+  const { hold, inside, run } = memory;
+  const { products } = memory.engine;
+  return {
     attention: (inputs, save) => ({
       output: run(() => attentionForward(products, attentionTensors(inputs))),
       saved: save ? NOTHING_SAVED : null,
@@ -148,11 +191,11 @@ export function createKernels(engine: Engine): Kernels<Handle> {
         return { ...rest, dbias: dbias ?? undefined, dtau: dtau ?? undefined };
       });
       return {
-        dq: handleOf(dq),
-        dk: handleOf(dk),
-        dv: handleOf(dv),
-        dbias: dbias === undefined ? null : handleOf(dbias),
-        dtau: dtau === undefined ? null : handleOf(dtau),
+        dq: hold(dq),
+        dk: hold(dk),
+        dv: hold(dv),
+        dbias: dbias === undefined ? null : hold(dbias),
+        dtau: dtau === undefined ? null : hold(dtau),
       };
     },
     attentionWeights: (inputs) => run(() => attentionWeights(products, attentionTensors({ ...inputs, v: inputs.k }))),
@@ -163,21 +206,18 @@ export function createKernels(engine: Engine): Kernels<Handle> {
         const { ds, dtauRows } = softmaxGradient(elasticRows(inputs), four(dWeights));
         return { ds, dtau: dtauRows === null ? undefined : tf.sum(dtauRows, [0, 2, 3]) };
       });
-      return { dscores: handleOf(ds), dtau: dtau === undefined ? null : handleOf(dtau) };
+      return { dscores: hold(ds), dtau: dtau === undefined ? null : hold(dtau) };
     },
+  };
+}
 
-    swiglu: (gate, up) => run(() => layerOps.swiglu(view(gate), view(up))),
-    swigluGrad: (dy, gate, up) => {
-      const { dgate, dup } = inside(() => layerOps.swigluGrad(view(dy), view(gate), view(up)));
-      return { dgate: handleOf(dgate), dup: handleOf(dup) };
-    },
-
-    embedding: (weight, ids) => run(() => layerOps.embedding(matrix(weight), view(ids))),
-    embeddingGrad: (dy, ids, vocabulary) => run(() => layerOps.embeddingGrad(engine, view(dy), view(ids), vocabulary)),
-
+/** The loss, and the step that follows from its gradients. */
+function lossKernels(memory: Memory): Family<'crossEntropy' | 'crossEntropyGrad' | 'adamw'> {
+  const { hold, inside, run, replace } = memory;
+  return {
     crossEntropy: (logits, targets, options) => {
       const { loss, lse } = inside(() => layerOps.crossEntropy(matrix(logits), vector(targets), options));
-      return { loss: handleOf(loss), lse: handleOf(lse) };
+      return { loss: hold(loss), lse: hold(lse) };
     },
     crossEntropyGrad: (dLoss, logits, targets, _lse, options) =>
       run(() => layerOps.crossEntropyGrad(view(dLoss), matrix(logits), vector(targets), options)),
@@ -196,18 +236,6 @@ export function createKernels(engine: Engine): Kernels<Handle> {
   };
 }
 
-/** The handle's tensor in the shape that the op sees. */
-function view(x: Operand): tf.Tensor {
-  const { tensor } = x.buffer;
-  return tensor.shape.length === x.shape.length && tensor.shape.every((size, i) => size === x.shape[i])
-    ? tensor
-    : tf.reshape(tensor, [...x.shape]);
-}
-
-const vector = (x: Operand) => view(x) as tf.Tensor1D;
-const matrix = (x: Operand) => view(x) as tf.Tensor2D;
-const four = (x: Operand) => view(x) as tf.Tensor4D;
-
 function attentionTensors(inputs: AttentionInputs<Handle>): AttentionTensors {
   const { sizes, scale, q, k, v, bias, tau, starts } = inputs;
   return {
@@ -224,33 +252,4 @@ function attentionTensors(inputs: AttentionInputs<Handle>): AttentionTensors {
 
 function elasticRows({ scores, tau, starts }: ElasticSoftmaxInputs<Handle>) {
   return givenScores(four(scores), tau && vector(tau), starts && matrix(starts));
-}
-
-function tfjsType(dtype: DType): 'float32' | 'int32' {
-  if (dtype === 'f32' || dtype === 'i32') return TFJS_DTYPE[dtype];
-  throw new UnsupportedError(`tfjs has no ${dtype}; it has f32, i32`);
-}
-
-function checkSize(shape: Shape): void {
-  const bytes = 4 * elementCount(shape);
-  if (bytes > MOST_BYTES) {
-    throw new OutOfMemoryError(`tfjs: a tensor of ${bytes} bytes; the most is ${MOST_BYTES}`, bytes);
-  }
-}
-
-/** Engines say that memory has run out in words of their own. */
-function guardMemory<T>(fn: () => T): T {
-  try {
-    return fn();
-  } catch (error) {
-    const message = error instanceof Error ? error.message : String(error);
-    if (
-      /out of memory|enlarge memory|array buffer allocation|invalid typed array length|OOM|resource exhausted/i.test(
-        message,
-      )
-    ) {
-      throw new OutOfMemoryError(`tfjs: ${message.split('\n')[0]}; ${tf.memory().numBytes} bytes are in use`, 0);
-    }
-    throw error;
-  }
 }
