@@ -282,10 +282,29 @@ void multiplyAdd(float (&c)[4], const std::uint32_t (&a)[4], std::uint32_t b0, s
 // ---- arithmetic ----
 inline float exp2Fast(float x) { return std::exp2(x); }
 inline float log2Fast(float x) { return std::log2(x); }
+inline float nanMax(float a, float b) { return a != a || b != b ? NAN : std::fmax(a, b); }
+inline float nanMin(float a, float b) { return a != a || b != b ? NAN : std::fmin(a, b); }
 template <class T>
 std::uint32_t pack(float low, float high) {
   return static_cast<std::uint32_t>(fromFloat<T>(low).bits) |
          (static_cast<std::uint32_t>(fromFloat<T>(high).bits) << 16);
+}
+
+inline int opaque(int x) { return x; }
+inline float roundedProduct(float a, float b) { return a * b; }
+template <class T>
+T positivePart(T x) {
+  if (toFloat(x) != toFloat(x)) return {0x7fff};
+  return toFloat(x) > 0 ? x : T{0};
+}
+template <class T>
+std::uint32_t packPositive(float low, float high) {
+  return static_cast<std::uint32_t>(positivePart(fromFloat<T>(low)).bits) |
+         (static_cast<std::uint32_t>(positivePart(fromFloat<T>(high)).bits) << 16);
+}
+inline std::uint32_t positivePair(std::uint32_t pair) {
+  const auto one = [](std::uint32_t x) { return toFloat(bf16{static_cast<std::uint16_t>(x)}) > 0 ? 0x3f80u : 0u; };
+  return one(pair & 0xffffu) | one(pair >> 16) << 16;
 }
 
 template <class... P, class... A>

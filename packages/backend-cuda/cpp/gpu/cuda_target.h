@@ -132,6 +132,48 @@ __device__ __forceinline__ float exp2Fast(float x) {
   return y;
 }
 __device__ __forceinline__ float log2Fast(float x) { return __log2f(x); }
+__device__ __forceinline__ float nanMax(float a, float b) {
+  float y;
+  asm("max.NaN.f32 %0, %1, %2;" : "=f"(y) : "f"(a), "f"(b));
+  return y;
+}
+__device__ __forceinline__ float nanMin(float a, float b) {
+  float y;
+  asm("min.NaN.f32 %0, %1, %2;" : "=f"(y) : "f"(a), "f"(b));
+  return y;
+}
+__device__ __forceinline__ int opaque(int x) {
+  asm volatile("" : "+r"(x));
+  return x;
+}
+__device__ __forceinline__ float roundedProduct(float a, float b) { return __fmul_rn(a, b); }
+template <class T>
+__device__ __forceinline__ std::uint32_t packPositive(float low, float high);
+template <>
+__device__ __forceinline__ std::uint32_t packPositive<bf16>(float low, float high) {
+  std::uint32_t r;
+  asm("cvt.rn.relu.bf16x2.f32 %0, %1, %2;" : "=r"(r) : "f"(high), "f"(low));
+  return r;
+}
+template <>
+__device__ __forceinline__ std::uint32_t packPositive<f16>(float low, float high) {
+  std::uint32_t r;
+  asm("cvt.rn.relu.f16x2.f32 %0, %1, %2;" : "=r"(r) : "f"(high), "f"(low));
+  return r;
+}
+// Of a pair of bf16 that are not negative. 0 or 1 for NaN.
+__device__ __forceinline__ std::uint32_t positivePair(std::uint32_t pair) {
+  std::uint32_t r;
+#if __CUDA_ARCH__ >= 900
+  asm("set.gt.bf16x2.bf16x2 %0, %1, %2;" : "=r"(r) : "r"(pair), "r"(0u));
+#else
+  // No normal number times 2^126 is below 1.
+  asm("{ .reg .b32 t; fma.rn.bf16x2 t, %1, %2, %3; min.bf16x2 %0, t, %4; }"
+      : "=r"(r)
+      : "r"(pair), "r"(0x7e807e80u), "r"(0u), "r"(0x3f803f80u));
+#endif
+  return r;
+}
 // Two numbers in one register, `low` in the lower half.
 template <class T>
 __device__ __forceinline__ std::uint32_t pack(float low, float high);

@@ -11,6 +11,10 @@
 //                                                turn, a barrier later all use it, a barrier later one passes it on
 //   loadMatrix4(Transposed) multiplyAdd<T>       ldmatrix.x4 and mma.m16n8k16 with f32 accumulators
 //   exp2Fast log2Fast                            the approximate instructions; the f32 paths use expf and logf
+//   opaque                                       its argument, of which the compiler knows nothing: what follows stays in its loop
+//   roundedProduct                               a * b, never fused with a following sum
+//   packPositive<T> positivePair                 two numbers rounded, max with 0 (NaN stays); 1 where a bf16 of a pair is > 0
+//   nanMax nanMin                                NaN where either is; fmaxf and fminf prefer the number
 //   launch(name, kernel, grid, block, sharedBytes, stream, arguments...)
 #pragma once
 
@@ -23,8 +27,9 @@
 
 namespace gpu {
 
-// Largest finite stand-in for minus infinity that survives subtraction: exp of it is 0, and it never makes a NaN.
-inline constexpr float lowest = -1e30f;
+// Where a running maximum begins. Finite, so that exp(lowest - lowest) is 1 and not NaN; no finite score lies below it. Keys
+// that are not attended have the score -infinity.
+inline constexpr float lowest = -3.402823466e38f;
 inline constexpr float log2e = 1.4426950408889634f;
 inline constexpr float ln2 = 0.6931471805599453f;
 

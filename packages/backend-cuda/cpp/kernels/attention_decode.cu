@@ -96,7 +96,7 @@ __global__ void __launch_bounds__(threads)
   const auto weights = sharedMemory<float>();
   for (int i = static_cast<int>(threadIdx.x); i < count; i += threads) {
     const int j = first + i;
-    weights[i] = j < start ? 0.0f : fmaxf(expf(scratch.scores[row * p.keys + j] - lse) + offset, 0.0f);
+    weights[i] = j < start ? 0.0f : nanMax(expf(scratch.scores[row * p.keys + j] - lse) + offset, 0.0f);
   }
   __syncthreads();
   float o[2] = {};

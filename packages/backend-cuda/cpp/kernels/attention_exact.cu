@@ -122,7 +122,7 @@ __global__ void __launch_bounds__(threads, 1) exactForwardKernel(const __grid_co
       for (int j = 0; j < 2; ++j) {
         const int at = key + x + 16 * j;
         const bool attended = at >= start[i] && at <= last[i];
-        s[i][j] = attended ? s[i][j] * p.scale + p.biasAt(h, last[i] - at) : lowest;
+        s[i][j] = attended ? s[i][j] * p.scale + p.biasAt(h, last[i] - at) : -INFINITY;
       }
     }
   };
@@ -173,7 +173,7 @@ __global__ void __launch_bounds__(threads, 1) exactForwardKernel(const __grid_co
       for (int j = 0; j < 2; ++j) {
         const int at = key + x + 16 * j;
         const float weight = expf(s[i][j] - most[i] - logTotal[i]);
-        const bool active = at >= start[i] && at <= last[i] && weight + offset[i] > 0;
+        const bool active = at >= start[i] && at <= last[i] && !(weight + offset[i] <= 0);  // NaN is
         s[i][j] = active ? weight : 0.0f;
         m[i][j] = active ? 1.0f : 0.0f;
       }
@@ -227,7 +227,7 @@ struct PairGrad {
 __device__ __forceinline__ PairGrad pairGrad(const RowState& row, float s, float g) {
   const float p = expf(s - row.most - row.logTotal);
   const bool active = p + row.offset > 0;
-  return {active ? p + row.offset : 0.0f, p * ((active ? g : 0.0f) - row.delta)};
+  return {nanMax(p + row.offset, 0.0f), p * ((active ? g : 0.0f) - row.delta)};
 }
 
 // dq_i = scale sum_j ds_ij k_j, and the tile's part of dbias.

@@ -57,11 +57,11 @@ __device__ __forceinline__ QueryRow queryRow(const AttentionProblem<T>& p, int b
 template <class T>
 __device__ __forceinline__ void pairGrad(const AttentionProblem<T>& p, float& s, float& g, const QueryRow& row, int h,
                                          int distance, bool attended, bool plain, float scale) {
-  float score = s * scale;
-  if (!plain) score += p.biasAt(h, distance) * log2e;
+  // Rounded as in the forward pass: plain tiles have no bias, and fma(s, scale, 0) is the rounded product.
+  const float score = plain ? roundedProduct(s, scale) : fmaf(s, scale, p.biasAt(h, distance) * log2e);
   const float weight = exp2Fast(score - row.lse);  // p_ij
   const bool active = weight + row.offset > 0;
-  const float ds = weight * ((active ? g : 0.0f) - row.delta), w = active ? weight + row.offset : 0.0f;
+  const float ds = weight * ((active ? g : 0.0f) - row.delta), w = nanMax(weight + row.offset, 0.0f);
   s = plain || attended ? ds : 0.0f;
   g = plain || attended ? w : 0.0f;
 }

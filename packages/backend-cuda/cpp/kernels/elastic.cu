@@ -51,7 +51,7 @@ __device__ void writeWeights(const T* scores, T* out, const Row& row, std::int64
   for (std::int64_t j = threadIdx.x; j < keys; j += threads) {
     const bool attended = j >= row.start && j <= row.end;
     const float p = attended ? expf(toFloat(scores[row.at + j]) - norm.most) * norm.inverseSum : 0.0f;
-    out[row.at + j] = fromFloat<T>(attended ? fmaxf(p + row.offset, 0.0f) : 0.0f);
+    out[row.at + j] = fromFloat<T>(attended ? nanMax(p + row.offset, 0.0f) : 0.0f);
   }
 }
 

@@ -77,7 +77,7 @@ struct AdamWBatch {
 __global__ void __launch_bounds__(threads) adamwKernel(const __grid_constant__ AdamWBatch batch) {
   const AdamWTensor& t = batch.tensors[blockIdx.y];
   float clip = 1;
-  if (batch.normSquared != nullptr) clip = fminf(1.0f, batch.maxNorm / (sqrtf(*batch.normSquared) + 1e-6f));
+  if (batch.normSquared != nullptr) clip = nanMin(1.0f, batch.maxNorm / (sqrtf(*batch.normSquared) + 1e-6f));
   const std::int64_t step = static_cast<std::int64_t>(gridDim.x) * threads;
   for (std::int64_t i = static_cast<std::int64_t>(blockIdx.x) * threads + threadIdx.x; i < t.size; i += step) {
     const float g = t.grad[i] * clip;

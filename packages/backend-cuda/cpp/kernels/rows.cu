@@ -88,9 +88,9 @@ __global__ void __launch_bounds__(threads)
   for (std::int64_t i = threadIdx.x; i < vocabulary; i += threads) {
     const float x = toFloat(row[i]);
     if (x > most) {
-      total = total * expf(most - x) + 1;
+      total = total * expf(most - x) + 1 + (x - x);  // NaN for an infinite x, as exp(x - x) is
       most = x;
-    } else {
+    } else if (x != -INFINITY) {
       total += expf(x - most);
     }
   }

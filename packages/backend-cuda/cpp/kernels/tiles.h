@@ -20,18 +20,24 @@ struct Tile {
   }
 
   // Starts copying `rows` rows of `width` elements from global memory; the rest of the tile, and rows for which `limit`
-  // says that there are none, become zero. A global row must begin at a multiple of 16 bytes.
+  // says that there are none, become zero. A global row must begin at a multiple of 16 bytes. `thread`: threadIdx.x; where
+  // it is opaque, the addresses that follow from it hold no registers between two calls.
   template <int rows, int threads>
-  __device__ __forceinline__ void copyFrom(const T* from, std::int64_t stride, int limit, int width) const {
+  __device__ __forceinline__ void copyFrom(const T* from, std::int64_t stride, int limit, int width, int thread) const {
     constexpr int units = columns / 8;
     static_assert(rows * units % threads == 0, "every thread copies as much");
 #pragma unroll
     for (int step = 0; step < rows * units / threads; ++step) {
-      const int i = step * threads + static_cast<int>(threadIdx.x);
+      const int i = step * threads + thread;
       const int row = i / units, c = i % units;
       const bool valid = row < limit && c * 8 < width;
       copyAsync16(unit(row, c), valid ? from + row * stride + c * 8 : from, valid);
     }
+  }
+
+  template <int rows, int threads>
+  __device__ __forceinline__ void copyFrom(const T* from, std::int64_t stride, int limit, int width) const {
+    copyFrom<rows, threads>(from, stride, limit, width, static_cast<int>(threadIdx.x));
   }
 
   // Operand A: 16 rows from `row`, 16 columns from `column`.
