@@ -1,4 +1,4 @@
-// node tools/gpu/pack.mjs OUTPUT.tar.xz: everything that run.sh needs on a machine without Node or network.
+// node tools/gpu/pack.mjs OUTPUT.tar.xz (or .tar.gz): everything that run.sh needs on a machine without Node or network.
 // node tools/gpu/pack.mjs FOLDER: the same, not packed.
 import { spawnSync } from 'node:child_process';
 import { cpSync, existsSync, mkdirSync, mkdtempSync, readdirSync, rmSync, statSync } from 'node:fs';
@@ -11,18 +11,18 @@ const LIMIT = 64 * 1024 * 1024;
 const root = dirname(dirname(dirname(fileURLToPath(import.meta.url))));
 const output = process.argv[2];
 if (output === undefined) {
-  console.error('usage: node tools/gpu/pack.mjs OUTPUT.tar.xz | FOLDER');
+  console.error('usage: node tools/gpu/pack.mjs OUTPUT.tar.xz | OUTPUT.tar.gz | FOLDER');
   process.exit(2);
 }
 
 // Workspace packages that the run loads, and what they load from npm.
 const PACKAGES = ['core', 'native', 'backend-cuda', 'backend-webgpu', 'backend-reference', 'conformance', 'nn'];
 const MODULES = ['node-addon-api', 'node-api-headers', 'fast-check', 'pure-rand'];
-const OWN = ['run.sh', 'device.mjs', 'plan.mjs', 'report.mjs', 'tasks.mjs', 'peers.py'];
+const OWN = ['run.sh', 'run.py', 'plan.py', 'library.py', 'harness.py', 'peers.py', 'tasks.mjs'];
 /** Of `webgpu`, Dawn for this platform alone; the package has five. */
 const DAWN = join('dist', `${process.platform}-${process.arch}`);
 
-if (output.endsWith('.tar.xz')) pack(resolve(output));
+if (/\.tar\.[gx]z$/.test(output)) pack(resolve(output));
 else makeKit(resolve(output));
 
 function makeKit(kit) {
@@ -51,6 +51,12 @@ function makeKit(kit) {
   } else {
     console.warn('without a binary (npm run build:cuda makes one): the kit builds it on the other machine');
   }
+  // After the sources, so that it is newer than they are; an edit there makes it old.
+  const to = join(kit, 'node_modules', '@lazy-attention', 'backend-cuda');
+  const built = spawnSync('python3', [join(kit, 'library.py'), to, join(kit, 'attention.so')], { encoding: 'utf8' });
+  if (built.status !== 0) console.warn(`without attention.so: ${built.stderr.trim().split('\n').at(-1)}`);
+  rmSync(join(kit, 'attention.so.objects'), { recursive: true, force: true });
+  rmSync(join(kit, '__pycache__'), { recursive: true, force: true });
 }
 
 function copyModule(kit, name, part) {
@@ -64,7 +70,10 @@ function pack(path) {
   try {
     makeKit(join(work, 'kit'));
     const env = { ...process.env, XZ_OPT: '-T0' };
-    const { status, stderr } = spawnSync('tar', ['-cJf', path, '-C', work, 'kit'], { encoding: 'utf8', env });
+    const { status, stderr } = spawnSync('tar', [path.endsWith('xz') ? '-cJf' : '-czf', path, '-C', work, 'kit'], {
+      encoding: 'utf8',
+      env,
+    });
     if (status !== 0) throw new Error(`tar failed: ${stderr}`);
     const { size } = statSync(path);
     if (size > LIMIT) throw new Error(`${path} has ${size} bytes; at most ${LIMIT} can be carried`);

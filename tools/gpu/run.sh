@@ -1,8 +1,6 @@
 #!/bin/sh
-# ./run.sh RESULTS.json [--authors FILE.py] [--budget SECONDS] [--only STEP,...] [--skip STEP,...] [--rehearse]
-# The steps are those of plan.mjs.
+# ./run.sh CALL RESULTS.json [--authors FILE.py] [--only STEP,...] [--skip STEP,...] [--budget SECONDS] [--rehearse]
+# CALL is A, B or C of plan.py.
 set -eu
 here=$(cd "$(dirname "$0")" && pwd)
-results=${1:?usage: run.sh RESULTS.json [--authors FILE.py] [--budget SECONDS] [--only STEP,...] [--skip STEP,...]}
-shift
-exec "$here/bin/node" "$here/device.mjs" "$results" "$@"
+exec "${PYTHON:-python3}" "$here/run.py" "$@"

@@ -31,6 +31,7 @@ bool isFatal(int error) {
 
 void check(cudaError_t error, const char* what) {
   if (error == cudaSuccess) return;
+  cudaGetLastError();  // or the next one that asks would be told of this one
   const std::string message = std::string(what) + ": " + cudaGetErrorName(error) + ": " + cudaGetErrorString(error);
   if (isFatal(static_cast<int>(error))) {
     throw lazy_native::DeviceLost(message +

@@ -6,6 +6,7 @@
 #include <cuda_runtime.h>
 
 #include <cstdint>
+#include <tuple>
 
 #include "device/check.h"
 
@@ -77,12 +78,21 @@ __device__ __forceinline__ float integerAsFloat(int x) { return __int_as_float(x
 
 // ---- between blocks ----
 __device__ __forceinline__ int takeTicket(int* next) { return atomicAdd(next, 1); }
+__device__ __forceinline__ unsigned long long nanoseconds() {
+  unsigned long long now;
+  asm volatile("mov.u64 %0, %globaltimer;" : "=l"(now));
+  return now;
+}
+// A turn that does not come would hold the GPU for ever: after this long the launch ends with an error that says so.
+inline constexpr unsigned long long longestTurn = 20'000'000'000;
 __device__ __forceinline__ void awaitTurn(const int* turn, int value) {
+  const unsigned long long began = nanoseconds();
   for (;;) {
     int now;
     asm volatile("ld.acquire.gpu.global.s32 %0, [%1];" : "=r"(now) : "l"(turn) : "memory");
     if (now == value) return;
     __nanosleep(40);
+    if (nanoseconds() - began > longestTurn) __assert_fail("a turn was lost: 20 s without it", "attentionGrad", 0, "awaitTurn");
   }
 }
 __device__ __forceinline__ void passTurn(int* turn, int value) {
@@ -199,8 +209,15 @@ void launch(const char* name, void (*kernel)(P...), dim3 grid, dim3 block, std::
                                static_cast<int>(sharedBytes)),
           name);
   }
-  kernel<<<grid, block, sharedBytes, stream>>>(P(arguments)...);
-  check(cudaGetLastError(), name);
+  // Not <<<>>> and cudaGetLastError, which would give this kernel the blame for an earlier call.
+  std::tuple<P...> values{P(arguments)...};
+  std::apply(
+      [&](P&... each) {
+        void* pointers[] = {static_cast<void*>(&each)...};
+        check(cudaLaunchKernel(reinterpret_cast<const void*>(kernel), grid, block, pointers, sharedBytes, stream),
+              name);
+      },
+      values);
 }
 
 }  // namespace gpu

@@ -173,8 +173,9 @@ __global__ void __launch_bounds__(threads, 1) exactForwardKernel(const __grid_co
       for (int j = 0; j < 2; ++j) {
         const int at = key + x + 16 * j;
         const float weight = expf(s[i][j] - most[i] - logTotal[i]);
-        const bool active = at >= start[i] && at <= last[i] && !(weight + offset[i] <= 0);  // NaN is
-        s[i][j] = active ? weight : 0.0f;
+        const bool attended = at >= start[i] && at <= last[i], active = attended && weight + offset[i] > 0;
+        // NaN is not active, but stays.
+        s[i][j] = active || (attended && weight != weight) ? weight : 0.0f;
         m[i][j] = active ? 1.0f : 0.0f;
       }
     }

@@ -59,8 +59,8 @@ struct BiasTable {
   }
 };
 
-// 1 + tau / n, the weight of p = 1, where it is positive.
-__device__ __forceinline__ float unitOf(float offset) { return offset > -1 ? 1 + offset : 1.0f; }
+// 1 + tau / n, the weight of p = 1, where it is positive and a number.
+__device__ __forceinline__ float unitOf(float offset) { return offset > -1 && offset < INFINITY ? 1 + offset : 1.0f; }
 
 // Bits of a pair of 0/1 in T.
 template <class T>

@@ -1,0 +1,119 @@
+// node scripts/issue-slots.mjs [--sass FILE]
+//
+// Counts the instructions that a warp issues per tile of forward attention in head size 64, from the machine code for sm_90a:
+// the tensor cores' share is fixed, so these say what the rest costs, without a GPU. Prints a table; exits with 1 where a
+// loop is past its limit, with 2 where there is no nvcc or nvdisasm. --sass takes a disassembly (nvdisasm -c) that is there.
+import { spawnSync } from 'node:child_process';
+import { existsSync, mkdtempSync, readFileSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { dirname, join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { parseArgs } from 'node:util';
+
+const directory = dirname(dirname(fileURLToPath(import.meta.url)));
+
+/** Instructions that a loop may have: pass 1 takes 32 rows and 32 keys at a time, pass 2 takes 32 rows and 16 keys. */
+export const LIMITS = { 'pass 1': 230, 'pass 2': 170, 'pass 2, training': 200 };
+
+const runs = (command) => spawnSync(command, ['--version'], { stdio: 'ignore' }).status === 0;
+
+/** nvcc and nvdisasm, or the reason why there are none. */
+export function findTools() {
+  const nvcc = [process.env.CUDACXX, 'nvcc', '/usr/local/cuda/bin/nvcc'].filter(Boolean).find(runs);
+  if (nvcc === undefined) return { missing: 'nvcc was not found (CUDACXX, PATH, /usr/local/cuda/bin)' };
+  const beside = join(dirname(nvcc), 'nvdisasm');
+  const nvdisasm = [process.env.NVDISASM, beside, 'nvdisasm'].filter(Boolean).find(runs);
+  if (nvdisasm === undefined) return { missing: 'nvdisasm was not found (NVDISASM, beside nvcc, PATH)' };
+  return { nvcc, nvdisasm };
+}
+
+function execute(file, args) {
+  const { status, stdout, stderr } = spawnSync(file, args, { encoding: 'utf8', maxBuffer: 1 << 28 });
+  if (status !== 0) throw new Error(`${file} failed:\n${stderr}`);
+  return stdout;
+}
+
+/** The disassembly of attention_forward.cu for sm_90a. */
+export function disassemble({ nvcc, nvdisasm }) {
+  const folder = mkdtempSync(join(tmpdir(), 'lazy-slots-'));
+  try {
+    const cubin = join(folder, 'forward.cubin');
+    const includes = [join(directory, 'cpp'), join(directory, '..', 'native', 'include')].map((path) => `-I${path}`);
+    const source = join(directory, 'cpp', 'kernels', 'attention_forward.cu');
+    const flags = ['-std=c++17', '-O3', '-arch=sm_90a', '-diag-suppress=186,177', '-cubin'];
+    execute(nvcc, [...flags, ...includes, '-o', cubin, source]);
+    return execute(nvdisasm, ['-c', cubin]);
+  } finally {
+    rmSync(folder, { recursive: true });
+  }
+}
+
+/** Instructions of the kernel whose mangled name `match` finds, with the places of its labels. */
+function kernel(sass, match) {
+  const code = sass.split(/^\.text\./m).find((section) => match.test(section.slice(0, section.indexOf('\n'))));
+  if (code === undefined) throw new Error(`no kernel is called ${match}`);
+  const instructions = [];
+  const labels = new Map();
+  for (const line of code.split('\n')) {
+    if (line.startsWith('\t.section')) break;
+    const label = /^(\.L_x_\d+):/.exec(line.trim())?.[1];
+    if (label !== undefined) labels.set(label, instructions.length);
+    const text = /^\s*\/\*[0-9a-f]+\*\/\s+(.*?);/.exec(line)?.[1];
+    if (text !== undefined) instructions.push(text.replace(/^@!?U?P\w+\s+/, ''));
+  }
+  return { instructions, labels };
+}
+
+/** Loops that hold no other loop, as counts by opcode. */
+function innermostLoops({ instructions, labels }) {
+  const loops = instructions.flatMap((text, end) => {
+    const target = /^BRA\S*\s+(?:\S+,\s*)?`\((\.L_x_\d+)\)/.exec(text)?.[1];
+    const start = target === undefined ? undefined : labels.get(target);
+    return start !== undefined && start < end ? [{ start, end }] : [];
+  });
+  const holds = (a, b) => a !== b && a.start <= b.start && a.end >= b.end && !(a.start === b.start && a.end === b.end);
+  return loops
+    .filter((loop) => !loops.some((other) => holds(loop, other)))
+    .map(({ start, end }) => {
+      const count = new Map();
+      for (const text of instructions.slice(start, end + 1)) {
+        const opcode = text.split(/[\s.]/)[0];
+        count.set(opcode, (count.get(opcode) ?? 0) + 1);
+      }
+      return { slots: end - start + 1, count };
+    });
+}
+
+/**
+ * Issue slots of the plain, biased and border tiles of either pass.
+ *
+ * @returns {{ loop: string, plain: number, biased: number, border: number }[]}
+ */
+export function issueSlots(sass) {
+  const found = [];
+  for (const training of [false, true]) {
+    const name = new RegExp(`forwardKernelI13__nv_bfloat16\\S*ForwardShapeILi64E\\S*Lb${training ? 1 : 0}EEEv`);
+    const loops = innermostLoops(kernel(sass, name)).filter(({ count }) => (count.get('HMMA') ?? 0) >= 32);
+    // Only pass 2 rounds weights.
+    const passes = [loops.filter(({ count }) => !count.has('F2FP')), loops.filter(({ count }) => count.has('F2FP'))];
+    passes.forEach((tiles, i) => {
+      if (tiles.length !== 3) throw new Error(`${name} has ${tiles.length} loops in pass ${i + 1}; expected 3`);
+      const [plain, biased, border] = tiles.map(({ slots }) => slots).sort((a, b) => a - b);
+      found.push({ loop: `pass ${i + 1}${training ? ', training' : ''}`, plain, biased, border });
+    });
+  }
+  return found;
+}
+
+if (process.argv[1] === fileURLToPath(import.meta.url)) {
+  const { values } = parseArgs({ options: { sass: { type: 'string' } } });
+  const tools = values.sass === undefined ? findTools() : {};
+  if (tools.missing !== undefined) {
+    console.error(`issue-slots: ${tools.missing}`);
+    process.exit(2);
+  }
+  if (values.sass !== undefined && !existsSync(values.sass)) throw new Error(`${values.sass} is not there`);
+  const slots = issueSlots(values.sass === undefined ? disassemble(tools) : readFileSync(values.sass, 'utf8'));
+  console.table(slots.map((row) => ({ ...row, limit: LIMITS[row.loop] ?? '' })));
+  process.exit(slots.every(({ loop, plain }) => plain <= (LIMITS[loop] ?? Number.POSITIVE_INFINITY)) ? 0 : 1);
+}

@@ -1,0 +1,11 @@
+import { expect, test } from 'vitest';
+import { disassemble, findTools, issueSlots, LIMITS } from '../scripts/issue-slots.mjs';
+
+test('forward attention issues no more instructions per tile than it may', { timeout: 400_000 }, (context) => {
+  const tools = findTools();
+  if (tools.missing !== undefined) context.skip(tools.missing);
+  const slots = issueSlots(disassemble(tools));
+  for (const { loop, plain } of slots) {
+    if (loop in LIMITS) expect(plain, loop).toBeLessThanOrEqual(LIMITS[loop as keyof typeof LIMITS]);
+  }
+});
