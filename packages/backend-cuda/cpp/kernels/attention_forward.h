@@ -321,7 +321,8 @@ struct ForwardWarp {
       for (int half = 0; half < 2; ++half) {
         const float perUnit = 1 / unitOf(offset[i][half]);
         if (lane % 4 == 0) {
-          units()[rowOf(i, half) - first] = make_float4(lse[i][half], perUnit, offset[i][half] * perUnit, offset[i][half]);
+          units()[rowOf(i, half) - first] =
+              make_float4(lse[i][half], perUnit, offset[i][half] * perUnit, offset[i][half]);
         }
       }
     }

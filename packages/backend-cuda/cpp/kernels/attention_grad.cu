@@ -12,17 +12,7 @@
 // run already, so no order in which the hardware starts blocks can block for ever. Every block begins at its diagonal, a key
 // block's length behind the one it waits for: when all start at once, none waits.
 //
-// What that costs, counted at batch 4, 16 heads, 4096 tokens, head size 64 (never measured):
-// - f32 sums: 2 x 64 rows x 64 columns x 4 B = 32 KiB per step of 64 queries and 128 keys, 67,584 steps (causal): 2.2 GB.
-//   A step's five products take 2.4 us of a multiprocessor at the rate of FlashAttention-2 (284 TFLOP/s of an H100), so
-//   132 of them ask 1.8 TB/s, of L2, for the four heads that run at a time keep 4 MiB of sums alive. Memory sees 67 MB.
-// - shared memory: a step reads 352 KiB of fragments (64 each for s, g, dv and dk; for dq, ds twice and k four times), 1.6 us
-//   at 128 B a cycle of 1.755 GHz: below the products' time, not by much. Head size 128, where k and v are not held
-//   in registers: 480 KiB and 2.2 us.
-// - the tail: long key blocks come last, up to 64 steps of a total of 512 per multiprocessor; half of that is idle, 6 %.
-// - saved: s and g of a kernel of its own for dq: 2 of 7 products, 137 of 481 GFLOP.
-// Not chosen: dq's sums per split of the keys (no turns, but a split per head and 67 MB each, and splits that do not divide the
-// multiprocessors); ds in memory for a product of its own (as many bytes, but 1 GB alive at a time, which L2 cannot hold).
+// What that costs: docs/kernels/cuda.md.
 //
 // A tile of 16 queries and 16 keys in which the forward pass saw no positive weight has w = 0 and ds = -p delta: it needs
 // neither g nor dv. Forward leaves a bit per tile, so a tile that is active costs a branch that all lanes take alike.

@@ -32,7 +32,6 @@ struct LazyAttention {
   double scale;
   void *q, *k, *v, *bias, *tau, *starts, *out, *saved, *dout, *dq, *dk, *dv, *dbias, *dtau, *workspace, *stream;
 };
-
 }
 
 namespace {
