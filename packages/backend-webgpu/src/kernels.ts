@@ -42,7 +42,6 @@ export function createKernels(rt: Runtime, device: string, stripBytes: number = 
     ...forwardKernels(rt, stripBytes),
     ...backwardKernels(rt, stripBytes),
     ...weightKernels(rt),
-    decoder: decoderKernels(rt),
     ...optimizerKernels(rt),
   };
   return {
@@ -50,6 +49,7 @@ export function createKernels(rt: Runtime, device: string, stripBytes: number = 
     device,
     dtypes: new Set(rt.capabilities.f16 ? ['f32', 'i32', 'f16'] : ['f32', 'i32']),
     ...namingOps(rt, ops),
+    decoder: namingOps(rt, decoderKernels(rt)),
     synchronize: () => rt.synchronize(),
     dispose: async () => rt.dispose(),
     stats: () => rt.stats(),
