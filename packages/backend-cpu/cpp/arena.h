@@ -1,8 +1,7 @@
 // Tensors of middle size, out of slabs in huge pages.
 //
 // Why: a weight of 1 MiB in a mapping of its own lies in 4 KiB pages, and reading it is held up by address translation and by
-// prefetchers that stop at a page's end. Measured reading 110 MB (Zen 4, GB/s on one core and on both): 15 and 22 in 4 KiB pages,
-// 30 and 39 in huge ones.
+// prefetchers that stop at a page's end. Measurements: docs/kernels/cpu.md.
 #pragma once
 
 #include <cstddef>

@@ -29,8 +29,8 @@ constexpr std::size_t largeAllocation = std::size_t{64} << 20;
 std::size_t floatsOf(std::size_t count) { return count * sizeof(float); }
 
 // The compute threads, which also run the queue: whichever is awake begins the next op.
-struct Crew final : ops::Server {
-  Crew(int threads, ops::Tasks& tasks) : runtime(threads, tasks) {}
+struct ComputeThreads final : ops::Server {
+  ComputeThreads(int threads, ops::Tasks& tasks) : runtime(threads, tasks) {}
   void wake() noexcept override { runtime.pool.wake(); }
 
   Runtime runtime;
@@ -47,9 +47,9 @@ class CpuDevice final : public ops::Device {
   std::vector<ops::DType> dtypes() const override { return {ops::DType::f32, ops::DType::i32}; }
 
   std::unique_ptr<ops::Server> serve(ops::Tasks& tasks) override {
-    auto crew = std::make_unique<Crew>(threads_, tasks);
-    runtime_ = &crew->runtime;
-    return crew;
+    auto computeThreads = std::make_unique<ComputeThreads>(threads_, tasks);
+    runtime_ = &computeThreads->runtime;
+    return computeThreads;
   }
 
   void* allocate(std::size_t bytes) override {

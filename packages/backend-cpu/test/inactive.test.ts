@@ -151,6 +151,29 @@ function inactiveTiles(isa: string): void {
     const spoiled = (await evaluate(backend, { ...x, q })).output;
     expect(spoiled.subarray(170 * row, 170 * row + x.dim).every(Number.isNaN)).toBe(true);
   });
+
+  // In key 5, most rows that attend it have it in a tile without a weight; spec §Not a number.
+  test.each(['q', 'k', 'bias', 'tau'] as const)('no result hides what is not a number in %s', async (name) => {
+    const x = local(problem({}), 20);
+    for (const bad of [Number.NaN, Number.POSITIVE_INFINITY]) {
+      const spoilt = {
+        ...x,
+        [name]: x[name].slice().fill(bad, name === 'tau' ? 1 : 5 * x.dim, name === 'tau' ? 2 : 5 * x.dim + 1),
+      };
+      const [actual, expected] = [await evaluate(backend, spoilt), await evaluate(reference, spoilt)];
+      for (const [result, wanted] of Object.entries(expected)) {
+        const hidden = wanted.filter((value, i) => Number.isNaN(value) && !Number.isNaN(actual[result][i]));
+        expect(hidden.length, `${bad} in ${name}: ${result}`).toBe(0);
+      }
+    }
+  });
+
+  test('scores beyond what the exponential takes, down to where float has no fractions, weigh nothing', async () => {
+    const x = local(problem({}), 20);
+    const far = { ...x, bias: x.bias.map((bias) => (bias < 0 ? -8.7e6 : bias)) };
+    const [actual, expected] = [await evaluate(backend, far), await evaluate(reference, far)];
+    for (const name of ['output', 'inference']) expect(relativeError(actual[name], expected[name])).toBeLessThan(2e-5);
+  });
 }
 
 async function whyNot(isa: string): Promise<string | null> {

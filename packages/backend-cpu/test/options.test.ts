@@ -2,7 +2,7 @@ import { mkdtempSync, rmSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { BackendUnavailableError, createBackend, ValueError } from '@lazy-attention/core';
+import { BackendUnavailableError, createBackend, UnsupportedError, ValueError } from '@lazy-attention/core';
 import { addonPlace, currentTarget, locateAddon, probeAddon, targetName } from '@lazy-attention/native';
 import { misfits } from '@lazy-attention/native/testing';
 import { afterAll, describe, expect, test, vi } from 'vitest';
@@ -35,6 +35,16 @@ test.each([
   const error = await provider.create(options).catch((e: unknown) => e);
   expect(error).toBeInstanceOf(ValueError);
   expect((error as Error).message).toContain(message);
+});
+
+test('element types that this backend lacks are an UnsupportedError at every door', async () => {
+  const kernels = await provider.create({});
+  const message = "element type 'bf16' is not one that this device has: f32, i32";
+  expect(() => kernels.full([2], 1, 'bf16')).toThrow(message);
+  expect(() => kernels.upload(new Float32Array(2), [2], 'bf16')).toThrow(UnsupportedError);
+  const x = { buffer: kernels.full([2], 1, 'f32'), shape: [2], dtype: 'f32' as const };
+  expect(() => kernels.cast(x, 'bf16')).toThrow(message);
+  await kernels.dispose();
 });
 
 test('an instruction set that this machine lacks is a BackendUnavailableError that names the others', async () => {

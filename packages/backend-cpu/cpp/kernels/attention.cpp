@@ -17,44 +17,47 @@ struct Scratch {  // of one thread
   float *keys, *values, *strip, *query, *out, *bias;
   ActiveChunks active;
 
-  static std::size_t floats(const Shape& s) {
-    return static_cast<std::size_t>(roundUp(s.keys * s.z.headDim + s.dim * s.z.keyLength + s.tileHeight * s.stride +
-                                                2 * s.tileHeight * s.dim + s.reversedBias() +
-                                                ActiveChunks::floats(s.keys),
+  static std::size_t floats(const Layout& layout) {
+    return static_cast<std::size_t>(roundUp(layout.keys * layout.sizes.headDim + layout.dim * layout.sizes.keyLength +
+                                                layout.tileHeight * layout.stride + 2 * layout.tileHeight * layout.dim +
+                                                layout.reversedBias() + ActiveChunks::floats(layout.keys),
                                             16));
   }
-  Scratch(const Shape& s, float* memory)
+  Scratch(const Layout& layout, float* memory)
       : keys(memory),
-        values(keys + s.keys * s.z.headDim),
-        strip(values + s.dim * s.z.keyLength),
-        query(strip + s.tileHeight * s.stride),
-        out(query + s.tileHeight * s.dim),
-        bias(out + s.tileHeight * s.dim),
-        active(bias + s.reversedBias()) {}
+        values(keys + layout.keys * layout.sizes.headDim),
+        strip(values + layout.dim * layout.sizes.keyLength),
+        query(strip + layout.tileHeight * layout.stride),
+        out(query + layout.tileHeight * layout.dim),
+        bias(out + layout.tileHeight * layout.dim),
+        active(bias + layout.reversedBias()) {}
 };
 
-std::int64_t splitsOf(const Shape& s, int threads) {
-  const std::int64_t units = s.z.batch * s.z.kvHeads;
-  return std::clamp<std::int64_t>((4 * threads + units - 1) / units, 1, threads == 1 ? 1 : s.tiles);
+std::int64_t splitsOf(const Layout& layout, int threads) {
+  const std::int64_t units = layout.sizes.batch * layout.sizes.kvHeads;
+  return std::clamp<std::int64_t>((4 * threads + units - 1) / units, 1, threads == 1 ? 1 : layout.tiles);
 }
 
 // Calls visit(b, h, rows, scratch) for every query tile, with the raw scores of its rows in the strip.
 template <class Visit>
-void forTiles(const ops::AttentionInputs& in, const Shape& s, Runtime& runtime, float* workspace, const Visit& visit) {
-  const std::int64_t splits = splitsOf(s, runtime.pool.threads());
-  runtime.pool.run(s.z.batch * s.z.kvHeads * splits, [&](std::int64_t item, int thread) {
-    const std::int64_t split = item % splits, kv = item / splits % s.z.kvHeads, b = item / splits / s.z.kvHeads;
-    const Scratch scratch(s, workspace + static_cast<std::size_t>(thread) * Scratch::floats(s));
-    const std::int64_t ld = s.z.kvHeads * s.z.headDim;
-    packColumns(floats(in.k) + s.keyAt(b, 0, kv), ld, s.z.headDim, s.z.keyLength, scratch.keys);
-    if (in.v) packRows(floats(in.v) + s.keyAt(b, 0, kv), ld, s.z.keyLength, s.z.headDim, scratch.values);
-    for (std::int64_t h = kv * s.group; h < (kv + 1) * s.group; ++h) {
-      if (in.bias) reverseBias(floats(in.bias) + h * s.z.window, s.z.window, scratch.bias);
-      for (std::int64_t tile = split; tile < s.tiles; tile += splits) {
-        const TileRows t(s, in.starts, b, tile);
-        copyTile(floats(in.q) + s.queryAt(b, t.first, h), s.z.heads * s.z.headDim, t.count, s,
-                 static_cast<float>(in.scale), scratch.query);
-        scoreProducts(s, t, scratch.query, scratch.keys, nullptr, scratch.strip);
+void forTiles(const ops::AttentionInputs& in, const Layout& layout, Runtime& runtime, float* workspace,
+              const Visit& visit) {
+  const std::int64_t splits = splitsOf(layout, runtime.pool.threads());
+  runtime.pool.run(layout.sizes.batch * layout.sizes.kvHeads * splits, [&](std::int64_t item, int thread) {
+    const std::int64_t split = item % splits, kv = item / splits % layout.sizes.kvHeads,
+                       b = item / splits / layout.sizes.kvHeads;
+    const Scratch scratch(layout, workspace + static_cast<std::size_t>(thread) * Scratch::floats(layout));
+    const std::int64_t ld = layout.sizes.kvHeads * layout.sizes.headDim;
+    packColumns(floats(in.k) + layout.keyAt(b, 0, kv), ld, layout.sizes.headDim, layout.sizes.keyLength, scratch.keys);
+    if (in.v)
+      packRows(floats(in.v) + layout.keyAt(b, 0, kv), ld, layout.sizes.keyLength, layout.sizes.headDim, scratch.values);
+    for (std::int64_t h = kv * layout.group; h < (kv + 1) * layout.group; ++h) {
+      if (in.bias) reverseBias(floats(in.bias) + h * layout.sizes.window, layout.sizes.window, scratch.bias);
+      for (std::int64_t tile = split; tile < layout.tiles; tile += splits) {
+        const TileRows t(layout, in.starts, b, tile);
+        copyTile(floats(in.q) + layout.queryAt(b, t.first, h), layout.sizes.heads * layout.sizes.headDim, t.count,
+                 layout, static_cast<float>(in.scale), scratch.query);
+        scoreProducts(layout, t, scratch.query, scratch.keys, nullptr, scratch.strip);
         visit(b, h, t, scratch);
       }
     }
@@ -64,40 +67,42 @@ void forTiles(const ops::AttentionInputs& in, const Shape& s, Runtime& runtime, 
 }  // namespace
 
 std::size_t attentionWorkspace(const ops::AttentionInputs& in, int threads) {
-  const std::size_t tiles = static_cast<std::size_t>(threads) * Scratch::floats(Shape(in.sizes));
+  const std::size_t tiles = static_cast<std::size_t>(threads) * Scratch::floats(Layout(in.sizes));
   return std::max(tiles, decodes(in.sizes, false) ? decodeFloats(in) : 0) * sizeof(float);
 }
 
 void attention(const ops::Attention& op, Runtime& runtime, void* scratchMemory) {
   auto* const workspace = static_cast<float*>(scratchMemory);
   if (decodes(op.in.sizes, op.saved != nullptr)) return attentionDecode(op, runtime, workspace);
-  const Shape s(op.in.sizes);
+  const Layout layout(op.in.sizes);
   auto* tops = static_cast<float*>(op.saved);
-  float* inverses = tops == nullptr ? nullptr : tops + s.z.batch * s.z.heads * s.z.queryLength;
-  forTiles(op.in, s, runtime, workspace,
+  float* inverses =
+      tops == nullptr ? nullptr : tops + layout.sizes.batch * layout.sizes.heads * layout.sizes.queryLength;
+  forTiles(op.in, layout, runtime, workspace,
            [&](std::int64_t b, std::int64_t h, const TileRows& t, const Scratch& scratch) {
-             stripWeights(s, t, op.in.bias ? scratch.bias : nullptr, op.in.tau ? floats(op.in.tau) + h : nullptr,
+             stripWeights(layout, t, op.in.bias ? scratch.bias : nullptr, op.in.tau ? floats(op.in.tau) + h : nullptr,
                           scratch.active, scratch.strip, [&](std::int64_t r, float top, float inverse) {
                             if (tops == nullptr) return;
-                            tops[s.statisticAt(b, h, t.first + r)] = top;
-                            inverses[s.statisticAt(b, h, t.first + r)] = inverse;
+                            tops[layout.statisticAt(b, h, t.first + r)] = top;
+                            inverses[layout.statisticAt(b, h, t.first + r)] = inverse;
                           });
-             valueProducts(s, t, scratch.strip, scratch.values, &scratch.active, scratch.out);
+             valueProducts(layout, t, scratch.strip, scratch.values, &scratch.active, scratch.out);
              for (std::int64_t r = 0; r < t.count; ++r)
-               std::copy_n(scratch.out + r * s.dim, s.z.headDim, floats(op.out) + s.queryAt(b, t.first + r, h));
+               std::copy_n(scratch.out + r * layout.dim, layout.sizes.headDim,
+                           floats(op.out) + layout.queryAt(b, t.first + r, h));
            });
 }
 
 void attentionWeights(const ops::AttentionWeights& op, Runtime& runtime, void* workspace) {
-  const Shape s(op.in.sizes);
-  forTiles(op.in, s, runtime, static_cast<float*>(workspace),
+  const Layout layout(op.in.sizes);
+  forTiles(op.in, layout, runtime, static_cast<float*>(workspace),
            [&](std::int64_t b, std::int64_t h, const TileRows& t, const Scratch& scratch) {
-             stripWeights(s, t, op.in.bias ? scratch.bias : nullptr, op.in.tau ? floats(op.in.tau) + h : nullptr,
+             stripWeights(layout, t, op.in.bias ? scratch.bias : nullptr, op.in.tau ? floats(op.in.tau) + h : nullptr,
                           scratch.active, scratch.strip, [](std::int64_t, float, float) {});
              for (std::int64_t r = 0; r < t.count; ++r) {
-               float* row = floats(op.out) + s.statisticAt(b, h, t.first + r) * s.z.keyLength;
-               std::fill(row, row + s.z.keyLength, 0.0f);
-               std::copy(scratch.strip + r * s.stride + t.begin(r), scratch.strip + r * s.stride + t.end(r),
+               float* row = floats(op.out) + layout.statisticAt(b, h, t.first + r) * layout.sizes.keyLength;
+               std::fill(row, row + layout.sizes.keyLength, 0.0f);
+               std::copy(scratch.strip + r * layout.stride + t.begin(r), scratch.strip + r * layout.stride + t.end(r),
                          row + t.begin(r));
              }
            });

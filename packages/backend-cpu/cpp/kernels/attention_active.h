@@ -1,15 +1,9 @@
-// Which weights of a tile of query rows are not all zero (spec §Inactive tiles), per group of tileRows rows and chunk
-// of tileColumns keys: what the products w . v, dO . v and w' . dO go over. Exact: a chunk is left out only when each of
-// its weights is zero, so nothing is added that was not zero, and the values behind it are not read. NaN counts as active.
+// Which weights of a tile of query rows are not all zero (spec §Inactive tiles), per group of tileRows rows and chunk of
+// tileColumns keys: what the products w . v, dO . v and w' . dO go over.
 //
-// Looking stops at the first active weight of a chunk. So where nothing falls away, it costs a load and a test per chunk
-// and group, and all of a chunk is read only where that spares a product.
-//
-// Measured on two Zen 4 cores, AVX-512, ms before and after, medians in turn: (1, 8, 2048, 64) random, nothing inactive:
-// forward 25.5 and 25.8, backward 57.1 and 57.2; (1, 8, 1024, 64): 6.31 and 6.34, 14.5 and 14.7; a head that sees 64
-// tokens at (1, 8, 2048, 64): forward 24.1 and 17.3, backward 58.5 and 41.7. What failed: or-ing the weights of the rows
-// together while they are made (5 to 12 % more time where nothing falls away); p in a pass of its own before dO . v, for
-// which the scores suffice (3 %); leaving it to the compiler which of the products to inline (3 to 4 %).
+// Exact: a chunk is left out only when each of its weights is zero, so nothing is added that was not zero, and the values behind
+// it are not read. NaN counts as active. Looking stops at the first active weight of a chunk, so where nothing falls away it
+// costs a load and a test per chunk and group. Measurements: docs/kernels/cpu.md.
 #pragma once
 
 #include <algorithm>

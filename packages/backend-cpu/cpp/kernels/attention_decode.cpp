@@ -1,28 +1,10 @@
 // Attention of a few query rows over a key cache: generation. The time is that of reading the cache, so keys and values are read
-// in place, in whole cache rows of all heads, and of the values only the rows that some weight needs (spec §Decoding: with 60 % zeros
-// that spares 30 % of the traffic, which softmax attention cannot).
+// in place, in whole cache rows of all heads, and of the values only the rows that some weight needs (spec §Decoding).
 //
-// The keys of a batch entry are cut into blocks, and two loops go over these: one makes scores and, per block, maximum and sum of
-// exp(score - maximum); the next one merges those of all blocks, makes the weights, lists the values that they need and adds these
-// up. Sums of blocks are added in order at the end. Blocks depend on sizes alone, so results do not depend on threads.
-//
-// Measured with keys and values not in cache, 280 tokens of 8 heads of 64 in f32, 1.15 MB in huge pages (Zen 5, two cores;
-// us on both and on one): without zeros 25 and 38, with 60 % zeros 23 and 33; a loop that only reads, 19 and 30; one task per
-// head, as it was before, 35 and 55, 30 and 48. That was with four adjacent keys at a time, asked for 8 KiB ahead; since then a block
-// is read in four streams, a quarter of it apart: between other work 18.0 to 18.9 instead of 21.1, in cache 10.3 instead of 10.9 (both cores,
-// another run). What failed, or gave little:
-// - this arithmetic in a task per head: 34 and 45, against 35 and 51 in that run.
-// - sums indexed in a loop that is not unrolled, which compilers keep in memory: 4 heads of 32 in cache 14 us, else 5.
-// - keys asked for 0, 4 or 16 KiB ahead: the first loop 20, 17 and 16.5, instead of 16 with 8 KiB. In four streams, asked for 1, 2 or
-//   4 rows ahead: no gain outside the caches, and 1 to 3 us more in them.
-// - blocks of 64 KiB: 4 to 10 % more for 280 and 1024 tokens; of 32 KiB: 6 to 27 %.
-// - values in tiles of 16 keys with a list for each: with 60 % zeros mostly slower than a task per head.
-// - 8 or 16 values at a time where all are needed: 10 and 18 % more for 1024 tokens than 4. With 60 % zeros, 4 or 8: 16 and 9 %
-//   more than 16. Asking for no values before all lists are done: up to 5 % more.
-//
-// On Zen 4 (two cores) the task per head took 45 us, and 80 on one core, 20 of them cached. What failed there, with that
-// arithmetic: all heads of a token at once (49 to 59 on one core, but 48 on two); four heads at a time, 1 KiB of every 2 (94 on
-// one); asking for rows 8 or 16 ahead in software (78 to 99 on one). This version has not been measured there.
+// The keys of a batch entry are cut into blocks. One loop over the blocks makes scores and, per block, maximum and sum of
+// exp(score - maximum); the next merges those of all blocks, makes the weights, lists the values that they need and adds these
+// up. A block's keys are read in four streams, a quarter of it apart. Sums of blocks are added in order at the end. Blocks
+// depend on sizes alone, so results do not depend on threads. Measurements: docs/kernels/cpu.md.
 #include <algorithm>
 #include <limits>
 
@@ -52,36 +34,38 @@ std::int64_t blocksOf(std::int64_t bytes) {
 }
 
 // How the work is cut: by the sizes alone, so that results do not depend on threads.
-struct Plan {
-  explicit Plan(const ops::AttentionInputs& in)
+struct Blocks {
+  explicit Blocks(const ops::AttentionInputs& in)
       : in(in),
-        s(in.sizes),
-        rows(s.z.queryLength * s.z.heads),
+        layout(in.sizes),
+        rows(layout.sizes.queryLength * layout.sizes.heads),
         padded(roundUp(rows, 16)),
-        ld(s.z.kvHeads * s.z.headDim),
-        blocks(blocksOf(s.z.keyLength * ld * 4)),
-        entries(std::min(s.z.batch, (mostBlocks + blocks - 1) / blocks)),
+        ld(layout.sizes.kvHeads * layout.sizes.headDim),
+        blocks(blocksOf(layout.sizes.keyLength * ld * 4)),
+        entries(std::min(layout.sizes.batch, (mostBlocks + blocks - 1) / blocks)),
         stride(roundUp(keysOf(0), 16) + 16),
-        floats(roundUp(2 * rows * stride + 4 * padded + rows * s.z.headDim, 16)) {}
+        floats(roundUp(2 * rows * stride + 4 * padded + rows * layout.sizes.headDim, 16)) {}
 
   const ops::AttentionInputs& in;
-  const Shape s;
+  const Layout layout;
   const std::int64_t rows, padded, ld;
   const std::int64_t blocks;          // per batch entry
   const std::int64_t entries;         // batch entries at a time, so that the workspace does not grow with the batch
   const std::int64_t stride, floats;  // of a row and of a Block
 
   // Per block, where the first attended key is `begin`.
-  std::int64_t keysOf(std::int64_t begin) const { return roundUp((s.z.keyLength - begin + blocks - 1) / blocks, 4); }
-  std::int64_t begin(std::int64_t b, std::int64_t r) const {
-    return in.starts ? integers(in.starts)[b * s.z.queryLength + r] : 0;
+  std::int64_t keysOf(std::int64_t begin) const {
+    return roundUp((layout.sizes.keyLength - begin + blocks - 1) / blocks, 4);
   }
-  std::int64_t end(std::int64_t r) const { return r + s.offset + 1; }
+  std::int64_t begin(std::int64_t b, std::int64_t r) const {
+    return in.starts ? integers(in.starts)[b * layout.sizes.queryLength + r] : 0;
+  }
+  std::int64_t end(std::int64_t r) const { return r + layout.offset + 1; }
 };
 
 // What is kept of a block between the loops. Rows are (query row, head), as in q and out.
 struct Block {
-  Block(const Plan& p, float* memory, std::int64_t item)
+  Block(const Blocks& p, float* memory, std::int64_t item)
       : scores(memory + item * p.floats),
         offsets(reinterpret_cast<std::int32_t*>(scores + p.rows * p.stride)),
         counts(offsets + p.rows * p.stride),
@@ -101,39 +85,39 @@ struct Block {
 struct Keys {
   std::int64_t b, from, to;
 
-  Keys(const Plan& p, std::int64_t b, std::int64_t block) : b(b) {
+  Keys(const Blocks& p, std::int64_t b, std::int64_t block) : b(b) {
     std::int64_t begin = p.begin(b, 0);
-    for (std::int64_t r = 1; r < p.s.z.queryLength; ++r) begin = std::min(begin, p.begin(b, r));
-    from = std::min(begin + block * p.keysOf(begin), p.s.z.keyLength);
-    to = std::min(from + p.keysOf(begin), p.s.z.keyLength);
+    for (std::int64_t r = 1; r < p.layout.sizes.queryLength; ++r) begin = std::min(begin, p.begin(b, r));
+    from = std::min(begin + block * p.keysOf(begin), p.layout.sizes.keyLength);
+    to = std::min(from + p.keysOf(begin), p.layout.sizes.keyLength);
   }
 };
 
 // visit(row, r, h, first, count) for every row that attends `count` > 0 of the keys, from number `first`.
 template <class Visit>
-LAZY_INLINE void forRows(const Plan& p, const Keys& keys, const Visit& visit) {
+LAZY_INLINE void forRows(const Blocks& p, const Keys& keys, const Visit& visit) {
   for (std::int64_t row = 0; row < p.rows; ++row) {
-    const std::int64_t r = row / p.s.z.heads;
+    const std::int64_t r = row / p.layout.sizes.heads;
     const std::int64_t first = std::max(p.begin(keys.b, r), keys.from), last = std::min(p.end(r), keys.to);
-    if (first < last) visit(row, r, row % p.s.z.heads, first - keys.from, last - first);
+    if (first < last) visit(row, r, row % p.layout.sizes.heads, first - keys.from, last - first);
   }
 }
 
 // The rows that read the keys and values of one head.
 template <class Visit>
-LAZY_INLINE void forGroup(const Plan& p, std::int64_t kv, const Visit& visit) {
-  for (std::int64_t r = 0; r < p.s.z.queryLength; ++r)
-    for (std::int64_t h = kv * p.s.group; h < (kv + 1) * p.s.group; ++h) visit(r * p.s.z.heads + h);
+LAZY_INLINE void forGroup(const Blocks& p, std::int64_t kv, const Visit& visit) {
+  for (std::int64_t r = 0; r < p.layout.sizes.queryLength; ++r)
+    for (std::int64_t h = kv * p.layout.group; h < (kv + 1) * p.layout.group; ++h) visit(r * p.layout.sizes.heads + h);
 }
 
-void scoreKeys(const Plan& p, const Keys& keys, const Block& block) {
-  const std::int64_t dim = p.s.z.headDim;
+void scoreKeys(const Blocks& p, const Keys& keys, const Block& block) {
+  const std::int64_t dim = p.layout.sizes.headDim;
   const float* queries = floats(p.in.q) + keys.b * p.rows * dim;
   const float scale = static_cast<float>(p.in.scale);
   const std::int64_t count = keys.to - keys.from, quarter = (count + 3) / 4;
-  const float* first = floats(p.in.k) + p.s.keyAt(keys.b, keys.from, 0);
+  const float* first = floats(p.in.k) + p.layout.keyAt(keys.b, keys.from, 0);
   for (std::int64_t j = 0; j < quarter; ++j) {
-    for (std::int64_t kv = 0; kv < p.s.z.kvHeads; ++kv) {
+    for (std::int64_t kv = 0; kv < p.layout.sizes.kvHeads; ++kv) {
       const float* four[4];
       for (std::int64_t i = 0; i < 4; ++i) four[i] = first + std::min(i * quarter + j, count - 1) * p.ld + kv * dim;
       forGroup(p, kv, [&](std::int64_t row) {
@@ -146,15 +130,16 @@ void scoreKeys(const Plan& p, const Keys& keys, const Block& block) {
 }
 
 // Scores to exp(score - top of the block). The top is finite, so that a block of -inf weighs nothing.
-void exponentialsOf(const Plan& p, const Keys& keys, const Block& block) {
+void exponentialsOf(const Blocks& p, const Keys& keys, const Block& block) {
   std::fill_n(block.tops, p.padded, lowest);
   std::fill_n(block.sums, p.padded, 0.0f);
   forRows(p, keys, [&](std::int64_t row, std::int64_t r, std::int64_t h, std::int64_t first, std::int64_t count) {
     float* line = block.scores + row * p.stride + first;
     if (p.in.bias) {
-      const float* bias = floats(p.in.bias) + h * p.s.z.window;
+      const float* bias = floats(p.in.bias) + h * p.layout.sizes.window;
       const std::int64_t far = p.end(r) - 1 - keys.from - first;  // distance of the first of them
-      for (std::int64_t j = std::max<std::int64_t>(0, far - p.s.z.window + 1); j < count; ++j) line[j] += bias[far - j];
+      for (std::int64_t j = std::max<std::int64_t>(0, far - p.layout.sizes.window + 1); j < count; ++j)
+        line[j] += bias[far - j];
     }
     block.tops[row] = std::max(rowMaximum(line, count), lowest);
     block.sums[row] = rowExponentials(line, count, block.tops[row]);
@@ -162,7 +147,7 @@ void exponentialsOf(const Plan& p, const Keys& keys, const Block& block) {
 }
 
 // From the tops and sums of all blocks of the entry, whose first one is `item`.
-void factorsOf(const Plan& p, float* memory, std::int64_t item, const Block& block) {
+void factorsOf(const Blocks& p, float* memory, std::int64_t item, const Block& block) {
   for (std::int64_t row = 0; row < p.padded; row += lanes) {
     Vector top = load(Block(p, memory, item).tops + row), total = {};
     for (std::int64_t i = 1; i < p.blocks; ++i) top = maximum(top, load(Block(p, memory, item + i).tops + row));
@@ -174,15 +159,15 @@ void factorsOf(const Plan& p, float* memory, std::int64_t item, const Block& blo
   }
 }
 
-LAZY_INLINE void prefetchValues(const Plan& p, const Keys& keys, std::int64_t kv, const std::int32_t* offsets,
+LAZY_INLINE void prefetchValues(const Blocks& p, const Keys& keys, std::int64_t kv, const std::int32_t* offsets,
                                 std::int64_t count) {
-  const float* values = floats(p.in.v) + p.s.keyAt(keys.b, keys.from, kv);
-  for (std::int64_t i = 0; i < count; ++i) prefetch(values + offsets[i], p.s.z.headDim);
+  const float* values = floats(p.in.v) + p.layout.keyAt(keys.b, keys.from, kv);
+  for (std::int64_t i = 0; i < count; ++i) prefetch(values + offsets[i], p.layout.sizes.headDim);
 }
 
 // exp(score - top) to the weights that are not zero and where their values are. Without a branch per key, which would be
 // mispredicted as often as not. Asks for the first values.
-void weightsOf(const Plan& p, const Keys& keys, const Block& block) {
+void weightsOf(const Blocks& p, const Keys& keys, const Block& block) {
   std::fill_n(block.counts, p.rows, 0);
   forRows(p, keys, [&](std::int64_t row, std::int64_t r, std::int64_t h, std::int64_t first, std::int64_t count) {
     float* line = block.scores + row * p.stride;
@@ -197,20 +182,20 @@ void weightsOf(const Plan& p, const Keys& keys, const Block& block) {
       needed += w != 0.0f;
     }
     block.counts[row] = needed;
-    prefetchValues(p, keys, h / p.s.group, offsets, std::min<std::int64_t>(needed, sparseStep));
+    prefetchValues(p, keys, h / p.layout.group, offsets, std::min<std::int64_t>(needed, sparseStep));
   });
 }
 
 // Goes through the lists of all rows side by side, a few values of each head in turn: near enough to front to back.
-void sumValues(const Plan& p, const Keys& keys, const Block& block) {
-  const std::int64_t dim = p.s.z.headDim;
+void sumValues(const Blocks& p, const Keys& keys, const Block& block) {
+  const std::int64_t dim = p.layout.sizes.headDim;
   const auto [least, most] = std::minmax_element(block.counts, block.counts + p.rows);
   const bool dense = *least == keys.to - keys.from;
   const std::int64_t step = dense ? denseStep : sparseStep;
-  const float* first = floats(p.in.v) + p.s.keyAt(keys.b, keys.from, 0);
+  const float* first = floats(p.in.v) + p.layout.keyAt(keys.b, keys.from, 0);
   std::fill_n(block.out, p.rows * dim, 0.0f);
   for (std::int64_t i = 0; i < *most; i += step) {
-    for (std::int64_t kv = 0; kv < p.s.z.kvHeads; ++kv) {
+    for (std::int64_t kv = 0; kv < p.layout.sizes.kvHeads; ++kv) {
       if (dense) prefetch(first + i * p.ld + kv * step * dim + ahead, step * dim);
       forGroup(p, kv, [&](std::int64_t row) {
         const std::int64_t left = block.counts[row] - i;
@@ -225,9 +210,9 @@ void sumValues(const Plan& p, const Keys& keys, const Block& block) {
 }
 
 // In the order of the blocks, from the first one, `item`.
-void sumBlocks(const Plan& p, float* memory, std::int64_t item, float* out) {
+void sumBlocks(const Blocks& p, float* memory, std::int64_t item, float* out) {
   const float* first = Block(p, memory, item).out;
-  for (std::int64_t i = 0; i < p.rows * p.s.z.headDim; i += 4) {
+  for (std::int64_t i = 0; i < p.rows * p.layout.sizes.headDim; i += 4) {
     Four sum = {};
     for (std::int64_t k = 0; k < p.blocks; ++k) sum += loadAs<Four>(first + k * p.floats + i);
     std::memcpy(out + i, &sum, sizeof sum);
@@ -236,17 +221,17 @@ void sumBlocks(const Plan& p, float* memory, std::int64_t item, float* out) {
 
 }  // namespace
 
-bool decodes(const ops::AttentionSizes& z, bool save) { return !save && z.queryLength <= mostRows; }
+bool decodes(const ops::AttentionSizes& sizes, bool save) { return !save && sizes.queryLength <= mostRows; }
 
 std::size_t decodeFloats(const ops::AttentionInputs& in) {
-  const Plan p(in);
+  const Blocks p(in);
   return static_cast<std::size_t>(p.entries * p.blocks * p.floats);
 }
 
 void attentionDecode(const ops::Attention& op, Runtime& runtime, float* workspace) {
-  const Plan p(op.in);
-  for (std::int64_t b = 0; b < p.s.z.batch; b += p.entries) {
-    const std::int64_t entries = std::min(p.entries, p.s.z.batch - b);
+  const Blocks p(op.in);
+  for (std::int64_t b = 0; b < p.layout.sizes.batch; b += p.entries) {
+    const std::int64_t entries = std::min(p.entries, p.layout.sizes.batch - b);
     runtime.pool.run(entries * p.blocks, [&](std::int64_t item, int) {
       const Keys keys(p, b + item / p.blocks, item % p.blocks);
       const Block block(p, workspace, item);
@@ -261,7 +246,7 @@ void attentionDecode(const ops::Attention& op, Runtime& runtime, float* workspac
       sumValues(p, keys, block);
     });
     runtime.pool.run(entries, [&](std::int64_t entry, int) {
-      sumBlocks(p, workspace, entry * p.blocks, floats(op.out) + (b + entry) * p.rows * p.s.z.headDim);
+      sumBlocks(p, workspace, entry * p.blocks, floats(op.out) + (b + entry) * p.rows * p.layout.sizes.headDim);
     });
   }
 }

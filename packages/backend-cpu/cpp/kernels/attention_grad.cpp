@@ -19,42 +19,45 @@ namespace LAZY_ISA {
 
 namespace {
 
-struct Plan {
-  Plan(const Shape& s, int threads)
-      : splits(s.z.batch * s.z.kvHeads >= 2 * threads || threads == 1
-                   ? 1
-                   : std::min<std::int64_t>(s.tiles,
-                                            (2 * threads + s.z.batch * s.z.kvHeads - 1) / (s.z.batch * s.z.kvHeads))),
-        tasks(s.z.batch * s.z.kvHeads * splits),
+// How the work is cut: a task is one kv head of a batch entry, or a share of its query tiles.
+struct Tasks {
+  Tasks(const Layout& layout, int threads)
+      : splits(
+            layout.sizes.batch * layout.sizes.kvHeads >= 2 * threads || threads == 1
+                ? 1
+                : std::min<std::int64_t>(layout.tiles, (2 * threads + layout.sizes.batch * layout.sizes.kvHeads - 1) /
+                                                           (layout.sizes.batch * layout.sizes.kvHeads))),
+        count(layout.sizes.batch * layout.sizes.kvHeads * splits),
         threads(threads) {}
 
-  std::int64_t splits, tasks;
+  std::int64_t splits, count;
   int threads;
   // Room for dK and dV: one per thread, or one per task where tasks are added up.
-  std::int64_t accumulators() const { return splits > 1 ? tasks : threads; }
+  std::int64_t accumulators() const { return splits > 1 ? count : threads; }
 };
 
 struct Scratch {  // of one thread
   float *keyColumns, *keyRows, *valueColumns, *scores, *gradients, *query, *dout, *dquery, *bias;
   ActiveChunks active;
 
-  static std::size_t floats(const Shape& s) {
-    return static_cast<std::size_t>(roundUp(2 * s.keys * s.z.headDim + s.dim * s.z.keyLength +
-                                                2 * s.tileHeight * s.stride + 3 * s.tileHeight * s.dim +
-                                                s.reversedBias() + ActiveChunks::floats(s.keys),
-                                            16));
+  static std::size_t floats(const Layout& layout) {
+    return static_cast<std::size_t>(
+        roundUp(2 * layout.keys * layout.sizes.headDim + layout.dim * layout.sizes.keyLength +
+                    2 * layout.tileHeight * layout.stride + 3 * layout.tileHeight * layout.dim + layout.reversedBias() +
+                    ActiveChunks::floats(layout.keys),
+                16));
   }
-  Scratch(const Shape& s, float* memory)
+  Scratch(const Layout& layout, float* memory)
       : keyColumns(memory),
-        keyRows(keyColumns + s.keys * s.z.headDim),
-        valueColumns(keyRows + s.dim * s.z.keyLength),
-        scores(valueColumns + s.keys * s.z.headDim),
-        gradients(scores + s.tileHeight * s.stride),
-        query(gradients + s.tileHeight * s.stride),
-        dout(query + s.tileHeight * s.dim),
-        dquery(dout + s.tileHeight * s.dim),
-        bias(dquery + s.tileHeight * s.dim),
-        active(bias + s.reversedBias()) {}
+        keyRows(keyColumns + layout.keys * layout.sizes.headDim),
+        valueColumns(keyRows + layout.dim * layout.sizes.keyLength),
+        scores(valueColumns + layout.keys * layout.sizes.headDim),
+        gradients(scores + layout.tileHeight * layout.stride),
+        query(gradients + layout.tileHeight * layout.stride),
+        dout(query + layout.tileHeight * layout.dim),
+        dquery(dout + layout.tileHeight * layout.dim),
+        bias(dquery + layout.tileHeight * layout.dim),
+        active(bias + layout.reversedBias()) {}
 };
 
 // The workspace: per-thread scratch, then dK and dV sums, then dbias and dtau per task and head of the group.
@@ -62,20 +65,24 @@ struct Workspace {
   float *scratch, *sums, *dbias;
   double* dtau;
 
-  static std::size_t sumFloats(const Shape& s) { return static_cast<std::size_t>(2 * s.z.keyLength * s.dim); }
-  static std::size_t biasFloats(const Shape& s) { return static_cast<std::size_t>(s.group * (s.z.window + 16)); }
-  static std::size_t bytes(const Shape& s, const Plan& plan) {
-    const auto n = [](std::int64_t x) { return static_cast<std::size_t>(x); };
-    return (n(plan.threads) * Scratch::floats(s) + n(plan.accumulators()) * sumFloats(s) +
-            (n(plan.tasks) * biasFloats(s) + 1) / 2 * 2) *
-               sizeof(float) +
-           n(plan.tasks * s.group) * sizeof(double);
+  static std::size_t sumFloats(const Layout& layout) {
+    return static_cast<std::size_t>(2 * layout.sizes.keyLength * layout.dim);
   }
-  Workspace(const Shape& s, const Plan& plan, float* memory) : scratch(memory) {
+  static std::size_t biasFloats(const Layout& layout) {
+    return static_cast<std::size_t>(layout.group * (layout.sizes.window + 16));
+  }
+  static std::size_t bytes(const Layout& layout, const Tasks& tasks) {
     const auto n = [](std::int64_t x) { return static_cast<std::size_t>(x); };
-    sums = scratch + n(plan.threads) * Scratch::floats(s);
-    dbias = sums + n(plan.accumulators()) * sumFloats(s);
-    dtau = reinterpret_cast<double*>(dbias + (n(plan.tasks) * biasFloats(s) + 1) / 2 * 2);
+    return (n(tasks.threads) * Scratch::floats(layout) + n(tasks.accumulators()) * sumFloats(layout) +
+            (n(tasks.count) * biasFloats(layout) + 1) / 2 * 2) *
+               sizeof(float) +
+           n(tasks.count * layout.group) * sizeof(double);
+  }
+  Workspace(const Layout& layout, const Tasks& tasks, float* memory) : scratch(memory) {
+    const auto n = [](std::int64_t x) { return static_cast<std::size_t>(x); };
+    sums = scratch + n(tasks.threads) * Scratch::floats(layout);
+    dbias = sums + n(tasks.accumulators()) * sumFloats(layout);
+    dtau = reinterpret_cast<double*>(dbias + (n(tasks.count) * biasFloats(layout) + 1) / 2 * 2);
   }
 };
 
@@ -123,54 +130,56 @@ inline void addBiasGradient(const float* gradient, std::int64_t count, std::int6
   if (j < near) store(to + j, load(to + j) + select(firstLanes(near - j), load(from + j), Vector{}));
 }
 
-void differentiateTile(const ops::AttentionGrad& op, const Shape& s, const TileRows& t, std::int64_t b, std::int64_t h,
-                       const Scratch& x, float* dk, float* dv, float* dbias, double* dtau) {
-  const std::int64_t ld = s.z.heads * s.z.headDim;
-  copyTile(floats(op.in.q) + s.queryAt(b, t.first, h), ld, t.count, s, static_cast<float>(op.in.scale), x.query);
-  copyTile(floats(op.dout) + s.queryAt(b, t.first, h), ld, t.count, s, 1.0f, x.dout);
-  scoreProducts(s, t, x.query, x.keyColumns, nullptr, x.scores);
-  const auto* tops = static_cast<const float*>(op.saved) + s.statisticAt(b, h, t.first);
-  const float* inverses = tops + s.z.batch * s.z.heads * s.z.queryLength;
+void differentiateTile(const ops::AttentionGrad& op, const Layout& layout, const TileRows& t, std::int64_t b,
+                       std::int64_t h, const Scratch& x, float* dk, float* dv, float* dbias, double* dtau) {
+  const std::int64_t ld = layout.sizes.heads * layout.sizes.headDim;
+  copyTile(floats(op.in.q) + layout.queryAt(b, t.first, h), ld, t.count, layout, static_cast<float>(op.in.scale),
+           x.query);
+  copyTile(floats(op.dout) + layout.queryAt(b, t.first, h), ld, t.count, layout, 1.0f, x.dout);
+  scoreProducts(layout, t, x.query, x.keyColumns, nullptr, x.scores);
+  const auto* tops = static_cast<const float*>(op.saved) + layout.statisticAt(b, h, t.first);
+  const float* inverses = tops + layout.sizes.batch * layout.sizes.heads * layout.sizes.queryLength;
   float offsets[queryRows], limits[queryRows];
   for (std::int64_t r = 0; r < t.count; ++r) {
     const std::int64_t count = t.end(r) - t.begin(r);
-    if (op.in.bias) addBias(x.scores + r * s.stride + t.begin(r), count, x.bias, s.z.window);
+    if (op.in.bias) addBias(x.scores + r * layout.stride + t.begin(r), count, x.bias, layout.sizes.window);
     offsets[r] = op.in.tau ? floats(op.in.tau)[h] * (1.0f / static_cast<float>(count)) : 0.0f;
     limits[r] = inactiveUpTo(tops[r], inverses[r], offsets[r]);
-    findActive(s, t, r, x.scores, limits, x.active);
+    findActive(layout, t, r, x.scores, limits, x.active);
   }
-  scoreProducts(s, t, x.dout, x.valueColumns, &x.active, x.gradients);
+  scoreProducts(layout, t, x.dout, x.valueColumns, &x.active, x.gradients);
   for (std::int64_t r = 0; r < t.count; ++r) {
     const std::int64_t count = t.end(r) - t.begin(r), group = r / tileRows * tileRows;
-    float *scores = x.scores + r * s.stride, *gradients = x.gradients + r * s.stride;
+    float *scores = x.scores + r * layout.stride, *gradients = x.gradients + r * layout.stride;
     const float active =
         differentiateRow(scores + t.begin(r), gradients + t.begin(r), count, tops[r], inverses[r], offsets[r]);
     *dtau += static_cast<double>(active) * static_cast<double>(1.0f / static_cast<float>(count));
-    if (op.dbias) addBiasGradient(gradients + t.begin(r), count, s.z.window, dbias);
+    if (op.dbias) addBiasGradient(gradients + t.begin(r), count, layout.sizes.window, dbias);
     clearAround(scores, t, r, group);
     clearAround(gradients, t, r, group);
   }
-  valueProducts(s, t, x.gradients, x.keyRows, nullptr, x.dquery);
+  valueProducts(layout, t, x.gradients, x.keyRows, nullptr, x.dquery);
   for (std::int64_t r = 0; r < t.count; ++r) {
-    float* out = floats(op.dq) + s.queryAt(b, t.first + r, h);
-    for (std::int64_t d = 0; d < s.z.headDim; ++d) out[d] = x.dquery[r * s.dim + d] * static_cast<float>(op.in.scale);
+    float* out = floats(op.dq) + layout.queryAt(b, t.first + r, h);
+    for (std::int64_t d = 0; d < layout.sizes.headDim; ++d)
+      out[d] = x.dquery[r * layout.dim + d] * static_cast<float>(op.in.scale);
   }
-  keyProducts(s, t, x.gradients, x.query, nullptr, dk);  // the query tile has the scale in it
-  keyProducts(s, t, x.scores, x.dout, &x.active, dv);
+  keyProducts(layout, t, x.gradients, x.query, nullptr, dk);  // the query tile has the scale in it
+  keyProducts(layout, t, x.scores, x.dout, &x.active, dv);
 }
 
 // dk and dv of (b, kv) = the sum of `parts` accumulators that lie one behind the other.
-void writeKeys(const ops::AttentionGrad& op, const Shape& s, std::int64_t b, std::int64_t kv, const float* sums,
+void writeKeys(const ops::AttentionGrad& op, const Layout& layout, std::int64_t b, std::int64_t kv, const float* sums,
                std::int64_t parts) {
-  const std::int64_t size = s.z.keyLength * s.dim;
-  for (std::int64_t j = 0; j < s.z.keyLength; ++j) {
-    float *dk = floats(op.dk) + s.keyAt(b, j, kv), *dv = floats(op.dv) + s.keyAt(b, j, kv);
-    const float* from = sums + j * s.dim;
-    std::copy_n(from, s.z.headDim, dk);
-    std::copy_n(from + size, s.z.headDim, dv);
+  const std::int64_t size = layout.sizes.keyLength * layout.dim;
+  for (std::int64_t j = 0; j < layout.sizes.keyLength; ++j) {
+    float *dk = floats(op.dk) + layout.keyAt(b, j, kv), *dv = floats(op.dv) + layout.keyAt(b, j, kv);
+    const float* from = sums + j * layout.dim;
+    std::copy_n(from, layout.sizes.headDim, dk);
+    std::copy_n(from + size, layout.sizes.headDim, dv);
     for (std::int64_t part = 1; part < parts; ++part) {
       const float* more = from + part * 2 * size;
-      for (std::int64_t d = 0; d < s.z.headDim; ++d) {
+      for (std::int64_t d = 0; d < layout.sizes.headDim; ++d) {
         dk[d] += more[d];
         dv[d] += more[size + d];
       }
@@ -178,21 +187,22 @@ void writeKeys(const ops::AttentionGrad& op, const Shape& s, std::int64_t b, std
   }
 }
 
-void writeBias(const ops::AttentionGrad& op, const Shape& s, const Plan& plan, const Workspace& w) {
-  const std::int64_t width = s.z.window + 16;
-  for (std::int64_t h = 0; h < s.z.heads; ++h) {
+void writeBias(const ops::AttentionGrad& op, const Layout& layout, const Tasks& tasks, const Workspace& w) {
+  const std::int64_t width = layout.sizes.window + 16;
+  for (std::int64_t h = 0; h < layout.sizes.heads; ++h) {
     const auto sum = [&](const auto& value) {
       double total = 0;
-      for (std::int64_t b = 0; b < s.z.batch; ++b)
-        for (std::int64_t split = 0; split < plan.splits; ++split)
-          total += value(((b * s.z.kvHeads + h / s.group) * plan.splits + split) * s.group + h % s.group);
+      for (std::int64_t b = 0; b < layout.sizes.batch; ++b)
+        for (std::int64_t split = 0; split < tasks.splits; ++split)
+          total += value(((b * layout.sizes.kvHeads + h / layout.group) * tasks.splits + split) * layout.group +
+                         h % layout.group);
       return static_cast<float>(total);
     };
     if (op.dtau) floats(op.dtau)[h] = sum([&](std::int64_t i) { return w.dtau[i]; });
     if (!op.dbias) continue;
-    for (std::int64_t d = 0; d < s.z.window; ++d) {
-      floats(op.dbias)[h * s.z.window + d] =
-          sum([&](std::int64_t i) { return static_cast<double>(w.dbias[i * width + s.z.window - 1 - d]); });
+    for (std::int64_t d = 0; d < layout.sizes.window; ++d) {
+      floats(op.dbias)[h * layout.sizes.window + d] =
+          sum([&](std::int64_t i) { return static_cast<double>(w.dbias[i * width + layout.sizes.window - 1 - d]); });
     }
   }
 }
@@ -200,43 +210,45 @@ void writeBias(const ops::AttentionGrad& op, const Shape& s, const Plan& plan, c
 }  // namespace
 
 std::size_t attentionGradWorkspace(const ops::AttentionInputs& in, int threads) {
-  const Shape s(in.sizes);
-  return Workspace::bytes(s, Plan(s, threads));
+  const Layout layout(in.sizes);
+  return Workspace::bytes(layout, Tasks(layout, threads));
 }
 
 void attentionGrad(const ops::AttentionGrad& op, Runtime& runtime, void* memory) {
-  const Shape s(op.in.sizes);
-  const Plan plan(s, runtime.pool.threads());
-  const Workspace w(s, plan, static_cast<float*>(memory));
-  runtime.pool.run(plan.tasks, [&](std::int64_t item, int thread) {
-    const std::int64_t split = item % plan.splits, kv = item / plan.splits % s.z.kvHeads;
-    const std::int64_t b = item / plan.splits / s.z.kvHeads, ld = s.z.kvHeads * s.z.headDim;
-    const Scratch x(s, w.scratch + static_cast<std::size_t>(thread) * Scratch::floats(s));
-    packColumns(floats(op.in.k) + s.keyAt(b, 0, kv), ld, s.z.headDim, s.z.keyLength, x.keyColumns);
-    packRows(floats(op.in.k) + s.keyAt(b, 0, kv), ld, s.z.keyLength, s.z.headDim, x.keyRows);
-    packColumns(floats(op.in.v) + s.keyAt(b, 0, kv), ld, s.z.headDim, s.z.keyLength, x.valueColumns);
-    float* dk = w.sums + static_cast<std::size_t>(plan.splits > 1 ? item : thread) * Workspace::sumFloats(s);
-    float* dv = dk + s.z.keyLength * s.dim;
-    std::fill_n(dk, Workspace::sumFloats(s), 0.0f);
-    float* dbias = w.dbias + static_cast<std::size_t>(item) * Workspace::biasFloats(s);
-    std::fill_n(dbias, Workspace::biasFloats(s), 0.0f);
-    for (std::int64_t g = 0; g < s.group; ++g, dbias += s.z.window + 16) {
-      const std::int64_t h = kv * s.group + g;
-      double* dtau = w.dtau + item * s.group + g;
+  const Layout layout(op.in.sizes);
+  const Tasks tasks(layout, runtime.pool.threads());
+  const Workspace w(layout, tasks, static_cast<float*>(memory));
+  runtime.pool.run(tasks.count, [&](std::int64_t item, int thread) {
+    const std::int64_t split = item % tasks.splits, kv = item / tasks.splits % layout.sizes.kvHeads;
+    const std::int64_t b = item / tasks.splits / layout.sizes.kvHeads, ld = layout.sizes.kvHeads * layout.sizes.headDim;
+    const Scratch x(layout, w.scratch + static_cast<std::size_t>(thread) * Scratch::floats(layout));
+    packColumns(floats(op.in.k) + layout.keyAt(b, 0, kv), ld, layout.sizes.headDim, layout.sizes.keyLength,
+                x.keyColumns);
+    packRows(floats(op.in.k) + layout.keyAt(b, 0, kv), ld, layout.sizes.keyLength, layout.sizes.headDim, x.keyRows);
+    packColumns(floats(op.in.v) + layout.keyAt(b, 0, kv), ld, layout.sizes.headDim, layout.sizes.keyLength,
+                x.valueColumns);
+    float* dk = w.sums + static_cast<std::size_t>(tasks.splits > 1 ? item : thread) * Workspace::sumFloats(layout);
+    float* dv = dk + layout.sizes.keyLength * layout.dim;
+    std::fill_n(dk, Workspace::sumFloats(layout), 0.0f);
+    float* dbias = w.dbias + static_cast<std::size_t>(item) * Workspace::biasFloats(layout);
+    std::fill_n(dbias, Workspace::biasFloats(layout), 0.0f);
+    for (std::int64_t g = 0; g < layout.group; ++g, dbias += layout.sizes.window + 16) {
+      const std::int64_t h = kv * layout.group + g;
+      double* dtau = w.dtau + item * layout.group + g;
       *dtau = 0;
-      if (op.in.bias) reverseBias(floats(op.in.bias) + h * s.z.window, s.z.window, x.bias);
-      for (std::int64_t tile = split; tile < s.tiles; tile += plan.splits)
-        differentiateTile(op, s, TileRows(s, op.in.starts, b, tile), b, h, x, dk, dv, dbias, dtau);
+      if (op.in.bias) reverseBias(floats(op.in.bias) + h * layout.sizes.window, layout.sizes.window, x.bias);
+      for (std::int64_t tile = split; tile < layout.tiles; tile += tasks.splits)
+        differentiateTile(op, layout, TileRows(layout, op.in.starts, b, tile), b, h, x, dk, dv, dbias, dtau);
     }
-    if (plan.splits == 1) writeKeys(op, s, b, kv, dk, 1);
+    if (tasks.splits == 1) writeKeys(op, layout, b, kv, dk, 1);
   });
-  if (plan.splits > 1) {
-    runtime.pool.run(s.z.batch * s.z.kvHeads, [&](std::int64_t unit, int) {
-      writeKeys(op, s, unit / s.z.kvHeads, unit % s.z.kvHeads,
-                w.sums + static_cast<std::size_t>(unit * plan.splits) * Workspace::sumFloats(s), plan.splits);
+  if (tasks.splits > 1) {
+    runtime.pool.run(layout.sizes.batch * layout.sizes.kvHeads, [&](std::int64_t unit, int) {
+      writeKeys(op, layout, unit / layout.sizes.kvHeads, unit % layout.sizes.kvHeads,
+                w.sums + static_cast<std::size_t>(unit * tasks.splits) * Workspace::sumFloats(layout), tasks.splits);
     });
   }
-  writeBias(op, s, plan, w);
+  writeBias(op, layout, tasks, w);
 }
 
 }  // namespace LAZY_ISA

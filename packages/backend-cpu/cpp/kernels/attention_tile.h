@@ -27,41 +27,41 @@ static_assert(queryRows / tileRows <= 32, "ActiveChunks has 32 bits");
 inline constexpr std::int64_t keyBlock = 256;  // keys between visits of a row group: one panel of values is 32 KiB
 
 // Sizes that follow from the problem.
-struct Shape {
-  explicit Shape(const ops::AttentionSizes& z)
-      : z(z),
-        group(z.heads / z.kvHeads),
-        offset(z.keyLength - z.queryLength),
-        dim(panelsOf(z.headDim) * tileColumns),
-        keys(panelsOf(z.keyLength) * tileColumns),
+struct Layout {
+  explicit Layout(const ops::AttentionSizes& sizes)
+      : sizes(sizes),
+        group(sizes.heads / sizes.kvHeads),
+        offset(sizes.keyLength - sizes.queryLength),
+        dim(panelsOf(sizes.headDim) * tileColumns),
+        keys(panelsOf(sizes.keyLength) * tileColumns),
         // 64 bytes more than the row, so that rows do not share a cache set and vectors may run over the end.
         stride(keys + 16),
-        tiles((z.queryLength + queryRows - 1) / queryRows),
-        tileHeight(std::min(queryRows, z.queryLength)) {}
+        tiles((sizes.queryLength + queryRows - 1) / queryRows),
+        tileHeight(std::min(queryRows, sizes.queryLength)) {}
 
-  const ops::AttentionSizes& z;
+  const ops::AttentionSizes& sizes;
   std::int64_t group, offset, dim, keys, stride, tiles, tileHeight;
 
   std::int64_t queryAt(std::int64_t b, std::int64_t r, std::int64_t h) const {
-    return ((b * z.queryLength + r) * z.heads + h) * z.headDim;
+    return ((b * sizes.queryLength + r) * sizes.heads + h) * sizes.headDim;
   }
   std::int64_t keyAt(std::int64_t b, std::int64_t j, std::int64_t kv) const {
-    return ((b * z.keyCapacity + j) * z.kvHeads + kv) * z.headDim;
+    return ((b * sizes.keyCapacity + j) * sizes.kvHeads + kv) * sizes.headDim;
   }
   std::int64_t statisticAt(std::int64_t b, std::int64_t h, std::int64_t r) const {
-    return (b * z.heads + h) * z.queryLength + r;
+    return (b * sizes.heads + h) * sizes.queryLength + r;
   }
-  std::int64_t reversedBias() const { return z.window + 16; }  // floats of `reverseBias`
+  std::int64_t reversedBias() const { return sizes.window + 16; }  // floats of `reverseBias`
 };
 
 // The attended keys of the rows of one tile, and of its groups of tileRows rows in whole tiles.
 class TileRows {
  public:
-  TileRows(const Shape& s, const ops::Tensor& starts, std::int64_t b, std::int64_t tile)
+  TileRows(const Layout& layout, const ops::Tensor& starts, std::int64_t b, std::int64_t tile)
       : first(tile * queryRows),
-        count(std::min(queryRows, s.z.queryLength - first)),
-        offset_(s.offset),
-        starts_(starts ? integers(starts) + b * s.z.queryLength + first : nullptr) {}
+        count(std::min(queryRows, layout.sizes.queryLength - first)),
+        offset_(layout.offset),
+        starts_(starts ? integers(starts) + b * layout.sizes.queryLength + first : nullptr) {}
 
   const std::int64_t first, count;
 
@@ -83,42 +83,44 @@ class TileRows {
 };
 
 // [rows][headDim] with row stride `ld`, times `factor`, to [rows][dim] filled up with zeros.
-inline void copyTile(const float* from, std::int64_t ld, std::int64_t rows, const Shape& s, float factor, float* to) {
-  for (std::int64_t r = 0; r < rows; ++r, from += ld, to += s.dim) {
-    for (std::int64_t d = 0; d < s.z.headDim; ++d) to[d] = from[d] * factor;
-    std::fill(to + s.z.headDim, to + s.dim, 0.0f);
+inline void copyTile(const float* from, std::int64_t ld, std::int64_t rows, const Layout& layout, float factor,
+                     float* to) {
+  for (std::int64_t r = 0; r < rows; ++r, from += ld, to += layout.dim) {
+    for (std::int64_t d = 0; d < layout.sizes.headDim; ++d) to[d] = from[d] * factor;
+    std::fill(to + layout.sizes.headDim, to + layout.dim, 0.0f);
   }
 }
 
 // strip[r][j] = rows[r] . column j of `panels` (packColumns of the keys), for the keys that each group attends and, where
 // `active` is given, needs: the rest of the strip stays as it was.
-LAZY_INLINE void scoreProducts(const Shape& s, const TileRows& t, const float* rows, const float* panels,
+LAZY_INLINE void scoreProducts(const Layout& layout, const TileRows& t, const float* rows, const float* panels,
                                const ActiveChunks* active, float* strip) {
   const std::int64_t begin = t.groupBegin(0), end = roundUp(t.end(t.count - 1), tileColumns);
   for (std::int64_t key = begin; key < end; key += tileColumns) {
     for (std::int64_t r = 0; r < t.count; r += tileRows) {
       if (key < t.groupBegin(r) || key >= t.groupEnd(r)) continue;
       if (active != nullptr && !active->holds(r / tileRows, key)) continue;
-      microRows(static_cast<int>(t.groupCount(r)), s.z.headDim, rows + r * s.dim, s.dim, 1, panels + key * s.z.headDim,
-                tileColumns, strip + r * s.stride + key, s.stride, false);
+      microRows(static_cast<int>(t.groupCount(r)), layout.sizes.headDim, rows + r * layout.dim, layout.dim, 1,
+                panels + key * layout.sizes.headDim, tileColumns, strip + r * layout.stride + key, layout.stride,
+                false);
     }
   }
 }
 
 // out[r] = sum over keys of strip[r][j] * row j of `panels` (packRows of values or keys); of those that `active` names.
-LAZY_INLINE void valueProducts(const Shape& s, const TileRows& t, const float* strip, const float* panels,
+LAZY_INLINE void valueProducts(const Layout& layout, const TileRows& t, const float* strip, const float* panels,
                                const ActiveChunks* active, float* out) {
   const std::int64_t begin = t.groupBegin(0), end = t.end(t.count - 1);
-  if (active != nullptr) std::fill_n(out, t.count * s.dim, 0.0f);
+  if (active != nullptr) std::fill_n(out, t.count * layout.dim, 0.0f);
   for (std::int64_t block = begin; block < end; block += keyBlock) {
-    for (std::int64_t d = 0; d < s.dim; d += tileColumns) {
+    for (std::int64_t d = 0; d < layout.dim; d += tileColumns) {
       for (std::int64_t r = 0; r < t.count; r += tileRows) {
         const std::int64_t first = std::max(block, t.groupBegin(r));
         const std::int64_t last = std::min(block + keyBlock, t.end(r + t.groupCount(r) - 1));
         const auto add = [&](std::int64_t from, std::int64_t to) {
-          microRows(static_cast<int>(t.groupCount(r)), to - from, strip + r * s.stride + from, s.stride, 1,
-                    panels + d * s.z.keyLength + from * tileColumns, tileColumns, out + r * s.dim + d, s.dim,
-                    active != nullptr || from > t.groupBegin(r));
+          microRows(static_cast<int>(t.groupCount(r)), to - from, strip + r * layout.stride + from, layout.stride, 1,
+                    panels + d * layout.sizes.keyLength + from * tileColumns, tileColumns, out + r * layout.dim + d,
+                    layout.dim, active != nullptr || from > t.groupBegin(r));
         };
         if (active != nullptr)
           active->forKeys(r / tileRows, first, last, add);
@@ -130,7 +132,7 @@ LAZY_INLINE void valueProducts(const Shape& s, const TileRows& t, const float* s
 }
 
 // sums[j] += sum over rows of strip[r][j] * rows[r], both [..][dim]; over those that `active` names.
-LAZY_INLINE void keyProducts(const Shape& s, const TileRows& t, const float* strip, const float* rows,
+LAZY_INLINE void keyProducts(const Layout& layout, const TileRows& t, const float* strip, const float* rows,
                              const ActiveChunks* active, float* sums) {
   const std::int64_t end = t.end(t.count - 1);
   for (std::int64_t panel = t.groupBegin(0); panel < end; panel += tileColumns) {
@@ -138,9 +140,9 @@ LAZY_INLINE void keyProducts(const Shape& s, const TileRows& t, const float* str
     for (std::int64_t key = panel; key < last; key += tileRows) {
       const std::int64_t count = std::min<std::int64_t>(tileRows, last - key);
       const auto add = [&](std::int64_t from, std::int64_t to) {
-        for (std::int64_t d = 0; d < s.dim; d += tileColumns) {
-          microRows(static_cast<int>(count), to - from, strip + from * s.stride + key, 1, s.stride,
-                    rows + from * s.dim + d, s.dim, sums + key * s.dim + d, s.dim, true);
+        for (std::int64_t d = 0; d < layout.dim; d += tileColumns) {
+          microRows(static_cast<int>(count), to - from, strip + from * layout.stride + key, 1, layout.stride,
+                    rows + from * layout.dim + d, layout.dim, sums + key * layout.dim + d, layout.dim, true);
         }
       };
       const std::int64_t from = t.rowsFrom(key), to = t.rowsTo(key, count);
@@ -221,30 +223,30 @@ LAZY_INLINE void clearAround(float* strip, const TileRows& t, std::int64_t r, st
 }
 
 // To be called for each row r in turn: notes at the end of a group which of its strip[r][j] are above limits[r].
-LAZY_INLINE void findActive(const Shape& s, const TileRows& t, std::int64_t r, const float* strip, const float* limits,
-                            const ActiveChunks& active) {
+LAZY_INLINE void findActive(const Layout& layout, const TileRows& t, std::int64_t r, const float* strip,
+                            const float* limits, const ActiveChunks& active) {
   const std::int64_t first = r / tileRows * tileRows, rows = t.groupCount(first);
   if (r == 0) active.open(t.groupBegin(0), roundUp(t.end(t.count - 1), tileColumns));
   if (r + 1 < first + rows) return;
-  active.find(first / tileRows, rows, t.groupBegin(first), t.groupEnd(first), strip + first * s.stride, s.stride,
-              limits + first);
+  active.find(first / tileRows, rows, t.groupBegin(first), t.groupEnd(first), strip + first * layout.stride,
+              layout.stride, limits + first);
 }
 
 // Raw scores to w, row by row, and which of them are active; `keep` gets (r, top, inverse sum).
 template <class Keep>
-LAZY_INLINE void stripWeights(const Shape& s, const TileRows& t, const float* reversed, const float* tau,
+LAZY_INLINE void stripWeights(const Layout& layout, const TileRows& t, const float* reversed, const float* tau,
                               const ActiveChunks& active, float* strip, const Keep& keep) {
   static constexpr float none[queryRows] = {};
   for (std::int64_t r = 0; r < t.count; ++r) {
-    float* line = strip + r * s.stride;
+    float* line = strip + r * layout.stride;
     float* row = line + t.begin(r);
     const std::int64_t count = t.end(r) - t.begin(r);
-    if (reversed != nullptr) addBias(row, count, reversed, s.z.window);
+    if (reversed != nullptr) addBias(row, count, reversed, layout.sizes.window);
     const float top = rowMaximum(row, count);
     const float inverse = 1.0f / rowExponentials(row, count, top);
     rowWeights(row, count, inverse, tau == nullptr ? 0.0f : *tau / static_cast<float>(count));
     clearAround(line, t, r, r / tileRows * tileRows);
-    findActive(s, t, r, strip, none, active);
+    findActive(layout, t, r, strip, none, active);
     keep(r, top, inverse);
   }
 }

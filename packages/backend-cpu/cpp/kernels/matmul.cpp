@@ -1,25 +1,11 @@
 // Matrix products: C[m, n] (+)= op(A) . op(B) for every layout, batched.
 //
-// Algorithm: Goto's. Blocks of blockSteps x blockColumns of B are packed into panels (pack.h) that stay in L2, one panel
-// in L1; micro.h runs down the rows of A. A is read in place, except where it is transposed or its rows are so far apart
-// that their lines share a cache set; then a block of it is copied, which is cheap since nothing is transposed. The output is cut into tasks that need nothing of
-// each other, so the only barrier is at the end. Two variations:
-// - B of moderate size is packed once, by all threads, before the tasks begin: no task repeats another's packing.
-// - Few outputs, long sums (weight gradients): the sum is cut instead, each part goes to its own partial product, and
-//   these are added in order. Every operand is then read once by one thread.
-// For a given thread count the cut is fixed, so results repeat bit for bit.
-//
-// Measured on a shared machine (one Sapphire Rapids core, processor time, GFLOP/s): 4096x128x384 160 to 165, 1024^3 140 to
-// 144 and 122 to 131 with A transposed (PyTorch 157 to 158), 384x128x4096 with A transposed 127 to 132. What failed:
-// reading a transposed A in place (171 on two cores for that last case, against 256 copied, in two runs); copying it to
-// panels a power of two apart (116: stores meet in one cache set); blocks of 128, 192 or 384 steps (medians 126, 137 and
-// 130 at 1024^3 against 141); sums that begin with C in registers instead of being added to it (151 against 160 at
-// 4096x128x384, plain layouts). The transposed layouts of that machine suffered from what micro.h's header tells of.
-//
-// Two Zen 4 cores (peak 231): 1024^3 A.B 210, A.Bt 209, At.B 206 (185 before micro.h was mended); 384x128x4096 with A
-// transposed 200 (178). Counted there: of At.B at 1024^3 packing B is 0.3 of 12 ms and copying A 0.35, so neither was what it
-// lacked. What failed: blocks of 128 and 192 steps, so that a panel of B and a tile of A fit the 32 KiB L1 (174 and 181
-// against 187); a tile of A in L1 and B from L2 instead (194 against 187, but 200 against 210 at 4096x384x128).
+// Algorithm: Goto's. Blocks of blockSteps x blockColumns of B are packed into panels (pack.h) that stay in the second cache, one
+// panel in the first; micro.h runs down the rows of A. A is read in place, except where it is transposed or its rows are so far
+// apart that their lines share a cache set: then a block of it is copied. Tasks are parts of C that need nothing of each other.
+// - A B of moderate size is packed once, by all threads, before the tasks begin.
+// - Few outputs and long sums (weight gradients): the sum is cut instead, and its parts are added in order.
+// The cut follows from the problem and the thread count, so results repeat bit for bit. Measurements: docs/kernels/cpu.md.
 #include <algorithm>
 
 #include "kernels.h"
@@ -135,34 +121,34 @@ void task(const Problem& x, std::int64_t rows, std::int64_t columns, std::int64_
 }
 
 // How the work is cut. Depends on the problem and the thread count alone.
-struct Plan {
+struct Partition {
   std::int64_t rows, columns;  // of a task
   std::int64_t rowTasks, columnTasks;
   std::int64_t parts;  // of the sum over k
   bool shares;         // packs all of B first
 };
 
-Plan planOf(const ops::Matmul& op, int threads) {
-  Plan plan{op.m, op.n, 1, 1, 1, false};
+Partition partitionOf(const ops::Matmul& op, int threads) {
+  Partition cut{op.m, op.n, 1, 1, 1, false};
   const double work = static_cast<double>(op.m) * static_cast<double>(op.n) * static_cast<double>(op.k);
   // About a tenth of a millisecond is worth a task of its own. Four per thread even out what other programs take.
   const auto wanted = static_cast<std::int64_t>(
       std::min(work / 4e6, threads == 1 ? 1.0 : 4.0 * threads / static_cast<double>(op.batch)));
-  if (wanted <= 1) return plan;
+  if (wanted <= 1) return cut;
   if (op.k >= 4 * std::max(op.m, op.n) && op.m * op.n <= (1 << 18)) {
-    plan.parts = std::min<std::int64_t>({wanted, 2 * threads, op.k / blockSteps});
-    if (plan.parts > 1) return plan;
-    plan.parts = 1;
+    cut.parts = std::min<std::int64_t>({wanted, 2 * threads, op.k / blockSteps});
+    if (cut.parts > 1) return cut;
+    cut.parts = 1;
   }
   // Tall tasks reuse a packed B longest; columns are cut only when there are too few rows.
-  plan.rowTasks = std::min(wanted, std::max<std::int64_t>(1, op.m / 64));
-  plan.rows = roundUp((op.m + plan.rowTasks - 1) / plan.rowTasks, tileRows);
-  plan.rowTasks = (op.m + plan.rows - 1) / plan.rows;
-  plan.columnTasks = std::min((wanted + plan.rowTasks - 1) / plan.rowTasks, panelsOf(op.n));
-  plan.columns = roundUp((op.n + plan.columnTasks - 1) / plan.columnTasks, tileColumns);
-  plan.columnTasks = (op.n + plan.columns - 1) / plan.columns;
-  plan.shares = plan.rowTasks > 1 && op.batch == 1 && panelsOf(op.n) * tileColumns * op.k <= sharedLimit;
-  return plan;
+  cut.rowTasks = std::min(wanted, std::max<std::int64_t>(1, op.m / 64));
+  cut.rows = roundUp((op.m + cut.rowTasks - 1) / cut.rowTasks, tileRows);
+  cut.rowTasks = (op.m + cut.rows - 1) / cut.rows;
+  cut.columnTasks = std::min((wanted + cut.rowTasks - 1) / cut.rowTasks, panelsOf(op.n));
+  cut.columns = roundUp((op.n + cut.columnTasks - 1) / cut.columnTasks, tileColumns);
+  cut.columnTasks = (op.n + cut.columns - 1) / cut.columns;
+  cut.shares = cut.rowTasks > 1 && op.batch == 1 && panelsOf(op.n) * tileColumns * op.k <= sharedLimit;
+  return cut;
 }
 
 std::int64_t sharedFloats(const ops::Matmul& op) { return panelsOf(op.n) * tileColumns * op.k; }
@@ -200,15 +186,15 @@ void sumParts(const ops::Matmul& op, std::int64_t parts, const float* partials, 
 }  // namespace
 
 std::size_t matmulWorkspace(const ops::Matmul& op, int threads) {
-  const Plan plan = planOf(op, threads);
-  if (plan.parts > 1) return static_cast<std::size_t>(op.batch * plan.parts * op.m * op.n) * sizeof(float);
-  return plan.shares ? static_cast<std::size_t>(sharedFloats(op)) * sizeof(float) : 0;
+  const Partition cut = partitionOf(op, threads);
+  if (cut.parts > 1) return static_cast<std::size_t>(op.batch * cut.parts * op.m * op.n) * sizeof(float);
+  return cut.shares ? static_cast<std::size_t>(sharedFloats(op)) * sizeof(float) : 0;
 }
 
 void matmul(const ops::Matmul& op, Runtime& runtime, void* scratch) {
   auto* const workspace = static_cast<float*>(scratch);
   if (matmulThin(&op, 1, runtime)) return;
-  const Plan plan = planOf(op, runtime.pool.threads());
+  const Partition cut = partitionOf(op, runtime.pool.threads());
   const auto viewOf = [](const ops::Tensor& x, std::int64_t offset, bool transposed, std::int64_t rows,
                          std::int64_t columns) {
     return transposed ? View{floats(x) + offset, 1, rows} : View{floats(x) + offset, columns, 1};
@@ -218,11 +204,11 @@ void matmul(const ops::Matmul& op, Runtime& runtime, void* scratch) {
                    viewOf(op.b, batch * op.k * op.n, op.transposeB, op.k, op.n), floats(op.out) + batch * op.m * op.n,
                    op.n, op.accumulate};
   };
-  if (plan.parts > 1) {
-    const std::int64_t steps = roundUp((op.k + plan.parts - 1) / plan.parts, lanes);
-    runtime.pool.run(op.batch * plan.parts, [&](std::int64_t item, int thread) {
-      const std::int64_t part = item % plan.parts, first = std::min(part * steps, op.k);
-      Problem x = problemOf(item / plan.parts);
+  if (cut.parts > 1) {
+    const std::int64_t steps = roundUp((op.k + cut.parts - 1) / cut.parts, lanes);
+    runtime.pool.run(op.batch * cut.parts, [&](std::int64_t item, int thread) {
+      const std::int64_t part = item % cut.parts, first = std::min(part * steps, op.k);
+      Problem x = problemOf(item / cut.parts);
       x.a.data += first * x.a.columns;
       x.b.data += first * x.b.rows;
       x.c = workspace + item * op.m * op.n;
@@ -230,23 +216,23 @@ void matmul(const ops::Matmul& op, Runtime& runtime, void* scratch) {
       if (first == op.k) std::fill_n(x.c, op.m * op.n, 0.0f);
       task(x, op.m, op.n, std::min(steps, op.k - first), nullptr, 0, 0, runtime.pack(thread));
     });
-    sumParts(op, plan.parts, workspace, runtime.pool);
+    sumParts(op, cut.parts, workspace, runtime.pool);
     return;
   }
   const float* shared = nullptr;
-  if (plan.shares) {
+  if (cut.shares) {
     packAll(problemOf(0).b, op.n, op.k, workspace, runtime.pool);
     shared = workspace;
   }
-  const std::int64_t tasks = plan.rowTasks * plan.columnTasks;
+  const std::int64_t tasks = cut.rowTasks * cut.columnTasks;
   runtime.pool.run(op.batch * tasks, [&](std::int64_t item, int thread) {
     Problem x = problemOf(item / tasks);
-    const std::int64_t row = item % tasks / plan.columnTasks * plan.rows;
-    const std::int64_t column = item % plan.columnTasks * plan.columns;
+    const std::int64_t row = item % tasks / cut.columnTasks * cut.rows;
+    const std::int64_t column = item % cut.columnTasks * cut.columns;
     x.a.data += row * x.a.rows;
     x.b.data += column * x.b.columns;
     x.c += row * x.ldc + column;
-    task(x, std::min(plan.rows, op.m - row), std::min(plan.columns, op.n - column), op.k, shared, column / tileColumns,
+    task(x, std::min(cut.rows, op.m - row), std::min(cut.columns, op.n - column), op.k, shared, column / tileColumns,
          panelsOf(op.n), runtime.pack(thread));
   });
 }

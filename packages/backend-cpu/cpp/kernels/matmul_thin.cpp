@@ -1,24 +1,10 @@
-// Products with few rows, as in decoding: the time is that of streaming B once from memory, so B is neither packed nor
-// read twice, and every thread streams its own stretch of it.
+// Products with few rows, as in decoding. The time is that of streaming B once from memory, so B is neither packed nor read
+// twice, and every thread streams a stretch of its own.
 //
 // B transposed ([n, k], a Linear layer's weight): each output is a dot product along a row of B. B is cut into four streams of
-// consecutive rows, a quarter of it apart, and a thread reads a row of each side by side, so that the processor's prefetchers
-// follow four long streams instead of one. (Two, where registers are too few for the sums of three rows of A and more.)
-// B plain ([k, n]): rows of B are added up, scaled, in registers.
-//
-// Measured on Zen 5, two cores, 105 MB of weights of `small`, reading them with one stream per thread = 1, in three states of the
-// machine's memory (fast to slow; ms of a whole pass for reading: 1.15, 1.60, 2.0):
-// - one stream: 1.44, 1.23, 1.04, asking 8 KiB ahead (as it was before) 1.21, 1.11, 0.97;
-// - two: 1.06, 1.00, 0.91; four: 1.02, 0.95, 0.89 (64 rows each), 0.80 to 0.89 (64 to 192 rows); five, six, eight: 0.73 to 0.76 where
-//   four had 0.75 to 0.78. Only reading, in four streams: 0.69 to 0.85.
-// - What failed: streams of 8 rows (four 0.89 to 1.01, two 1.05 to 1.21); four streams of 16 rows and asking 4 or 8 KiB ahead (0.91 to
-//   1.03), or into the second cache (0.93 to 0.97), in runs where four alone had 0.89 to 0.93.
-// - An item of the loop taken by a locked instruction every 64 KiB, instead of half of what is left at a time: 4 to 9 % more.
-// Three and four rows of A with 32 registers: four streams take 0.5 to 0.7 of the time of two.
-//
-// Zen 4, two cores (GB/s on one and on both): one stream without asking ahead 31 and 39, as fast as reading without arithmetic (31 and 37).
-// What failed there: two, four or eight adjacent rows of B at a time (12 and 24, 14 and 27, 18 and 31); asking 1 to 8 KiB ahead (28 and 37).
-// Streams far apart were not measured there.
+// consecutive rows, a quarter of it apart, and a thread reads a row of each side by side: the processor's prefetchers follow
+// four long streams better than one. (Two, where registers are too few for the sums of three rows of A and more.)
+// B plain ([k, n]): rows of B are added up, scaled, in registers. Measurements: docs/kernels/cpu.md.
 #include <algorithm>
 
 #include "kernels.h"

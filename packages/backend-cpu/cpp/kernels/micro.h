@@ -1,19 +1,10 @@
-// The micro-kernel that matrix products and attention share: C[MR, NV * lanes] (+)= A[MR, k] . B[k, NV * lanes], the
-// sums in registers.
+// The micro-kernel that matrix products and attention share: C[MR, NV * lanes] (+)= A[MR, k] . B[k, NV * lanes], the sums in
+// registers.
 //
-// A is read one scalar at a time with any strides, so row-major, transposed and packed operands need no copy; B is read
-// in whole vectors, row i at b + i * ldb. Sums over k run in one fixed order.
-//
-// Tiles measured on two Sapphire Rapids cores, operands in L1 and L2, GFLOP/s of one core: AVX-512 8 x 32: 186 to 208,
-// 12 x 32: 182 to 205, 14 x 32: 178, 8 x 48: 186. Eight rows waste nothing on sizes that are powers of two, so they
-// win. AVX2 6 x 16: 94 to 107, 4 x 24: 96. A transposed A whose rows are 4 KiB apart falls to 129 to 144 (all lines in
-// one cache set), hence the copies in matmul.cpp. AVX-512 8 x 32 on one Zen 4 core: 115 of 116.
-//
-// Registers for addresses are as scarce as those for sums. GCC keeps a pointer or stride per row of A and of C, runs out
-// of them, and then fetches some from the stack and from vector registers in every step (5 of 37 instructions; 2 of them
-// in the units that multiply). It makes a loop of its own for steps of 1, which escaped, so only transposed operands were
-// slow. So the rows of A are reached from two pointers, and the addresses of C are not kept over the loop. Two Zen 4
-// cores: At.B at 1024^3 185 to 206 GFLOP/s, 384x128x4096 170 to 188, attention 2 to 4 % less time.
+// A is read one scalar at a time with any strides, so row-major, transposed and packed operands need no copy; B in whole
+// vectors, row i at b + i * ldb. Sums over k run in one fixed order. Tiles: 8 x 32 with AVX-512, 6 x 16 with AVX2, 8 x 8 with
+// NEON. Registers for addresses are as scarce as those for sums, so the rows of A are reached from two pointers, and the
+// addresses of C are not kept over the loop. Measurements: docs/kernels/cpu.md.
 #pragma once
 
 #include "simd.h"

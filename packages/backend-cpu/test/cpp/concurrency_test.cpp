@@ -57,15 +57,15 @@ Queue::Serve oneThread() {
 }
 
 // The compute threads serve the queue, as in the CPU backend.
-struct Crew final : Server {
-  Crew(int threads, Tasks& tasks) : pool(threads, tasks) {}
+struct ComputeThreads final : Server {
+  ComputeThreads(int threads, Tasks& tasks) : pool(threads, tasks) {}
   void wake() noexcept override { pool.wake(); }
   lazy_cpu::ThreadPool pool;
 };
 
-Queue::Serve crew(int threads, lazy_cpu::ThreadPool** pool = nullptr) {
+Queue::Serve computeThreads(int threads, lazy_cpu::ThreadPool** pool = nullptr) {
   return [threads, pool](Tasks& tasks) {
-    auto made = std::make_unique<Crew>(threads, tasks);
+    auto made = std::make_unique<ComputeThreads>(threads, tasks);
     if (pool != nullptr) *pool = &made->pool;
     return made;
   };
@@ -167,7 +167,7 @@ void threadsSleepAndWake() {
 void crewSharesLoopsOfTasks() {
   for (const int threads : {1, 2, 4}) {
     lazy_cpu::ThreadPool* pool = nullptr;
-    Queue queue(crew(threads, &pool));
+    Queue queue(computeThreads(threads, &pool));
     std::vector<int> counts(100);
     std::vector<std::atomic<bool>> busy(static_cast<std::size_t>(threads));
     for (int round = 0; round < 3000; ++round) {
@@ -189,7 +189,7 @@ void crewSharesLoopsOfTasks() {
 
 // What a task leaves for afterwards runs while later tasks may: here it waits for one of them.
 void afterwardsHoldsNobodyUp() {
-  Queue queue(crew(2));
+  Queue queue(computeThreads(2));
   for (int round = 0; round < 300; ++round) {
     std::atomic<bool> later{false}, done{false};
     queue.push([&]() -> Task::Afterwards {
@@ -255,7 +255,7 @@ void arenaGivesBackWhatItTook() {
 }  // namespace
 
 int main() {
-  for (const Queue::Serve& serve : {oneThread(), crew(1), crew(3)}) {
+  for (const Queue::Serve& serve : {oneThread(), computeThreads(1), computeThreads(3)}) {
     queueKeepsOrderAndErrors(serve);
     queueStopsWithWorkQueued(serve);
     queueSleepsAndWakes(serve);

@@ -18,7 +18,7 @@ inline void relax() {
 // hundreds. So look for `done()`, at first without pause, then giving the core to whoever else wants it: JavaScript, which must
 // be able to answer what it has just been told. Returns what it saw last.
 //
-// Three microseconds: after 10 or 30 JavaScript stood in line for its core for 60 more, at every token (Zen 5, two cores).
+// Three microseconds: after 10 JavaScript waited longer for its core than the work took (docs/kernels/cpu.md).
 template <class Done>
 bool spin(const Done& done) {
   using Clock = std::chrono::steady_clock;
