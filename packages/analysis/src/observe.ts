@@ -9,6 +9,7 @@ export interface ObservedAttention {
   readonly k: Tensor;
   /** [B, S, Hkv, D] */
   readonly v: Tensor;
+  /** What the op `attention` got beside q, k and v. */
   readonly options: AttentionOptions;
   /** Of a kind that is composed of ops, how its weights are made; else they are those of the op `attention`. */
   readonly composed?: Pick<ObservedWeights, 'more' | 'weights'>;

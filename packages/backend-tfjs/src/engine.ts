@@ -43,6 +43,7 @@ const KINDS: Record<EngineName, EngineKind> = {
 const IN_NODE: readonly EngineName[] = ['tfjs-node-gpu', 'tfjs-node', 'wasm', 'cpu'];
 const IN_BROWSER: readonly EngineName[] = ['webgpu', 'webgl', 'wasm', 'cpu'];
 
+/** Names of all engines, best first. */
 export const ENGINES = Object.keys(KINDS) as readonly EngineName[];
 
 const NATIVE_FIX =

@@ -51,7 +51,9 @@ export interface Case {
   readonly name: string;
   /** Where it counts in the coverage matrix; 'errors' and 'memory' are not about one op. */
   readonly op: Op | 'errors' | 'memory';
+  /** Whether the op or its gradient is compared. */
   readonly direction: Direction;
+  /** Element type of the operands. */
   readonly dtype: FloatDType;
   /**
    * Why this backend does not offer what is tested, for what a backend may leave out; undefined where it does. Such a case
@@ -64,10 +66,13 @@ export interface Case {
 
 /** Largest relative Frobenius errors against float64. */
 export interface Tolerance {
+  /** Of what an op gives. */
   readonly output: number;
+  /** Of its gradients. */
   readonly gradient: number;
 }
 
+/** Largest relative Frobenius error, by element type. */
 export type Tolerances = Readonly<Record<FloatDType, Tolerance>>;
 
 /** spec §Numerics; f64 is held to what the reference reaches in another summation order. */
@@ -78,6 +83,7 @@ export const TOLERANCES: Tolerances = {
   f16: { output: 1e-2, gradient: 2e-2 },
 };
 
+/** Which cases are run, and how they are judged. */
 export interface ConformanceOptions {
   /** Floating types to test; must be all that the backend declares. Default ['f32']. */
   readonly dtypes?: readonly FloatDType[];

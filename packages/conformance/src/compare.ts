@@ -10,6 +10,7 @@ export type Results = Readonly<Record<string, Result>>;
 
 /** What a failed test throws: what was compared, where it is worst, and by how much. */
 export class ConformanceError extends Error {
+  /** Always 'ConformanceError'. */
   override readonly name = 'ConformanceError';
 }
 

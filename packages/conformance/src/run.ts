@@ -6,11 +6,13 @@ export type Skips = Readonly<Record<string, string>>;
 
 /** The outcome of one case on one backend. */
 export interface CaseResult {
+  /** What was run. */
   readonly case: Case;
   /** 'not offered' is what a backend may leave out, and does. */
   readonly status: 'passed' | 'failed' | 'skipped' | 'not offered';
   /** What went wrong, why it was skipped, or what is not offered. */
   readonly message: string;
+  /** How long it took, the reference included. */
   readonly milliseconds: number;
 }
 

@@ -20,9 +20,13 @@ export interface DatasetOptions extends CorpusOptions, TokenizeOptions {
   readonly splitSeed?: number;
 }
 
+/** A corpus, tokenised and split. */
 export interface Dataset extends StoreSplit {
+  /** What it was read from. */
   readonly corpus: Corpus;
+  /** What made its tokens. */
   readonly tokenizer: Tokenizer;
+  /** All tokens. */
   readonly store: TokenStore;
   /** Of the store: tells runs on different data or tokenisers apart. */
   readonly fingerprint: string;

@@ -14,6 +14,7 @@ export type DataErrorCode =
 
 /** The data, not the program, is wrong. The message says where, what was found, and what to do about it. */
 export class DataError extends LazyAttentionError {
+  /** For programs; the README has the table. */
   declare readonly code: DataErrorCode;
 
   constructor(code: DataErrorCode, message: string, options?: ErrorOptions) {

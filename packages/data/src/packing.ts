@@ -7,12 +7,15 @@ export const IGNORE_INDEX = -100;
 
 /** What a training or evaluation step eats. All arrays are [batch, length], row-major. */
 export interface Batch {
+  /** [batch, length], row by row. */
   readonly tokens: Int32Array;
   /** The next token of the same document; ignoreIndex at a document's last token. */
   readonly targets: Int32Array;
   /** Position in the row at which the document of this token begins; null when all are 0. */
   readonly starts: Int32Array | null;
+  /** Rows. */
   readonly batch: number;
+  /** Tokens per row. */
   readonly length: number;
   /** Targets that are not ignoreIndex; at least 1. */
   readonly count: number;

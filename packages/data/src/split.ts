@@ -5,6 +5,7 @@ import type { TokenStore } from './store.ts';
 
 /** A part of a store: stretches of documents, thought of as packed head to tail into one stream of `length` tokens. */
 export interface TokenSplit {
+  /** What it is a part of. */
   readonly store: TokenStore;
   /** Tokens in the packed stream. */
   readonly length: number;
@@ -22,6 +23,7 @@ export interface TokenSplit {
   readonly offsets: Float64Array;
 }
 
+/** What `splitStore` takes. */
 export interface SplitOptions {
   /** Share of the tokens that is held out, in [0, 1). Default 0.1. */
   readonly validation?: number;
@@ -29,7 +31,9 @@ export interface SplitOptions {
   readonly seed?: number;
 }
 
+/** The two sides of a store. */
 export interface StoreSplit {
+  /** What is trained on. */
   readonly train: TokenSplit;
   /** null when `validation` is 0. */
   readonly validation: TokenSplit | null;

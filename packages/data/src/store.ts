@@ -16,6 +16,7 @@ export interface TokenStore {
   readonly skipped: number;
   /** Bytes of the text in UTF-8. */
   readonly bytes: number;
+  /** Every id is below it. */
   readonly vocabSize: number;
   /** Hash of the tokeniser, every token and every boundary: 32 hexadecimal digits. */
   readonly fingerprint: string;

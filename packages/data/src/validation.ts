@@ -3,6 +3,7 @@ import { requireInteger } from './errors.ts';
 import { type Batch, IGNORE_INDEX, packRows, windowCount } from './packing.ts';
 import type { TokenSplit } from './split.ts';
 
+/** What `validationBatches` takes. */
 export interface ValidationOptions {
   /** Tokens per row, at least 2. */
   readonly context: number;

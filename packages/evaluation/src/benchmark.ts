@@ -21,6 +21,7 @@ export interface Sample {
   readonly metrics: Readonly<Record<string, number>>;
   /** Words and bytes of the text, for tasks whose perplexity is by word. */
   readonly words?: number;
+  /** UTF-8 bytes of what was scored. */
   readonly bytes?: number;
 }
 

@@ -11,6 +11,7 @@ export type EvaluationErrorCode =
 
 /** Requests, tasks or items that cannot be evaluated. The message says which, and what was expected. */
 export class EvaluationError extends LazyAttentionError {
+  /** For programs; the README has the table. */
   declare readonly code: EvaluationErrorCode;
 
   constructor(code: EvaluationErrorCode, message: string, options?: ErrorOptions) {

@@ -5,8 +5,11 @@ import type { TokenRequest } from './requests.ts';
 
 /** A model that can be asked. */
 export interface Subject {
+  /** What it runs on. */
   readonly backend: Backend;
+  /** What is evaluated. */
   readonly model: LazyTransformer;
+  /** Its parameters, on `backend`. */
   readonly params: Params;
 }
 
@@ -22,6 +25,7 @@ export interface TokenScore {
   readonly logProbabilities: Float64Array;
 }
 
+/** What scoring takes. */
 export interface ScoreOptions {
   /** Longest input; longer ones lose tokens of the context, from the left. Default: the model's context. */
   readonly maxLength?: number | undefined;
@@ -29,6 +33,7 @@ export interface ScoreOptions {
   readonly batchTokens?: number | undefined;
   /** Called after each batch with how many requests are done. */
   readonly onProgress?: ((done: number, total: number) => void) | undefined;
+  /** Stops the work: the promise rejects with its reason. */
   readonly signal?: AbortSignal | undefined;
 }
 

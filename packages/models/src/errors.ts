@@ -24,6 +24,7 @@ export type ModelErrorCode =
 
 /** A model that cannot be read or written. The message names the file, the key or tensor, and the fix. */
 export class ModelError extends LazyAttentionError {
+  /** For programs; the README has the table. */
   declare readonly code: ModelErrorCode;
   /** File or folder. */
   readonly path: string;

@@ -36,7 +36,9 @@ export interface LoadModelOptions {
 export interface OpenedModel {
   /** As it was given. */
   readonly path: string;
+  /** What the files are. */
   readonly format: ModelFormat;
+  /** Of the model that they hold. */
   readonly config: LazyTransformerConfig;
   /** Null for a model that comes without. */
   readonly tokenizer: Tokenizer | null;
@@ -57,6 +59,7 @@ export interface OpenedModel {
 
 /** A model with its weights on a backend. */
 export interface LoadedModel {
+  /** Ready to run with `params`. */
   readonly model: LazyTransformer;
   /** The caller disposes them. */
   readonly params: Params;

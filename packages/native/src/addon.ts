@@ -12,6 +12,7 @@ export interface NativeMemory {
 
 /** An argument of an op, as its struct in include/lazy_native/ops states it. */
 export interface NativeField {
+  /** As the addon and JavaScript both call it. */
   readonly name: string;
   /**
    * 'tensor' and 'optional' are numbers of buffers, 0 for none; 'dtype' is a place in `names`; 'tensors' is an Int32Array of
@@ -19,15 +20,19 @@ export interface NativeField {
    * `NativeContext.axes`.
    */
   readonly kind: 'tensor' | 'optional' | 'number' | 'flag' | 'dtype' | 'tensors' | 'numbers' | 'each' | 'axes';
+  /** What `kind` reads by place or entry; see there. */
   readonly names: readonly string[];
 }
 
 /** An op of the binary: what it takes, in order, and what comes out. */
 export interface NativeOp {
+  /** As in `Kernels`. */
   readonly name: string;
+  /** Its arguments, in the order in which the addon takes them. */
   readonly fields: readonly NativeField[];
   /** The functions that it computes, each launched by one of its own; empty for an op that is one. */
   readonly choices: readonly string[];
+  /** Names of the buffers it gives. */
   readonly outputs: readonly string[];
 }
 
@@ -39,7 +44,9 @@ export type Launch = (...fields: NativeArgument[]) => number | undefined;
 
 /** A session with a device. Buffers are numbers. */
 export interface NativeContext {
+  /** What it runs on, for people. */
   readonly device: string;
+  /** Element types that every op takes. */
   readonly dtypes: readonly string[];
   /** The ops that the device offers, by name (and choice), each taking its fields in order. */
   readonly launch: Readonly<Record<string, Launch | Readonly<Record<string, Launch>>>>;
@@ -51,12 +58,15 @@ export interface NativeContext {
   readonly freed: Int32Array;
   /** `dtype` by its place among the names that `cast` states. */
   upload(data: Float32Array | Int32Array, dtype: number): number;
+  /** Copies a buffer to the host once the work before it is done. */
   read(x: number): Promise<Float32Array | Int32Array>;
   /** Does nothing but what every call does first: takes what is listed in `freed`. */
   collect(): void;
+  /** Resolves when all work queued so far is done. */
   synchronize(): Promise<void>;
   /** Called once. */
   dispose(): Promise<void>;
+  /** Bytes held, and the most that were. */
   memory(): NativeMemory;
 }
 
@@ -73,9 +83,11 @@ export type ErrorOf = (op: string, code: string, message: string, requestedBytes
 
 /** What a `.node` file made with LAZY_NATIVE_ADDON exports. */
 export interface NativeAddon {
+  /** Version of the package that the binary was built for. */
   readonly version: string;
   /** Every op that the binary knows, in its order. */
   readonly ops: readonly NativeOp[];
+  /** Whether it can run here, and on what. */
   probe(): NativeProbe;
   /** `errorOf` makes the error that a call throws or rejects with. */
   create(options: Readonly<Record<string, number | string | boolean>>, errorOf: ErrorOf): NativeContext;

@@ -2,7 +2,9 @@ import { closeSync, openSync, readFileSync, readSync } from 'node:fs';
 
 /** The machine that a binary is for; '' where its format does not say. */
 export interface Target {
+  /** As `process.platform`. */
   readonly platform: string;
+  /** As `process.arch`. */
   readonly arch: string;
   /** Linux only. */
   readonly libc: '' | 'glibc' | 'musl';

@@ -17,9 +17,11 @@ import { type NativeOps, nativeOps } from './ops.ts';
 
 /** Row statistics of an attention, in device memory. */
 export interface NativeSaved extends SavedState {
+  /** The addon's number of what is kept. */
   readonly buffer: NativeBuffer;
 }
 
+/** `Kernels` whose buffers are numbers of the addon. */
 export interface NativeKernels extends Kernels<NativeBuffer, NativeSaved> {
   /** What the caching allocator holds. */
   nativeMemory(): NativeMemory;

@@ -36,10 +36,20 @@ export function addonPlace(
   return { name, packageName: manifest.name, version: manifest.version, directory, file, build };
 }
 
+/** Where a binary was found, or why there is none. */
 export type Located =
-  | { readonly path: string }
-  /** Nothing that could be loaded; the reason names what was looked for or what is wrong with what was found. */
-  | { readonly path: null; readonly reason: string; readonly fix: string };
+  | {
+      /** Of the binary. */
+      readonly path: string;
+    }
+  | {
+      /** There is none that could be loaded. */
+      readonly path: null;
+      /** What was looked for, or what is wrong with what was found. */
+      readonly reason: string;
+      /** The command or step that would help. */
+      readonly fix: string;
+    };
 
 /**
  * The binary to load: the one that an environment variable names (LAZY_ATTENTION_CPU_ADDON for 'cpu'), else a source

@@ -53,6 +53,7 @@ export interface NativeOps {
 
 /** The binary and this JavaScript do not belong together. */
 export class MismatchError extends Error {
+  /** Always 'MismatchError'. */
   override readonly name = 'MismatchError';
 }
 

@@ -5,7 +5,9 @@ import { type AddonPlace, buildCommand, locateAddon } from './locate.ts';
 
 /** A probe together with the binary that answered it. */
 export interface AddonProbe {
+  /** What the addon said, or why it could not be asked. */
   readonly result: ProbeResult;
+  /** Of the binary; null when there is none. */
   readonly path: string | null;
 }
 

@@ -15,6 +15,7 @@ import { probeAddon } from './probe.ts';
 
 type NativeOptions = Record<string, number | string | boolean>;
 
+/** What makes a provider of a native backend. */
 export interface NativeBackend {
   /** Short name: 'cpu'. */
   readonly name: string;

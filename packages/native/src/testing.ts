@@ -11,9 +11,11 @@ import { probeAddon } from './probe.ts';
 
 /** A binary that must be refused by name. */
 export interface Misfit {
+  /** What is wrong with the binary. */
   readonly name: string;
   /** The probe's answer where this binary lies in the place of the right one, in an empty `folder`. */
   probe(folder: string): Promise<ProbeResult>;
+  /** What the probe must answer. */
   readonly reason: RegExp;
 }
 

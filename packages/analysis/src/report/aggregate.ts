@@ -4,21 +4,29 @@ import { compareKinds } from './kinds.ts';
 
 /** Runs that differ in the seed alone. */
 export interface Arm {
+  /** Of the curve or column, for people. */
   readonly name: string;
+  /** Name of the kind of attention. */
   readonly kind: AttentionKind;
   /** Sorted by seed. */
   readonly runs: readonly ReportRun[];
 }
 
+/** Runs that differ in nothing but the kind of attention and the seed. */
 export interface Scenario {
+  /** For people. */
   readonly name: string;
+  /** By kind, in the order of the table of kinds. */
   readonly arms: readonly Arm[];
 }
 
 /** Mean over seeds and sample standard deviation (null for one seed). */
 export interface Spread {
+  /** Over seeds. */
   readonly mean: number;
+  /** Standard deviation over seeds; null for one. */
   readonly deviation: number | null;
+  /** Seeds. */
   readonly count: number;
 }
 

@@ -3,6 +3,7 @@ import type { AttentionSummary } from '../metrics/summary.ts';
 
 /** Everything a report is made of: plain JSON. */
 export interface ReportData {
+  /** Of the page. */
   readonly title: string;
   /** ISO date. */
   readonly generatedAt: string;
@@ -12,6 +13,7 @@ export interface ReportData {
   readonly environment: readonly (readonly [label: string, value: string])[];
   /** What a reader must know: a run that was cut short, a metrics file that ends in the middle of a line. */
   readonly notes: readonly string[];
+  /** In any order. */
   readonly runs: readonly ReportRun[];
   /** Path of a server-sent event stream; on each event the page fetches itself anew. */
   readonly live?: string;
@@ -25,16 +27,25 @@ export interface ReportRun {
   readonly arm: string;
   /** nn's name of the kind of attention. */
   readonly kind: AttentionKind;
+  /** Of the run. */
   readonly seed: number;
   /** Folder or other name, and the command that trained it. */
   readonly name: string;
+  /** That made it. */
   readonly command: string;
+  /** Numbers that were trained. */
   readonly parameters: number;
+  /** Planned. */
   readonly steps: number;
+  /** Done so far. */
   readonly stepsDone: number;
+  /** Of a batch. */
   readonly tokensPerStep: number;
+  /** Spent so far. */
   readonly seconds: number;
+  /** Training loss by step. */
   readonly training: readonly CurvePoint[];
+  /** Held-out loss by step. */
   readonly validation: readonly CurvePoint[];
   /** null while it trains, or when it was cut short. */
   readonly final: FinalFigures | null;
@@ -46,15 +57,21 @@ export interface ReportRun {
   readonly sample: string | null;
 }
 
+/** A value of a curve. */
 export interface CurvePoint {
+  /** Training step, from 1. */
   readonly step: number;
   /** Nats per token. */
   readonly loss: number;
 }
 
+/** What a run came to. */
 export interface FinalFigures {
+  /** Mean over held-out tokens, in nats. */
   readonly loss: number;
+  /** e to the loss. */
   readonly perplexity: number;
+  /** The loss in bits, per byte of the text. */
   readonly bitsPerByte: number;
 }
 

@@ -103,8 +103,11 @@ export function trendTable(scenarios: readonly Scenario[]): Html {
       <tbody>${join(rows)}</tbody></table></div>`;
 }
 
+/** A claim of the paper, and what these runs say of it. */
 export interface Verdict {
+  /** In a sentence. */
   readonly claim: string;
+  /** In a sentence, with figures. */
   readonly found: string;
   /** null: cannot be said from these runs. */
   readonly met: boolean | null;

@@ -6,13 +6,17 @@ import { assertSettled, settleTau } from './tau.ts';
 
 /** An attention problem in the letters of spec §Shapes and symbols. */
 export interface AttentionSpec {
+  /** Sequences; default 1. */
   readonly B?: number;
+  /** Queries. */
   readonly L: number;
   /** Default L. */
   readonly S?: number;
+  /** Heads; default 1. */
   readonly H?: number;
   /** Default H. */
   readonly Hkv?: number;
+  /** Entries of a head. */
   readonly D: number;
   /** Width of the bias table; no bias without it. */
   readonly W?: number;
@@ -22,7 +26,9 @@ export interface AttentionSpec {
   readonly tau?: number | readonly number[];
   /** Take tau as it is. */
   readonly exactTau?: boolean;
+  /** First key that each row attends; none without it. */
   readonly starts?: Starts;
+  /** Of the scores; default 1 / sqrt(D). */
   readonly scale?: number;
   /** Rows of k and v; those beyond S are NaN and must not be read. */
   readonly capacity?: number;
@@ -30,8 +36,11 @@ export interface AttentionSpec {
   readonly deviation?: number;
   /** q and k themselves, by flat index. */
   readonly q?: (i: number) => number;
+  /** k by flat index instead of random values. */
   readonly k?: (i: number) => number;
+  /** As in `Problem`. */
   readonly floor?: number;
+  /** As in `Problem`. */
   readonly loosen?: number;
 }
 

@@ -20,6 +20,7 @@ export const TASKS = ['bigram-backcopy', 'moving-marker'] as const;
 /** Name of a synthetic task. */
 export type TaskName = (typeof TASKS)[number];
 
+/** What `taskDataset` takes. */
 export interface TaskOptions {
   /** Tokens per sequence, the marker included; what a model trains on at a time. At least 4. */
   readonly context: number;

@@ -5,8 +5,11 @@ import type { Doc, Task } from '../tasks/task.ts';
 
 /** The items of a task, and where they were found. */
 export interface FoundItems {
+  /** Of the file. */
   readonly path: string;
+  /** That the items belong to. */
   readonly split: string;
+  /** The items, as they stand there. */
   readonly docs: readonly Doc[];
 }
 

@@ -16,8 +16,11 @@ interface TaskBase {
 
 /** Several continuations of one context; the most probable one is the prediction. */
 export interface ChoiceTask extends TaskBase {
+  /** Tells the tasks apart. */
   readonly kind: 'choice';
+  /** What every choice follows. */
   context(doc: Doc): string;
+  /** What may follow it. */
   choices(doc: Doc): readonly string[];
   /** Index of the right one. */
   gold(doc: Doc): number;
@@ -27,22 +30,31 @@ export interface ChoiceTask extends TaskBase {
 
 /** One continuation of several contexts; the context under which it is most probable is the prediction. */
 export interface ContextTask extends TaskBase {
+  /** Tells the tasks apart. */
   readonly kind: 'context';
+  /** What may stand before. */
   contexts(doc: Doc): readonly string[];
+  /** What follows all of them. */
   continuation(doc: Doc): string;
+  /** Index of the right context. */
   gold(doc: Doc): number;
 }
 
 /** The probability of one given continuation, and whether it is the greedy one. */
 export interface CompletionTask extends TaskBase {
+  /** Tells the tasks apart. */
   readonly kind: 'completion';
+  /** What stands before. */
   context(doc: Doc): string;
+  /** What has to follow. */
   continuation(doc: Doc): string;
 }
 
 /** The probability of whole texts, in windows. */
 export interface RollingTask extends TaskBase {
+  /** Tells the tasks apart. */
   readonly kind: 'rolling';
+  /** What is scored as a whole. */
   text(doc: Doc): string;
   /** The text whose words and bytes are counted. */
   counted(doc: Doc): string;
