@@ -21,6 +21,7 @@ export class RunError extends LazyAttentionError {
 
 /** Training that cannot go on: the loss or the gradient is no longer a finite number. */
 export class TrainingError extends LazyAttentionError {
+  /** At which it happened. */
   readonly step: number;
 
   constructor(message: string, step: number) {

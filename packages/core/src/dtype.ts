@@ -4,15 +4,18 @@
  */
 export type DType = 'f32' | 'f64' | 'bf16' | 'f16' | 'i32';
 
+/** Element types of numbers that are differentiated. */
 export type FloatDType = Exclude<DType, 'i32'>;
 
 /** What `Tensor.data()` resolves to: f32, bf16 and f16 arrive as Float32Array. */
 export type TensorData = Float32Array | Float64Array | Int32Array;
 
+/** All element types. */
 export const DTYPES: readonly DType[] = ['f32', 'f64', 'bf16', 'f16', 'i32'];
 
 const BYTES: Record<DType, number> = { f32: 4, f64: 8, bf16: 2, f16: 2, i32: 4 };
 
+/** Bytes of one element. */
 export function bytesPerElement(dtype: DType): number {
   return BYTES[dtype];
 }
@@ -33,6 +36,7 @@ export function toBF16Bits(value: number): number {
   return ((bits + 0x7fff + ((bits >>> 16) & 1)) >>> 16) & 0xffff;
 }
 
+/** The value of a bfloat16's bit pattern. */
 export function fromBF16Bits(bits: number): number {
   u32[0] = bits << 16;
   return f32[0];
@@ -54,6 +58,7 @@ export function toF16Bits(value: number): number {
   return sign | ((magnitude + 0xfff + ((magnitude >>> 13) & 1) - 0x38000000) >>> 13);
 }
 
+/** The value of an IEEE half's bit pattern. */
 export function fromF16Bits(bits: number): number {
   const sign = (bits & 0x8000) << 16;
   if ((bits & 0x7c00) === 0x7c00) {

@@ -3,6 +3,7 @@
  * what was found, and where it helps the fix; `code` is stable and meant for programs.
  */
 export class LazyAttentionError extends Error {
+  /** For programs; does not change between versions. */
   readonly code: string;
 
   constructor(code: string, message: string, options?: ErrorOptions) {
@@ -56,8 +57,11 @@ export class UnsupportedError extends LazyAttentionError {
 
 /** A backend that was named cannot run here. The message says what was looked for, what was found and the fix. */
 export class BackendUnavailableError extends LazyAttentionError {
+  /** Name of the backend. */
   readonly backend: string;
+  /** What was looked for, and what was found. */
   readonly reason: string;
+  /** The command or step that would help, where there is one. */
   readonly fix: string | undefined;
 
   constructor(backend: string, reason: string, fix?: string, options?: ErrorOptions) {
@@ -74,6 +78,7 @@ export class BackendUnavailableError extends LazyAttentionError {
 
 /** Device memory could not be had. The backend stays usable. All sizes in bytes. */
 export class OutOfMemoryError extends LazyAttentionError {
+  /** Bytes that could not be had; 0 where that is not known. */
   readonly requestedBytes: number;
 
   constructor(message: string, requestedBytes: number) {

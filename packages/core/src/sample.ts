@@ -1,5 +1,6 @@
 import { ValueError } from './errors.ts';
 
+/** How a token is drawn from logits. */
 export interface SampleOptions {
   /** Logits are divided by it; 0 takes the largest. Default 1. */
   readonly temperature?: number | undefined;

@@ -9,15 +9,23 @@ import { checkRecord } from './schema.ts';
 
 /** Paths of a run folder: run.json, metrics.jsonl, checkpoints/, sample.txt, summary.json, report.html. */
 export interface RunFolder {
+  /** Of the folder. */
   readonly path: string;
+  /** Path of run.json. */
   readonly record: string;
+  /** Path of metrics.jsonl. */
   readonly metrics: string;
+  /** Path of the checkpoints' folder. */
   readonly checkpoints: string;
+  /** Path of sample.txt. */
   readonly sample: string;
+  /** Path of summary.json. */
   readonly summary: string;
+  /** Path of report.html. */
   readonly report: string;
 }
 
+/** The paths of a run in `path`. */
 export function runFolder(path: string): RunFolder {
   const root = resolve(path);
   return {

@@ -5,10 +5,15 @@ import { loadCheckpoint } from '@lazy-attention/nn/node';
 import { checkpointOf, type RunFolder } from './folder.ts';
 import type { RunRecord } from './record.ts';
 
+/** A trained model on a backend, ready to write. */
 export interface TrainedModel {
+  /** As it was trained. */
   readonly model: LazyTransformer;
+  /** Its parameters; the caller disposes them. */
   readonly params: Params;
+  /** That of its training. */
   readonly tokenizer: Tokenizer;
+  /** Training steps that are in it. */
   readonly step: number;
 }
 

@@ -6,18 +6,27 @@ export const RUN_VERSION = 1;
 
 /** run.json: everything that decides what a run computes, and where it came from. */
 export interface RunRecord {
+  /** Of this layout. */
   readonly version: number;
+  /** When, in ISO 8601. */
   readonly createdAt: string;
   /** The command line that made it, to be shown and repeated. */
   readonly command: string;
+  /** Name of the preset whose sizes it began from. */
   readonly preset: string;
+  /** Its whole configuration. */
   readonly model: LazyTransformerConfig;
+  /** What it is trained on. */
   readonly data: DataRecord;
+  /** What decides how it is trained. */
   readonly training: TrainingRecord;
   /** Of a run that does not begin with random weights, or that does not train all of them alike. */
   readonly start?: StartRecord | undefined;
+  /** When it is saved, measured and told of. */
   readonly rhythm: Rhythm;
+  /** What it writes in the end. */
   readonly sample: SampleRecord;
+  /** Where it was started. */
   readonly environment: EnvironmentRecord;
 }
 
@@ -72,6 +81,7 @@ export interface Rhythm {
   readonly evalEvery: number;
   /** Windows of the validation part that are looked at in between; the last evaluation takes `finalEvalWindows`. */
   readonly evalWindows: number;
+  /** Windows of the evaluation after the last step. */
   readonly finalEvalWindows: number;
   /** Steps between checkpoints; one is always written at the start and the end. */
   readonly checkpointEvery: number;

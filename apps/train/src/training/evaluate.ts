@@ -8,7 +8,9 @@ import type { EvalMetric } from '../run/metrics.ts';
 /** Windows whose attention is looked at: looking costs several forward passes. */
 const MEASURED_WINDOWS = 8;
 
+/** What an evaluation found. */
 export interface Evaluation {
+  /** Losses and measures, as a line of metrics.jsonl has them. */
   readonly headline: Omit<EvalMetric, 'type' | 'step'>;
   /** null for a kind that has no attention weights. */
   readonly attention: AttentionSummary | null;

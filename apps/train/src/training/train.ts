@@ -21,8 +21,11 @@ import {
   settleStep,
 } from './session.ts';
 
+/** What training tells while it goes on. */
 export interface TrainListener {
+  /** Before the first step that is made now. */
   onStart?(info: { readonly step: number; readonly steps: number; readonly tokensPerStep: number }): void;
+  /** After a step whose loss is known. */
   onStep?(metric: TrainMetric): void;
   /** After an evaluation, with what the heads did. */
   onEval?(metric: EvalMetric, attention: AttentionSummary | null): void;
@@ -30,10 +33,13 @@ export interface TrainListener {
   onNotice?(line: string): void;
 }
 
+/** How training ended. */
 export interface TrainOutcome {
+  /** Model, optimiser and sampler as they are then. */
   readonly session: Session;
   /** null when it was interrupted. */
   readonly evaluation: Evaluation | null;
+  /** True after an abort, when a checkpoint was saved. */
   readonly interrupted: boolean;
 }
 

@@ -7,6 +7,7 @@ import { loadProvider } from './load.ts';
 
 /** What `probeBackends` says of one backend. */
 export interface BackendReport extends ProbeResult {
+  /** As in `createBackend(name)`. */
   readonly name: string;
 }
 
