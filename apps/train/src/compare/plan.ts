@@ -7,17 +7,11 @@ import { checkOut, type RunFolder, refuseTaken, runFolder } from '../run/folder.
 import { LOCK } from '../run/lock.ts';
 import type { RunRecord } from '../run/record.ts';
 import { checkPlan } from '../run/schema.ts';
+import type { ComparePlan } from './compare-plan.ts';
+
+export type { ComparePlan } from './compare-plan.ts';
 
 export const COMPARE_VERSION = 1;
-
-/** compare.json: what is trained, in which order. */
-export interface ComparePlan {
-  readonly version: number;
-  /** All runs are this one but for the kind of attention and the seed. */
-  readonly record: RunRecord;
-  readonly attentions: readonly AttentionKind[];
-  readonly seeds: readonly number[];
-}
 
 export interface CompareRun {
   readonly attention: AttentionKind;

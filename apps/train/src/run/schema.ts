@@ -1,11 +1,11 @@
 import { LazyAttentionError } from '@lazy-attention/core';
 import { lazyTransformer } from '@lazy-attention/nn';
 import * as v from 'valibot';
-import type { ComparePlan } from '../compare/plan.ts';
+import type { ComparePlan } from '../compare/compare-plan.ts';
 import { RunError } from '../errors.ts';
 import { KINDS, LONGEST_AXIS, presetName, sectionSchemas, TRAINING_OPTIONS } from '../options/table.ts';
 import { checked, choices, integer, text } from '../options/values.ts';
-import type { EvalMetric, TrainMetric } from './metrics.ts';
+import type { EvalMetric, TrainMetric } from './metric.ts';
 import { RUN_VERSION, type RunRecord } from './record.ts';
 
 /** Most layers, heads and entries of a vocabulary of a model in a file: far above any model, and small enough to be looked at. */
