@@ -7,6 +7,7 @@ import {
   ConfigError,
   defineAttention,
   disposeParams,
+  generate,
   lazyAttentionLayer,
   lazyTransformer,
   type Params,
@@ -178,6 +179,51 @@ describe('every composed kind', () => {
     for (const tensor of [weights, starts]) tensor.dispose();
     disposeParams(params);
     expect(backend.memory().tensors).toBe(before);
+  });
+});
+
+describe('every composed kind in a model', () => {
+  const composed = attentionKinds().flatMap((kind) => ('attend' in kind ? [kind.name] : []));
+  const modelOf = (attention: string, computeDType: 'bf16' | null) =>
+    lazyTransformer({
+      vocabSize: 11,
+      hiddenSize: 16,
+      numLayers: 2,
+      numHeads: 4,
+      numKvHeads: 2,
+      context: 24,
+      initStd: 0.3,
+      attention,
+      computeDType,
+    });
+  const ids = (tokens: readonly number[]) => backend.tensor(Int32Array.from(tokens), [1, tokens.length]);
+
+  it.each(composed)('%s: generates what the full forward would', async (name) => {
+    const model = modelOf(name, null);
+    const params = model.init(backend, 1);
+    const [prompt, found, expected] = [[3, 1, 4, 1], [] as number[], [] as number[]];
+    for await (const [token] of generate(backend, model, params, [prompt], { maxNewTokens: 8, temperature: 0 })) {
+      found.push(token);
+    }
+    for (let n = 0; n < 8; n++) {
+      const logits = await numbers(
+        model.forward(backend, params, ids([...prompt, ...expected]), { positions: 'last' }),
+      );
+      expected.push(logits.indexOf(Math.max(...logits)));
+    }
+    expect(found).toEqual(expected);
+  });
+
+  it.each(composed)('%s: computes in bf16, with gradients', async (name) => {
+    const params = modelOf(name, null).init(backend, 1);
+    const tokens = [3, 1, 4, 1, 5, 9, 2, 6, 5];
+    const exact = await numbers(modelOf(name, null).forward(backend, params, ids(tokens)));
+    const half = modelOf(name, 'bf16');
+    const logits = await numbers(half.forward(backend, params, ids(tokens)));
+    expect(relativeError(logits, exact)).toBeLessThan(0.05);
+    const batch = { tokens: ids(tokens), targets: ids(tokens.map((t) => (t + 1) % 11)) };
+    const { grads } = valueAndGrad(backend, (ops, p: Params) => half.loss(ops, p, batch))(params);
+    for (const grad of Object.values(grads)) expect((await numbers(grad)).every(Number.isFinite)).toBe(true);
   });
 });
 

@@ -6,6 +6,7 @@ import {
   ConfigError,
   createCache,
   disposeParams,
+  generate,
   type LazyTransformerOptions,
   lazyAttentionLayer,
   lazyTransformer,
@@ -117,6 +118,22 @@ describe.each(Object.entries(MODELS))('a model with %s', (_, change) => {
       for (const row of [0, 1]) rows[row].push(...logits.slice(row * count * 11, (row + 1) * count * 11));
     }
     expect(relativeError(rows.flat(), full)).toBeLessThan(1e-10);
+  });
+
+  it.skipIf(change.ropeScaling?.type === 'dynamic')('generates what the full forward would, fused or not', async () => {
+    const params = noisy(model.shapes);
+    const prompt = [3, 1, 4, 1];
+    const found: number[] = [];
+    for await (const [token] of generate(backend, model, params, [prompt], { maxNewTokens: 8, temperature: 0 })) {
+      found.push(token);
+    }
+    const expected: number[] = [];
+    for (let n = 0; n < 8; n++) {
+      const ids = backend.tensor(Int32Array.from([...prompt, ...expected]), [1, prompt.length + n]);
+      const logits = await numbers(model.forward(backend, params, ids, { positions: 'last' }));
+      expected.push(logits.indexOf(Math.max(...logits)));
+    }
+    expect(found).toEqual(expected);
   });
 
   it('learns, from parameters of its own', async () => {
