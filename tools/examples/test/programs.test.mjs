@@ -2,8 +2,8 @@ import { spawn, spawnSync } from 'node:child_process';
 import { existsSync, readdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { pathToFileURL } from 'node:url';
-import { createBackend, probeBackends, UnsupportedError } from '@lazy-attention/core';
-import { adamW, defineAttention, lazyTransformer, preset, valueAndGrad } from '@lazy-attention/nn';
+import { createBackend, probeBackends } from '@lazy-attention/core';
+import { adamW, attentionKinds, defineAttention, lazyTransformer, preset, valueAndGrad } from '@lazy-attention/nn';
 import { chromium } from 'playwright-core';
 import { beforeAll, describe, expect, it } from 'vitest';
 import { root } from '../lib/snippets.mjs';
@@ -46,26 +46,47 @@ describe.skipIf(noBrowser !== '')(`examples/browser${noBrowser}`, () => {
   });
 });
 
-/** Losses of 50 steps of `pico` on one line of text. */
-async function losses(backend, kind) {
-  const model = lazyTransformer(preset('pico', { attention: kind, context: 16 }));
+/** Losses of some steps of `pico` on one line of text, with packed documents where `documents` says so. */
+async function losses(backend, kind, { steps = 50, documents = false, ...change } = {}) {
+  const model = lazyTransformer(preset('pico', { attention: kind, context: 16, ...change }));
   const params = model.init(backend, 1);
   const optimizer = adamW(backend, params);
   const text = new TextEncoder().encode('It was the best of times, it was the worst of times. '.repeat(4));
   const found = [];
-  for (let n = 0; n < 50; n++) {
+  for (let n = 0; n < steps; n++) {
     const place = (i) => ((7 * n + 11 * (i >> 4)) % 180) + (i & 15);
     const at = (shift) => Int32Array.from({ length: 64 }, (_, i) => text[place(i) + shift]);
-    const tokens = backend.tensor(at(0), [4, 16]);
-    const targets = backend.tensor(at(1), [4, 16]);
-    const { value, grads } = valueAndGrad(backend, (ops, p) => model.loss(ops, p, { tokens, targets }))(params);
+    const batch = {
+      tokens: backend.tensor(at(0), [4, 16]),
+      targets: backend.tensor(at(1), [4, 16]),
+      starts: documents
+        ? backend.tensor(
+            Int32Array.from({ length: 64 }, (_, i) => ((i & 15) < 9 ? 0 : 9)),
+            [4, 16],
+          )
+        : null,
+    };
+    const { value, grads } = valueAndGrad(backend, model.loss)(params, batch);
     optimizer.step(grads, 1e-3).gradNormSquared.dispose();
     found.push(value);
-    for (const tensor of [tokens, targets, ...Object.values(grads)]) tensor.dispose();
+    for (const tensor of [...Object.values(batch), ...Object.values(grads)]) tensor?.dispose();
   }
   return Promise.all(found.map(async (loss) => (await loss.data())[0]));
 }
 
+/** Calls `fn` with the backend; skips the test, with the reason, where it does not work. */
+async function onBackend(name, context, fn) {
+  const { available, reason } = (await probeBackends()).find((report) => report.name === name);
+  if (!available) context.skip(`${name} is not available: ${reason}`);
+  const backend = await createBackend(name);
+  try {
+    await fn(backend);
+  } finally {
+    await backend.dispose();
+  }
+}
+
+const BACKENDS = ['cpu', 'webgpu', 'tfjs'];
 const KINDS = ['softpick', 'sigmoid', 'gated'];
 
 describe.each(KINDS)('examples/attention/%s.mjs', (file) => {
@@ -83,18 +104,36 @@ describe.each(KINDS)('examples/attention/%s.mjs', (file) => {
     expect(expected[49]).toBeLessThan(0.7 * expected[0]);
   });
 
-  it.for(['cpu', 'webgpu', 'tfjs'])('has the losses of the reference on %s', async (name, context) => {
-    const { available, reason } = (await probeBackends()).find((report) => report.name === name);
-    if (!available) context.skip(`${name} is not available: ${reason}`);
-    const backend = await createBackend(name);
-    try {
+  it.for(BACKENDS)('has the losses of the reference on %s', (name, context) =>
+    onBackend(name, context, async (backend) => {
       const found = await losses(backend, kind.name);
       for (const [n, loss] of found.entries()) expect(Math.abs(loss - expected[n]), `step ${n + 1}`).toBeLessThan(1e-3);
-    } catch (error) {
-      if (!(error instanceof UnsupportedError)) throw error;
-      context.skip(error.message);
-    } finally {
-      await backend.dispose();
-    }
-  });
+    }),
+  );
+});
+
+const LLAMA = {
+  qkNorm: true,
+  attentionBias: 'qkvo',
+  mlpBias: true,
+  slidingWindow: 9,
+  ropeScaling: { type: 'yarn', factor: 4, originalContext: 16 },
+};
+const composed = attentionKinds().flatMap((kind) => ('attend' in kind ? [[kind.name, {}]] : []));
+
+describe.each([...composed, ['softmax', LLAMA]])('%s attention with %j', (kind, change) => {
+  const options = { ...change, steps: 5, documents: true };
+  let expected;
+  beforeAll(async () => {
+    const backend = await createBackend('reference');
+    expected = await losses(backend, kind, options);
+    await backend.dispose();
+  }, 120_000);
+
+  it.for(BACKENDS)('has the losses of the reference on %s', (name, context) =>
+    onBackend(name, context, async (backend) => {
+      const found = await losses(backend, kind, options);
+      for (const [n, loss] of found.entries()) expect(Math.abs(loss - expected[n]), `step ${n + 1}`).toBeLessThan(1e-4);
+    }),
+  );
 });
