@@ -20,6 +20,12 @@ test('a memory limit gives an OutOfMemoryError with the bytes asked for, free an
   await backend.dispose();
 });
 
+test('a limit of Infinity is none', async () => {
+  const backend = await cpu({ memoryLimit: Number.POSITIVE_INFINITY });
+  expect(await backend.full([2], 3).data()).toEqual(Float32Array.of(3, 3));
+  await backend.dispose();
+});
+
 test('cached memory is given back before a limit is reported as reached', async () => {
   const backend = await cpu({ memoryLimit: 1 << 20 });
   for (const size of [100_000, 120_000, 140_000, 170_000]) backend.zeros([size]).dispose();

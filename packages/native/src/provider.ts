@@ -64,8 +64,10 @@ export function nativeProvider(backend: NativeBackend): BackendProvider {
 
 function memoryLimit(name: string, value: unknown): NativeOptions {
   if (value === undefined) return {};
-  if (typeof value !== 'number' || !(value > 0)) {
+  if (typeof value !== 'number' || !(value >= 1)) {
     throw new ValueError(`${name}: option memoryLimit is ${String(value)}; expected a positive number of bytes`);
   }
-  return { memoryLimit: value };
+  // No limit; the binary counts in 64-bit integers, where Infinity would be 0.
+  if (value > Number.MAX_SAFE_INTEGER) return {};
+  return { memoryLimit: Math.floor(value) };
 }

@@ -85,6 +85,12 @@ export class Lifetimes {
     this.release(tensor.storage);
   }
 
+  /** As `drop`, for a tensor that the garbage collector has taken; no scope held it. */
+  lose(storage: Storage): void {
+    this.#tensors--;
+    this.release(storage);
+  }
+
   /** Counts the bytes of a new storage. */
   hold(storage: Storage): Storage {
     this.addBytes(storage.bytes);

@@ -4,6 +4,7 @@ import type { KernelTensor } from '../contract/tensor.ts';
 import { bytesPerElement, type DType, type TensorData } from '../dtype.ts';
 import { DisposedError, DTypeError, ShapeError, UnsupportedError, ValueError } from '../errors.ts';
 import { checkShape, describe, elementCount, formatShape, type Shape } from '../shape.ts';
+import { WATCHED_BYTES, watchForgotten } from './forgotten.ts';
 import { Lifetimes } from './lifetimes.ts';
 import { makeTensor, type Storage, type Tensor } from './tensor.ts';
 
@@ -23,6 +24,9 @@ export class TensorStore {
   readonly kernels: Kernels;
   /** @internal */
   readonly lifetimes: Lifetimes;
+  readonly #watch = watchForgotten((storage) => this.lifetimes.lose(storage));
+  /** @internal The op that is being launched. */
+  launching = '';
   #disposed = false;
 
   constructor(kernels: Kernels) {
@@ -118,11 +122,18 @@ export class TensorStore {
 
   /** @internal Another tensor on the same memory. */
   view(storage: Storage, shape: Shape, dtype: DType): Tensor {
-    return this.lifetimes.add(makeTensor(this, storage, shape, dtype));
+    const tensor = this.lifetimes.add(makeTensor(this, storage, shape, dtype));
+    if (storage.bytes >= WATCHED_BYTES) {
+      const watched = { storage, op: this.launching, disposed: false };
+      tensor.watched = watched;
+      this.#watch(tensor, watched);
+    }
+    return tensor;
   }
 
-  /** @internal */
+  /** @internal Every op calls it first. */
   checkAlive(op: string): void {
+    this.launching = op;
     if (this.#disposed) throw new DisposedError(`${op}: backend '${this.name}' has been disposed`);
   }
 }

@@ -51,6 +51,8 @@ export class Tensor {
   scope: Scoped[] | null = null;
   /** @internal As of `Scoped`. */
   scopeIndex = 0;
+  /** @internal Of a large one: what outlives it, should nobody dispose it. */
+  watched: { disposed: boolean } | null = null;
   #disposed = false;
 
   /** @internal Use `backend.tensor`. */
@@ -126,6 +128,7 @@ export class Tensor {
   dispose(): void {
     if (this.#disposed) return;
     this.#disposed = true;
+    if (this.watched !== null) this.watched.disposed = true;
     this.#backend.release(this);
   }
 
