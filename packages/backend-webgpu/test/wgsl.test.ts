@@ -119,8 +119,8 @@ function catalogue(): Map<string, Entry> {
     put(decodeOutput, { headClass, type });
   }
   const weights = [
-    { type: 'f32', wide: true },
-    { type: 'f16', wide: false },
+    { type: 'f32', wide: true, batchRows: 1 },
+    { type: 'f16', wide: false, batchRows: 4 },
   ] as const;
   put(decoderProject, ...weights);
   put(decoderAttention, ...types);

@@ -2,6 +2,7 @@ import type { DecodeInputs, DecoderKernels, DecoderLayerOperands, DecoderLayerSi
 import type { DeviceBuffer } from '../device/buffers.ts';
 import type { Runtime } from '../device/runtime.ts';
 import {
+  type BatchRows,
   type DecoderVariant,
   decoderAdd,
   decoderAttention,
@@ -47,9 +48,12 @@ interface Run {
   readonly angles: DeviceBuffer;
 }
 
-const rowGrid = (count: number, batch: number): readonly [number, number, number] => {
+/** Groups of rows of the batch. */
+const groupsOf = ({ batchRows }: DecoderVariant, batch: number): number => Math.ceil(batch / batchRows);
+
+const rowGrid = (count: number, groups: number): readonly [number, number, number] => {
   const [x, y = 1] = linearGrid(count);
-  return [x, y, batch];
+  return [x, y, groups];
 };
 
 /** q, k and v of a layer, and attention over its cache. */
@@ -73,6 +77,7 @@ function attend(
       angles,
     },
     params: {
+      batch,
       width,
       heads,
       kvHeads,
@@ -84,7 +89,7 @@ function attend(
       qAt: parts.qAt,
       epsilon,
     },
-    grid: [((heads + 2 * kvHeads) * headDim) / 4, batch],
+    grid: [((heads + 2 * kvHeads) * headDim) / 4, groupsOf(variant, batch)],
   });
   const optional = optionalInputs(rt, { bias: layer.bias, tau: layer.tau, starts }, window);
   rt.run(
@@ -117,14 +122,14 @@ function advance({ rt, problem, parts, variant, state }: Run, layer: DecoderLaye
   const add = (weight: DeviceBuffer, length: number, inputAt: number): void =>
     rt.run(decoderAdd, variant, {
       buffers: { state, weight },
-      params: { width, length, inputAt },
-      grid: rowGrid(Math.ceil(width / 4), batch),
+      params: { batch, width, length, inputAt },
+      grid: rowGrid(Math.ceil(width / 4), groupsOf(variant, batch)),
     });
   add(layer.o.buffer, heads * headDim, parts.outAt);
   rt.run(decoderGate, variant, {
     buffers: { state, norm: layer.mlpNorm.buffer, gate: layer.gate.buffer, up: layer.up.buffer },
-    params: { width, inner, innerAt: parts.innerAt, epsilon },
-    grid: [Math.ceil(inner / 2), batch],
+    params: { batch, width, inner, innerAt: parts.innerAt, epsilon },
+    grid: [Math.ceil(inner / 2), groupsOf(variant, batch)],
   });
   add(layer.down.buffer, inner, parts.innerAt);
 }
@@ -141,8 +146,8 @@ function draw(
   const { logitsAt } = parts;
   rt.run(decoderLogits, variant, {
     buffers: { state, norm: norm.buffer, head: head.buffer },
-    params: { width, vocabulary, logitsAt, epsilon },
-    grid: rowGrid(Math.ceil(vocabulary / 4), batch),
+    params: { batch, width, vocabulary, logitsAt, epsilon },
+    grid: rowGrid(Math.ceil(vocabulary / 4), groupsOf(variant, batch)),
   });
   rt.run(
     sampleToken,
@@ -165,12 +170,13 @@ export function decoderKernels(rt: Runtime): DecoderKernels<DeviceBuffer> {
       const { sizes, steps, layers, tokens, embeddings, position, ropeBase, uniforms } = problem;
       const { batch, width, headDim } = sizes;
       const type = scalarOf(embeddings.dtype);
+      const batchRows: BatchRows = batch === 1 ? 1 : 4;
       const parts = partsOf(problem);
       const table = ropeBase === null ? new Float32Array(4) : rotations(ropeBase, headDim / 2, position, 1, steps);
       const [angles, numbers] = [rt.upload(table), rt.upload(Float32Array.from([...uniforms, 0]))];
       const drawn = rt.acquire(steps * batch * 4);
       withScratch(rt, [parts.floats], (state) => {
-        const run = { rt, problem, parts, variant: { type, wide: isWide(sizes) }, state, angles };
+        const run = { rt, problem, parts, variant: { type, wide: isWide(sizes), batchRows }, state, angles };
         rt.run(
           embedTokens,
           { type },

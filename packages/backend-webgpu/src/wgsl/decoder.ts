@@ -2,18 +2,26 @@ import { BIAS, OPTIONAL_PARAMS, PER_HEAD, STARTS } from './attention-optional.ts
 import { type ElementType, kernel, read, type Scalar, write } from './kernel.ts';
 import { EXPONENTIAL, poisoned, RELU } from './numbers.ts';
 import { softmaxOfRow } from './softmax.ts';
-import { range } from './text.ts';
+import { range, unroll } from './text.ts';
 
 /**
  * Decoding with few dispatches: five for a layer and two for a token (spec §Decoding). What passes between them lies in one buffer of
  * f32, `state`, in parts that begin at the parameters `...At`: x [B, C], q and the attention's output [B, H, D], the MLP's inner
- * [B, I], logits [B, V], scores [B, H, S]. Products are of a matrix and a vector: a workgroup has four rows of the matrix and sums
- * them together, and the norm before a product is summed beside it, since its factor can follow. Grid: y or z = rows of the batch.
- * A matrix is read once per row of the batch; weights are read as vec4 where widths allow that (`wide`).
+ * [B, I], logits [B, V], scores [B, H, S]. Products are of a matrix and a few vectors: a workgroup has four rows of the matrix and
+ * `batchRows` rows of the batch, so that weights are read once for those, and sums the products together. The norm before a product
+ * is summed beside it, since its factor can follow. Weights are read as vec4 where widths allow that (`wide`).
  */
-export type DecoderVariant = { readonly type: Scalar; readonly wide: boolean };
+export type DecoderVariant = {
+  readonly type: Scalar;
+  readonly wide: boolean;
+  readonly batchRows: BatchRows;
+};
+
+/** Rows of the batch that a workgroup takes. */
+export type BatchRows = 1 | 4;
 
 const weightOf = ({ type, wide }: DecoderVariant): ElementType => (wide ? `vec4<${type}>` : type);
+const vectorOf = ({ wide }: DecoderVariant): string => (wide ? 'vec4<f32>' : 'f32');
 
 /** Number of loads of a line of `length` elements. */
 const loads = ({ wide }: DecoderVariant, length: string): string => (wide ? `${length} / 4u` : length);
@@ -24,46 +32,70 @@ const stateAt = ({ wide }: DecoderVariant, at: string): string =>
 
 const dot = ({ wide }: DecoderVariant, a: string, b: string): string => (wide ? `dot(${a}, ${b})` : `${a} * ${b}`);
 
-/** `sums` += four rows of `matrix` times the vector `value`, which may use the load's index `j`. */
+/** Code for every row r of the batch that the workgroup has. */
+const eachRow = ({ batchRows }: DecoderVariant, code: (r: number) => string): string => unroll(batchRows, code);
+
+/** Rows `b0`, `b1`, ... of the batch, from the group on; rows past the last repeat it and are not kept. */
+const batchOf = (variant: DecoderVariant, group: string): string =>
+  eachRow(variant, (r) => `let b${r} = min(${group} * ${variant.batchRows}u + ${r}u, params.batch - 1u);`);
+
+/** Whether row r is one of the batch. */
+const isKept = (variant: DecoderVariant, group: string, r: number): string =>
+  `${group} * ${variant.batchRows}u + ${r}u < params.batch`;
+
+/** `sums<r>` += four rows of matrices times the vector `value(r)`, which may use the load's index `j`. */
 function addRows(
   variant: DecoderVariant,
   length: string,
-  value: string,
-  rows: readonly [matrix: string, row: string][],
-) {
-  const vector = variant.wide ? 'vec4<f32>' : 'f32';
-  const products = rows.map(([matrix, row]) => dot(variant, `${vector}(${matrix}[(${row}) * lines + j])`, 'value'));
+  value: (r: number) => string,
+  rows: readonly (readonly [matrix: string, row: string])[],
+  norm?: string,
+): string {
+  const vector = vectorOf(variant);
+  const product = (r: number): string => `vec4<f32>(${rows.map((_, e) => dot(variant, `weight${e}`, `value${r}`))})`;
   return `{
     let lines = ${loads(variant, length)};
     for (var j = lane; j < lines; j += rowThreads) {
-      let value = ${value};
-      sums += vec4<f32>(${products.join(', ')});
+      ${norm === undefined ? '' : `let gain = ${vector}(${norm}[j]);`}
+      ${rows.map(([matrix, row], e) => `let weight${e} = ${vector}(${matrix}[(${row}) * lines + j]);`).join('\n')}
+      ${eachRow(
+        variant,
+        (r) => `let value${r} = ${value(r)}${norm === undefined ? '' : ' * gain'};
+        sums${r} += ${product(r)};`,
+      )}
     }
   }`;
 }
 
-/** The squares of x, whose sum gives the norm's factor: y = factor * W (x * weight). */
-const addSquares = (variant: DecoderVariant): string => `
-  var squares = 0.0;
-  for (var j = lane; j < ${loads(variant, 'params.width')}; j += rowThreads) {
-    let value = ${stateAt(variant, 'xAt')};
-    squares += ${dot(variant, 'value', 'value')};
-  }
-  let factor = 1.0 / sqrt(total(squares, lane) / f32(params.width) + params.epsilon);`;
+/** Declares `sums<r>`, and adds the products of four rows with x after the norm. */
+const declareSums = (variant: DecoderVariant): string => eachRow(variant, (r) => `var sums${r} = vec4<f32>();`);
+const addNormed = (variant: DecoderVariant, rows: readonly (readonly [matrix: string, row: string])[]): string =>
+  addRows(variant, 'params.width', (r) => stateAt(variant, `b${r} * params.width`), rows, 'norm');
 
-const normed = (variant: DecoderVariant): string =>
-  `${stateAt(variant, 'xAt')} * ${variant.wide ? 'vec4<f32>' : 'f32'}(norm[j])`;
+/** The norm's factor of each row: y = factor * W (x * gain). */
+const declareFactors = (variant: DecoderVariant): string =>
+  eachRow(
+    variant,
+    (r) => `
+    var squares${r} = 0.0;
+    for (var j = lane; j < ${loads(variant, 'params.width')}; j += rowThreads) {
+      let value = ${stateAt(variant, `b${r} * params.width`)};
+      squares${r} += ${dot(variant, 'value', 'value')};
+    }
+    let factor${r} = 1.0 / sqrt(total(squares${r}, lane) / f32(params.width) + params.epsilon);`,
+  );
 
 /** Rows d, d + 1, d + D/2 and d + D/2 + 1 of a head: two pairs that RoPE turns. */
 const PAIRS = ['first', 'first + 1u', 'first + half', 'first + half + 1u'] as const;
 
 /**
  * q, k and v of one token per row: norm, products, RoPE (spec §RoPE, by the angles of the step); q goes to `state`, k and v into the
- * caches at `position`. Grid: x = quarters of heads (q's, k's, then v's), y = rows.
+ * caches at `position`. Grid: x = quarters of heads (q's, k's, then v's), y = groups of rows.
  */
 export const decoderProject = kernel({
   name: 'decoder/project',
   params: {
+    batch: 'u32',
     width: 'u32',
     heads: 'u32',
     kvHeads: 'u32',
@@ -78,13 +110,23 @@ export const decoderProject = kernel({
   text: (variant: DecoderVariant) => {
     const weight = read(weightOf(variant));
     const { type } = variant;
-    const rows = (matrix: string) =>
-      addRows(
+    const rowsOfHead = (matrix: string): string =>
+      addNormed(
         variant,
-        'params.width',
-        normed(variant),
-        PAIRS.map((row): [string, string] => [matrix, row]),
+        PAIRS.map((row) => [matrix, row] as const),
       );
+    const keep = (r: number): string => `{
+      let result = rotated(total4(sums${r}, lane) * factor${r}, d, isQuery || isKey);
+      if (lane == 0u && ${isKept(variant, 'group.y', r)}) {
+        let row = (b${r} * params.capacity + params.position) * params.kvHeads * params.headDim;
+        let queries = params.qAt + b${r} * params.heads * params.headDim;
+        for (var e = 0u; e < 4u; e++) {
+          if (isQuery) { state[queries + places[e]] = result[e]; }
+          if (isKey) { keys[row + places[e]] = ${type}(result[e]); }
+          if (!isQuery && !isKey) { values[row + places[e]] = ${type}(result[e]); }
+        }
+      }
+    }`;
     return {
       buffers: {
         state: write('f32'),
@@ -98,9 +140,17 @@ export const decoderProject = kernel({
       },
       workgroupSize: 'row',
       reductions: ['total', 'total4'],
+      declarations: `
+        fn rotated(pairs: vec4<f32>, d: u32, turns: bool) -> vec4<f32> {
+          if (params.rotates == 0u || !turns) { return pairs; }
+          let one = angles[params.anglesAt + d];
+          let two = angles[params.anglesAt + d + 1u];
+          let cosine = vec2<f32>(one.x, two.x);
+          let sine = vec2<f32>(one.y, two.y);
+          return vec4<f32>(pairs.xy * cosine - pairs.zw * sine, pairs.zw * cosine + pairs.xy * sine);
+        }`,
       body: `
-        let b = group.y;
-        let xAt = b * params.width;
+        ${batchOf(variant, 'group.y')}
         let half = params.headDim / 2u;
         let quarters = params.headDim / 4u;
         let head = group.x / quarters;
@@ -109,28 +159,13 @@ export const decoderProject = kernel({
         let isKey = !isQuery && head < params.heads + params.kvHeads;
         let h = select(select(head - params.heads - params.kvHeads, head - params.heads, isKey), head, isQuery);
         let first = h * params.headDim + d;
-        ${addSquares(variant)}
-        var sums = vec4<f32>();
-        if (isQuery) ${rows('q')}
-        if (isKey) ${rows('k')}
-        if (!isQuery && !isKey) ${rows('v')}
-        var result = total4(sums, lane) * factor;
-        if (params.rotates != 0u && (isQuery || isKey)) {
-          let one = angles[params.anglesAt + d];
-          let two = angles[params.anglesAt + d + 1u];
-          let cosine = vec2<f32>(one.x, two.x);
-          let sine = vec2<f32>(one.y, two.y);
-          let turned = result.xy * cosine - result.zw * sine;
-          result = vec4<f32>(turned, result.zw * cosine + result.xy * sine);
-        }
-        if (lane != 0u) { return; }
-        let row = ((b * params.capacity + params.position) * params.kvHeads) * params.headDim;
         let places = vec4<u32>(${PAIRS.join(', ')});
-        for (var e = 0u; e < 4u; e++) {
-          if (isQuery) { state[params.qAt + b * params.heads * params.headDim + places[e]] = result[e]; }
-          if (isKey) { keys[row + places[e]] = ${type}(result[e]); }
-          if (!isQuery && !isKey) { values[row + places[e]] = ${type}(result[e]); }
-        }`,
+        ${declareFactors(variant)}
+        ${declareSums(variant)}
+        if (isQuery) ${rowsOfHead('q')}
+        if (isKey) ${rowsOfHead('k')}
+        if (!isQuery && !isKey) ${rowsOfHead('v')}
+        ${eachRow(variant, keep)}`,
     };
   },
 });
@@ -232,72 +267,81 @@ export const decoderAttention = kernel({
   }),
 });
 
-/** Four rows of a result from `group` on; rows past the last repeat it and are not kept. */
+/** Four rows of a result by the group; rows past the last repeat it and are not kept. */
 const fourRows = (last: string): string => `
   let first = (group.y * groups.x + group.x) * 4u;
   if (first >= ${last}) { return; }
   let rows = min(first + vec4<u32>(0u, 1u, 2u, 3u), vec4<u32>(${last} - 1u));`;
 
-const rowsOf = (matrix: string): [string, string][] => range(4).map((e) => [matrix, `rows[${e}]`]);
+const rowsOf = (matrix: string): (readonly [string, string])[] => range(4).map((e) => [matrix, `rows[${e}]`]);
 
-/** x += W . y for a part y of the state. Grid: x and y = fours of W's rows, z = rows. */
+/** x += W . y for a part y of the state. Grid: x and y = fours of W's rows, z = groups of rows. */
 export const decoderAdd = kernel({
   name: 'decoder/add',
-  params: { width: 'u32', length: 'u32', inputAt: 'u32' },
+  params: { batch: 'u32', width: 'u32', length: 'u32', inputAt: 'u32' },
   text: (variant: DecoderVariant) => ({
     buffers: { state: write('f32'), weight: read(weightOf(variant)) },
     workgroupSize: 'row',
     reductions: ['total4'],
     body: `
-      let b = group.z;
+      ${batchOf(variant, 'group.z')}
       ${fourRows('params.width')}
-      let inputAt = params.inputAt + b * params.length;
-      var sums = vec4<f32>();
-      ${addRows(variant, 'params.length', stateAt(variant, 'inputAt'), rowsOf('weight'))}
-      let result = total4(sums, lane);
-      if (lane < 4u && first + lane < params.width) { state[b * params.width + first + lane] += result[lane]; }`,
+      ${declareSums(variant)}
+      ${addRows(variant, 'params.length', (r) => stateAt(variant, `params.inputAt + b${r} * params.length`), rowsOf('weight'))}
+      ${eachRow(
+        variant,
+        (r) => `let result${r} = total4(sums${r}, lane);
+        if (lane < 4u && first + lane < params.width && ${isKept(variant, 'group.z', r)}) {
+          state[b${r} * params.width + first + lane] += result${r}[lane];
+        }`,
+      )}`,
   }),
 });
 
-/** silu(gate) * up after the norm. Grid: x = pairs of the inner width, y = rows. */
+/** silu(gate) * up after the norm. Grid: x = pairs of the inner width, y = groups of rows. */
 export const decoderGate = kernel({
   name: 'decoder/gate',
-  params: { width: 'u32', inner: 'u32', innerAt: 'u32', epsilon: 'f32' },
+  params: { batch: 'u32', width: 'u32', inner: 'u32', innerAt: 'u32', epsilon: 'f32' },
   text: (variant: DecoderVariant) => {
     const weight = read(weightOf(variant));
-    const rows: [string, string][] = [
+    const rows = [
       ['gate', 'first'],
       ['gate', 'second'],
       ['up', 'first'],
       ['up', 'second'],
-    ];
+    ] as const;
     return {
       buffers: { state: write('f32'), norm: weight, gate: weight, up: weight },
       workgroupSize: 'row',
       reductions: ['total', 'total4'],
+      declarations: `
+        fn gated(pairs: vec4<f32>) -> vec2<f32> {
+          let e = exp(-abs(pairs.xy));
+          let sigmoid = select(e, vec2<f32>(1.0), pairs.xy >= vec2<f32>()) / (1.0 + e);
+          return pairs.xy * sigmoid * pairs.zw;
+        }`,
       body: `
-        let b = group.y;
-        let xAt = b * params.width;
+        ${batchOf(variant, 'group.y')}
         let first = group.x * 2u;
         let second = min(first + 1u, params.inner - 1u);
-        ${addSquares(variant)}
-        var sums = vec4<f32>();
-        ${addRows(variant, 'params.width', normed(variant), rows)}
-        let result = total4(sums, lane) * factor;
-        let e = exp(-abs(result.xy));
-        let sigmoid = select(e, vec2<f32>(1.0), result.xy >= vec2<f32>()) / (1.0 + e);
-        let inner = result.xy * sigmoid * result.zw;
-        if (lane < 2u && first + lane < params.inner) {
-          state[params.innerAt + b * params.inner + first + lane] = inner[lane];
-        }`,
+        ${declareFactors(variant)}
+        ${declareSums(variant)}
+        ${addNormed(variant, rows)}
+        ${eachRow(
+          variant,
+          (r) => `let result${r} = gated(total4(sums${r}, lane) * factor${r});
+          if (lane < 2u && first + lane < params.inner && ${isKept(variant, 'group.y', r)}) {
+            state[params.innerAt + b${r} * params.inner + first + lane] = result${r}[lane];
+          }`,
+        )}`,
     };
   },
 });
 
-/** Logits after the last norm. Grid: x and y = fours of the vocabulary, z = rows. */
+/** Logits after the last norm. Grid: x and y = fours of the vocabulary, z = groups of rows. */
 export const decoderLogits = kernel({
   name: 'decoder/logits',
-  params: { width: 'u32', vocabulary: 'u32', logitsAt: 'u32', epsilon: 'f32' },
+  params: { batch: 'u32', width: 'u32', vocabulary: 'u32', logitsAt: 'u32', epsilon: 'f32' },
   text: (variant: DecoderVariant) => {
     const weight = read(weightOf(variant));
     return {
@@ -305,16 +349,18 @@ export const decoderLogits = kernel({
       workgroupSize: 'row',
       reductions: ['total', 'total4'],
       body: `
-        let b = group.z;
-        let xAt = b * params.width;
+        ${batchOf(variant, 'group.z')}
         ${fourRows('params.vocabulary')}
-        ${addSquares(variant)}
-        var sums = vec4<f32>();
-        ${addRows(variant, 'params.width', normed(variant), rowsOf('head'))}
-        let result = total4(sums, lane) * factor;
-        if (lane < 4u && first + lane < params.vocabulary) {
-          state[params.logitsAt + b * params.vocabulary + first + lane] = result[lane];
-        }`,
+        ${declareFactors(variant)}
+        ${declareSums(variant)}
+        ${addNormed(variant, rowsOf('head'))}
+        ${eachRow(
+          variant,
+          (r) => `let result${r} = total4(sums${r}, lane) * factor${r};
+          if (lane < 4u && first + lane < params.vocabulary && ${isKept(variant, 'group.z', r)}) {
+            state[params.logitsAt + b${r} * params.vocabulary + first + lane] = result${r}[lane];
+          }`,
+        )}`,
     };
   },
 });

@@ -1,5 +1,6 @@
 enable subgroups;
 struct Params {
+  batch: u32,
   width: u32,
   inner: u32,
   innerAt: u32,
@@ -37,35 +38,41 @@ fn total4(value: vec4<f32>, lane: u32) -> vec4<f32> {
   workgroupBarrier();
   return result;
 }
+fn gated(pairs: vec4<f32>) -> vec2<f32> {
+  let e = exp(-abs(pairs.xy));
+  let sigmoid = select(e, vec2<f32>(1.0), pairs.xy >= vec2<f32>()) / (1.0 + e);
+  return pairs.xy * sigmoid * pairs.zw;
+}
 @compute @workgroup_size(64)
 fn main(
   @builtin(workgroup_id) group: vec3<u32>,
   @builtin(num_workgroups) groups: vec3<u32>,
   @builtin(local_invocation_index) lane: u32,
 ) {
-  let b = group.y;
-  let xAt = b * params.width;
+  let b0 = min(group.y * 1u + 0u, params.batch - 1u);
   let first = group.x * 2u;
   let second = min(first + 1u, params.inner - 1u);
-  var squares = 0.0;
+  var squares0 = 0.0;
   for (var j = lane; j < params.width / 4u; j += rowThreads) {
-    let value = vec4<f32>(state[xAt + 4u * j + 0u],state[xAt + 4u * j + 1u],state[xAt + 4u * j + 2u],state[xAt + 4u * j + 3u]);
-    squares += dot(value, value);
+    let value = vec4<f32>(state[b0 * params.width + 4u * j + 0u],state[b0 * params.width + 4u * j + 1u],state[b0 * params.width + 4u * j + 2u],state[b0 * params.width + 4u * j + 3u]);
+    squares0 += dot(value, value);
   }
-  let factor = 1.0 / sqrt(total(squares, lane) / f32(params.width) + params.epsilon);
-  var sums = vec4<f32>();
+  let factor0 = 1.0 / sqrt(total(squares0, lane) / f32(params.width) + params.epsilon);
+  var sums0 = vec4<f32>();
   {
     let lines = params.width / 4u;
     for (var j = lane; j < lines; j += rowThreads) {
-      let value = vec4<f32>(state[xAt + 4u * j + 0u],state[xAt + 4u * j + 1u],state[xAt + 4u * j + 2u],state[xAt + 4u * j + 3u]) * vec4<f32>(norm[j]);
-      sums += vec4<f32>(dot(vec4<f32>(gate[(first) * lines + j]), value), dot(vec4<f32>(gate[(second) * lines + j]), value), dot(vec4<f32>(up[(first) * lines + j]), value), dot(vec4<f32>(up[(second) * lines + j]), value));
+      let gain = vec4<f32>(norm[j]);
+      let weight0 = vec4<f32>(gate[(first) * lines + j]);
+      let weight1 = vec4<f32>(gate[(second) * lines + j]);
+      let weight2 = vec4<f32>(up[(first) * lines + j]);
+      let weight3 = vec4<f32>(up[(second) * lines + j]);
+      let value0 = vec4<f32>(state[b0 * params.width + 4u * j + 0u],state[b0 * params.width + 4u * j + 1u],state[b0 * params.width + 4u * j + 2u],state[b0 * params.width + 4u * j + 3u]) * gain;
+      sums0 += vec4<f32>(dot(weight0, value0),dot(weight1, value0),dot(weight2, value0),dot(weight3, value0));
     }
   }
-  let result = total4(sums, lane) * factor;
-  let e = exp(-abs(result.xy));
-  let sigmoid = select(e, vec2<f32>(1.0), result.xy >= vec2<f32>()) / (1.0 + e);
-  let inner = result.xy * sigmoid * result.zw;
-  if (lane < 2u && first + lane < params.inner) {
-    state[params.innerAt + b * params.inner + first + lane] = inner[lane];
+  let result0 = gated(total4(sums0, lane) * factor0);
+  if (lane < 2u && first + lane < params.inner && group.y * 1u + 0u < params.batch) {
+    state[params.innerAt + b0 * params.inner + first + lane] = result0[lane];
   }
 }

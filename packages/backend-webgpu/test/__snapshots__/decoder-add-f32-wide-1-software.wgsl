@@ -1,12 +1,12 @@
-enable f16;
 struct Params {
+  batch: u32,
   width: u32,
   length: u32,
   inputAt: u32,
 }
 @group(0) @binding(0) var<uniform> params: Params;
 @group(0) @binding(1) var<storage, read_write> state: array<f32>;
-@group(0) @binding(2) var<storage, read> weight: array<f16>;
+@group(0) @binding(2) var<storage, read> weight: array<vec4<f32>>;
 const rowThreads = 8u;
 var<workgroup> total4Values: array<vec4<f32>, 8>;
 fn total4(value: vec4<f32>, lane: u32) -> vec4<f32> {
@@ -26,19 +26,24 @@ fn main(
   @builtin(num_workgroups) groups: vec3<u32>,
   @builtin(local_invocation_index) lane: u32,
 ) {
-  let b = group.z;
+  let b0 = min(group.z * 1u + 0u, params.batch - 1u);
   let first = (group.y * groups.x + group.x) * 4u;
   if (first >= params.width) { return; }
   let rows = min(first + vec4<u32>(0u, 1u, 2u, 3u), vec4<u32>(params.width - 1u));
-  let inputAt = params.inputAt + b * params.length;
-  var sums = vec4<f32>();
+  var sums0 = vec4<f32>();
   {
-    let lines = params.length;
+    let lines = params.length / 4u;
     for (var j = lane; j < lines; j += rowThreads) {
-      let value = state[inputAt + j];
-      sums += vec4<f32>(f32(weight[(rows[0]) * lines + j]) * value, f32(weight[(rows[1]) * lines + j]) * value, f32(weight[(rows[2]) * lines + j]) * value, f32(weight[(rows[3]) * lines + j]) * value);
+      let weight0 = vec4<f32>(weight[(rows[0]) * lines + j]);
+      let weight1 = vec4<f32>(weight[(rows[1]) * lines + j]);
+      let weight2 = vec4<f32>(weight[(rows[2]) * lines + j]);
+      let weight3 = vec4<f32>(weight[(rows[3]) * lines + j]);
+      let value0 = vec4<f32>(state[params.inputAt + b0 * params.length + 4u * j + 0u],state[params.inputAt + b0 * params.length + 4u * j + 1u],state[params.inputAt + b0 * params.length + 4u * j + 2u],state[params.inputAt + b0 * params.length + 4u * j + 3u]);
+      sums0 += vec4<f32>(dot(weight0, value0),dot(weight1, value0),dot(weight2, value0),dot(weight3, value0));
     }
   }
-  let result = total4(sums, lane);
-  if (lane < 4u && first + lane < params.width) { state[b * params.width + first + lane] += result[lane]; }
+  let result0 = total4(sums0, lane);
+  if (lane < 4u && first + lane < params.width && group.z * 1u + 0u < params.batch) {
+    state[b0 * params.width + first + lane] += result0[lane];
+  }
 }
