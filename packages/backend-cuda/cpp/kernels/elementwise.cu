@@ -1,41 +1,11 @@
-// Ops whose every output element depends on the same element of each input. Bound by memory: 8 elements per thread, in
-// accesses of 16 bytes.
-#include "kernels/common.h"
+// Ops whose every output element depends on the same element of each input.
+#include "kernels/map.h"
 
 namespace gpu {
 
 namespace {
 
-constexpr int threads = 256;
-constexpr int perThread = 8;
-
-template <class T, int count = perThread>
-struct alignas(16) Chunk {
-  T v[count];
-};
-
-template <class F, class Out, class... In>
-__global__ void __launch_bounds__(threads) mapKernel(F f, std::int64_t size, Out* out, const In*... in) {
-  const std::int64_t at = (static_cast<std::int64_t>(blockIdx.x) * threads + threadIdx.x) * perThread;
-  if (at + perThread <= size) {
-    Chunk<Out> result;
-    const auto apply = [&](const auto&... chunks) {
-#pragma unroll
-      for (int i = 0; i < perThread; ++i) result.v[i] = f(chunks.v[i]...);
-    };
-    apply(*reinterpret_cast<const Chunk<In>*>(in + at)...);
-    *reinterpret_cast<Chunk<Out>*>(out + at) = result;
-  } else {
-    for (std::int64_t i = at; i < size; ++i) out[i] = f(in[i]...);
-  }
-}
-
-template <class F, class Out, class... In>
-void map(const char* name, cudaStream_t stream, F f, const Tensor& out, const In*... in) {
-  if (out.size == 0) return;
-  launch(name, mapKernel<F, Out, In...>, dim3{gridSize(out.size, threads * perThread)}, dim3{threads}, 0, stream, f,
-         out.size, pointer<Out>(out), in...);
-}
+constexpr int threads = mapThreads, perThread = perMapThread;
 
 template <class T>
 struct Constant {

@@ -29,10 +29,10 @@ void run(const AttentionWeights& op, cudaStream_t stream);
 void run(const CrossEntropyGrad& op, cudaStream_t stream);
 
 // The open primitives.
-[[noreturn]] inline void run(const Unary&, cudaStream_t) { throw Unsupported("unary: not on CUDA yet"); }
-[[noreturn]] inline void run(const BinaryBroadcast&, cudaStream_t) { throw Unsupported("binary: not on CUDA yet"); }
-[[noreturn]] inline void run(const Reduce&, cudaStream_t) { throw Unsupported("reduce: not on CUDA yet"); }
-[[noreturn]] inline void run(const Rearrange&, cudaStream_t) { throw Unsupported("rearrange: not on CUDA yet"); }
+void run(const Unary& op, cudaStream_t stream);
+void run(const BinaryBroadcast& op, cudaStream_t stream);
+void run(const Reduce& op, cudaStream_t stream);
+void run(const Rearrange& op, cudaStream_t stream);
 
 // Ops with scratch: its size in bytes, and the op.
 std::size_t workspace(const Sum& op);
