@@ -1,8 +1,9 @@
+import { createHash } from 'node:crypto';
 import { open, rename, rm } from 'node:fs/promises';
 import { basename } from 'node:path';
 import proto from 'onnx-proto';
 import type { ElementType, Graph, Initializer, Node, Port } from './graph.ts';
-import { dataMetadata } from './metadata.ts';
+import { dataMetadata, withDigest } from './metadata.ts';
 
 const { onnx } = proto;
 
@@ -47,14 +48,17 @@ export async function writeModel(graph: Graph, file: string, options: WriteOptio
   const dataFile = external ? `${file}.data` : null;
   const temporary = { model: `${file}.tmp`, data: `${file}.data.tmp` };
   try {
-    const { tensors, dataBytes } =
+    const { tensors, dataBytes, dataDigest } =
       dataFile === null
-        ? { tensors: await inlineTensors(graph.initializers), dataBytes: 0 }
+        ? { tensors: await inlineTensors(graph.initializers), dataBytes: 0, dataDigest: '' }
         : await externalTensors(graph.initializers, temporary.data, basename(dataFile));
     const metadata =
-      dataFile === null ? options.metadata : { ...options.metadata, ...dataMetadata(dataFile, dataBytes) };
-    const bytes = onnx.ModelProto.encode(modelProto(graph, tensors, options.opset, metadata)).finish();
-    await writeAll(temporary.model, [bytes]);
+      dataFile === null ? options.metadata : { ...options.metadata, ...dataMetadata(dataFile, dataBytes, dataDigest) };
+    const model = onnx.ModelProto.encode(modelProto(graph, tensors, options.opset)).finish();
+    // Messages of a protobuf that follow one another are one: the metadata can come last, and tell what is before it.
+    const last = onnx.ModelProto.encode(metadataProto(withDigest(metadata, model))).finish();
+    const bytes = { length: model.length + last.length };
+    await writeAll(temporary.model, [model, last]);
     if (dataFile !== null) await rename(temporary.data, dataFile);
     await rename(temporary.model, file);
     return { file, bytes: bytes.length, dataFile, dataBytes };
@@ -64,17 +68,11 @@ export async function writeModel(graph: Graph, file: string, options: WriteOptio
   }
 }
 
-function modelProto(
-  graph: Graph,
-  initializer: proto.onnx.ITensorProto[],
-  opset: number,
-  metadata: Readonly<Record<string, string>>,
-) {
+function modelProto(graph: Graph, initializer: proto.onnx.ITensorProto[], opset: number) {
   return onnx.ModelProto.create({
     irVersion: onnx.Version.IR_VERSION,
     producerName: 'lazy-attention',
     opsetImport: [{ domain: '', version: opset }],
-    metadataProps: Object.entries(metadata).map(([key, value]) => ({ key, value })),
     graph: {
       name: 'lazy-attention',
       node: graph.nodes.map(nodeProto),
@@ -83,6 +81,10 @@ function modelProto(
       initializer,
     },
   });
+}
+
+function metadataProto(metadata: Readonly<Record<string, string>>) {
+  return onnx.ModelProto.create({ metadataProps: Object.entries(metadata).map(([key, value]) => ({ key, value })) });
 }
 
 function nodeProto({ name, op, inputs, outputs, attributes }: Node): proto.onnx.INodeProto {
@@ -139,20 +141,24 @@ async function externalTensors(initializers: readonly Initializer[], path: strin
       offset += padding + data.length;
     }
   };
-  await writeAll(path, chunks());
-  return { tensors, dataBytes: offset };
+  const dataDigest = await writeAll(path, chunks());
+  return { tensors, dataBytes: offset, dataDigest };
 }
 
-async function writeAll(path: string, chunks: Iterable<Uint8Array> | AsyncIterable<Uint8Array>): Promise<void> {
+/** The SHA-256 of what was written. */
+async function writeAll(path: string, chunks: Iterable<Uint8Array> | AsyncIterable<Uint8Array>): Promise<string> {
   const handle = await open(path, 'w');
+  const hash = createHash('sha256');
   try {
     for await (const chunk of chunks) {
+      hash.update(chunk);
       for (let done = 0; done < chunk.length; ) {
         const { bytesWritten } = await handle.write(chunk, done, Math.min(chunk.length - done, 2 ** 30));
         done += bytesWritten;
       }
     }
     await handle.sync();
+    return hash.digest('hex');
   } finally {
     await handle.close();
   }

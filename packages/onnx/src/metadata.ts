@@ -1,3 +1,5 @@
+import { createHash, type Hash } from 'node:crypto';
+import { createReadStream } from 'node:fs';
 import { type FileHandle, open, stat } from 'node:fs/promises';
 import { basename, dirname, join } from 'node:path';
 import {
@@ -32,7 +34,8 @@ export interface LayerMetadata {
   readonly config: AttentionConfig;
 }
 
-const FORMAT = '1';
+/** 2: with digests. */
+const FORMAT = '2';
 const KEYS = {
   format: 'lazy_attention.format',
   kind: 'lazy_attention.kind',
@@ -41,6 +44,9 @@ const KEYS = {
   starts: 'lazy_attention.starts',
   dataFile: 'lazy_attention.data_file',
   dataBytes: 'lazy_attention.data_bytes',
+  dataDigest: 'lazy_attention.data_sha256',
+  modelBytes: 'lazy_attention.model_bytes',
+  digest: 'lazy_attention.sha256',
 } as const;
 
 export function encodeMetadata({ kind, config, maxLength, starts }: OnnxMetadata): Record<string, string> {
@@ -54,8 +60,55 @@ export function encodeMetadata({ kind, config, maxLength, starts }: OnnxMetadata
 }
 
 /** Where the weights are when they are not in the model. */
-export function dataMetadata(dataFile: string, bytes: number): Record<string, string> {
-  return { [KEYS.dataFile]: basename(dataFile), [KEYS.dataBytes]: String(bytes) };
+export function dataMetadata(dataFile: string, bytes: number, digest: string): Record<string, string> {
+  return { [KEYS.dataFile]: basename(dataFile), [KEYS.dataBytes]: String(bytes), [KEYS.dataDigest]: digest };
+}
+
+/** `metadata` and the SHA-256 of the model before it together with it, so that neither changes without the other. */
+export function withDigest(metadata: Readonly<Record<string, string>>, model: Uint8Array): Record<string, string> {
+  const known = { ...metadata, [KEYS.modelBytes]: String(model.length) };
+  const hash = createHash('sha256').update(model).update(canonical(known));
+  return { ...known, [KEYS.digest]: hash.digest('hex') };
+}
+
+/** All but the digest, in an order that depends on nothing. */
+function canonical(properties: Readonly<Record<string, string>>): string {
+  return JSON.stringify(
+    Object.entries(properties)
+      .filter(([key]) => key !== KEYS.digest)
+      .sort(),
+  );
+}
+
+/** Reads the whole file, and its weights' file. @throws OnnxFileError when a byte of either is not what was written */
+export async function verifyFile(file: string): Promise<void> {
+  const properties = await readProperties(file);
+  const hash = await digestOf(file, Number(properties.get(KEYS.modelBytes)));
+  if (hash.update(canonical(Object.fromEntries(properties))).digest('hex') !== properties.get(KEYS.digest)) {
+    throw new OnnxFileError(
+      file,
+      'is not what was written (its SHA-256 differs): it is damaged or was changed; export it again',
+    );
+  }
+  const dataFile = properties.get(KEYS.dataFile);
+  if (dataFile === undefined) return;
+  const path = join(dirname(file), dataFile);
+  if ((await digestOf(path, Number(properties.get(KEYS.dataBytes)))).digest('hex') === properties.get(KEYS.dataDigest))
+    return;
+  throw new OnnxFileError(
+    path,
+    'is not what was written (its SHA-256 differs): it is damaged or was changed; export it again',
+  );
+}
+
+/** The hash of the first `bytes` of a file. */
+async function digestOf(file: string, bytes: number): Promise<Hash> {
+  const hash = createHash('sha256');
+  if (!Number.isSafeInteger(bytes) || bytes < 0) throw new OnnxFileError(file, `has damaged metadata: ${bytes} bytes`);
+  if (bytes === 0) return hash;
+  for await (const chunk of createReadStream(file, { end: bytes - 1, highWaterMark: 2 ** 20 }))
+    hash.update(chunk as Uint8Array);
+  return hash;
 }
 
 /**
@@ -72,7 +125,8 @@ export async function readMetadata(file: string): Promise<OnnxMetadata> {
     );
   }
   if (format !== FORMAT) {
-    throw new OnnxFileError(file, `has format ${format}; this version knows ${FORMAT}; update @lazy-attention/onnx`);
+    const fix = Number(format) < Number(FORMAT) ? 'export it again' : 'update @lazy-attention/onnx';
+    throw new OnnxFileError(file, `has format ${format}; this version knows ${FORMAT}; ${fix}`);
   }
   const dataFile = properties.get(KEYS.dataFile);
   if (dataFile !== undefined) await checkData(file, dataFile, Number(properties.get(KEYS.dataBytes)));
@@ -82,6 +136,7 @@ export async function readMetadata(file: string): Promise<OnnxMetadata> {
   try {
     const config: unknown = JSON.parse(properties.get(KEYS.config) ?? '');
     if (!Number.isSafeInteger(maxLength) || maxLength < 1) throw new Error(`max_length is ${maxLength}`);
+    checkSizes(config);
     if (kind === 'model') {
       return { kind, config: lazyTransformer(config as LazyTransformerConfig).config, maxLength, starts };
     }
@@ -94,14 +149,36 @@ export async function readMetadata(file: string): Promise<OnnxMetadata> {
   }
 }
 
+/** Bounds sizes before anything is made of them. */
+function checkSizes(config: unknown): void {
+  if (typeof config !== 'object' || config === null) throw new Error('config is no object');
+  for (const [key, most] of Object.entries(MOST)) {
+    const size: unknown = (config as Record<string, unknown>)[key];
+    if (size !== undefined && !(typeof size === 'number' && size <= most)) {
+      throw new Error(`config.${key} is ${String(size)}; expected at most ${most}`);
+    }
+  }
+}
+
 async function checkData(file: string, dataFile: string, bytes: number): Promise<void> {
+  if (dataFile !== basename(dataFile)) {
+    throw new OnnxFileError(file, `names '${dataFile}' as the file of its weights; expected one beside it`);
+  }
   const path = join(dirname(file), dataFile);
   const found = await stat(path).catch(() => null);
-  if (found === null) throw new OnnxFileError(file, `has its weights in ${path}, which does not exist`);
+  if (!found?.isFile()) throw new OnnxFileError(file, `has its weights in ${path}, which does not exist`);
   if (found.size !== bytes) {
     throw new OnnxFileError(file, `has its weights in ${path}, which has ${found.size} bytes; expected ${bytes}`);
   }
 }
+
+/** Far above any model. */
+const MOST = { numLayers: 4096, numHeads: 4096, vocabSize: 2 ** 24, hiddenSize: 2 ** 20, intermediateSize: 2 ** 22 };
+
+/** Fields of a file of ours: some dozen. Walking many more would take a file of nonsense for ever. */
+const MOST_FIELDS = 1000;
+/** Bytes of one entry of the metadata. */
+const MOST_ENTRY = 2 ** 20;
 
 const METADATA_PROPS = 14;
 const LENGTH_DELIMITED = 2;
@@ -112,6 +189,8 @@ const FIXED_BYTES: Readonly<Record<number, number>> = { 1: 8, 5: 4 };
  * field, which is never read.
  */
 async function readProperties(file: string): Promise<Map<string, string>> {
+  // Not a pipe, which would be waited for.
+  if ((await stat(file).catch(() => null))?.isFile() === false) throw new OnnxFileError(file, 'is no regular file');
   const handle = await open(file, 'r').catch((error: NodeJS.ErrnoException) => {
     throw new OnnxFileError(file, error.code === 'ENOENT' ? 'does not exist' : `cannot be read: ${error.message}`);
   });
@@ -120,7 +199,9 @@ async function readProperties(file: string): Promise<Map<string, string>> {
     const properties = new Map<string, string>();
     const bad = () => new OnnxFileError(file, 'is no ONNX model, or truncated');
     let sawGraph = false;
+    let fields = 0;
     for (let at = 0; at < size; ) {
+      if (++fields > MOST_FIELDS) throw bad();
       const head = await readAt(handle, at, 20);
       const [tag, tagEnd] = varint(head, 0) ?? [0, 0];
       const [field, wire] = [Math.floor(tag / 8), tag % 8];
@@ -139,6 +220,7 @@ async function readProperties(file: string): Promise<Map<string, string>> {
       if (length === null || at + length[1] + length[0] > size) throw bad();
       if (field === 7) sawGraph = true;
       if (field === METADATA_PROPS) {
+        if (length[0] > MOST_ENTRY) throw bad();
         const [key, value] = entry(await readAt(handle, at + length[1], length[0]));
         properties.set(key, value);
       }

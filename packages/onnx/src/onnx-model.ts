@@ -3,7 +3,7 @@ import { type GenerateOptions, type LazyTransformerConfig, sampleToken, uniform 
 import type { InferenceSession, Tensor } from 'onnxruntime-node';
 import { type OnnxCache, presentNames, TensorCache } from './cache.ts';
 import { OnnxFileError } from './errors.ts';
-import { type OnnxMetadata, readMetadata } from './metadata.ts';
+import { type OnnxMetadata, readMetadata, verifyFile } from './metadata.ts';
 import { checkProvider, loadRuntime, type OnnxProvider, type OnnxRuntime, openSession } from './runtime.ts';
 
 /** How a file is opened. */
@@ -52,6 +52,7 @@ export class OnnxModel {
     if (metadata.kind !== 'model') {
       throw new OnnxFileError(file, 'holds one attention layer, not a model; run it with onnxruntime itself');
     }
+    await verifyFile(file);
     const ort = await loadRuntime();
     const session = await openSession(ort, file, provider, {
       ...sessionOptions,
@@ -95,7 +96,7 @@ export class OnnxModel {
    */
   async prefill(prompts: readonly ArrayLike<number>[]): Promise<{ logits: Float32Array; cache: OnnxCache }> {
     this.#checkAlive('prefill');
-    const { tokens, padding } = padLeft(prompts);
+    const { tokens, padding } = padLeft(prompts, this.config.vocabSize);
     const batch = prompts.length;
     const cache = new TensorCache(this.#ort, this.config, padding);
     try {
@@ -253,10 +254,16 @@ function checkedStarts(starts: Int32Array, expected: number, length: number, off
   return starts;
 }
 
-function padLeft(prompts: readonly ArrayLike<number>[]): { tokens: Int32Array; padding: number[] } {
+function padLeft(prompts: readonly ArrayLike<number>[], vocabSize: number): { tokens: Int32Array; padding: number[] } {
   if (prompts.length === 0) throw new ValueError('prefill: prompts is empty; expected at least one prompt');
   for (const [row, prompt] of prompts.entries()) {
     if (prompt.length === 0) throw new ValueError(`prefill: prompts[${row}] is empty; expected at least one token`);
+    for (const [i, token] of Array.from(prompt).entries()) {
+      if (Number.isInteger(token) && token >= 0 && token < vocabSize) continue;
+      throw new ValueError(
+        `prefill: prompts[${row}][${i}] is ${token}; expected a token id from 0 to ${vocabSize - 1}`,
+      );
+    }
   }
   const length = Math.max(...prompts.map((prompt) => prompt.length));
   const tokens = new Int32Array(prompts.length * length);

@@ -121,6 +121,51 @@ describe('the file', () => {
     expect(logits[1]).toEqual(logits[0]);
   });
 
+  it('is refused when a byte of graph, config or weights is not what was written', async () => {
+    const out = home.path('digest.onnx');
+    await exportOnnx({ checkpoint, out, externalData: true });
+    const changed = async (path: string, change: (bytes: Buffer) => void) => {
+      const bytes = await readFile(path);
+      const whole = Buffer.from(bytes);
+      change(bytes);
+      await writeFile(path, bytes);
+      const attempt = OnnxModel.create({ file: out });
+      await expect(attempt).rejects.toThrow(OnnxFileError);
+      await expect(attempt).rejects.toThrow(/is not what was written \(its SHA-256 differs\)/);
+      await writeFile(path, whole);
+    };
+    const flip = (at: (bytes: Buffer) => number) => (bytes: Buffer) => {
+      bytes[at(bytes)] ^= 1;
+    };
+    await changed(
+      `${out}.data`,
+      flip(() => 5000),
+    );
+    await changed(
+      out,
+      flip((bytes) => bytes.indexOf('layer.0/attention')),
+    );
+    await changed(
+      out,
+      flip((bytes) => bytes.indexOf('"normEpsilon":') + 17),
+    );
+    const model = await OnnxModel.create({ file: out });
+    await model.dispose();
+  });
+
+  it('is refused where the walk through it would not end, or would leave its folder', async () => {
+    const out = home.path('odd.onnx');
+    await writeFile(out, Buffer.alloc(100_000, Buffer.of(8, 0)));
+    await expect(readMetadata(out)).rejects.toThrow(/is no ONNX model, or truncated/);
+    await expect(readMetadata(home.path('.'))).rejects.toThrow(/is no regular file/);
+    await exportOnnx({ checkpoint, out: home.path('far.onnx'), externalData: true });
+    const far = await readFile(home.path('far.onnx'));
+    const name = Buffer.from('far.onnx.data');
+    far.write('../x.onnxdata', far.lastIndexOf(name));
+    await writeFile(out, far);
+    await expect(readMetadata(out)).rejects.toThrow(/names '..\/x.onnxdata' as the file of its weights/);
+  });
+
   it('can do without the input starts', async () => {
     const out = home.path('no-starts.onnx');
     await exportOnnx({ checkpoint, out, starts: false });

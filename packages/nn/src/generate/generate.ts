@@ -68,7 +68,7 @@ async function* draws(
   const { maxNewTokens, seed = 0, temperature } = options;
   const { config } = model;
   const batch = prompts.length;
-  const length = longest(prompts);
+  const length = longest(prompts, config.vocabSize);
   const padding = prompts.map((prompt) => length - prompt.length);
   const random = prompts.map((_, row) => uniform(seed, `row ${row}`));
 
@@ -152,10 +152,17 @@ function reachOf({ context, slidingWindow, fullAttentionLayers }: LazyTransforme
   return slidingWindow === null || fullAttentionLayers.length > 0 ? context : Math.min(context, slidingWindow);
 }
 
-function longest(prompts: readonly ArrayLike<number>[]): number {
+/** The length of the longest prompt. Ids are checked here, since arrays of int32 would wrap them around. */
+function longest(prompts: readonly ArrayLike<number>[], vocabSize: number): number {
   if (prompts.length === 0) throw new ValueError('generate: prompts is empty; expected at least one prompt');
   for (const [row, prompt] of prompts.entries()) {
     if (prompt.length === 0) throw new ValueError(`generate: prompts[${row}] is empty; expected at least one token`);
+    for (const [i, token] of Array.from(prompt).entries()) {
+      if (Number.isInteger(token) && token >= 0 && token < vocabSize) continue;
+      throw new ValueError(
+        `generate: prompts[${row}][${i}] is ${token}; expected a token id from 0 to ${vocabSize - 1}`,
+      );
+    }
   }
   return Math.max(...prompts.map((prompt) => prompt.length));
 }
