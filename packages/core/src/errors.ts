@@ -1,15 +1,39 @@
+/** On errors of every copy of core in the process. */
+const BRAND = Symbol.for('@lazy-attention/core/error');
+
 /**
  * Every error that the project throws on purpose. The message names the op and the argument, what was expected and
  * what was found, and where it helps the fix; `code` is stable and meant for programs.
+ *
+ * `instanceof` also knows the errors of another copy of core, by the names of their classes: a backend's package may have
+ * brought its own.
  */
 export class LazyAttentionError extends Error {
-  /** For programs; does not change between versions. */
+  /** 'SHAPE', 'VALUE' and so on; each class has its own. */
   readonly code: string;
 
   constructor(code: string, message: string, options?: ErrorOptions) {
     super(message, options);
     this.name = new.target.name;
     this.code = code;
+  }
+
+  /** @internal */
+  get [BRAND](): true {
+    return true;
+  }
+
+  /** @internal */
+  static override [Symbol.hasInstance](value: unknown): boolean {
+    // biome-ignore lint/complexity/noThisInStatic: the class on the right of instanceof, which may be a subclass
+    const { name } = this;
+    // biome-ignore lint/complexity/noThisInStatic: as above
+    if (Function.prototype[Symbol.hasInstance].call(this, value)) return true;
+    if (!(value instanceof Error) || !(BRAND in value)) return false;
+    for (let of: unknown = Object.getPrototypeOf(value); of !== Error.prototype; of = Object.getPrototypeOf(of)) {
+      if ((of as Error).constructor.name === name) return true;
+    }
+    return false;
   }
 }
 

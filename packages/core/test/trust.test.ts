@@ -1,6 +1,14 @@
 import { describe, expect, it } from 'vitest';
 import packageJson from '../package.json' with { type: 'json' };
-import { BackendMismatchError, checkTensor, OutOfMemoryError, ShapeError, Tensor, ValueError } from '../src/index.ts';
+import {
+  BackendMismatchError,
+  checkTensor,
+  LazyAttentionError,
+  OutOfMemoryError,
+  ShapeError,
+  Tensor,
+  ValueError,
+} from '../src/index.ts';
 import { THIS_COPY, VERSION } from '../src/version.ts';
 import { stub } from './stub.ts';
 
@@ -133,6 +141,17 @@ describe('two copies of core', () => {
     );
     expect(add).toThrow(THIS_COPY);
     expect(() => checkTensor('mine', 'x', 3)).toThrow(/mine: x is 3; expected a Tensor/);
+  });
+
+  it("know each other's errors", async () => {
+    const path = '../src/errors.ts?copy';
+    const copy = (await import(path)) as typeof import('../src/errors.ts');
+    expect(copy.ShapeError).not.toBe(ShapeError);
+    const error = new copy.OutOfMemoryError('no', 1);
+    expect([error instanceof OutOfMemoryError, error instanceof LazyAttentionError]).toEqual([true, true]);
+    expect([error instanceof ShapeError, new Error('no') instanceof LazyAttentionError]).toEqual([false, false]);
+    class Mine extends ShapeError {}
+    expect([new Mine('') instanceof ShapeError, new ShapeError('') instanceof Mine]).toEqual([true, false]);
   });
 
   it('know their version', () => {
