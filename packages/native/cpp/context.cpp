@@ -30,6 +30,10 @@ struct Binding {
 // Most calls have no more arguments than this: Node-API fills the rest up with undefined, which costs as much as an argument.
 constexpr std::size_t few = 6;
 
+[[noreturn]] void refuseCount(std::size_t expected, std::size_t count) {
+  throw std::invalid_argument("expected " + std::to_string(expected) + " arguments, got " + std::to_string(count));
+}
+
 // Every call comes in here. An error leaves as core's class for it.
 napi_value call(napi_env env, napi_callback_info info) {
   void* data = nullptr;
@@ -46,10 +50,7 @@ napi_value call(napi_env env, napi_callback_info info) {
   }
   Session& session = *context.session;
   try {
-    if (count != binding.arguments) {
-      throw std::invalid_argument("expected " + std::to_string(binding.arguments) + " arguments, got " +
-                                  std::to_string(count));
-    }
+    if (count != binding.arguments) refuseCount(binding.arguments, count);
     session.takeFreed();
     Arguments arguments(env, values, binding.choice);
     return binding.method(env, session, arguments, context.outputs.data());

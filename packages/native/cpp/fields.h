@@ -88,7 +88,7 @@ class Read {
   Read(Session& session, Arguments& arguments, NewBuffer* outputs)
       : session_(session), arguments_(arguments), axes_(session.sharedAxes()), outputs_(outputs) {}
   ~Read() {
-    for (std::size_t i = 0; i < count_; ++i) outputs_[i] = NewBuffer();
+    if (!handedOver_) giveBack();
   }
   Read(const Read&) = delete;
   Read& operator=(const Read&) = delete;
@@ -116,9 +116,9 @@ class Read {
     field = compute();
   }
   void output(const char*, Tensor& out, std::int64_t size, DType dtype) {
-    NewBuffer& buffer = outputs_[count_++];
-    buffer = session_.create(size, dtype);
-    out = buffer.tensor();
+    const BufferId id = session_.createId(size, dtype);
+    outputs_[count_++].hold(session_, id);
+    out = session_.tensor(id);
   }
   void outputFor(const Tensor& input, const char* name, Tensor& out) {
     if (input) return output(name, out, input.size, DType::f32);
@@ -152,6 +152,7 @@ class Read {
 
   // Hands the outputs over: nothing, the number of one, or several in the shared memory, and behind them what is `saved`.
   napi_value results(napi_env env) {
+    handedOver_ = true;
     napi_value number = nullptr;
     if (count_ == 1) {
       napi_create_int32(env, outputs_[0].release(), &number);
@@ -164,6 +165,10 @@ class Read {
   }
 
  private:
+  void giveBack() {
+    for (std::size_t i = 0; i < count_; ++i) outputs_[i] = NewBuffer();
+  }
+
   // An entry of `each` reads its tensors from one list.
   struct TakeInTurn {
     const std::vector<Tensor> tensors;
@@ -179,6 +184,7 @@ class Read {
   const double* axes_;
   NewBuffer* const outputs_;
   std::size_t count_ = 0, savedBytes_ = 0;
+  bool handedOver_ = false;
 };
 
 }  // namespace lazy_native

@@ -74,17 +74,9 @@ void Session::close() {
 
 void Session::closeAtExit(void* self) { static_cast<Session*>(self)->close(); }
 
-NewBuffer Session::create(std::size_t bytes, std::int64_t size, DType dtype) {
-  refuseWhenLost();
-  return {*this, buffers_.add(*pool_, bytes, size, dtype)};
-}
-
-NewBuffer Session::create(std::int64_t size, DType dtype) {
-  return create(static_cast<std::size_t>(size) * bytesPerElement(dtype), size, dtype);
-}
-
 NewBuffer Session::createBytes(std::size_t bytes) {
-  return create(bytes, static_cast<std::int64_t>(bytes / 4), DType::f32);
+  refuseWhenLost();
+  return {*this, buffers_.add(*pool_, bytes, static_cast<std::int64_t>(bytes / 4), DType::f32)};
 }
 
 void Session::free(BufferId id) {
@@ -97,12 +89,12 @@ void Session::freeListed() {
 }
 
 void Session::refuseWhenEnded() const {
-  if (closed() || ending_) throw DeviceLost("the backend is disposed");
+  if (closed() || ending_) refuse();
 }
 
-void Session::refuseWhenLost() const {
-  refuseWhenEnded();
-  if (lost_) throw DeviceLost("the device stopped working; its tensors are gone. Create the backend anew");
+void Session::refuse() const {
+  if (closed() || ending_) throw DeviceLost("the backend is disposed");
+  throw DeviceLost("the device stopped working; its tensors are gone. Create the backend anew");
 }
 
 void Session::upload(void* to, const void* from, std::size_t bytes) {

@@ -33,6 +33,11 @@ class NewBuffer {
   }
 
   Tensor tensor() const;
+  // Of one that is empty.
+  void hold(Session& session, BufferId id) {
+    session_ = &session;
+    id_ = id;
+  }
   // 0 when empty.
   BufferId release() { return std::exchange(id_, 0); }
 
@@ -59,7 +64,11 @@ class Session : public std::enable_shared_from_this<Session> {
   bool closed() const { return device_ == nullptr; }
   Napi::Function errorOf() const { return errorOf_.Value(); }
 
-  NewBuffer create(std::int64_t size, DType dtype);
+  NewBuffer create(std::int64_t size, DType dtype) { return {*this, createId(size, dtype)}; }
+  BufferId createId(std::int64_t size, DType dtype) {
+    refuseWhenLost();
+    return buffers_.add(*pool_, static_cast<std::size_t>(size) * bytesPerElement(dtype), size, dtype);
+  }
   NewBuffer createBytes(std::size_t bytes);
   Tensor tensor(BufferId id) const { return buffers_.tensor(id); }
   void free(BufferId id);
@@ -79,7 +88,7 @@ class Session : public std::enable_shared_from_this<Session> {
 
   // Queues an op with the scratch that the device wants for it.
   template <class Op>
-  void launch(Op op);
+  void launch(Op&& op);
   // Copies `bytes` from host memory before it returns.
   void upload(void* to, const void* from, std::size_t bytes);
   // Resolves with `array` once `bytes` from `from` are in `host`, its memory. Errors are those of `op`.
@@ -95,9 +104,11 @@ class Session : public std::enable_shared_from_this<Session> {
  private:
   struct Settlement;
 
-  NewBuffer create(std::size_t bytes, std::int64_t size, DType dtype);
   void refuseWhenEnded() const;
-  void refuseWhenLost() const;
+  void refuseWhenLost() const {
+    if (closed() || ending_ || lost_) refuse();
+  }
+  [[noreturn]] void refuse() const;
   void freeListed();
   // Queues `work` and settles a promise with `value` (or undefined) when it is done. A promise whose environment ends first
   // is never settled: there is nobody to tell.
@@ -124,12 +135,12 @@ class Session : public std::enable_shared_from_this<Session> {
 };
 
 template <class Op>
-void Session::launch(Op op) {
+void Session::launch(Op&& op) {
   refuseWhenLost();
   Device* device = device_.get();
   std::optional<Pool::Handle> workspace;
   if (const std::size_t bytes = device->workspaceBytes(op); bytes > 0) workspace = pool_->allocate(bytes);
-  queue_->push([this, device, op = std::move(op), memory = workspace ? (*workspace)->memory : nullptr] {
+  queue_->push([this, device, op = std::forward<Op>(op), memory = workspace ? (*workspace)->memory : nullptr] {
     if (!lost_) device->run(op, memory);
   });
   // Free for the next op already: work runs in queue order.
