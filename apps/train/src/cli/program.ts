@@ -6,6 +6,7 @@ import { type CompareOptions, compareCommand } from '../commands/compare.ts';
 import { type EvaluateCommandOptions, evaluateCommand } from '../commands/evaluate.ts';
 import { type ExportCommandOptions, exportCommand } from '../commands/export.ts';
 import { type GenerateCommandOptions, generateCommand } from '../commands/generate.ts';
+import { type InspectCommandOptions, inspectCommand } from '../commands/inspect.ts';
 import { type ReportOptions, reportCommand } from '../commands/report.ts';
 import { type ScoreCommandOptions, scoreCommand } from '../commands/score.ts';
 import { type TrainOptions, trainCommand } from '../commands/train.ts';
@@ -31,6 +32,7 @@ export function createProgram(version: string, done: (exitCode: number) => void)
   addTrain(program, done);
   addGenerate(program, done);
   addEvaluate(program, done);
+  addInspect(program, done);
   addScore(program, done);
   addBenchmark(program, done);
   addCompare(program, done);
@@ -159,6 +161,27 @@ function addExport(program: Command, done: (code: number) => void): void {
     .addOption(checkedOption('--opset <n>', '17 to 20 (default: 17)', integer(17)))
     .action(async (model: string | undefined, options: ExportCommandOptions) => {
       await exportCommand(model, options);
+      done(0);
+    });
+}
+
+function addInspect(program: Command, done: (code: number) => void): void {
+  program
+    .command('inspect')
+    .description('what the attention of a model does: sinks, zeros, entropy, massive activations, by layer and head')
+    .argument('<model>', MODEL)
+    .argument('[data]', 'text file, folder, .jsonl or .parquet (default: the embedded book)')
+    .option('--prompt <text>', 'look at this text instead')
+    .addOption(new Option('--format <name>', 'of the data').choices(FORMATS))
+    .option('--field <name>', 'field of JSONL lines')
+    .option('--column <name>', 'column of a parquet file')
+    .addOption(checkedOption('--context <n>', 'tokens per row (default: 512)', integer(2)))
+    .addOption(checkedOption('--windows <n>', 'rows of the data looked at', integer(1)).default(8))
+    .option('--out <file>', 'also the report page, with maps of the heads with the strongest sinks')
+    .addOption(backendOption())
+    .addOption(json())
+    .action(async (model: string, data: string | undefined, options: InspectCommandOptions) => {
+      await inspectCommand(model, data, options);
       done(0);
     });
 }
