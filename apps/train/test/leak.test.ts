@@ -24,7 +24,7 @@ it('after 2,000 steps as many tensors and bytes are alive as after one', async (
     },
   } as RunRecord;
   const backend = await createBackend('reference');
-  const session = newSession(backend, record, dataset);
+  const session = await newSession(backend, record, dataset);
   await settleStep(launchStep(session));
   const { tensors, bytes } = backend.memory();
   while (session.step < 2000) await settleStep(launchStep(session));

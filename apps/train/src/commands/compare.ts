@@ -26,7 +26,7 @@ import { writeWhole } from '../run/files.ts';
 import { freeFolder } from '../run/folder.ts';
 import { type FolderLock, lockFolder } from '../run/lock.ts';
 import { EMBEDDED, loadRunData, type Reading, sayProgress } from '../training/data.ts';
-import { planRun, refuseChanges, withRhythm } from '../training/plan.ts';
+import { planRun, refuseChanges, withIntervals } from '../training/plan.ts';
 import type { TrainListener } from '../training/train.ts';
 import { writeReport } from './report.ts';
 import { resumeOn } from './train.ts';
@@ -147,7 +147,7 @@ function reopen(source: string | undefined, options: CompareOptions): Omit<Start
       `compare: --seeds is ${options.seeds}, but the comparison was started with ${plan.seeds.length}; leave it out to resume`,
     );
   }
-  return { root: options.out, plan: { ...plan, record: withRhythm(plan.record, trainingOptions(options)) } };
+  return { root: options.out, plan: { ...plan, record: withIntervals(plan.record, trainingOptions(options)) } };
 }
 
 /** The options that `train` would take, without those that a comparison sets itself. */

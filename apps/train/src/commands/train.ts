@@ -16,7 +16,7 @@ import type { RunRecord } from '../run/record.ts';
 import { EMBEDDED, loadRunData, type Reading, sayProgress } from '../training/data.ts';
 import { finishRun } from '../training/finish.ts';
 import { refuseTooLarge } from '../training/memory.ts';
-import { planRun, refuseChanges, withRhythm } from '../training/plan.ts';
+import { planRun, refuseChanges, withIntervals } from '../training/plan.ts';
 import { disposeSession } from '../training/session.ts';
 import { together, train } from '../training/train.ts';
 
@@ -95,7 +95,7 @@ async function resume(
   if (options.out === undefined) throw new UsageError('train: --resume needs the folder of the run: --out FOLDER');
   const { folder, record: recorded } = openRun(options.out);
   refuseChanges('train', source, options, recorded);
-  const record = withRhythm(recorded, options);
+  const record = withIntervals(recorded, options);
   const lock = lockFolder(folder.path);
   let backend: Backend | undefined;
   try {

@@ -23,7 +23,7 @@ export interface RunRecord {
   /** Of a run that does not begin with random weights, or that does not train all of them alike. */
   readonly start?: StartRecord | undefined;
   /** When it is saved, measured and told of. */
-  readonly rhythm: Rhythm;
+  readonly rhythm: Intervals;
   /** What it writes in the end. */
   readonly sample: SampleRecord;
   /** Where it was started. */
@@ -76,7 +76,7 @@ export interface StartRecord {
 }
 
 /** How often things happen, none of which changes what is computed. */
-export interface Rhythm {
+export interface Intervals {
   /** Steps between validation losses; 0 only at the end. */
   readonly evalEvery: number;
   /** Windows of the validation part that are looked at in between; the last evaluation takes `finalEvalWindows`. */

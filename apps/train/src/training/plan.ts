@@ -5,7 +5,7 @@ import { lazyTransformer, type PresetName, preset } from '@lazy-attention/nn';
 import { UsageError } from '../errors.ts';
 import { flagOf, OPTION_ROWS, type PlanOptions, recordedValue, recordSection } from '../options/table.ts';
 import { openArgument, tokenizerOf } from '../run/model.ts';
-import { type Rhythm, RUN_VERSION, type RunRecord, type TrainingRecord } from '../run/record.ts';
+import { type Intervals, RUN_VERSION, type RunRecord, type TrainingRecord } from '../run/record.ts';
 import { absoluteSource, isTask, openDataset, type Reading } from './data.ts';
 import {
   FROM_CONTEXT,
@@ -75,7 +75,10 @@ export async function planRun(
       steps,
     }) as unknown as TrainingRecord,
     ...startOf(options),
-    ...withRhythm({ rhythm: defaultRhythm(steps), sample: { prompt: defaultPrompt(dataset), tokens: 200 } }, options),
+    ...withIntervals(
+      { rhythm: defaultIntervals(steps), sample: { prompt: defaultPrompt(dataset), tokens: 200 } },
+      options,
+    ),
     environment: environment(backend),
   };
   refuseTooLarge(backend, record);
@@ -151,7 +154,7 @@ function startOf(options: PlanOptions): Pick<RunRecord, 'start'> {
 }
 
 /** The record's rhythm and sample, with what was given in their place. */
-export function withRhythm<T extends Pick<RunRecord, 'rhythm' | 'sample'>>(record: T, options: PlanOptions): T {
+export function withIntervals<T extends Pick<RunRecord, 'rhythm' | 'sample'>>(record: T, options: PlanOptions): T {
   return {
     ...record,
     rhythm: { ...record.rhythm, ...recordSection('rhythm', given(options)) },
@@ -159,7 +162,7 @@ export function withRhythm<T extends Pick<RunRecord, 'rhythm' | 'sample'>>(recor
   };
 }
 
-function defaultRhythm(steps: number): Rhythm {
+function defaultIntervals(steps: number): Intervals {
   const fifth = Math.max(1, Math.round(steps / 5));
   return { evalEvery: fifth, evalWindows: 32, finalEvalWindows: 256, checkpointEvery: fifth, keep: 2 };
 }

@@ -91,14 +91,14 @@ export async function resumeSession(
 
 /** The sampler checks its own part. */
 function savedState(state: unknown, folder: RunFolder): SavedState {
-  const { sampler, seconds } = (state ?? {}) as Partial<SavedState>;
-  if (sampler === undefined || typeof seconds !== 'number') {
+  const { sampler, seconds } = (state ?? {}) as { sampler?: unknown; seconds?: unknown };
+  if (typeof sampler !== 'object' || sampler === null || typeof seconds !== 'number' || !(seconds >= 0)) {
     throw new RunError(
       'RUN_NO_CHECKPOINT',
       `train: the last checkpoint of ${folder.path} has no state of this program's; only 'lazy-attention train' writes one that can be resumed`,
     );
   }
-  return { sampler, seconds };
+  return { sampler: sampler as SamplerState, seconds };
 }
 
 function adamOptions(record: RunRecord) {
