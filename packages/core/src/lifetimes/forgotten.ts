@@ -2,11 +2,10 @@ import type { Storage } from './tensor.ts';
 
 /** What stays known of a tensor that the garbage collector has taken. */
 export interface Watched {
-  readonly storage: Storage;
+  /** Null from `Tensor.dispose` on: nothing was forgotten, and a buffer that is host memory must not be kept by this. */
+  storage: Storage | null;
   /** The op that made it. */
   readonly op: string;
-  /** Set by `Tensor.dispose`: then nothing was forgotten. */
-  disposed: boolean;
 }
 
 /**
@@ -18,8 +17,8 @@ export const WATCHED_BYTES = 2 ** 16;
 /** Calls `free` for each watched tensor that was dropped without `dispose`, and warns once per op. */
 export function watchForgotten(free: (storage: Storage) => void): (tensor: object, watched: Watched) => void {
   const warned = new Set<string>();
-  const registry = new FinalizationRegistry<Watched>(({ storage, op, disposed }) => {
-    if (disposed) return;
+  const registry = new FinalizationRegistry<Watched>(({ storage, op }) => {
+    if (storage === null) return;
     free(storage);
     if (warned.has(op)) return;
     warned.add(op);

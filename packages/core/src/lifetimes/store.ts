@@ -124,7 +124,7 @@ export class TensorStore {
   view(storage: Storage, shape: Shape, dtype: DType): Tensor {
     const tensor = this.lifetimes.add(makeTensor(this, storage, shape, dtype));
     if (storage.bytes >= WATCHED_BYTES) {
-      const watched = { storage, op: this.launching, disposed: false };
+      const watched = { storage, op: this.launching };
       tensor.watched = watched;
       this.#watch(tensor, watched);
     }

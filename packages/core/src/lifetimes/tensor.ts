@@ -52,7 +52,7 @@ export class Tensor {
   /** @internal As of `Scoped`. */
   scopeIndex = 0;
   /** @internal Of a large one: what outlives it, should nobody dispose it. */
-  watched: { disposed: boolean } | null = null;
+  watched: { storage: Storage | null } | null = null;
   #disposed = false;
 
   /** @internal Use `backend.tensor`. */
@@ -128,7 +128,7 @@ export class Tensor {
   dispose(): void {
     if (this.#disposed) return;
     this.#disposed = true;
-    if (this.watched !== null) this.watched.disposed = true;
+    if (this.watched !== null) this.watched.storage = null;
     this.#backend.release(this);
   }
 
