@@ -27,7 +27,7 @@ export async function loadTensors(
 ): Promise<Params> {
   const params: Record<string, Tensor> = {};
   try {
-    for (const [name, tensor] of tensors) params[name] = await loadTensor(backend, tensor, dtype(name));
+    for (const [name, tensor] of tensors) params[name] = await loadTensor(backend, name, tensor, dtype(name));
   } catch (error) {
     disposeParams(params);
     throw error;
@@ -92,12 +92,18 @@ function checkTensors(
   }
 }
 
-async function loadTensor(backend: Backend, tensor: StoredTensor, dtype: Tensor['dtype']): Promise<Tensor> {
+async function loadTensor(
+  backend: Backend,
+  name: string,
+  tensor: StoredTensor,
+  dtype: Tensor['dtype'],
+): Promise<Tensor> {
   const { shape } = tensor;
   const { rows } = rowsOf(shape);
   let whole: Tensor | null = null;
   try {
     for await (const { begin, end, data } of pieces(tensor)) {
+      checkFinite(tensor.file, name, data);
       if (end - begin === rows) return backend.tensor(data, shape, dtype);
       whole ??= backend.zeros(shape, dtype);
       const piece = backend.tensor(data, [end - begin, ...shape.slice(1)], dtype);
@@ -110,4 +116,13 @@ async function loadTensor(backend: Backend, tensor: StoredTensor, dtype: Tensor[
     throw error;
   }
   return whole ?? backend.zeros(shape, dtype);
+}
+
+/** Weights that are no numbers would come out as logits that are none. */
+function checkFinite(file: string, name: string, data: TensorData): void {
+  let sum = 0;
+  for (let i = 0; i < data.length; i++) sum += data[i] * 0; // NaN as soon as one is not finite
+  if (sum === 0) return;
+  const bad = data.find((x) => !Number.isFinite(x));
+  throw new ModelError('MODEL_CORRUPT', file, `a weight of '${name}' is ${bad}; expected finite numbers`);
 }

@@ -204,6 +204,26 @@ describe('a model that cannot be read is refused before anything is loaded', () 
   });
 });
 
+describe('weights that are no numbers', () => {
+  it('are told by file and name when they are loaded', async () => {
+    const path = weights((all) => {
+      const { 'model.norm.weight': norm } = all;
+      all['model.norm.weight'] = { ...norm, data: Float32Array.from(norm.data, (x, i) => (i === 3 ? Number.NaN : x)) };
+    });
+    const opened = await openModel(path);
+    const error = await on('reference', async (backend) => {
+      const thrown = await opened.load(backend).catch((caught: unknown) => caught);
+      expect(backend.memory().tensors).toBe(0);
+      return thrown;
+    });
+    await opened.close();
+    expect(error).toMatchObject({
+      code: 'MODEL_CORRUPT',
+      message: expect.stringMatching(/model\.safetensors.*model\.norm\.weight.*NaN/),
+    });
+  });
+});
+
 describe('a model in a browser', () => {
   it('opens from Blobs', async () => {
     const blob = (file: string) => new Blob([readFileSync(fixture(`hf/llama/${file}`))]);

@@ -1,5 +1,5 @@
 import { readdirSync } from 'node:fs';
-import { UnsupportedError } from '@lazy-attention/core';
+import { BackendUnavailableError } from '@lazy-attention/core';
 import { describe, expect, it } from 'vitest';
 import { openModel } from '../src/node.ts';
 import { type Expected, fixture, logitsError, on, readFixture } from './helpers.ts';
@@ -24,13 +24,13 @@ const cases: Case[] = [
   ),
 ];
 
-describe.each(['reference', 'cpu'])('logits of transformers, on %s', (backendName) => {
+describe.each(['reference', 'cpu', 'tfjs', 'webgpu'])('logits of transformers, on %s', (backendName) => {
   it.for(cases)('$name', async ({ path, expected }, { skip }) => {
     const opened = await openModel(fixture(path));
     const error = await on(backendName, async (backend) =>
       logitsError(backend, await opened.load(backend), readFixture<Expected>(expected)),
     ).catch((thrown: unknown) => {
-      if (!(thrown instanceof UnsupportedError)) throw thrown;
+      if (!(thrown instanceof BackendUnavailableError)) throw thrown;
       return skip(thrown.message);
     });
     await opened.close();
