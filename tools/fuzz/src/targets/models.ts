@@ -1,7 +1,14 @@
 import { existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { type Backend, createBackend } from '@lazy-attention/core';
-import { adamW, disposeParams, type LazyTransformerOptions, lazyTransformer } from '@lazy-attention/nn';
+import { openModel } from '@lazy-attention/models/node';
+import {
+  adamW,
+  disposeParams,
+  encodeSafetensors,
+  type LazyTransformerOptions,
+  lazyTransformer,
+} from '@lazy-attention/nn';
 import { loadCheckpoint, loadParams, saveCheckpoint, saveParams } from '@lazy-attention/nn/node';
 import { exportModel, OnnxModel } from '@lazy-attention/onnx';
 import { oneOf } from '../random.ts';
@@ -55,6 +62,35 @@ function filesBelow(folder: string): string[] {
     .sort();
 }
 
+const HF_CONFIG = {
+  model_type: 'llama',
+  architectures: ['LlamaForCausalLM'],
+  hidden_size: 8,
+  intermediate_size: 64,
+  num_hidden_layers: 1,
+  num_attention_heads: 2,
+  num_key_value_heads: 1,
+  vocab_size: 16,
+  max_position_embeddings: 8,
+  rms_norm_eps: 1e-6,
+  rope_theta: 10000,
+  rope_scaling: { rope_type: 'linear', factor: 2 },
+  tie_word_embeddings: true,
+};
+const HF_SHAPES: Readonly<Record<string, readonly number[]>> = {
+  'model.embed_tokens.weight': [16, 8],
+  'model.layers.0.input_layernorm.weight': [8],
+  'model.layers.0.self_attn.q_proj.weight': [8, 8],
+  'model.layers.0.self_attn.k_proj.weight': [4, 8],
+  'model.layers.0.self_attn.v_proj.weight': [4, 8],
+  'model.layers.0.self_attn.o_proj.weight': [8, 8],
+  'model.layers.0.post_attention_layernorm.weight': [8],
+  'model.layers.0.mlp.gate_proj.weight': [64, 8],
+  'model.layers.0.mlp.up_proj.weight': [64, 8],
+  'model.layers.0.mlp.down_proj.weight': [8, 64],
+  'model.norm.weight': [8],
+};
+
 /** Readers of parameters, checkpoints and exported models. */
 export const MODEL_TARGETS: readonly Target[] = [
   folderTarget({
@@ -84,6 +120,25 @@ export const MODEL_TARGETS: readonly Target[] = [
       if (loaded.optimizer === null) return;
       disposeParams(loaded.optimizer.m);
       disposeParams(loaded.optimizer.v);
+    },
+  }),
+  folderTarget({
+    name: 'huggingface',
+    async write(_backend, folder) {
+      const tensors = Object.entries(HF_SHAPES).map(([name, shape]) => {
+        const data = new Float32Array(shape.reduce((a, b) => a * b, 1)).fill(0.1);
+        return [name, { dtype: 'f32' as const, shape, data }] as const;
+      });
+      writeFileSync(join(folder, 'model.safetensors'), encodeSafetensors(Object.fromEntries(tensors)));
+      writeFileSync(join(folder, 'config.json'), JSON.stringify(HF_CONFIG));
+    },
+    async read(backend, folder) {
+      const opened = await openModel(folder);
+      try {
+        disposeParams((await opened.load(backend)).params);
+      } finally {
+        await opened.close();
+      }
     },
   }),
   folderTarget({
