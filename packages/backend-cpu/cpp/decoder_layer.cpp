@@ -54,6 +54,7 @@ class Layer {
                     op_.values,
                     op_.bias,
                     op_.tau,
+                    op_.sink,
                     op_.starts};
     attention.out = attended;
     return attention;

@@ -36,7 +36,7 @@ export function attentionWeights(inputs: Omit<Inputs, 'v'>): Buffer {
 export function attentionGrad(
   dOutput: RefTensor,
   inputs: Inputs,
-): { dq: Buffer; dk: Buffer; dv: Buffer; dbias: Buffer | null; dtau: Buffer | null } {
+): { dq: Buffer; dk: Buffer; dv: Buffer; dbias: Buffer | null; dtau: Buffer | null; dsink: Buffer | null } {
   const { sizes, scale } = inputs;
   const { heads, headDim, window } = sizes;
   const [q, k, v, dO] = [values(inputs.q), values(inputs.k), values(inputs.v), values(dOutput)];
@@ -45,6 +45,7 @@ export function attentionGrad(
   const dv = new Float64Array(v.length);
   const dbias = new Float64Array(heads * window);
   const dtau = new Float64Array(heads);
+  const dsink = new Float64Array(heads);
   const p = new Float64Array(sizes.keyLength);
   const ds = new Float64Array(sizes.keyLength);
   forEachRow(inputs, p, (row) => {
@@ -56,8 +57,10 @@ export function attentionGrad(
       const w = elasticWeight(p[j], row.offset);
       if (w !== 0) addScaled(dv, key, dO, row.query, w, headDim);
     }
-    // dtau_h = sum m_ij g_ij / n_i
-    dtau[row.h] += elasticRowGrad(p, ds, row.count, row.offset) / row.count;
+    const { active, delta } = elasticRowGrad(p, ds, row.count, row.offset);
+    // dtau_h = sum m_ij g_ij / n_i;  dsink_h = - sum exp(sink_h - lse_i) delta_i
+    dtau[row.h] += active / row.count;
+    dsink[row.h] -= row.sinkShare * delta;
     for (let j = 0; j < row.count; j++) {
       const key = row.key + j * row.keyStride;
       // dq_i = scale sum_j ds_ij k_j;  dk_j = scale sum_i ds_ij q_i
@@ -75,6 +78,7 @@ export function attentionGrad(
     dv: store(dv, inputs.v.dtype),
     dbias: inputs.bias === null ? null : store(dbias, statistics),
     dtau: inputs.tau === null ? null : store(dtau, statistics),
+    dsink: inputs.sink === null ? null : store(dsink, statistics),
   };
 }
 
@@ -88,6 +92,8 @@ interface Row {
   count: number;
   /** tau_h / n_i */
   offset: number;
+  /** exp(sink_h - lse_i); 0 without a sink. */
+  sinkShare: number;
   /** Where row r of head h begins in q and in the output. */
   query: number;
   /** Where the first attended key begins in k and v, and how far it is to the next. */
@@ -97,7 +103,7 @@ interface Row {
 
 /** Visits every query row with p_ij of its attended keys in p[0..count). spec §Forward. */
 function forEachRow(inputs: Omit<Inputs, 'v'>, p: Float64Array, visit: (row: Readonly<Row>) => void): void {
-  const { sizes, scale, tau, starts } = inputs;
+  const { sizes, scale, tau, sink, starts } = inputs;
   const { batch, queryLength, keyLength, keyCapacity, heads, kvHeads, headDim, window } = sizes;
   const q = values(inputs.q);
   const k = values(inputs.k);
@@ -118,9 +124,9 @@ function forEachRow(inputs: Omit<Inputs, 'v'>, p: Float64Array, visit: (row: Rea
           const added = distance < window ? bias[h * window + distance] : 0;
           p[j] = scale * dot(q, query, k, key + j * keyStride, headDim) + added;
         }
-        softmaxRow(p, count);
+        const sinkShare = softmaxRow(p, count, sink?.buffer[h]);
         const offset = tau === null ? 0 : tau.buffer[h] / count;
-        visit({ b, h, r, start, count, offset, query, key, keyStride });
+        visit({ b, h, r, start, count, offset, sinkShare, query, key, keyStride });
       }
     }
   }

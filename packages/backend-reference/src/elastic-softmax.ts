@@ -28,7 +28,7 @@ export function elasticSoftmaxGrad(dWeights: RefTensor, inputs: Inputs): { dscor
     p.set(s.subarray(at, at + count));
     softmaxRow(p, count);
     g.set(dw.subarray(at, at + count));
-    dtau[h] += elasticRowGrad(p, g, count, offset) / count;
+    dtau[h] += elasticRowGrad(p, g, count, offset).active / count;
     dscores.set(g.subarray(0, count), at);
   });
   const dtype = inputs.scores.dtype;

@@ -9,17 +9,20 @@ export function logSumExp(s: Float64Array, at: number, count: number): number {
 
 /**
  * p_j = exp(s_j - lse) over the first `count` entries, in place. spec §Forward. Divided by the sum instead of going
- * through its logarithm, so that equal scores give exactly 1/n and tau = -1 takes them to exactly zero.
+ * through its logarithm, so that equal scores give exactly 1/n and tau = -1 takes them to exactly zero. `sink` is the logit of
+ * spec §Sink logit; what is returned is its p, exp(sink - lse).
  */
-export function softmaxRow(s: Float64Array, count: number): void {
-  let max = Number.NEGATIVE_INFINITY;
+export function softmaxRow(s: Float64Array, count: number, sink = Number.NEGATIVE_INFINITY): number {
+  let max = sink;
   for (let j = 0; j < count; j++) if (s[j] > max) max = s[j];
-  let total = 0;
+  const share = Math.exp(sink - max);
+  let total = sink === Number.NEGATIVE_INFINITY ? 0 : share;
   for (let j = 0; j < count; j++) {
     s[j] = Math.exp(s[j] - max);
     total += s[j];
   }
   for (let j = 0; j < count; j++) s[j] /= total;
+  return sink === Number.NEGATIVE_INFINITY ? 0 : share / total;
 }
 
 /** w_j = max(p_j + tau/n, 0): Elastic-Softmax. spec §Forward. NaN stays NaN. */
@@ -29,9 +32,14 @@ export function elasticWeight(p: number, offset: number): number {
 
 /**
  * spec §Backward for one row: from p and g = dw (the gradient of the weights), both `count` long, to ds in the place
- * of g. Returns sum_j m_j g_j, whose nth part is the row's share of dtau.
+ * of g. Also gives sum_j m_j g_j, whose nth part is the row's share of dtau, and delta.
  */
-export function elasticRowGrad(p: Float64Array, g: Float64Array, count: number, offset: number): number {
+export function elasticRowGrad(
+  p: Float64Array,
+  g: Float64Array,
+  count: number,
+  offset: number,
+): { active: number; delta: number } {
   let delta = 0;
   let active = 0;
   for (let j = 0; j < count; j++) {
@@ -41,5 +49,5 @@ export function elasticRowGrad(p: Float64Array, g: Float64Array, count: number, 
     active += g[j];
   }
   for (let j = 0; j < count; j++) g[j] = p[j] * (g[j] - delta);
-  return active;
+  return { active, delta };
 }

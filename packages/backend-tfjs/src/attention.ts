@@ -14,6 +14,8 @@ export interface AttentionTensors {
   readonly v: tf.Tensor4D;
   readonly bias: tf.Tensor2D | null;
   readonly tau: tf.Tensor1D | null;
+  /** [H], spec §Sink logit. */
+  readonly sink: tf.Tensor1D | null;
   /** [B, L] int32 */
   readonly starts: tf.Tensor2D | null;
 }
@@ -24,6 +26,7 @@ export interface AttentionGradients {
   readonly dv: tf.Tensor4D;
   readonly dbias: tf.Tensor2D | null;
   readonly dtau: tf.Tensor1D | null;
+  readonly dsink: tf.Tensor1D | null;
 }
 
 /** Scores alive at a time: 8 MiB per intermediate, small enough for memory, large enough that calls do not dominate. */
@@ -80,7 +83,7 @@ export function attentionBackward(
   inputs: AttentionTensors,
 ): AttentionGradients {
   const { sizes } = inputs;
-  const { dq, dk, dv, dbias, dtau } = tf.tidy(() => {
+  const { dq, dk, dv, dbias, dtau, dsink } = tf.tidy(() => {
     const rows = rowsPerBlock(sizes);
     const operands: BackwardOperands = {
       problem: prepare(inputs, rows),
@@ -91,6 +94,7 @@ export function attentionBackward(
     let shared: SharedGradients = {
       dbias: inputs.bias === null ? undefined : tf.zeros([sizes.heads, sizes.window]),
       dtau: inputs.tau === null ? undefined : tf.zeros([sizes.heads]),
+      dsink: inputs.sink === null ? undefined : tf.zeros([sizes.heads]),
     };
     const perBatch = planBlocks(sizes, rows).map((blocks) => {
       const dq: tf.Tensor4D[] = [];
@@ -116,9 +120,10 @@ export function attentionBackward(
       // Diagonals were summed with distances falling.
       dbias: shared.dbias && tf.reverse(shared.dbias, 1),
       dtau: shared.dtau,
+      dsink: shared.dsink,
     };
   });
-  return { dq, dk, dv, dbias: dbias ?? null, dtau: dtau ?? null };
+  return { dq, dk, dv, dbias: dbias ?? null, dtau: dtau ?? null, dsink: dsink ?? null };
 }
 
 interface BackwardOperands {
@@ -132,7 +137,11 @@ interface BackwardOperands {
 }
 
 /** Sums over all blocks. (Types and not interfaces, which tfjs's containers would refuse.) */
-type SharedGradients = { dbias: tf.Tensor2D | undefined; dtau: tf.Tensor1D | undefined };
+type SharedGradients = {
+  dbias: tf.Tensor2D | undefined;
+  dtau: tf.Tensor1D | undefined;
+  dsink: tf.Tensor1D | undefined;
+};
 /** Sums over the blocks of a batch group, built transposed, [b, Hkv, D, S], so that no large matrix is transposed. */
 type KeyGradients = { dkT: tf.Tensor4D | undefined; dvT: tf.Tensor4D | undefined };
 
@@ -147,7 +156,7 @@ function blockBackward(
   const dOutRows = group(sliceRows(dOutput, block), sizes);
   const queryRows = group(sliceRows(problem.query, block), sizes);
   const g = ungroup(multiply(style, dOutRows, flatChannels(valueT, block)), sizes, block);
-  const { weights, ds, dtauRows } = softmaxGradient(blockScores(style, problem, block), g);
+  const { weights, ds, dtauRows, dsinkRows } = softmaxGradient(blockScores(style, problem, block), g);
   const dsRows = group(ds, sizes);
   const perKey = (rows: tf.Tensor3D, coefficients: tf.Tensor3D) => {
     const product = multiply(style, transposed(rows), coefficients);
@@ -162,6 +171,7 @@ function blockBackward(
     shared: {
       dbias: shared.dbias && tf.add<tf.Tensor2D>(shared.dbias, sumDiagonals(style, ds, block.start, sizes.window)),
       dtau: shared.dtau && tf.add<tf.Tensor1D>(shared.dtau, tf.sum(dtauRows as tf.Tensor4D, [0, 2, 3])),
+      dsink: shared.dsink && tf.add<tf.Tensor1D>(shared.dsink, tf.sum(dsinkRows as tf.Tensor4D, [0, 2, 3])),
     },
   };
 }
@@ -174,12 +184,13 @@ interface Problem {
   readonly keyT: tf.Tensor4D;
   readonly band: Band | null;
   readonly tau: tf.Tensor4D | null;
+  readonly sink: tf.Tensor4D | null;
   /** [B, 1, L, 1] */
   readonly starts: tf.Tensor4D | null;
 }
 
 function prepare(inputs: Omit<AttentionTensors, 'v'>, chunk: number): Problem {
-  const { sizes, scale, q, k, bias, tau, starts } = inputs;
+  const { sizes, scale, q, k, bias, tau, sink, starts } = inputs;
   const lastStart = sizes.keyLength - sizes.queryLength + Math.floor((sizes.queryLength - 1) / chunk) * chunk;
   return {
     sizes,
@@ -187,13 +198,14 @@ function prepare(inputs: Omit<AttentionTensors, 'v'>, chunk: number): Problem {
     keyT: tf.transpose(keysInUse(k, sizes), [0, 2, 3, 1]),
     band: bias && makeBand(bias, lastStart, chunk),
     tau: tau && tf.reshape(tau, [1, sizes.heads, 1, 1]),
+    sink: sink && tf.reshape(sink, [1, sizes.heads, 1, 1]),
     starts: starts && tf.reshape(tf.cast(starts, 'float32'), [sizes.batch, 1, sizes.queryLength, 1]),
   };
 }
 
 /** Scores s of a block, and what Elastic-Softmax needs beside them. */
 function blockScores(style: ProductStyle, problem: Problem, block: Block): ScoreRows {
-  const { sizes, query, keyT, band, tau, starts } = problem;
+  const { sizes, query, keyT, band, tau, sink, starts } = problem;
   const { batch, entries, row, rows, start } = block;
   const products = ungroup(
     multiply(style, group(sliceRows(query, block), sizes), flatChannels(keyT, block)),
@@ -201,7 +213,12 @@ function blockScores(style: ProductStyle, problem: Problem, block: Block): Score
     block,
   );
   const raw = band === null ? products : tf.add<tf.Tensor4D>(products, sliceBand(band, start, rows));
-  return scoreRows(raw, { start, first: starts && slice(starts, [batch, 0, row, 0], [entries, 1, rows, 1]) }, tau);
+  return scoreRows(
+    raw,
+    { start, first: starts && slice(starts, [batch, 0, row, 0], [entries, 1, rows, 1]) },
+    tau,
+    sink,
+  );
 }
 
 /** Blocks of queries by batch group, each at most about SCORES_AT_ONCE scores. */

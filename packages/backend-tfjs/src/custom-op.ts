@@ -9,6 +9,8 @@ export interface LazyAttentionOptions {
   readonly bias?: tf.Tensor2D;
   /** [H] offset of Elastic-Softmax. Left out: plain softmax. */
   readonly tau?: tf.Tensor1D;
+  /** [H] logit of a key whose value is zero (spec §Sink logit). Left out: none. */
+  readonly sink?: tf.Tensor1D;
   /** [B, L] int32: first key that each row attends. Not differentiated; its values are taken as they are. */
   readonly starts?: tf.Tensor2D;
   /** Default 1 / sqrt(D). */
@@ -17,7 +19,7 @@ export interface LazyAttentionOptions {
 
 /**
  * Lazy attention (spec §Forward) on tfjs tensors and the active engine, differentiable by `tf.grad`, `tf.grads` and
- * `tf.variableGrads` in q, k, v, bias and tau with kernels of its own: no gradient of tfjs is needed.
+ * `tf.variableGrads` in q, k, v, bias, tau and sink with kernels of its own: no gradient of tfjs is needed.
  *
  * q is [B, L, H, D]; k and v are [B, S, Hkv, D] with H a multiple of Hkv and L <= S. Returns [B, L, H, D].
  * @throws ShapeError, ValueError with the argument, what was found and what was expected.
@@ -28,8 +30,8 @@ export function lazyAttention(
   v: tf.Tensor4D,
   options: LazyAttentionOptions = {},
 ): tf.Tensor4D {
-  checkOptions('lazyAttention', options, ['bias', 'tau', 'starts', 'scale']);
-  const { bias, tau, starts, scale } = options;
+  checkOptions('lazyAttention', options, ['bias', 'tau', 'sink', 'starts', 'scale']);
+  const { bias, tau, sink, starts, scale } = options;
   const sizes = planSizes(q, k, v, options);
   const style = activeProducts();
   const inputsOf = (tensors: readonly tf.Tensor[]): AttentionTensors => ({
@@ -39,7 +41,8 @@ export function lazyAttention(
     k: tensors[1] as tf.Tensor4D,
     v: tensors[2] as tf.Tensor4D,
     bias: bias === undefined ? null : (tensors[3] as tf.Tensor2D),
-    tau: tau === undefined ? null : (tensors[tensors.length - 1] as tf.Tensor1D),
+    tau: tau === undefined ? null : (tensors[bias === undefined ? 3 : 4] as tf.Tensor1D),
+    sink: sink === undefined ? null : (tensors[tensors.length - 1] as tf.Tensor1D),
     starts: starts ?? null,
   });
   const differentiable: tf.Tensor[] = [
@@ -48,6 +51,7 @@ export function lazyAttention(
     v,
     ...(bias === undefined ? [] : [bias]),
     ...(tau === undefined ? [] : [tau]),
+    ...(sink === undefined ? [] : [sink]),
   ];
   const op = tf.customGrad((...args) => {
     const save = args.pop() as tf.GradSaveFunc;
@@ -56,8 +60,8 @@ export function lazyAttention(
     return {
       value: attentionForward(style, inputsOf(tensors)),
       gradFunc: (dOutput: tf.Tensor, saved: tf.Tensor[]) => {
-        const { dq, dk, dv, dbias, dtau } = attentionBackward(style, dOutput as tf.Tensor4D, inputsOf(saved));
-        return [dq, dk, dv, ...(dbias === null ? [] : [dbias]), ...(dtau === null ? [] : [dtau])];
+        const { dq, dk, dv, dbias, dtau, dsink } = attentionBackward(style, dOutput as tf.Tensor4D, inputsOf(saved));
+        return [dq, dk, dv, ...[dbias, dtau, dsink].filter((gradient) => gradient !== null)];
       },
     };
   });
@@ -90,6 +94,7 @@ function planSizes(q: tf.Tensor4D, k: tf.Tensor4D, v: tf.Tensor4D, options: Lazy
   const window = options.bias?.shape[1] ?? 0;
   if (options.bias !== undefined) expect('bias', options.bias, [heads, window]);
   if (options.tau !== undefined) expect('tau', options.tau, [heads]);
+  if (options.sink !== undefined) expect('sink', options.sink, [heads]);
   if (options.starts !== undefined) expect('starts', options.starts, [batch, queryLength]);
   const { scale } = options;
   if (scale !== undefined && !Number.isFinite(scale)) {

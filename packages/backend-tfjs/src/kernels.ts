@@ -186,9 +186,9 @@ function attentionKernels(
       saved: save ? NOTHING_SAVED : null,
     }),
     attentionGrad: (dOutput, inputs) => {
-      const { dq, dk, dv, dbias, dtau } = inside(() => {
-        const { dbias, dtau, ...rest } = attentionBackward(products, four(dOutput), attentionTensors(inputs));
-        return { ...rest, dbias: dbias ?? undefined, dtau: dtau ?? undefined };
+      const { dq, dk, dv, dbias, dtau, dsink } = inside(() => {
+        const { dbias, dtau, dsink, ...rest } = attentionBackward(products, four(dOutput), attentionTensors(inputs));
+        return { ...rest, dbias: dbias ?? undefined, dtau: dtau ?? undefined, dsink: dsink ?? undefined };
       });
       return {
         dq: hold(dq),
@@ -196,6 +196,7 @@ function attentionKernels(
         dv: hold(dv),
         dbias: dbias === undefined ? null : hold(dbias),
         dtau: dtau === undefined ? null : hold(dtau),
+        dsink: dsink === undefined ? null : hold(dsink),
       };
     },
     attentionWeights: (inputs) => run(() => attentionWeights(products, attentionTensors({ ...inputs, v: inputs.k }))),
@@ -237,7 +238,7 @@ function lossKernels(memory: Memory): Family<'crossEntropy' | 'crossEntropyGrad'
 }
 
 function attentionTensors(inputs: AttentionInputs<Handle>): AttentionTensors {
-  const { sizes, scale, q, k, v, bias, tau, starts } = inputs;
+  const { sizes, scale, q, k, v, bias, tau, sink, starts } = inputs;
   return {
     sizes,
     scale,
@@ -246,6 +247,7 @@ function attentionTensors(inputs: AttentionInputs<Handle>): AttentionTensors {
     v: four(v),
     bias: bias && matrix(bias),
     tau: tau && vector(tau),
+    sink: sink && vector(sink),
     starts: starts && matrix(starts),
   };
 }

@@ -172,7 +172,7 @@ function attention(
   hold: Hold,
   outputs: Float64Array,
 ): Some<'attention' | 'attentionGrad' | 'attentionWeights' | 'elasticSoftmax' | 'elasticSoftmaxGrad'> {
-  const inputs = ['q', 'k', 'v', 'bias', 'tau', 'starts', 'scale', ...ATTENTION_SIZES] as const;
+  const inputs = ['q', 'k', 'v', 'bias', 'tau', 'sink', 'starts', 'scale', ...ATTENTION_SIZES] as const;
   const forward = ops.positional('attention', ...inputs, 'save');
   const backward = ops.positional('attentionGrad', ...inputs, 'dOutput', 'output', 'saved');
   const weights = ops.positional('attentionWeights', ...inputs);
@@ -190,7 +190,7 @@ function attention(
     attentionGrad(dOutput, problem, { buffer }, saved) {
       backward(...attentionArguments(problem, problem.v), dOutput.buffer.id, buffer.id, saved.buffer.id);
       const [dq, dk, dv] = [output(0), output(1), output(2)];
-      return { dq, dk, dv, dbias: optionalOutput(3), dtau: optionalOutput(4) };
+      return { dq, dk, dv, dbias: optionalOutput(3), dtau: optionalOutput(4), dsink: optionalOutput(5) };
     },
     attentionWeights: (problem) => hold(weights(...attentionArguments(problem, null)) as number),
     elasticSoftmax: ({ scores, tau, starts }) =>
@@ -218,10 +218,11 @@ const ATTENTION_SIZES = [
 type EightNumbers = [number, number, number, number, number, number, number, number];
 
 function attentionArguments(
-  { q, k, bias, tau, starts, scale, sizes }: Omit<AttentionInputs<NativeBuffer>, 'v'>,
+  { q, k, bias, tau, sink, starts, scale, sizes }: Omit<AttentionInputs<NativeBuffer>, 'v'>,
   v: T | null,
-): [number, number, number, number, number, number, number, ...EightNumbers] {
-  const ids = [q.buffer.id, k.buffer.id, optionalId(v), optionalId(bias), optionalId(tau), optionalId(starts)] as const;
+): [number, number, number, number, number, number, number, number, ...EightNumbers] {
+  const given = [optionalId(bias), optionalId(tau), optionalId(sink), optionalId(starts)] as const;
+  const ids = [q.buffer.id, k.buffer.id, optionalId(v), ...given] as const;
   return [...ids, scale, ...(ATTENTION_SIZES.map((name) => sizes[name]) as EightNumbers)];
 }
 

@@ -81,7 +81,8 @@ void attention(const ops::Attention& op, Runtime& runtime, void* scratchMemory) 
   forTiles(op.in, layout, runtime, workspace,
            [&](std::int64_t b, std::int64_t h, const TileRows& t, const Scratch& scratch) {
              stripWeights(layout, t, op.in.bias ? scratch.bias : nullptr, op.in.tau ? floats(op.in.tau) + h : nullptr,
-                          scratch.active, scratch.strip, [&](std::int64_t r, float top, float inverse) {
+                          op.in.sink ? floats(op.in.sink) + h : nullptr, scratch.active, scratch.strip,
+                          [&](std::int64_t r, float top, float inverse) {
                             if (tops == nullptr) return;
                             tops[layout.statisticAt(b, h, t.first + r)] = top;
                             inverses[layout.statisticAt(b, h, t.first + r)] = inverse;
@@ -98,7 +99,8 @@ void attentionWeights(const ops::AttentionWeights& op, Runtime& runtime, void* w
   forTiles(op.in, layout, runtime, static_cast<float*>(workspace),
            [&](std::int64_t b, std::int64_t h, const TileRows& t, const Scratch& scratch) {
              stripWeights(layout, t, op.in.bias ? scratch.bias : nullptr, op.in.tau ? floats(op.in.tau) + h : nullptr,
-                          scratch.active, scratch.strip, [](std::int64_t, float, float) {});
+                          op.in.sink ? floats(op.in.sink) + h : nullptr, scratch.active, scratch.strip,
+                          [](std::int64_t, float, float) {});
              for (std::int64_t r = 0; r < t.count; ++r) {
                float* row = floats(op.out) + layout.statisticAt(b, h, t.first + r) * layout.sizes.keyLength;
                std::fill(row, row + layout.sizes.keyLength, 0.0f);

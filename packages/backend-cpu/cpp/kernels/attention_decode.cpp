@@ -146,11 +146,25 @@ void exponentialsOf(const Blocks& p, const Keys& keys, const Block& block) {
   });
 }
 
+// The sink logits of a vector of rows, which are (query row, head); -infinity is none, spec §Sink logit.
+LAZY_INLINE Vector sinksOf(const Plan& p, std::int64_t row) {
+  float each[lanes];
+  for (std::int64_t i = 0; i < lanes; ++i) {
+    each[i] = row + i < p.rows ? floats(p.in.sink)[(row + i) % p.s.z.heads] : -std::numeric_limits<float>::infinity();
+  }
+  return load(each);
+}
+
 // From the tops and sums of all blocks of the entry, whose first one is `item`.
 void factorsOf(const Blocks& p, float* memory, std::int64_t item, const Block& block) {
   for (std::int64_t row = 0; row < p.padded; row += lanes) {
     Vector top = load(Block(p, memory, item).tops + row), total = {};
     for (std::int64_t i = 1; i < p.blocks; ++i) top = maximum(top, load(Block(p, memory, item + i).tops + row));
+    if (p.in.sink) {
+      const Vector sinks = sinksOf(p, row);
+      top = maximum(top, sinks);
+      total += exponentialOfNegative(sinks - top);
+    }
     for (std::int64_t i = 0; i < p.blocks; ++i) {
       const Block other(p, memory, item + i);
       total += load(other.sums + row) * exponentialOfNegative(load(other.tops + row) - top);

@@ -8,7 +8,7 @@
 //
 // Task: one (batch, kv head) with all query heads of its group, in order, so dK and dV are summed in one place in one
 // order. With too few of them the query tiles are dealt out, each share sums into its own dK and dV, and these are added
-// in order. dbias and dtau are summed per task and added in order: no atomics, every run alike.
+// in order. dbias, dtau and dsink are summed per task and added in order: no atomics, every run alike.
 #include <algorithm>
 #include <cmath>
 
@@ -60,10 +60,10 @@ struct Scratch {  // of one thread
         active(bias + layout.reversedBias()) {}
 };
 
-// The workspace: per-thread scratch, then dK and dV sums, then dbias and dtau per task and head of the group.
+// The workspace: per-thread scratch, then dK and dV sums, then dbias, dtau and dsink per task and head of the group.
 struct Workspace {
   float *scratch, *sums, *dbias;
-  double* dtau;
+  double *dtau, *dsink;
 
   static std::size_t sumFloats(const Layout& layout) {
     return static_cast<std::size_t>(2 * layout.sizes.keyLength * layout.dim);
@@ -76,13 +76,14 @@ struct Workspace {
     return (n(tasks.threads) * Scratch::floats(layout) + n(tasks.accumulators()) * sumFloats(layout) +
             (n(tasks.count) * biasFloats(layout) + 1) / 2 * 2) *
                sizeof(float) +
-           n(tasks.count * layout.group) * sizeof(double);
+           2 * n(tasks.count * layout.group) * sizeof(double);
   }
   Workspace(const Layout& layout, const Tasks& tasks, float* memory) : scratch(memory) {
     const auto n = [](std::int64_t x) { return static_cast<std::size_t>(x); };
     sums = scratch + n(tasks.threads) * Scratch::floats(layout);
     dbias = sums + n(tasks.accumulators()) * sumFloats(layout);
     dtau = reinterpret_cast<double*>(dbias + (n(tasks.count) * biasFloats(layout) + 1) / 2 * 2);
+    dsink = dtau + n(tasks.count * layout.group);
   }
 };
 
@@ -96,10 +97,14 @@ inline float inactiveUpTo(float top, float inverse, float offset) {
   return top + std::max(std::log(-offset / inverse), -87.3f) - margin;
 }
 
-// One row: scores become w, gradients become ds; the gradients of inactive weights may be anything. Returns the row's
-// share of dtau (times n).
-inline float differentiateRow(float* score, float* gradient, std::int64_t count, float top, float inverse,
-                              float offset) {
+struct RowSums {
+  float active;  // sum of m g: the row's share of dtau, times n
+  float delta;
+};
+
+// One row: scores become w, gradients become ds; the gradients of inactive weights may be anything.
+inline RowSums differentiateRow(float* score, float* gradient, std::int64_t count, float top, float inverse,
+                                float offset) {
   const Vector shift = splat(top), f = splat(inverse), o = splat(offset), zero = {};
   Vector delta = {}, active = {};
   forEachPadded(count, [&](auto at) {
@@ -110,14 +115,15 @@ inline float differentiateRow(float* score, float* gradient, std::int64_t count,
     at.put(score, p);
     at.put(gradient, mg);
   });
-  const Vector total = splat(sumOf(delta));
+  const float sum = sumOf(delta);
+  const Vector total = splat(sum);
   forEachPadded(count, [&](auto at) {
     const Vector p = at(score);
     const Vector w = p + o;
     at.put(gradient, p * (at(gradient) - total));
     at.put(score, w < zero ? zero : w);
   });
-  return sumOf(active);
+  return {sumOf(active), sum};
 }
 
 // dbias[distance] += ds, reversed as in reverseBias.
@@ -131,7 +137,8 @@ inline void addBiasGradient(const float* gradient, std::int64_t count, std::int6
 }
 
 void differentiateTile(const ops::AttentionGrad& op, const Layout& layout, const TileRows& t, std::int64_t b,
-                       std::int64_t h, const Scratch& x, float* dk, float* dv, float* dbias, double* dtau) {
+                       std::int64_t h, const Scratch& x, float* dk, float* dv, float* dbias, double* dtau,
+                       double* dsink) {
   const std::int64_t ld = layout.sizes.heads * layout.sizes.headDim;
   copyTile(floats(op.in.q) + layout.queryAt(b, t.first, h), ld, t.count, layout, static_cast<float>(op.in.scale),
            x.query);
@@ -151,9 +158,10 @@ void differentiateTile(const ops::AttentionGrad& op, const Layout& layout, const
   for (std::int64_t r = 0; r < t.count; ++r) {
     const std::int64_t count = t.end(r) - t.begin(r), group = r / tileRows * tileRows;
     float *scores = x.scores + r * layout.stride, *gradients = x.gradients + r * layout.stride;
-    const float active =
+    const RowSums sums =
         differentiateRow(scores + t.begin(r), gradients + t.begin(r), count, tops[r], inverses[r], offsets[r]);
-    *dtau += static_cast<double>(active) * static_cast<double>(1.0f / static_cast<float>(count));
+    *dtau += static_cast<double>(sums.active) * static_cast<double>(1.0f / static_cast<float>(count));
+    if (op.in.sink) *dsink -= static_cast<double>(sinkTerm(floats(op.in.sink)[h], tops[r]) * inverses[r] * sums.delta);
     if (op.dbias) addBiasGradient(gradients + t.begin(r), count, layout.sizes.window, dbias);
     clearAround(scores, t, r, group);
     clearAround(gradients, t, r, group);
@@ -199,6 +207,7 @@ void writeBias(const ops::AttentionGrad& op, const Layout& layout, const Tasks& 
       return static_cast<float>(total);
     };
     if (op.dtau) floats(op.dtau)[h] = sum([&](std::int64_t i) { return w.dtau[i]; });
+    if (op.dsink) floats(op.dsink)[h] = sum([&](std::int64_t i) { return w.dsink[i]; });
     if (!op.dbias) continue;
     for (std::int64_t d = 0; d < layout.sizes.window; ++d) {
       floats(op.dbias)[h * layout.sizes.window + d] =
@@ -235,10 +244,11 @@ void attentionGrad(const ops::AttentionGrad& op, Runtime& runtime, void* memory)
     for (std::int64_t g = 0; g < layout.group; ++g, dbias += layout.sizes.window + 16) {
       const std::int64_t h = kv * layout.group + g;
       double* dtau = w.dtau + item * layout.group + g;
-      *dtau = 0;
+      double* dsink = w.dsink + item * layout.group + g;
+      *dtau = *dsink = 0;
       if (op.in.bias) reverseBias(floats(op.in.bias) + h * layout.sizes.window, layout.sizes.window, x.bias);
       for (std::int64_t tile = split; tile < layout.tiles; tile += tasks.splits)
-        differentiateTile(op, layout, TileRows(layout, op.in.starts, b, tile), b, h, x, dk, dv, dbias, dtau);
+        differentiateTile(op, layout, TileRows(layout, op.in.starts, b, tile), b, h, x, dk, dv, dbias, dtau, dsink);
     }
     if (tasks.splits == 1) writeKeys(op, layout, b, kv, dk, 1);
   });

@@ -12,6 +12,7 @@
 #pragma once
 
 #include <algorithm>
+#include <cmath>
 #include <limits>
 
 #include "attention_active.h"
@@ -232,18 +233,24 @@ LAZY_INLINE void findActive(const Layout& layout, const TileRows& t, std::int64_
               layout.stride, limits + first);
 }
 
+// exp(sink - top), the sink's term of the normaliser (spec §Sink logit); 0 for -infinity, also beside a top of -infinity.
+inline float sinkTerm(float sink, float top) {
+  return sink == -std::numeric_limits<float>::infinity() ? 0.0f : std::exp(sink - top);
+}
+
 // Raw scores to w, row by row, and which of them are active; `keep` gets (r, top, inverse sum).
 template <class Keep>
 LAZY_INLINE void stripWeights(const Layout& layout, const TileRows& t, const float* reversed, const float* tau,
-                              const ActiveChunks& active, float* strip, const Keep& keep) {
+                              const float* sink, const ActiveChunks& active, float* strip, const Keep& keep) {
   static constexpr float none[queryRows] = {};
   for (std::int64_t r = 0; r < t.count; ++r) {
     float* line = strip + r * layout.stride;
     float* row = line + t.begin(r);
     const std::int64_t count = t.end(r) - t.begin(r);
     if (reversed != nullptr) addBias(row, count, reversed, layout.sizes.window);
-    const float top = rowMaximum(row, count);
-    const float inverse = 1.0f / rowExponentials(row, count, top);
+    const float highest = rowMaximum(row, count), top = sink == nullptr ? highest : std::max(highest, *sink);
+    const float sum = rowExponentials(row, count, top);
+    const float inverse = 1.0f / (sink == nullptr ? sum : sum + sinkTerm(*sink, top));
     rowWeights(row, count, inverse, tau == nullptr ? 0.0f : *tau / static_cast<float>(count));
     clearAround(line, t, r, r / tileRows * tileRows);
     findActive(layout, t, r, strip, none, active);

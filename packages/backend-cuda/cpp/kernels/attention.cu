@@ -8,7 +8,7 @@ namespace {
 constexpr int threads = 256;
 constexpr int warps = threads / 32;
 
-// delta_i = dO_i . a_i (o_i without tau) and the row's part of dtau, dO_i . u_i / n_i. A warp per row (b, h, r).
+// delta_i = dO_i . a_i (o_i without tau) and the row's parts of dtau, dO_i . u_i / n_i, and of dsink. A warp per row (b, h, r).
 template <class T>
 __global__ void __launch_bounds__(threads)
     deltaKernel(const __grid_constant__ AttentionProblem<T> p, float* delta, float* dtauRows) {
@@ -28,6 +28,8 @@ __global__ void __launch_bounds__(threads)
   actives = warpSum(actives);
   if (threadIdx.x % 32 != 0) return;
   delta[row] = outputs;
+  // spec §Sink logit: -exp(sink - lse) delta, with lse in base 2.
+  if (p.dsinkRows != nullptr) p.dsinkRows[row] = -exp2f(p.sinkLogit(h) * log2e - p.lse[row]) * outputs;
   if (dtauRows != nullptr) dtauRows[row] = actives / static_cast<float>(p.position(r) - p.start(b, r) + 1);
 }
 
@@ -60,10 +62,10 @@ std::int64_t biasPartials(const AttentionGrad& op) {
   return op.in.bias ? op.in.sizes.batch * gradBiasPartials(op.in) : 0;
 }
 
-// Scratch of the gradient: dq's sums in f32, delta and dtau's rows, dbias's partial sums, turns. The last two, which lie
+// Scratch of the gradient: dq's sums in f32, delta, dtau's and dsink's rows, dbias's partial sums, turns. The last two, which lie
 // together, begin as zeros.
 struct GradSpace {
-  std::size_t delta, dtauRows, dbias, turns, bytes;
+  std::size_t delta, dtauRows, dsinkRows, dbias, turns, bytes;
 };
 GradSpace gradSpace(const AttentionGrad& op) {
   GradSpace s{};
@@ -71,7 +73,8 @@ GradSpace gradSpace(const AttentionGrad& op) {
   const std::size_t rows = static_cast<std::size_t>(rowsOf(op.in)) * sizeof(float);
   s.delta = tensor ? gradSumsBytes(op.in) : 0;
   s.dtauRows = s.delta + rows;
-  s.dbias = s.dtauRows + rows;
+  s.dsinkRows = s.dtauRows + rows;
+  s.dbias = s.dsinkRows + rows;
   s.turns =
       s.dbias + static_cast<std::size_t>(biasPartials(op) * op.in.sizes.heads * op.in.sizes.window) * sizeof(float);
   s.bytes = s.turns + (tensor ? gradTurnsBytes(op.in) : 0);
@@ -123,6 +126,7 @@ void run(const AttentionGrad& op, void* workspace, cudaStream_t stream) {
   auto* scratch = static_cast<char*>(workspace);
   auto* delta = reinterpret_cast<float*>(scratch + space.delta);
   auto* dtauRows = reinterpret_cast<float*>(scratch + space.dtauRows);
+  auto* dsinkRows = reinterpret_cast<float*>(scratch + space.dsinkRows);
   auto* dbias = reinterpret_cast<float*>(scratch + space.dbias);
   const std::int64_t biasSize = z.heads * z.window;
   if (space.bytes > space.dbias) {
@@ -138,6 +142,7 @@ void run(const AttentionGrad& op, void* workspace, cudaStream_t stream) {
     p.dq = pointer<T>(op.dq);
     p.dk = pointer<T>(op.dk);
     p.dv = pointer<T>(op.dv);
+    p.dsinkRows = op.in.sink ? dsinkRows : nullptr;
     p.dbias = op.in.bias ? dbias : nullptr;
     p.dqSums = reinterpret_cast<float*>(scratch);
     p.turns = reinterpret_cast<int*>(scratch + space.turns);
@@ -154,6 +159,7 @@ void run(const AttentionGrad& op, void* workspace, cudaStream_t stream) {
   });
   if (op.in.bias) sumPartials(dbias, pointer<float>(op.dbias), biasPartials(op), biasSize, stream);
   if (op.in.tau) sumHeads(dtauRows, pointer<float>(op.dtau), z.batch, z.heads, z.queryLength, stream);
+  if (op.in.sink) sumHeads(dsinkRows, pointer<float>(op.dsink), z.batch, z.heads, z.queryLength, stream);
 }
 
 }  // namespace gpu

@@ -16,7 +16,7 @@ inline constexpr int gradKeyTile = 128, activeRows = 16, activeKeys = 16, active
 template <class T>
 struct AttentionProblem {
   const T *q, *k, *v;
-  const float *bias, *tau;
+  const float *bias, *tau, *sink;
   const std::int32_t* starts;
   float scale;
   int batch, length, keys, capacity, heads, kvHeads, headDim, window;
@@ -35,9 +35,10 @@ struct AttentionProblem {
   const T* dout;
   const float* delta;  // [B, H, L]
   T *dq, *dk, *dv;
-  float* dbias;   // partial sums [B, gradBiasPartials, H, W], zero at first; absent without bias
-  float* dqSums;  // dq in f32, in the order of attention_grad.cu
-  int* turns;     // [B, H, query tiles] whose turn it is to add to dq, and the next ticket; zero at first
+  float* dsinkRows;  // [B, H, L], the rows' parts of dsink; absent without sink
+  float* dbias;      // partial sums [B, gradBiasPartials, H, W], zero at first; absent without bias
+  float* dqSums;     // dq in f32, in the order of attention_grad.cu
+  int* turns;        // [B, H, query tiles] whose turn it is to add to dq, and the next ticket; zero at first
 
   __device__ __forceinline__ std::int64_t queryAt(int b, int r, int h) const {
     return ((static_cast<std::int64_t>(b) * length + r) * heads + h) * headDim;
@@ -59,6 +60,8 @@ struct AttentionProblem {
   __device__ __forceinline__ float offset(int b, int h, int r) const {
     return tau == nullptr ? 0.0f : tau[h] / static_cast<float>(position(r) - start(b, r) + 1);
   }
+  // spec §Sink logit; -infinity without one.
+  __device__ __forceinline__ float sinkLogit(int h) const { return sink == nullptr ? -INFINITY : sink[h]; }
   __device__ __forceinline__ std::int64_t activityAt(int b, int h, int rowGroup, int span) const {
     return ((static_cast<std::int64_t>(b) * heads + h) * ceilDiv(length, activeRows) + rowGroup) *
                ceilDiv(keys, activeSpan) +
@@ -87,6 +90,7 @@ AttentionProblem<T> problemOf(const AttentionInputs& in) {
   p.v = pointer<const T>(in.v);
   p.bias = pointer<const float>(in.bias);
   p.tau = pointer<const float>(in.tau);
+  p.sink = pointer<const float>(in.sink);
   p.starts = pointer<const std::int32_t>(in.starts);
   p.scale = static_cast<float>(in.scale);
   p.batch = i(z.batch);

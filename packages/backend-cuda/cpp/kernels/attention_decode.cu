@@ -92,6 +92,12 @@ __global__ void __launch_bounds__(threads)
     const float2 norm = scratch.norms[row * splits + s];
     total += norm.y * expf(norm.x - most);
   }
+  const float sink = p.sinkLogit(h);
+  if (sink != -INFINITY) {
+    const float next = fmaxf(most, sink);
+    total = total * expf(most - next) + expf(sink - next);
+    most = next;
+  }
   const float lse = most + logf(total), offset = p.offset(b, h, 0);
   const auto weights = sharedMemory<float>();
   for (int i = static_cast<int>(threadIdx.x); i < count; i += threads) {

@@ -156,6 +156,12 @@ __global__ void __launch_bounds__(threads, 1) exactForwardKernel(const __grid_co
       total[i] = total[i] * expf(most[i] - next) + otherTotal * expf(otherMost - next);
       most[i] = next;
     }
+    const float sink = p.sinkLogit(h);
+    if (sink != -INFINITY) {
+      const float next = fmaxf(most[i], sink);
+      total[i] = total[i] * expf(most[i] - next) + expf(sink - next);
+      most[i] = next;
+    }
     logTotal[i] = logf(total[i]);
   }
   // Pass 2: a_i = sum m p v and u_i = sum m v give o_i = a + (tau / n) u.
@@ -340,7 +346,7 @@ __global__ void __launch_bounds__(threads, 1) exactKeyGradKernel(const __grid_co
   store<D>(p.dv + p.keyAt(b, first, kvHead), p.keyStride(), rows, p.headDim, dv, 1.0f, y, x);
 }
 
-// delta_i = dO_i . a_i (o_i without tau) and dO_i . u_i / n_i, a thread per row: in the order of `dots`.
+// delta_i = dO_i . a_i (o_i without tau), dO_i . u_i / n_i and the row's part of dsink, a thread per row: in the order of `dots`.
 template <class T>
 __global__ void __launch_bounds__(threads)
     exactDeltaKernel(const __grid_constant__ AttentionProblem<T> p, float* delta, float* dtauRows) {
@@ -358,6 +364,7 @@ __global__ void __launch_bounds__(threads)
     if (p.u != nullptr) actives = dot4(actives, g, four(p.u + at + d));
   }
   delta[row] = outputs;
+  if (p.dsinkRows != nullptr) p.dsinkRows[row] = -expf(p.sinkLogit(h) - p.lse[row] - p.logTotal[row]) * outputs;
   if (dtauRows != nullptr) dtauRows[row] = actives / static_cast<float>(p.position(r) - p.start(b, r) + 1);
 }
 

@@ -12,10 +12,11 @@ constexpr std::size_t scratch = threads / 32 * sizeof(float);
 struct Row {
   std::int64_t at, start, end;
   float offset, n;
+  float sink;  // spec §Sink logit; -infinity without one
 };
 
 __device__ Row rowOf(std::int64_t block, std::int64_t heads, std::int64_t length, std::int64_t keys, const float* tau,
-                     const std::int32_t* starts) {
+                     const std::int32_t* starts, const float* sink = nullptr) {
   const std::int64_t r = block % length, h = block / length % heads, b = block / length / heads;
   Row row{};
   row.at = block * keys;
@@ -23,6 +24,7 @@ __device__ Row rowOf(std::int64_t block, std::int64_t heads, std::int64_t length
   row.end = r + keys - length;
   row.n = static_cast<float>(row.end - row.start + 1);
   row.offset = tau == nullptr ? 0 : tau[h] / row.n;
+  row.sink = sink == nullptr ? -INFINITY : sink[h];
   return row;
 }
 
@@ -36,8 +38,8 @@ __device__ Norm normOf(const T* scores, const Row& row) {
   for (std::int64_t j = row.start + threadIdx.x; j <= row.end; j += threads) {
     most = fmaxf(most, toFloat(scores[row.at + j]));
   }
-  most = blockMax<threads>(most, sharedMemory<float>());
-  float total = 0;
+  most = fmaxf(blockMax<threads>(most, sharedMemory<float>()), row.sink);
+  float total = threadIdx.x == 0 && row.sink != -INFINITY ? expf(row.sink - most) : 0.0f;
   for (std::int64_t j = row.start + threadIdx.x; j <= row.end; j += threads) {
     total += expf(toFloat(scores[row.at + j]) - most);
   }
@@ -105,9 +107,9 @@ __global__ void __launch_bounds__(threads)
 // s_ij = scale q_i . k_j + bias, then w_ij, in place. A thread per key.
 template <class T>
 __global__ void __launch_bounds__(threads)
-    weightsKernel(const T* q, const T* k, const float* bias, const float* tau, const std::int32_t* starts, float* out,
-                  float scale, AttentionSizes z) {
-  const Row row = rowOf(blockIdx.x, z.heads, z.queryLength, z.keyLength, tau, starts);
+    weightsKernel(const T* q, const T* k, const float* bias, const float* tau, const float* sink,
+                  const std::int32_t* starts, float* out, float scale, AttentionSizes z) {
+  const Row row = rowOf(blockIdx.x, z.heads, z.queryLength, z.keyLength, tau, starts, sink);
   const std::int64_t r = blockIdx.x % z.queryLength, h = blockIdx.x / z.queryLength % z.heads,
                      b = blockIdx.x / z.queryLength / z.heads;
   const auto query = sharedMemory<float>(64);
@@ -167,7 +169,8 @@ void run(const AttentionWeights& op, cudaStream_t stream) {
     launch("attentionWeights", weightsKernel<T>, dim3{gridSize(z.batch * z.heads * z.queryLength, 1)}, dim3{threads},
            64 + static_cast<std::size_t>(z.headDim) * sizeof(float), stream, pointer<const T>(op.in.q),
            pointer<const T>(op.in.k), pointer<const float>(op.in.bias), pointer<const float>(op.in.tau),
-           pointer<const std::int32_t>(op.in.starts), pointer<float>(op.out), static_cast<float>(op.in.scale), z);
+           pointer<const float>(op.in.sink), pointer<const std::int32_t>(op.in.starts), pointer<float>(op.out),
+           static_cast<float>(op.in.scale), z);
   });
 }
 

@@ -91,7 +91,7 @@ function attend(
     },
     grid: [((heads + 2 * kvHeads) * headDim) / 4, groupsOf(variant, batch)],
   });
-  const optional = optionalInputs(rt, { bias: layer.bias, tau: layer.tau, starts }, window);
+  const optional = optionalInputs(rt, { bias: layer.bias, tau: layer.tau, sink: layer.sink, starts }, window);
   rt.run(
     decoderAttention,
     { type: variant.type },

@@ -1,4 +1,4 @@
-import { BIAS, OPTIONAL_PARAMS, PER_HEAD, STARTS } from './attention-optional.ts';
+import { BIAS, OPTIONAL_PARAMS, PER_HEAD, SINK_LOGIT, STARTS } from './attention-optional.ts';
 import { kernel, read, type Scalar, write } from './kernel.ts';
 import { EXPONENTIAL, LOWEST, poisoned, poisonOfSum, RELU } from './numbers.ts';
 
@@ -118,10 +118,14 @@ var<workgroup> sums: array<vec4<f32>, ${THREADS}>;${EXPONENTIAL}${RELU}`,
       body: `
         ${LOCATE}
         let partCount = (params.keyLength + ${DECODE_KEYS - 1}u) / ${DECODE_KEYS}u;
+        ${SINK_LOGIT}
+        let sinks = bitcast<u32>(sinkLogit) != 0xff800000u;
         var mine = ${LOWEST};
+        if (sinks) { mine = sinkLogit; }
         for (var c = lane; c < partCount; c += ${THREADS}u) { mine = max(mine, parts[row * partCount + c].x); }
         let top = largest(mine, lane);
         var part = 0.0;
+        if (sinks && lane == 0u) { part = exp(sinkLogit - top); }
         for (var c = lane; c < partCount; c += ${THREADS}u) {
           let one = parts[row * partCount + c];
           part += one.y * exp(one.x - top);

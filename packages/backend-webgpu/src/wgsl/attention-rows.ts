@@ -1,4 +1,4 @@
-import { BIAS, PER_HEAD, STARTS } from './attention-optional.ts';
+import { BIAS, PER_HEAD, SINK_LOGIT, STARTS } from './attention-optional.ts';
 import { GROUP, headPlaces, START_READER, STRIP_PARAMS } from './attention-strip.ts';
 import { ELEMENTWISE_THREADS, index } from './elementwise.ts';
 import { kernel, type NoVariant, read, write } from './kernel.ts';
@@ -19,6 +19,7 @@ const STRIP_ROW = `
   let count = f32(position - start + 1u);
   var offset = 0.0;
   if (params.hasTau != 0u) { offset = tau[h] / count; }
+  ${SINK_LOGIT}
   let statsAt = (batch * params.heads + h) * params.queryLength + params.blockRow + r;`;
 
 /** s = scale * q . k + bias; `strip` holds the first term. */
@@ -44,7 +45,7 @@ export const stripSoftmax = kernel({
     declarations: START_READER + SCORE_READER + EXPONENTIAL + RELU,
     body: `
       ${STRIP_ROW}
-      ${softmaxOfRow('scoreAt(base, j, h, position)', 'start', 'position + 1u')}
+      ${softmaxOfRow('scoreAt(base, j, h, position)', 'start', 'position + 1u', 'sinkLogit')}
       let inverse = ${poisoned('(1.0 / sum)', 'poison')};
       for (var j = firstKey + lane; j < endKey; j += rowThreads) {
         // Keys that are not attended weigh 0, also when tau > 0.
@@ -60,7 +61,7 @@ export const stripSoftmax = kernel({
 
 /**
  * spec §Backward: from rows of scale * q . k and of g = dO . v, w in place of the first and ds = p (m g - delta) in place
- * of the second, and the row's term of dtau. Whole rows are at hand, so delta is summed as it is defined, and is exactly g
+ * of the second, and the row's terms of dtau and dsink side by side. Whole rows are at hand, so delta is summed as it is defined, and is exactly g
  * where one key has all of p. Grid: rows x heads of the block.
  */
 export const stripSoftmaxGrad = kernel({
@@ -71,7 +72,7 @@ export const stripSoftmaxGrad = kernel({
       strip: write('f32'),
       grads: write('f32'),
       stats: read('vec2<f32>'),
-      tauTerms: write('f32'),
+      terms: write('f32'),
       ...BIAS,
       ...PER_HEAD,
       ...STARTS,
@@ -104,7 +105,10 @@ export const stripSoftmaxGrad = kernel({
         strip[base + j] = w;
         grads[base + j] = ds;
       }
-      if (lane == 0u) { tauTerms[statsAt] = gain / count; }`,
+      if (lane == 0u) {
+        terms[2u * statsAt] = gain / count;
+        terms[2u * statsAt + 1u] = -exponential(sinkLogit, stat.x) * stat.y * delta;
+      }`,
   }),
 });
 

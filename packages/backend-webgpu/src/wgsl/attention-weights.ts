@@ -1,4 +1,4 @@
-import { BIAS, OPTIONAL_PARAMS, PER_HEAD, STARTS } from './attention-optional.ts';
+import { BIAS, OPTIONAL_PARAMS, PER_HEAD, SINK_LOGIT, STARTS } from './attention-optional.ts';
 import { ELEMENTWISE_THREADS, index, type Typed } from './elementwise.ts';
 import { kernel, read, write } from './kernel.ts';
 import { EXPONENTIAL, poisoned, RELU } from './numbers.ts';
@@ -30,7 +30,8 @@ export const elasticSoftmax = kernel({
     body: `
       ${ROW}
       ${ATTENDED_KEYS}
-      ${softmaxOfRow('f32(scores[base + j])', 'start', 'end')}
+      ${SINK_LOGIT}
+      ${softmaxOfRow('f32(scores[base + j])', 'start', 'end', 'sinkLogit')}
       let inverse = 1.0 / sum;
       ${EACH_OF_ROW} {
         var w = 0.0;

@@ -1,4 +1,4 @@
-import { BIAS, OPTIONAL_PARAMS, PER_HEAD, STARTS } from './attention-optional.ts';
+import { BIAS, OPTIONAL_PARAMS, PER_HEAD, SINK_LOGIT, STARTS } from './attention-optional.ts';
 import { type ElementType, kernel, read, type Scalar, write } from './kernel.ts';
 import { EXPONENTIAL, poisoned, RELU } from './numbers.ts';
 import { softmaxOfRow } from './softmax.ts';
@@ -233,7 +233,8 @@ export const decoderAttention = kernel({
         query[d] = params.scale * vec4<f32>(state[at], state[at + 1u], state[at + 2u], state[at + 3u]);
       }
       workgroupBarrier();
-      ${softmaxOfRow('scoreOf(j, h, base + j * stride, scores)', 'start', 'params.keyLength')}
+      ${SINK_LOGIT}
+      ${softmaxOfRow('scoreOf(j, h, base + j * stride, scores)', 'start', 'params.keyLength', 'sinkLogit')}
       let inverse = 1.0 / sum;
       var offset = 0.0;
       if (params.hasTau != 0u) { offset = tau[h] / f32(params.keyLength - start); }

@@ -44,10 +44,10 @@ export const finalSum = kernel({
   }),
 });
 
-/** result[h] = sum over b and r of terms[b, h, r]. One workgroup per h. */
+/** result[h] = sum over b and r of terms[b, h, r, first], of which `step` stand side by side. One workgroup per h. */
 export const headSum = kernel({
   name: 'headSum',
-  params: { batch: 'u32', heads: 'u32', length: 'u32' },
+  params: { first: 'u32', step: 'u32', batch: 'u32', heads: 'u32', length: 'u32' },
   text: (_: NoVariant) => ({
     buffers: { terms: read('f32'), result: write('f32') },
     workgroupSize: SUM_THREADS,
@@ -56,7 +56,7 @@ export const headSum = kernel({
       var sum = 0.0;
       for (var b = 0u; b < params.batch; b++) {
         for (var r = lane; r < params.length; r += ${SUM_THREADS}u) {
-          sum += terms[(b * params.heads + group.x) * params.length + r];
+          sum += terms[params.first + params.step * ((b * params.heads + group.x) * params.length + r)];
         }
       }
       let all = total(sum, lane);

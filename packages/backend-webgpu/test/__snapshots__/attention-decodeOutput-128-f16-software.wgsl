@@ -7,6 +7,7 @@ struct Params {
   headDim: u32,
   window: u32,
   hasTau: u32,
+  hasSink: u32,
   hasStarts: u32,
   scale: f32,
 }
@@ -16,7 +17,8 @@ struct Params {
 @group(0) @binding(3) var<storage, read> parts: array<vec2<f32>>;
 @group(0) @binding(4) var<storage, read_write> outputs: array<vec4<f32>>;
 @group(0) @binding(5) var<storage, read> tau: array<f32>;
-@group(0) @binding(6) var<storage, read> starts: array<i32>;
+@group(0) @binding(6) var<storage, read> sink: array<f32>;
+@group(0) @binding(7) var<storage, read> starts: array<i32>;
 var<workgroup> totalValues: array<f32, 64>;
 fn total(value: f32, lane: u32) -> f32 {
   totalValues[lane] = value;
@@ -66,10 +68,14 @@ fn main(
   let kBase = (b * params.keyCapacity * params.kvHeads + kvHead) * vectors;
   let kStride = params.kvHeads * vectors;
   let partCount = (params.keyLength + 63u) / 64u;
+  let sinkLogit = bitcast<f32>(select(0xff800000u, bitcast<u32>(sink[h]), params.hasSink != 0u));
+  let sinks = bitcast<u32>(sinkLogit) != 0xff800000u;
   var mine = -3.4028234663852886e38;
+  if (sinks) { mine = sinkLogit; }
   for (var c = lane; c < partCount; c += 64u) { mine = max(mine, parts[row * partCount + c].x); }
   let top = largest(mine, lane);
   var part = 0.0;
+  if (sinks && lane == 0u) { part = exp(sinkLogit - top); }
   for (var c = lane; c < partCount; c += 64u) {
     let one = parts[row * partCount + c];
     part += one.y * exp(one.x - top);

@@ -7,6 +7,7 @@ struct Params {
   headDim: u32,
   window: u32,
   hasTau: u32,
+  hasSink: u32,
   hasStarts: u32,
   firstHead: u32,
   headCount: u32,

@@ -8,6 +8,7 @@ struct Params {
   headDim: u32,
   window: u32,
   hasTau: u32,
+  hasSink: u32,
   hasStarts: u32,
   firstHead: u32,
   headCount: u32,
@@ -24,7 +25,8 @@ struct Params {
 @group(0) @binding(2) var<storage, read_write> stats: array<vec2<f32>>;
 @group(0) @binding(3) var<storage, read> bias: array<f32>;
 @group(0) @binding(4) var<storage, read> tau: array<f32>;
-@group(0) @binding(5) var<storage, read> starts: array<i32>;
+@group(0) @binding(5) var<storage, read> sink: array<f32>;
+@group(0) @binding(6) var<storage, read> starts: array<i32>;
 const rowThreads = 64u;
 var<workgroup> totalValues: array<f32, 64>;
 fn total(value: f32, lane: u32) -> f32 {
@@ -93,9 +95,14 @@ fn main(
   let count = f32(position - start + 1u);
   var offset = 0.0;
   if (params.hasTau != 0u) { offset = tau[h] / count; }
+  let sinkLogit = bitcast<f32>(select(0xff800000u, bitcast<u32>(sink[h]), params.hasSink != 0u));
   let statsAt = (batch * params.heads + h) * params.queryLength + params.blockRow + r;
   var mine = -3.4028234663852886e38;
   var part = 0.0;
+  if (lane == 0u && bitcast<u32>(sinkLogit) != 0xff800000u) {
+    mine = sinkLogit;
+    part = 1.0;
+  }
   for (var j = start + lane; j < position + 1u; j += rowThreads) {
     let value = scoreAt(base, j, h, position);
     let factor = exp(-abs(value - mine));

@@ -7,6 +7,7 @@ struct Params {
   headDim: u32,
   window: u32,
   hasTau: u32,
+  hasSink: u32,
   hasStarts: u32,
   firstHead: u32,
   headCount: u32,
@@ -22,10 +23,11 @@ struct Params {
 @group(0) @binding(1) var<storage, read_write> strip: array<f32>;
 @group(0) @binding(2) var<storage, read_write> grads: array<f32>;
 @group(0) @binding(3) var<storage, read> stats: array<vec2<f32>>;
-@group(0) @binding(4) var<storage, read_write> tauTerms: array<f32>;
+@group(0) @binding(4) var<storage, read_write> terms: array<f32>;
 @group(0) @binding(5) var<storage, read> bias: array<f32>;
 @group(0) @binding(6) var<storage, read> tau: array<f32>;
-@group(0) @binding(7) var<storage, read> starts: array<i32>;
+@group(0) @binding(7) var<storage, read> sink: array<f32>;
+@group(0) @binding(8) var<storage, read> starts: array<i32>;
 const rowThreads = 64u;
 var<workgroup> totalValues: array<f32, 64>;
 fn total(value: f32, lane: u32) -> f32 {
@@ -80,6 +82,7 @@ fn main(
   let count = f32(position - start + 1u);
   var offset = 0.0;
   if (params.hasTau != 0u) { offset = tau[h] / count; }
+  let sinkLogit = bitcast<f32>(select(0xff800000u, bitcast<u32>(sink[h]), params.hasSink != 0u));
   let statsAt = (batch * params.heads + h) * params.queryLength + params.blockRow + r;
   let stat = stats[statsAt];
   let poison = select(0u, 0x7fc00000u, (bitcast<u32>(stat.y) & 0x7fffffffu) >= 0x7f800000u);
@@ -104,5 +107,8 @@ fn main(
     strip[base + j] = w;
     grads[base + j] = ds;
   }
-  if (lane == 0u) { tauTerms[statsAt] = gain / count; }
+  if (lane == 0u) {
+    terms[2u * statsAt] = gain / count;
+    terms[2u * statsAt + 1u] = -exponential(sinkLogit, stat.x) * stat.y * delta;
+  }
 }

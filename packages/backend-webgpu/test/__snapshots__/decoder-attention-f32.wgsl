@@ -6,6 +6,7 @@ struct Params {
   keyLength: u32,
   window: u32,
   hasTau: u32,
+  hasSink: u32,
   hasStarts: u32,
   startsAt: u32,
   qAt: u32,
@@ -19,7 +20,8 @@ struct Params {
 @group(0) @binding(3) var<storage, read> values: array<vec4<f32>>;
 @group(0) @binding(4) var<storage, read> bias: array<f32>;
 @group(0) @binding(5) var<storage, read> tau: array<f32>;
-@group(0) @binding(6) var<storage, read> starts: array<i32>;
+@group(0) @binding(6) var<storage, read> sink: array<f32>;
+@group(0) @binding(7) var<storage, read> starts: array<i32>;
 const rowThreads = 64u;
 var<workgroup> totalValues: array<f32, 64>;
 fn total(value: f32, lane: u32) -> f32 {
@@ -86,8 +88,13 @@ fn main(
     query[d] = params.scale * vec4<f32>(state[at], state[at + 1u], state[at + 2u], state[at + 3u]);
   }
   workgroupBarrier();
+  let sinkLogit = bitcast<f32>(select(0xff800000u, bitcast<u32>(sink[h]), params.hasSink != 0u));
   var mine = -3.4028234663852886e38;
   var part = 0.0;
+  if (lane == 0u && bitcast<u32>(sinkLogit) != 0xff800000u) {
+    mine = sinkLogit;
+    part = 1.0;
+  }
   for (var j = start + lane; j < params.keyLength; j += rowThreads) {
     let value = scoreOf(j, h, base + j * stride, scores);
     let factor = exp(-abs(value - mine));

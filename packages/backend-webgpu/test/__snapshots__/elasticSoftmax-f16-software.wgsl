@@ -6,13 +6,15 @@ struct Params {
   heads: u32,
   window: u32,
   hasTau: u32,
+  hasSink: u32,
   hasStarts: u32,
 }
 @group(0) @binding(0) var<uniform> params: Params;
 @group(0) @binding(1) var<storage, read> scores: array<f16>;
 @group(0) @binding(2) var<storage, read_write> weights: array<f16>;
 @group(0) @binding(3) var<storage, read> tau: array<f32>;
-@group(0) @binding(4) var<storage, read> starts: array<i32>;
+@group(0) @binding(4) var<storage, read> sink: array<f32>;
+@group(0) @binding(5) var<storage, read> starts: array<i32>;
 const rowThreads = 8u;
 var<workgroup> totalValues: array<f32, 8>;
 fn total(value: f32, lane: u32) -> f32 {
@@ -62,8 +64,13 @@ fn main(
   let end = r + params.width - params.queryLength + 1u;
   var offset = 0.0;
   if (params.hasTau != 0u) { offset = tau[h] / f32(end - start); }
+  let sinkLogit = bitcast<f32>(select(0xff800000u, bitcast<u32>(sink[h]), params.hasSink != 0u));
   var mine = -3.4028234663852886e38;
   var part = 0.0;
+  if (lane == 0u && bitcast<u32>(sinkLogit) != 0xff800000u) {
+    mine = sinkLogit;
+    part = 1.0;
+  }
   for (var j = start + lane; j < end; j += rowThreads) {
     let value = f32(scores[base + j]);
     let factor = exp(-abs(value - mine));

@@ -6,6 +6,7 @@ struct Params {
   heads: u32,
   window: u32,
   hasTau: u32,
+  hasSink: u32,
   hasStarts: u32,
 }
 @group(0) @binding(0) var<uniform> params: Params;
@@ -14,7 +15,8 @@ struct Params {
 @group(0) @binding(3) var<storage, read_write> dscores: array<f16>;
 @group(0) @binding(4) var<storage, read_write> tauTerms: array<f32>;
 @group(0) @binding(5) var<storage, read> tau: array<f32>;
-@group(0) @binding(6) var<storage, read> starts: array<i32>;
+@group(0) @binding(6) var<storage, read> sink: array<f32>;
+@group(0) @binding(7) var<storage, read> starts: array<i32>;
 const rowThreads = 8u;
 var<workgroup> totalValues: array<f32, 8>;
 fn total(value: f32, lane: u32) -> f32 {

@@ -1,4 +1,6 @@
 struct Params {
+  first: u32,
+  step: u32,
   batch: u32,
   heads: u32,
   length: u32,
@@ -27,7 +29,7 @@ fn main(
   var sum = 0.0;
   for (var b = 0u; b < params.batch; b++) {
     for (var r = lane; r < params.length; r += 256u) {
-      sum += terms[(b * params.heads + group.x) * params.length + r];
+      sum += terms[params.first + params.step * ((b * params.heads + group.x) * params.length + r)];
     }
   }
   let all = total(sum, lane);

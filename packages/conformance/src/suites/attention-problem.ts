@@ -26,6 +26,8 @@ export interface AttentionSpec {
   readonly tau?: number | readonly number[];
   /** Take tau as it is. */
   readonly exactTau?: boolean;
+  /** Logit of the sink, for all heads or for each. None without it. */
+  readonly sink?: number | readonly number[];
   /** First key that each row attends; none without it. */
   readonly starts?: Starts;
   /** Of the scores; default 1 / sqrt(D). */
@@ -46,7 +48,7 @@ export interface AttentionSpec {
 
 type Inputs = Record<string, HostTensor>;
 
-/** y is the output; the gradient is that of q, k, v and of bias and tau where there are any. */
+/** y is the output; the gradient is that of q, k, v and of bias, tau and sink where there are any. */
 export async function attentionProblem(g: Generator, spec: AttentionSpec): Promise<Problem> {
   const { inputs, options, differentiable } = await attentionInputs(g, spec);
   const problem: Problem = {
@@ -63,8 +65,8 @@ export async function attentionProblem(g: Generator, spec: AttentionSpec): Promi
     ...problem,
     backward: (ops, x, dy) => {
       const { saved } = ops.attention(x.q, x.k, x.v, options(x));
-      const { dq, dk, dv, dbias, dtau } = ops.attentionGrad(dy, saved);
-      return present({ q: dq, k: dk, v: dv, bias: dbias, tau: dtau });
+      const { dq, dk, dv, dbias, dtau, dsink } = ops.attentionGrad(dy, saved);
+      return present({ q: dq, k: dk, v: dv, bias: dbias, tau: dtau, sink: dsink });
     },
     dy: g.operand(inputs.q.shape),
     // Gradients of scores sum to zero along a row, so a row with one key has none at all.
@@ -98,9 +100,18 @@ export async function attentionInputs(g: Generator, spec: AttentionSpec) {
   if (starts !== undefined) {
     inputs.starts = g.indices([B, L], (i) => starts(Math.floor(i / L), i % L, (i % L) + S - L));
   }
+  const { sink } = spec;
+  if (sink !== undefined) inputs.sink = g.statisticsOf([H], (h) => (typeof sink === 'number' ? sink : sink[h]));
   for (const name of ['k', 'v']) eraseBeyond(inputs[name], S);
   const options = (x: Tensors): AttentionOptions =>
-    present({ bias: x.bias, tau: x.tau, starts: x.starts, scale, keyLength: capacity > S ? S : undefined });
+    present({
+      bias: x.bias,
+      tau: x.tau,
+      sink: x.sink,
+      starts: x.starts,
+      scale,
+      keyLength: capacity > S ? S : undefined,
+    });
   if (spec.tau !== undefined) {
     const wanted = typeof spec.tau === 'number' ? Array.from({ length: H }, () => spec.tau as number) : spec.tau;
     const probabilities = {

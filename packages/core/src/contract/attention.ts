@@ -36,6 +36,8 @@ export interface AttentionInputs<B extends object = object> {
   readonly bias: KernelTensor<B> | null;
   /** [H] in the statistics type; null is plain softmax */
   readonly tau: KernelTensor<B> | null;
+  /** [H] in the statistics type: logit of a key whose value is zero, spec §Sink logit; null is none */
+  readonly sink: KernelTensor<B> | null;
   /** [B, L] i32, 0 <= starts[b, r] <= r + S - L, not decreasing along r */
   readonly starts: KernelTensor<B> | null;
 }

@@ -46,6 +46,8 @@ export interface DecoderLayerOperands<B extends object = object> {
   readonly bias: KernelTensor<B> | null;
   /** [H] in the statistics type */
   readonly tau: KernelTensor<B> | null;
+  /** [H] or null, as in attention. */
+  readonly sink: KernelTensor<B> | null;
   /** [C] */
   readonly attentionNorm: KernelTensor<B>;
   /** [H D, C] */

@@ -24,7 +24,7 @@ import type { KernelTensor } from './tensor.ts';
  *   `decoder` write into an argument.
  * - A call may return before the work is done. Results must be as if calls ran in order; `read` waits for its tensor.
  *   An error that surfaces late rejects `read` or `synchronize`.
- * - Statistics (bias, tau, losses, norms, their gradients) are f32 whatever the operands' type, and f64 beside f64.
+ * - Statistics (bias, tau, sink, losses, norms, their gradients) are f32 whatever the operands' type, and f64 beside f64.
  * - What is not a number in float64 is not a number here: NaN and infinities go through every formula as written (spec §Not
  *   a number). A bias of -Infinity is a legal mask; a row whose every score is -Infinity has NaN weights and output.
  * - Every kernel repeats bit for bit on the same device: no floating-point atomics, fixed summation order.
@@ -124,14 +124,14 @@ export interface Kernels<B extends object = object, S extends SavedState = Saved
   attention(inputs: AttentionInputs<B>, save: boolean): { output: B; saved: S | null };
   /**
    * spec §Backward. `output` and `saved` are what `attention` returned for `inputs`; `saved` stays valid until
-   * `freeSaved`. dbias is [H, W] and dtau [H] in the statistics type; null where the input was null.
+   * `freeSaved`. dbias is [H, W], dtau and dsink [H] in the statistics type; null where the input was null.
    */
   attentionGrad(
     dOutput: KernelTensor<B>,
     inputs: AttentionInputs<B>,
     output: KernelTensor<B>,
     saved: S,
-  ): { dq: B; dk: B; dv: B; dbias: B | null; dtau: B | null };
+  ): { dq: B; dk: B; dv: B; dbias: B | null; dtau: B | null; dsink: B | null };
   /** w of spec §Forward, [B, H, L, S] in the statistics type, 0 where a key is not attended. `v` is not used. */
   attentionWeights(inputs: Omit<AttentionInputs<B>, 'v'>): B;
 

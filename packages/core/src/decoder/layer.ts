@@ -3,7 +3,7 @@ import type { DecoderLayerInputs, DecoderLayerOperands, DecoderLayerSizes } from
 import { ShapeError, ValueError } from '../errors.ts';
 import { kernelTensor, optionalTensor, type TensorStore } from '../lifetimes/store.ts';
 import type { Storage, Tensor } from '../lifetimes/tensor.ts';
-import { checkStarts, checkTau, planBias } from '../ops/attention.ts';
+import { checkPerHead, checkStarts, planBias } from '../ops/attention.ts';
 import { checkOptions, checkPositive, formatShape } from '../shape.ts';
 import type { DecoderLayerOptions, DecoderLayerState, DecoderLayerWeights } from './types.ts';
 
@@ -17,9 +17,9 @@ export function planDecoderLayer(
   weights: DecoderLayerWeights,
   options: DecoderLayerOptions,
 ): { problem: DecoderLayerInputs; written: readonly Storage[] } {
-  checkOptions(OP, options, ['keys', 'values', 'position', 'bias', 'tau', 'starts', 'ropeBase', 'epsilon']);
-  const { keys, values, position, bias, tau, starts, ropeBase, epsilon } = options;
-  const layer = readLayer({ weights, keys, values, bias, tau });
+  checkOptions(OP, options, ['keys', 'values', 'position', 'bias', 'tau', 'sink', 'starts', 'ropeBase', 'epsilon']);
+  const { keys, values, position, bias, tau, sink, starts, ropeBase, epsilon } = options;
+  const layer = readLayer({ weights, keys, values, bias, tau, sink });
   checkOwned(backend, OP, 'x', x);
   if (x.shape.length !== 3) {
     throw new ShapeError(`${OP}: x has shape ${formatShape(x.shape)}; expected [B, L, C]`);
@@ -42,9 +42,9 @@ export function planDecoderLayer(
 }
 
 /** A copy, read once: what is checked is what is used. */
-export function readLayer({ weights, keys, values, bias, tau }: DecoderLayerState): DecoderLayerState {
+export function readLayer({ weights, keys, values, bias, tau, sink }: DecoderLayerState): DecoderLayerState {
   const { attentionNorm, q, k, v, o, mlpNorm, gate, up, down } = weights;
-  return { weights: { attentionNorm, q, k, v, o, mlpNorm, gate, up, down }, keys, values, bias, tau };
+  return { weights: { attentionNorm, q, k, v, o, mlpNorm, gate, up, down }, keys, values, bias, tau, sink };
 }
 
 /** Checks a layer for `length` tokens behind the `position` that its cache holds; `like` has their type. */
@@ -53,7 +53,7 @@ export function planLayer(
   op: string,
   likeName: string,
   like: Tensor,
-  { weights, keys, values, bias, tau }: DecoderLayerState,
+  { weights, keys, values, bias, tau, sink }: DecoderLayerState,
   { batch, length, width, position }: { batch: number; length: number; width: number; position: number },
 ): DecoderLayerSizes {
   const { attentionNorm, q, k, v, o, mlpNorm, gate, up, down } = weights;
@@ -89,7 +89,11 @@ export function planLayer(
   if (keys.storage === values.storage) throw new ValueError(`${op}: keys and values share memory; copy one first`);
   if (tau !== undefined) {
     checkOwned(backend, op, 'tau', tau);
-    checkTau(op, tau, heads, like);
+    checkPerHead(op, 'tau', tau, heads, like);
+  }
+  if (sink !== undefined) {
+    checkOwned(backend, op, 'sink', sink);
+    checkPerHead(op, 'sink', sink, heads, like);
   }
   if (bias !== undefined) checkOwned(backend, op, 'bias', bias);
   const window = bias === undefined ? 0 : planBias(op, bias, heads, like);
@@ -111,12 +115,13 @@ export function checkDecoderNumbers(
 }
 
 /** As kernels take a layer. */
-export function operandsOf({ weights, keys, values, bias, tau }: DecoderLayerState): DecoderLayerOperands {
+export function operandsOf({ weights, keys, values, bias, tau, sink }: DecoderLayerState): DecoderLayerOperands {
   return {
     keys: kernelTensor(keys),
     values: kernelTensor(values),
     bias: optionalTensor(bias),
     tau: optionalTensor(tau),
+    sink: optionalTensor(sink),
     attentionNorm: kernelTensor(weights.attentionNorm),
     q: kernelTensor(weights.q),
     k: kernelTensor(weights.k),

@@ -56,6 +56,8 @@ export interface DecoderLayerOptions {
   /** As in `AttentionOptions`. */
   readonly tau?: Tensor | undefined;
   /** As in `AttentionOptions`. */
+  readonly sink?: Tensor | undefined;
+  /** As in `AttentionOptions`. */
   readonly starts?: Tensor | undefined;
   /** Null: nothing is rotated. */
   readonly ropeBase: number | null;
@@ -87,6 +89,8 @@ export interface DecoderLayerState {
   readonly bias?: Tensor | undefined;
   /** As in `AttentionOptions`. */
   readonly tau?: Tensor | undefined;
+  /** As in `AttentionOptions`. */
+  readonly sink?: Tensor | undefined;
 }
 
 /** How to draw, and where the tokens stand. */

@@ -26,6 +26,8 @@ export interface AttentionOptions {
   readonly bias?: Tensor | undefined;
   /** [H] offset of Elastic-Softmax; statistics type. Left out: plain softmax. */
   readonly tau?: Tensor | undefined;
+  /** [H] logit of an imaginary key whose value is zero, spec §Sink logit; statistics type. Left out: none. */
+  readonly sink?: Tensor | undefined;
   /** [B, L] i32: first key that row r attends; 0 <= starts <= r + S - L and not decreasing along r. Default 0. */
   readonly starts?: Tensor | undefined;
   /** Default 1 / sqrt(D). */
@@ -59,6 +61,8 @@ export interface AttentionGradResult {
   readonly dbias: Tensor | undefined;
   /** Gradient of tau, where there was one. */
   readonly dtau: Tensor | undefined;
+  /** Gradient of the sink logit, where there was one. */
+  readonly dsink: Tensor | undefined;
 }
 
 /** Attention, spec §Forward. */
@@ -73,7 +77,7 @@ export interface AttentionOps {
 /** The gradient of `AttentionOps`. */
 export interface AttentionGradOps {
   /**
-   * spec §Backward. dbias and dtau are there when bias and tau were. `saved` can be used more than once.
+   * spec §Backward. dbias, dtau and dsink are there when bias, tau and sink were. `saved` can be used more than once.
    * @throws ValueError when what `attention` was given has been written in place since
    */
   attentionGrad(dOutput: Tensor, saved: SavedAttention): AttentionGradResult;
@@ -93,14 +97,14 @@ export function attention(
   v: Tensor,
   options: AttentionOptions = {},
 ): AttentionResult {
-  checkOptions('attention', options, ['bias', 'tau', 'starts', 'scale', 'keyLength', 'save']);
+  checkOptions('attention', options, ['bias', 'tau', 'sink', 'starts', 'scale', 'keyLength', 'save']);
   const given = { ...options }; // read once: what is checked is what is used
   const inputs = attentionInputs(store, 'attention', q, k, v, given);
   const save = given.save ?? true;
   const result = store.kernels.attention(inputs, save);
   const output = store.wrap(result.output, q.shape, q.dtype);
-  const { bias, tau, starts } = given;
-  const held = save ? { q, k, v, output, bias, tau, starts } : {};
+  const { bias, tau, sink, starts } = given;
+  const held = save ? { q, k, v, output, bias, tau, sink, starts } : {};
   const saved = new KeptAttention(store.lifetimes, store.kernels, inputs, output, result.saved, held);
   return { output, saved };
 }
@@ -126,6 +130,7 @@ export function attentionGrad(store: TensorStore, dOutput: Tensor, saved: SavedA
     dv: wrapLike(grads.dv, inputs.v),
     dbias: grads.dbias === null || inputs.bias === null ? undefined : wrapLike(grads.dbias, inputs.bias),
     dtau: grads.dtau === null || inputs.tau === null ? undefined : wrapLike(grads.dtau, inputs.tau),
+    dsink: grads.dsink === null || inputs.sink === null ? undefined : wrapLike(grads.dsink, inputs.sink),
   };
 }
 
@@ -136,7 +141,7 @@ export function attentionWeights(
   k: Tensor,
   options: Omit<AttentionOptions, 'save'> = {},
 ): Tensor {
-  checkOptions('attentionWeights', options, ['bias', 'tau', 'starts', 'scale', 'keyLength']);
+  checkOptions('attentionWeights', options, ['bias', 'tau', 'sink', 'starts', 'scale', 'keyLength']);
   const inputs = attentionInputs(store, 'attentionWeights', q, k, null, { ...options });
   const { batch, heads, queryLength, keyLength } = inputs.sizes;
   const shape = checkShape('attentionWeights', [batch, heads, queryLength, keyLength]);
@@ -151,11 +156,12 @@ function attentionInputs(
   v: Tensor | null,
   options: AttentionOptions,
 ): AttentionInputs {
-  const { bias, tau, starts } = options;
+  const { bias, tau, sink, starts } = options;
   if (v === null) checkFloat(store, op, ['q', 'k'], [q, k]);
   else checkFloat(store, op, ['q', 'k', 'v'], [q, k, v]);
   if (bias !== undefined) checkOwned(store, op, 'bias', bias);
   if (tau !== undefined) checkOwned(store, op, 'tau', tau);
+  if (sink !== undefined) checkOwned(store, op, 'sink', sink);
   if (starts !== undefined) checkOwned(store, op, 'starts', starts);
   const { sizes, scale } = planAttention(op, q, k, v, options);
   return {
@@ -166,6 +172,7 @@ function attentionInputs(
     v: kernelTensor(v ?? k),
     bias: optionalTensor(bias),
     tau: optionalTensor(tau),
+    sink: optionalTensor(sink),
     starts: optionalTensor(starts),
   };
 }
@@ -204,7 +211,8 @@ function planAttention(
     );
   }
   const window = options.bias === undefined ? 0 : planBias(op, options.bias, heads, q);
-  if (options.tau !== undefined) checkTau(op, options.tau, heads, q);
+  if (options.tau !== undefined) checkPerHead(op, 'tau', options.tau, heads, q);
+  if (options.sink !== undefined) checkPerHead(op, 'sink', options.sink, heads, q);
   if (options.starts !== undefined) checkStarts(op, options.starts, batch, queryLength, keyLength);
   const scale = options.scale ?? 1 / Math.sqrt(headDim);
   checkFinite(op, 'scale', scale);
@@ -220,10 +228,10 @@ export function planBias(op: string, bias: Tensor, heads: number, like: Tensor):
   return bias.shape[1];
 }
 
-/** Checks tau [H] beside operands like `like`. */
-export function checkTau(op: string, tau: Tensor, heads: number, like: Tensor): void {
-  checkStatistics(op, 'tau', tau, like.dtype);
-  if (!sameShape(tau.shape, [heads])) mismatch(op, 'tau', tau.shape, `expected [H] = [${heads}]`);
+/** Checks tau or sink, [H], beside operands like `like`. */
+export function checkPerHead(op: string, name: string, x: Tensor, heads: number, like: Tensor): void {
+  checkStatistics(op, name, x, like.dtype);
+  if (!sameShape(x.shape, [heads])) mismatch(op, name, x.shape, `expected [H] = [${heads}]`);
 }
 
 /** 0 <= starts[b, r] <= r + S - L, and a window never moves back. */

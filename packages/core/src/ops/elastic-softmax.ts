@@ -5,7 +5,7 @@ import { ShapeError } from '../errors.ts';
 import { kernelTensor, optionalTensor, type TensorStore } from '../lifetimes/store.ts';
 import type { Tensor } from '../lifetimes/tensor.ts';
 import { checkOptions, formatShape } from '../shape.ts';
-import { checkStarts, checkTau } from './attention.ts';
+import { checkPerHead, checkStarts } from './attention.ts';
 
 /** As in `AttentionOptions`. */
 export interface ElasticSoftmaxOptions {
@@ -73,7 +73,7 @@ function elasticInputs(
       `${op}: scores has shape ${formatShape(scores.shape)}; queries (${queryLength}) are the last of the keys, so at most ${keyLength}`,
     );
   }
-  if (tau !== undefined) checkTau(op, tau, heads, scores);
+  if (tau !== undefined) checkPerHead(op, 'tau', tau, heads, scores);
   if (starts !== undefined) checkStarts(op, starts, batch, queryLength, keyLength);
   return { scores: kernelTensor(scores), tau: optionalTensor(tau), starts: optionalTensor(starts) };
 }

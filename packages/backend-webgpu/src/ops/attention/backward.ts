@@ -57,12 +57,14 @@ export function backwardKernels(
       const dq = allocate(rt, q.shape, q.dtype);
       const dbias = inputs.bias === null ? null : rt.acquire(heads * window * 4);
       const dtau = inputs.tau === null ? null : rt.acquire(heads * 4);
+      const dsink = inputs.sink === null ? null : rt.acquire(heads * 4);
       // Sums over blocks stay in f32.
       const dkSum = allocate(rt, k.shape, 'f32');
       const dvSum = allocate(rt, v.shape, 'f32');
       const biasParts = Math.max(1, Math.min(window, keyLength) * Math.max(...strips.blocks.map(groupsOf)));
-      const scratch = [strips.largest, strips.largest, batch * heads * queryLength, biasParts];
-      withScratch(rt, scratch, (strip, grads, tauTerms, partial) => {
+      const rows = batch * heads * queryLength;
+      const scratch = [strips.largest, strips.largest, 2 * rows, biasParts];
+      withScratch(rt, scratch, (strip, grads, terms, partial) => {
         for (const block of strips.blocks) {
           strips.scores(block, scale, q.buffer, k.buffer, strip);
           strips.scores(block, 1, dOutput.buffer, v.buffer, grads);
@@ -70,7 +72,7 @@ export function backwardKernels(
             stripSoftmaxGrad,
             {},
             {
-              buffers: { strip, grads, stats: saved.stats, tauTerms, ...bias, ...perHead, ...starts },
+              buffers: { strip, grads, stats: saved.stats, terms, ...bias, ...perHead, ...starts },
               params: strips.params(block),
               grid: [block.rowCount, block.headCount],
             },
@@ -80,12 +82,13 @@ export function backwardKernels(
           strips.columns(block, 1, strip, dOutput.buffer, dvSum);
           if (dbias !== null) addBias(rt, strips, block, grads, partial, dbias);
         }
-        if (dtau !== null) {
-          const params = { batch, heads, length: queryLength };
-          rt.run(headSum, {}, { buffers: { terms: tauTerms, result: dtau }, params, grid: [heads] });
+        for (const [i, result] of [dtau, dsink].entries()) {
+          if (result === null) continue;
+          const params = { first: i, step: 2, batch, heads, length: queryLength };
+          rt.run(headSum, {}, { buffers: { terms, result }, params, grid: [heads] });
         }
       });
-      return { dq, dk: inTypeOf(rt, k, dkSum), dv: inTypeOf(rt, v, dvSum), dbias, dtau };
+      return { dq, dk: inTypeOf(rt, k, dkSum), dv: inTypeOf(rt, v, dvSum), dbias, dtau, dsink };
     },
   };
 }

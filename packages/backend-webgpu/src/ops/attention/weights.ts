@@ -75,7 +75,7 @@ export function weightKernels(rt: Runtime): WeightKernels {
           },
         );
         if (dtau !== null) {
-          const params = { batch, heads, length: queryLength };
+          const params = { first: 0, step: 1, batch, heads, length: queryLength };
           rt.run(headSum, {}, { buffers: { terms: tauTerms, result: dtau }, params, grid: [heads] });
         }
       });

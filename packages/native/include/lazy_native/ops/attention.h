@@ -23,6 +23,7 @@ struct AttentionInputs {
   Tensor k, v;    // [B, keyCapacity, Hkv, D]
   Tensor bias;    // [H, W] f32, or absent
   Tensor tau;     // [H] f32, or absent (plain softmax)
+  Tensor sink;    // [H] f32, or absent (spec §Sink logit)
   Tensor starts;  // [B, L] i32, or absent
 
   template <class F>
@@ -32,6 +33,7 @@ struct AttentionInputs {
     f.optional("v", v);
     f.optional("bias", bias);
     f.optional("tau", tau);
+    f.optional("sink", sink);
     f.optional("starts", starts);
     f("scale", scale);
     f("batch", sizes.batch);
@@ -66,7 +68,7 @@ struct AttentionGrad {
   Tensor dout, out;
   const void* saved;
   Tensor dq, dk, dv;
-  Tensor dbias, dtau;  // [H, W] and [H] f32; absent where the input was
+  Tensor dbias, dtau, dsink;  // [H, W] and [H] f32; absent where the input was
 
   template <class F>
   void fields(F& f) {
@@ -81,6 +83,7 @@ struct AttentionGrad {
     f.output("dv", dv, in.v.size, in.v.dtype);
     f.outputFor(in.bias, "dbias", dbias);
     f.outputFor(in.tau, "dtau", dtau);
+    f.outputFor(in.sink, "dsink", dsink);
   }
 };
 

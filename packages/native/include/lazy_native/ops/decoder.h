@@ -12,7 +12,7 @@ struct DecoderLayer {
   double epsilon;
   double ropeBase;  // 0: nothing is rotated
   Tensor x, keys, values;
-  Tensor bias, tau, starts;  // or absent
+  Tensor bias, tau, sink, starts;  // or absent
   Tensor attentionNorm, q, k, v, o, mlpNorm, gate, up, down;
 
   // What each layer has of its own.
@@ -22,6 +22,7 @@ struct DecoderLayer {
     f("values", values);
     f.optional("bias", bias);
     f.optional("tau", tau);
+    f.optional("sink", sink);
     f("attentionNorm", attentionNorm);
     f("q", q);
     f("k", k);

@@ -10,7 +10,7 @@ import { type Rule, rule } from '../rule.ts';
 
 /** spec §Forward and §Backward. `saved` in the result is empty: the tape keeps its own. */
 export const attention: Rule<[q: Tensor, k: Tensor, v: Tensor, options?: AttentionOptions], AttentionResult> = {
-  inputs: (q, k, v, { bias, tau } = {}) => ({ q, k, v, bias, tau }),
+  inputs: (q, k, v, { bias, tau, sink } = {}) => ({ q, k, v, bias, tau, sink }),
   plain: (ops, q, k, v, options = {}) => ops.attention(q, k, v, { save: false, ...options }),
   record({ ops, nodes }, q, k, v, options = {}) {
     if (options.save === false) {
@@ -28,6 +28,7 @@ export const attention: Rule<[q: Tensor, k: Tensor, v: Tensor, options?: Attenti
         into.add(nodes.v, grads.dv);
         into.add(nodes.bias, grads.dbias);
         into.add(nodes.tau, grads.dtau);
+        into.add(nodes.sink, grads.dsink);
       },
     };
   },
