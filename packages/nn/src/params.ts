@@ -40,9 +40,9 @@ export function optionalParam(params: Params, name: string | undefined): Tensor 
   return name === undefined ? undefined : param(params, name);
 }
 
-/** Attention's bias [H, W] and tau [H] are no weights: they live in the statistics type and never decay. */
+/** Attention's bias [H, W], tau and sink [H] are no weights: they live in the statistics type and never decay. */
 export function isStatistic(name: string): boolean {
-  return /(^|\battn\.)(bias|tau)$/.test(name);
+  return /(^|\battn\.)(bias|tau|sink)$/.test(name);
 }
 
 export function listed(names: readonly string[], most = 5): string {

@@ -159,7 +159,7 @@ export function attention(
     const perHead = (y: string) => (numHeads === numKvHeads ? y : g.node('Reshape', [y, g.ints(0, numHeads, -1, 0)]));
     const products = perHead(g.node('MatMul', [grouped, g.node('Transpose', [key], { perm: [0, 1, 3, 2] })]));
     const scores = g.node('Where', [at.attended, biased(g, config, weights, prefix, products, at), g.scalar(MASKED)]);
-    const elastic = elasticWeights(g, config, weights, prefix, g.node('Softmax', [scores], { axis: -1 }), at);
+    const elastic = elasticWeights(g, config, weights, prefix, softmax(g, config, weights, prefix, scores), at);
 
     const groupedWeights =
       numHeads === numKvHeads ? elastic : g.node('Reshape', [elastic, g.ints(0, numKvHeads, -1, 0)]);
@@ -218,6 +218,25 @@ function biased(
   const zero = g.floats('table/no_bias', [numHeads, 1], () => new Float32Array(numHeads));
   const padded = g.node('Concat', [table, zero], { axis: 1 });
   return g.node('Add', [scores, g.node('Gather', [padded, at.biasColumns], { axis: 1 })]);
+}
+
+/** p over the keys: beside a sink logit (spec §Sink logit) where the kind has one, as a column that is taken off again. */
+function softmax(g: GraphBuilder, config: AttentionConfig, weights: Weights, prefix: string, scores: string): string {
+  const { sink } = exportedKind(config).fused;
+  const { numHeads } = config;
+  if (sink === undefined || sink === null) return g.node('Softmax', [scores], { axis: -1 });
+  const logits =
+    sink === 'learned'
+      ? weights.plain(`${prefix}sink`, [numHeads])
+      : g.floats('table/no_sink', [numHeads], () => new Float32Array(numHeads));
+  const column = g.node('Reshape', [logits, g.ints(1, numHeads, 1, 1)]);
+  const first = g.node('Slice', [scores, g.ints(0), g.ints(1), g.ints(3)]);
+  // Masked scores are finite, so this is a column of zeros.
+  const zeros = g.node('Mul', [first, g.scalar(0)]);
+  const all = g.node('Softmax', [g.node('Concat', [scores, g.node('Add', [zeros, column])], { axis: 3 })], {
+    axis: -1,
+  });
+  return g.node('Slice', [all, g.ints(0), g.ints(-1), g.ints(3)]);
 }
 
 /** w = max(p + tau / n, 0), and 0 where a key is not attended, also when tau > 0. */

@@ -35,6 +35,8 @@ export interface FusedAttention extends AttentionDescription {
     readonly bias: 'learned' | 'alibi' | null;
     /** The learnable offset [H] of Elastic-Softmax, or plain softmax. */
     readonly tau: 'learned' | null;
+    /** The logit of spec §Sink logit: learned from 0, 0 for good (softmax-off-by-one), or none, which is the default. */
+    readonly sink?: 'learned' | 'zero' | null;
   };
 }
 

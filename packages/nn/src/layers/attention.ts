@@ -139,12 +139,21 @@ function fusedOutput(ops: Ops, { config, names, params, x, q, k, v, keyLength, o
     options.fixedBias === undefined ? fixedBias(x.backend, config, keyLength, statisticsDType(x.dtype)) : undefined;
   const bias = optionalParam(params, names.own.bias) ?? options.fixedBias ?? own;
   const tau = optionalParam(params, names.own.tau);
+  const zeroSink = fixedSink(x.backend, config, statisticsDType(x.dtype));
+  const sink = optionalParam(params, names.own.sink) ?? zeroSink;
   const starts = options.starts ?? undefined;
-  const { output, saved } = ops.attention(q, k, v, { bias, tau, starts, keyLength, save: ops.records });
+  const { output, saved } = ops.attention(q, k, v, { bias, tau, sink, starts, keyLength, save: ops.records });
   saved.dispose(); // a tape keeps its own
-  options.observe?.({ q, k, v, keyLength, bias, tau, starts, output });
+  options.observe?.({ q, k, v, keyLength, bias, tau, sink, starts, output });
   own?.dispose();
+  zeroSink?.dispose();
   return output;
+}
+
+/** The sink logit of kinds that do not learn one but have one, spec §Sink logit: 0. */
+function fixedSink(backend: Backend, config: AttentionConfig, dtype: 'f32' | 'f64'): Tensor | undefined {
+  const kind = attentionKind(config.attention);
+  return isFused(kind) && kind.fused.sink === 'zero' ? backend.zeros([config.numHeads], dtype) : undefined;
 }
 
 /** q or k [B, L, heads, D] as its scores are made of: RMSNorm over D where the config says so, then RoPE. Uses up x. */

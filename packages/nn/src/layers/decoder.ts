@@ -12,7 +12,10 @@ import { checkRoom, type KvCache } from './cache.ts';
  */
 export function fusesLayers(config: LazyTransformerConfig): boolean {
   const { attention, ropeScaling, attentionBias, mlpBias, qkNorm } = config;
-  return isFused(attentionKind(attention)) && ropeScaling === null && attentionBias === null && !mlpBias && !qkNorm;
+  const kind = attentionKind(attention);
+  // A sink logit that is no parameter is no operand of the op.
+  const fuses = isFused(kind) && kind.fused.sink !== 'zero';
+  return fuses && ropeScaling === null && attentionBias === null && !mlpBias && !qkNorm;
 }
 
 /** Whether the op that decodes several tokens computes the model: as `fusesLayers`, and all layers alike. */
@@ -62,6 +65,7 @@ export function layerState(
     values: cache.v,
     bias: optionalParam(params, attention.own.bias) ?? fixedBias,
     tau: optionalParam(params, attention.own.tau),
+    sink: optionalParam(params, attention.own.sink),
   };
 }
 

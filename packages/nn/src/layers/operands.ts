@@ -19,6 +19,8 @@ export interface ObservedAttention {
   readonly bias: Tensor | undefined;
   /** [H] */
   readonly tau: Tensor | undefined;
+  /** [H], spec §Sink logit. */
+  readonly sink?: Tensor | undefined;
   /** [B, L] i32: first key that a row attends. */
   readonly starts: Tensor | undefined;
   /** [B, L, H, D]: before the output projection. */

@@ -14,15 +14,16 @@ const matrix = (rows: number, columns: number): AttentionParameter => ({ shape: 
 const ones = (size: number): AttentionParameter => ({ shape: [size], init: 1 });
 const zeros = (size: number): AttentionParameter => ({ shape: [size], init: 0 });
 
-/** Parameters of the layer's kind of attention, beside its projections; spec §Shapes and symbols: bias from 0, tau from -1. */
+/** Parameters of the layer's kind of attention, beside its projections; spec §Shapes and symbols: bias and sink from 0, tau from -1. */
 export function kindParameters(config: AttentionConfig): ParameterSpecs {
   const kind = attentionKind(config.attention);
   if (!isFused(kind)) return kind.params(config);
   const { numHeads, window } = config;
-  const { bias, tau } = kind.fused;
+  const { bias, tau, sink } = kind.fused;
   return {
     ...(bias === 'learned' ? { bias: { shape: [numHeads, window], init: 0 } } : {}),
     ...(tau === 'learned' ? { tau: { shape: [numHeads], init: -1 } } : {}),
+    ...(sink === 'learned' ? { sink: { shape: [numHeads], init: 0 } } : {}),
   };
 }
 
