@@ -35,6 +35,12 @@ const softpick: Weights = (scores) => {
   return above.map((a) => Math.max(a, 0) / total);
 };
 
+/** spec §Sink logit: softmax beside one more logit, whose weight goes nowhere. */
+const beside = (sink: number, scores: readonly number[]) => {
+  const total = Math.exp(sink) + sum(scores.map(Math.exp));
+  return scores.map((s) => Math.exp(s) / total);
+};
+
 const sigmoid: Weights = (scores) => scores.map((s) => logistic(s - Math.log(scores.length)));
 
 /** By bisection of the threshold. */
@@ -62,6 +68,8 @@ const forgetting =
 const WEIGHTS: Record<string, (p: Arrays) => Weights> = {
   softmax: () => softmax,
   gated: () => softmax,
+  sink: (p) => (scores, row) => beside(p.sink?.[row.head] as number, scores),
+  'off-by-one': () => (scores) => beside(0, scores),
   softpick: () => softpick,
   sigmoid: () => sigmoid,
   entmax: () => entmax,
