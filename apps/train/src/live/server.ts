@@ -14,8 +14,8 @@ import { createGate, type Gate } from './gate.ts';
 import { refuseRequest, SAFE_HEADERS } from './requests.ts';
 import { createLiveState, type LiveState } from './state.ts';
 
-/** Milliseconds between two answers, however many ask. */
-const PAUSE = 250;
+/** Milliseconds between two answers, however many ask: of whole pages, which are large, and of all else. */
+const PAUSES = { page: 1000, other: 250 };
 /** Milliseconds between two lines on how far training is. */
 const PROGRESS = 2000;
 /** Curves are drawn anew between evaluations, too, but take at most this share of the time. */
@@ -54,11 +54,12 @@ export async function serveLive(folder: RunFolder, record: RunRecord, dataset: D
     return collectReport([folder.path], { ...how, backend: 'reference', measure: false, live: '/events', measured });
   });
   const audience = createAudience(state);
-  const gate = createGate((open) => setTimeout(open, PAUSE).unref());
+  const gateOf = (pause: number) => createGate((open) => setTimeout(open, pause).unref());
+  const gates = { page: gateOf(PAUSES.page), other: gateOf(PAUSES.other) };
   const server = createServer((request, response) => answer(request, response));
   server.maxConnections = MOST;
   const address = await listen(server);
-  const answer = answers(state, audience, gate, (server.address() as AddressInfo).port);
+  const answer = answers(state, audience, gates, (server.address() as AddressInfo).port);
   return {
     address,
     listener: follow(state, audience, (looked) => {
@@ -69,7 +70,7 @@ export async function serveLive(folder: RunFolder, record: RunRecord, dataset: D
       const report = renderPieces(await collectReport([folder.path], { ...how, backend, measure: true }));
       writeWhole(path, report.page);
       audience.end(report);
-      gate.flush();
+      for (const gate of Object.values(gates)) gate.flush();
       server.close();
       server.closeIdleConnections();
       finished = true;
@@ -84,7 +85,12 @@ export async function serveLive(folder: RunFolder, record: RunRecord, dataset: D
   };
 }
 
-function answers(state: LiveState, audience: Audience, gate: Gate, port: number): RequestListener {
+function answers(
+  state: LiveState,
+  audience: Audience,
+  gates: Readonly<Record<'page' | 'other', Gate>>,
+  port: number,
+): RequestListener {
   return (request, response) => {
     const refusal = refuseRequest(request, port);
     const { pathname, searchParams } = new URL(request.url ?? '/', 'http://localhost');
@@ -100,7 +106,8 @@ function answers(state: LiveState, audience: Audience, gate: Gate, port: number)
         response.writeHead(200, { ...SAFE_HEADERS, 'content-type': 'text/html; charset=utf-8' }).end(report.page);
       }
     };
-    gate.pass(() => {
+    const whole = refusal === null && pathname === '/' && request.method === 'GET';
+    gates[whole ? 'page' : 'other'].pass(() => {
       if (response.destroyed) return;
       answer().catch(() => {
         // The run's files cannot be read: training says so itself.
