@@ -107,10 +107,11 @@ function launchShape(name) {
     .split(',')
     .map((x) => (x.trim() === 'true' ? 1 : Number(x) || 0));
   if (shape !== undefined && name.startsWith('forwardKernel')) {
-    const [columns, values, rowTiles, warps, keyTile, tops] = shape;
+    const [columns, values, rowTiles, warps, keyTile, tops, resident] = shape;
     const rows = 16 * rowTiles * warps;
     const tiles = 2 * (rows * columns + 2 * keyTile * (columns + values));
-    return { threads: 32 * warps, shared: tiles + 4 * (warps * tops + rows) };
+    const table = resident ? 0 : rows * 16 + 8192;
+    return { threads: 32 * warps, shared: tiles + 4 * (warps * tops + rows) + table };
   }
   if (shape !== undefined && name.startsWith('gradKernel')) {
     const [columns, step] = shape;

@@ -21,7 +21,7 @@ const TILES = {
   head_128_no_bias: { L: 100, S: 130, H: 1, D: 128, tau: -1 },
   // Wider than the forward kernel's table: 8192 entries of shared memory at D = 128 without training, 2048 with it.
   head_128_wide_bias: { L: 70, S: 200, H: 1, D: 128, W: 9000, tau: -1 },
-  head_64_wide_bias: { L: 140, S: 300, H: 1, D: 64, W: 4000, tau: 0.5 },
+  head_64_wide_bias: { L: 140, S: 300, H: 1, D: 64, W: 4000, tau: -1 },
   // The largest product is then that of the smallest score.
   head_64_negative_scale: { L: 200, H: 1, D: 64, W: 16, tau: -1, scale: -0.125 },
   head_128_plain_tiles: { L: 230, H: 2, Hkv: 1, D: 128, W: 10, tau: -1 },

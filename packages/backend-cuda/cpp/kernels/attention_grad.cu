@@ -70,8 +70,7 @@ __global__ void __launch_bounds__(Shape::threads, 1) gradKernel(const __grid_con
     const int first = (keyBlocks - 1 - ticket % keyBlocks) * Shape::rows, b = ticket / keyBlocks / p.kvHeads;
     // Query tiles that attend these keys: from the first position that reaches them to the last start that does.
     const int firstTile = first - shift > 0 ? (first - shift) / step : 0;
-    int endTile = firstTile;
-    while (endTile < queryBlocks && p.start(b, endTile * step) < first + Shape::rows) ++endTile;
+    const int endTile = tileBeyond(p, b, step, firstTile, queryBlocks, first + Shape::rows);
     notes[0] = first;
     notes[1] = b;
     notes[2] = ticket / keyBlocks % p.kvHeads;

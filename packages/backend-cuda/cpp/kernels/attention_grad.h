@@ -53,6 +53,20 @@ __device__ __forceinline__ QueryRow queryRow(const AttentionProblem<T>& p, int b
   return {p.lse[p.rowAt(b, h, r)], p.delta[p.rowAt(b, h, r)], p.offset(b, h, r), p.start(b, r)};
 }
 
+// The first query tile from `from` on, of `tiles` of `step` rows, that begins at key `end` or later. Starts do not decrease.
+template <class T>
+__device__ __forceinline__ int tileBeyond(const AttentionProblem<T>& p, int b, int step, int from, int tiles, int end) {
+  while (from < tiles) {
+    const int middle = from + (tiles - from) / 2;
+    if (p.start(b, middle * step) < end) {
+      from = middle + 1;
+    } else {
+      tiles = middle;
+    }
+  }
+  return from;
+}
+
 // s (a raw product) becomes ds, g becomes w.
 template <class T>
 __device__ __forceinline__ void pairGrad(const AttentionProblem<T>& p, float& s, float& g, const QueryRow& row, int h,

@@ -173,8 +173,7 @@ __global__ void __launch_bounds__(Shape::threads, 1)
   // Query tiles that may attend these keys: from the first position that reaches them to the last start that does.
   const int shift = p.keys - p.length;
   const int firstTile = first - shift > 0 ? (first - shift) / step : 0;
-  int endTile = firstTile;
-  while (endTile * step < p.length && p.start(b, endTile * step) < first + rows) ++endTile;
+  const int endTile = tileBeyond(p, b, step, firstTile, ceilDiv(p.length, step), first + rows);
   const int tiles = endTile - firstTile, count = tiles * group;
   // Step i: query tile firstTile + i % tiles of the group's head i / tiles.
   const auto fetch = [&](int i) {

@@ -361,8 +361,8 @@ export const MUTATIONS = [
   {
     name: 'gradient of k: documents end too early',
     file: grad,
-    from: 'p.start(b, endTile * step) < first + Shape::rows',
-    to: 'p.start(b, endTile * step) < first + 1',
+    from: 'firstTile, queryBlocks, first + Shape::rows)',
+    to: 'firstTile, queryBlocks, first + 1)',
     run: 'bf16 head_64_far',
   },
   {
