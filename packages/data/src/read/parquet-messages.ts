@@ -1,8 +1,8 @@
 import type { DataErrorCode } from '../errors.ts';
 
-/** What `parquet.ts` asks its thread: first 'open', then row groups, one at a time. */
+/** What `parquet.ts` asks its thread: 'open' for every file, then its row groups, one at a time. */
 export type Question =
-  | { readonly kind: 'open' }
+  | { readonly kind: 'open'; readonly path: string; readonly column: string }
   | { readonly kind: 'read'; readonly group: number; readonly rowStart: number; readonly rows: number };
 
 /** What the thread answers: any number of 'alive' while it gets on, then one of the others. */

@@ -3,7 +3,7 @@
  * for ever or fill the memory, and only a thread can be stopped then. `parquet.ts` asks, and watches the time.
  */
 import { TextDecoder } from 'node:util';
-import { parentPort, workerData } from 'node:worker_threads';
+import { parentPort } from 'node:worker_threads';
 import { brotliDecompressSync, gunzipSync } from 'node:zlib';
 import {
   type AsyncBuffer,
@@ -18,7 +18,9 @@ import { DataError, messageOf } from '../errors.ts';
 import { checkText } from './check-text.ts';
 import type { Answer, Question, RowGroup } from './parquet-messages.ts';
 
-const { path, column } = workerData as { path: string; column: string };
+/** Of the file that is open. */
+let path = '';
+let column = '';
 
 interface ParquetFile {
   readonly file: AsyncBuffer;
@@ -128,7 +130,10 @@ function post(answer: Answer): void {
 async function answer(question: Question): Promise<Answer> {
   const part = question.kind === 'open' ? 'its footer' : `row group ${question.group}`;
   try {
-    if (question.kind === 'open') return { kind: 'opened', groups: await openFile() };
+    if (question.kind === 'open') {
+      ({ path, column } = question);
+      return { kind: 'opened', groups: await openFile() };
+    }
     return { kind: 'texts', texts: await readGroup(question.group, question.rowStart, question.rows) };
   } catch (error) {
     const { code, message } =

@@ -25,9 +25,9 @@ const THREAD = new URL(
  * @throws DataError (DATA_FORMAT) for a damaged file, (DATA_COLUMN) when it has no column of that name
  */
 export async function checkParquet(path: string, column: string): Promise<void> {
-  const thread = await startThread(path, column, {});
+  const thread = await startThread(path, {});
   try {
-    await thread.ask({ kind: 'open' }, 'its footer', PATIENCE);
+    await thread.ask({ kind: 'open', path, column }, 'its footer', PATIENCE);
   } finally {
     await thread.stop();
   }
@@ -35,9 +35,9 @@ export async function checkParquet(path: string, column: string): Promise<void> 
 
 /** One document per row, one row group in memory at a time. A null is an empty document. */
 export async function* parquetPieces(path: string, column: string, options: ReadOptions): AsyncGenerator<Piece> {
-  const thread = await startThread(path, column, options);
+  const thread = await startThread(path, options);
   try {
-    const opened = await thread.ask({ kind: 'open' }, 'its footer', PATIENCE);
+    const opened = await thread.ask({ kind: 'open', path, column }, 'its footer', PATIENCE);
     let rowStart = 0;
     for (const [group, { rows, bytes }] of (opened.kind === 'opened' ? opened.groups : []).entries()) {
       const seconds = PATIENCE + Math.floor(bytes / BYTES_PER_SECOND);
@@ -53,18 +53,34 @@ export async function* parquetPieces(path: string, column: string, options: Read
 interface ReadingThread {
   /** @throws DataError as the thread gave it, or (DATA_FORMAT) when it does not answer in time; the signal's reason */
   ask(question: Question, part: string, seconds: number): Promise<Answer>;
-  stop(): Promise<unknown>;
+  /** Gives the thread back. */
+  stop(): Promise<void>;
 }
 
-async function startThread(path: string, column: string, { signal }: ReadOptions): Promise<ReadingThread> {
+/** A thread without a file: starting one takes longer than reading a small file, and folders have many. */
+let idle: Worker | null = null;
+
+function takeThread(): Worker {
+  const waiting = idle;
+  idle = null;
+  if (waiting !== null) {
+    waiting.ref();
+    return waiting;
+  }
+  // Not the arguments of this process, which may be meant for its own program.
+  const worker = new Worker(THREAD, { execArgv: [], resourceLimits: { maxOldGenerationSizeMb: MEMORY } });
+  worker.on('exit', () => {
+    if (idle === worker) idle = null;
+  });
+  return worker;
+}
+
+async function startThread(path: string, { signal }: ReadOptions): Promise<ReadingThread> {
   // Refuses what is no file, with its reason.
   await firstBytes(path, 1);
-  const worker = new Worker(THREAD, {
-    workerData: { path, column },
-    // Not those of this process, which may be meant for its own program.
-    execArgv: [],
-    resourceLimits: { maxOldGenerationSizeMb: MEMORY },
-  });
+  const worker = takeThread();
+  // Whether it owes no answer: else it may be in an endless loop.
+  let free = true;
   return {
     ask: (question, part, seconds) =>
       new Promise((resolve, reject) => {
@@ -76,7 +92,8 @@ async function startThread(path: string, column: string, { signal }: ReadOptions
         let timer = setTimeout(late, seconds * 1000);
         const aborted = () => settle(() => reject(signal?.reason));
         const failed = (error: unknown) => fail(messageOf(error), error);
-        const settle = (done: () => void) => {
+        const settle = (done: () => void, answers = false) => {
+          free = answers;
           clearTimeout(timer);
           signal?.removeEventListener('abort', aborted);
           worker.off('message', answered).off('error', failed);
@@ -86,15 +103,19 @@ async function startThread(path: string, column: string, { signal }: ReadOptions
           if (answer.kind === 'alive') {
             clearTimeout(timer);
             timer = setTimeout(late, seconds * 1000);
-          } else if (answer.kind === 'failed') settle(() => reject(new DataError(answer.code, answer.message)));
-          else settle(() => resolve(answer));
+          } else if (answer.kind === 'failed') settle(() => reject(new DataError(answer.code, answer.message)), true);
+          else settle(() => resolve(answer), true);
         };
         worker.on('message', answered).on('error', failed);
         signal?.addEventListener('abort', aborted);
-        if (signal?.aborted) aborted();
+        free = false;
+        if (signal?.aborted) settle(() => reject(signal.reason), true);
         else worker.postMessage(question);
       }),
-    // Also ends a thread that is in an endless loop.
-    stop: () => worker.terminate(),
+    async stop() {
+      if (!free || idle !== null) return void (await worker.terminate());
+      worker.unref();
+      idle = worker;
+    },
   };
 }
