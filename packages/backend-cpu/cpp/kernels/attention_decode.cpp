@@ -147,10 +147,11 @@ void exponentialsOf(const Blocks& p, const Keys& keys, const Block& block) {
 }
 
 // The sink logits of a vector of rows, which are (query row, head); -infinity is none, spec §Sink logit.
-LAZY_INLINE Vector sinksOf(const Plan& p, std::int64_t row) {
+LAZY_INLINE Vector sinksOf(const Blocks& p, std::int64_t row) {
   float each[lanes];
   for (std::int64_t i = 0; i < lanes; ++i) {
-    each[i] = row + i < p.rows ? floats(p.in.sink)[(row + i) % p.s.z.heads] : -std::numeric_limits<float>::infinity();
+    each[i] = row + i < p.rows ? floats(p.in.sink)[(row + i) % p.layout.sizes.heads]
+                               : -std::numeric_limits<float>::infinity();
   }
   return load(each);
 }
