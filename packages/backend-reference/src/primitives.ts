@@ -26,6 +26,7 @@ const UNARY: Readonly<Record<UnaryFunction, (x: number) => number>> = {
   cos: Math.cos,
   tanh: Math.tanh,
   sigmoid,
+  softplus: (x) => Math.max(x, 0) + Math.log1p(Math.exp(-Math.abs(x))),
   relu: (x) => Math.max(x, 0),
   silu: (x) => x * sigmoid(x),
   // 1 + erf(z) = erfc(-z), which does not cancel.

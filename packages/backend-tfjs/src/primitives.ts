@@ -27,6 +27,7 @@ const UNARY: Readonly<Record<UnaryFunction, (x: tf.Tensor) => tf.Tensor>> = {
   cos: tf.cos,
   tanh: tf.tanh,
   sigmoid: tf.sigmoid,
+  softplus: (x) => tf.add(relu(x), tf.log(tf.add(tf.exp(tf.neg(tf.abs(x))), 1))),
   relu,
   silu: (x) => tf.mul(x, tf.sigmoid(x)),
   gelu: (x) => tf.mul(tf.mul(x, 0.5), tf.add(tf.erf(tf.mul(x, Math.SQRT1_2)), 1)),

@@ -23,6 +23,12 @@ LAZY_INLINE Vector sin(Vector x) { return sine(x, 0); }
 LAZY_INLINE Vector cos(Vector x) { return sine(x, 1); }
 LAZY_INLINE Vector tanh(Vector x) { return hyperbolicTangent(x); }
 LAZY_INLINE Vector sigmoid(Vector x) { return logistic(x); }
+LAZY_INLINE Vector softplus(Vector x) {
+  // log(1 + e) from u = 1 + e as it was rounded, so that a small e keeps its digits.
+  const Vector e = exponential(-magnitude(x)), u = splat(1.0f) + e, rounded = u - splat(1.0f);
+  const Vector tail = select(rounded > Vector{}, logarithm(u) * (e / rounded), e);
+  return select(x < Vector{}, Vector{}, x) + tail;
+}
 LAZY_INLINE Vector relu(Vector x) { return select(x < Vector{}, Vector{}, x); }
 LAZY_INLINE Vector silu(Vector x) { return x * logistic(x); }
 LAZY_INLINE Vector gelu(Vector x) { return gaussianErrorLinear(x); }

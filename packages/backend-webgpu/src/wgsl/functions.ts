@@ -96,6 +96,15 @@ const SIGMOID = `
     return select(e, vec4<f32>(1.0), x >= vec4<f32>()) / (1.0 + e);
   }`;
 
+/** log(1 + e) from 1 + e as it was rounded, so that a small e keeps its digits. */
+const SOFTPLUS = `
+  fn softplus4(x: vec4<f32>) -> vec4<f32> {
+    let e = exp4(-abs(x));
+    let u = 1.0 + e;
+    let rounded = u - 1.0;
+    return max(x, vec4<f32>()) + select(e, log4(u) * (e / rounded), rounded > vec4<f32>());
+  }`;
+
 /** erfc of z >= 0 to a relative 1.2e-7: t e^(-z^2 + P(t)), t = 1 / (1 + z / 2). Its tail makes no differences. */
 const GELU = `
   fn gelu4(x: vec4<f32>) -> vec4<f32> {
@@ -169,6 +178,7 @@ export const UNARY: Readonly<Record<UnaryFunction, FunctionText>> = {
   cos: kept('angle4(x, 2u)', ANGLES),
   tanh: kept('tanh4(x)', EXP, TANH),
   sigmoid: kept('sigmoid4(x)', EXP, SIGMOID),
+  softplus: kept('softplus4(x)', EXP, LOG, SOFTPLUS),
   relu: kept('max(x, vec4<f32>())'),
   silu: kept('x * sigmoid4(x)', EXP, SIGMOID),
   gelu: kept('gelu4(x)', EXP, GELU),

@@ -30,6 +30,7 @@ const UNARY_DOMAINS: Readonly<Record<UnaryFunction, Domain>> = {
   cos: (g) => 100 * (2 * g.random() - 1),
   tanh: spread(2),
   sigmoid: spread(3),
+  softplus: spread(3),
   relu: spread(1),
   silu: spread(3),
   gelu: spread(2),

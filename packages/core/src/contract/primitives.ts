@@ -17,6 +17,7 @@
  * | sign | -1, 0 or 1 | sign(0) is 0 |
  * | sin, cos | of an angle in radians | as good as f32 up to 1000; of an infinity NaN |
  * | tanh, sigmoid | tanh(x), 1 / (1 + e^-x) | no overflow: exactly 1, and -1 or 0, at the infinities |
+ * | softplus | log(1 + e^x) | no overflow: x at Infinity, 0 at -Infinity |
  * | relu | max(x, 0) | |
  * | silu | x * sigmoid(x) | silu(-Infinity) is NaN |
  * | gelu | x / 2 * (1 + erf(x / sqrt(2))), the exact one | gelu(-Infinity) is NaN |
@@ -33,6 +34,7 @@ export const UNARY_FUNCTIONS = [
   'cos',
   'tanh',
   'sigmoid',
+  'softplus',
   'relu',
   'silu',
   'gelu',

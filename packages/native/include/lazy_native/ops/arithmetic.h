@@ -20,6 +20,7 @@ namespace lazy_native {
   FN(cos) \
   FN(tanh) \
   FN(sigmoid) \
+  FN(softplus) \
   FN(relu) \
   FN(silu) \
   FN(gelu) \

@@ -21,6 +21,7 @@ export const UNARY_DERIVATIVES: Readonly<Record<UnaryFunction, Entry>> = {
   cos: ['x', (ops, dy, x) => ops.unary('neg', mul(ops, dy, ops.unary('sin', x)))],
   tanh: ['y', (ops, dy, y) => sub(ops, dy, mul(ops, dy, ops.unary('square', y)))],
   sigmoid: ['y', (ops, dy, y) => mul(ops, mul(ops, dy, y), oneLess(ops, y))],
+  softplus: ['x', (ops, dy, x) => mul(ops, dy, ops.unary('sigmoid', x))],
   relu: ['y', (ops, dy, y) => ops.binary('keep', y, dy)],
   silu: ['both', (ops, dy, x, y) => mul(ops, dy, siluSlope(ops, ops.unary('sigmoid', x), y))],
   gelu: ['both', (ops, dy, x, y) => mul(ops, dy, ops.binary('add', normalShare(ops, x, y), mul(ops, x, bell(ops, x))))],
