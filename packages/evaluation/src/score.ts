@@ -123,7 +123,7 @@ async function scoreBatch({ backend, model, params }: Subject, rows: readonly Ro
   const count = Math.max(...rows.map(({ targets }) => targets.length));
   const { tokens, starts } = padLeft(rows, length);
   const targets = alignedRight(rows, count);
-  const { picked, lse, flat } = backend.scope(() => {
+  const { picked, lse, best } = backend.scope(() => {
     const logits = model.forward(backend, params, backend.tensor(tokens, [rows.length, length]), {
       starts: backend.tensor(starts, [rows.length, length]),
       positions: count,
@@ -131,8 +131,7 @@ async function scoreBatch({ backend, model, params }: Subject, rows: readonly Ro
     return tokenStatistics(backend, logits, targets);
   });
   try {
-    const [values, norms, logits] = await Promise.all([picked.data(), lse.data(), flat.data()]);
-    const greedy = largestOfRows(logits, targets.length);
+    const [values, norms, greedy] = await Promise.all([picked.data(), lse.data(), best.data()]);
     return rows.map((row, r) => {
       const first = (r + 1) * count - row.targets.length;
       const logProbabilities = Float64Array.from(
@@ -147,16 +146,16 @@ async function scoreBatch({ backend, model, params }: Subject, rows: readonly Ro
       };
     });
   } finally {
-    for (const tensor of [picked, lse, flat]) tensor.dispose();
+    for (const tensor of [picked, lse, best]) tensor.dispose();
   }
 }
 
-/** Per row of logits [B, n, V]: the target's logit, log sum exp, and the rows themselves. `targets` holds NONE where there is none. */
+/** Per row of logits [B, n, V]: the target's logit, log sum exp, and the id of the largest. `targets` holds NONE where there is none. */
 function tokenStatistics(
   backend: Backend,
   logits: Tensor,
   targets: Int32Array,
-): { picked: Tensor; lse: Tensor; flat: Tensor } {
+): { picked: Tensor; lse: Tensor; best: Tensor } {
   const vocabulary = logits.shape[2] as number;
   const flat = backend.reshape(logits, [targets.length, vocabulary]);
   const { lse } = backend.crossEntropy(flat, backend.tensor(targets, [targets.length]), { ignoreIndex: NONE });
@@ -164,7 +163,7 @@ function tokenStatistics(
   const places = targets.map((id, row) => row * vocabulary + Math.max(id, 0));
   const table = backend.reshape(logits, [targets.length * vocabulary, 1]);
   const picked = backend.embedding(table, backend.tensor(places, [targets.length]));
-  return { picked, lse, flat };
+  return { picked, lse, best: backend.reduce('argmax', flat, { axes: [1] }) };
 }
 
 function padLeft(rows: readonly Row[], length: number): { tokens: Int32Array; starts: Int32Array } {
@@ -183,14 +182,4 @@ function alignedRight(rows: readonly Row[], count: number): Int32Array {
   const targets = new Int32Array(rows.length * count).fill(NONE);
   for (const [r, row] of rows.entries()) targets.set(row.targets, (r + 1) * count - row.targets.length);
   return targets;
-}
-
-/** Where each of `rows` rows has its largest number. */
-function largestOfRows(values: ArrayLike<number>, rows: number): Int32Array {
-  const width = values.length / rows;
-  return Int32Array.from({ length: rows }, (_, row) => {
-    let best = row * width;
-    for (let i = best + 1; i < (row + 1) * width; i++) if (values[i]! > values[best]!) best = i;
-    return best - row * width;
-  });
 }
