@@ -66,7 +66,17 @@ test('attention over 16,384 tokens, forward and backward, needs little more than
     headDim: dim,
     window: 512,
   };
-  const inputs = { sizes, scale: 0.125, q, k, v, bias: tensor([1, 512], 0), tau: tensor([1], -1), starts: null };
+  const inputs = {
+    sizes,
+    scale: 0.125,
+    q,
+    k,
+    v,
+    bias: tensor([1, 512], 0),
+    tau: tensor([1], -1),
+    sink: null,
+    starts: null,
+  };
   const { output, saved } = kernels.attention(inputs, true);
   if (saved === null) throw new Error('nothing saved');
   kernels.attentionGrad(dOutput, inputs, { buffer: output, shape: q.shape, dtype: 'f32' }, saved);

@@ -8,7 +8,7 @@ const { path } = locateAddon(
 );
 
 test('the binary asks for glibc 2.35 at most, and shows nothing of what is linked into it', (context) => {
-  if (path === undefined) context.skip('no CUDA toolkit built lazy_cuda.node');
+  if (path === null) context.skip('no CUDA toolkit built lazy_cuda.node');
   if (spawnSync('readelf', ['--version']).status !== 0) context.skip('there is no readelf');
   const symbols = execFileSync('readelf', ['--dyn-syms', '-W', path as string], {
     encoding: 'utf8',

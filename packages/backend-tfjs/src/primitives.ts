@@ -7,7 +7,6 @@ import type {
   UnaryFunction,
 } from '@lazy-attention/core';
 import * as tf from '@tensorflow/tfjs-core';
-import { sumMiddle } from './arithmetic.ts';
 import { hasHostKernels, runHostKernel } from './host-kernel.ts';
 import { BINARY, hasHostBinary, REARRANGE, REDUCE } from './host-primitives.ts';
 import { relu } from './relu.ts';
@@ -37,7 +36,9 @@ const UNARY: Readonly<Record<UnaryFunction, (x: tf.Tensor) => tf.Tensor>> = {
 
 /** y = fn(x). */
 export function unary(x: tf.Tensor, fn: UnaryFunction): tf.Tensor {
-  return UNARY[fn](x);
+  const y = UNARY[fn](x);
+  // The engines of a GPU may take a NaN for a number, as in sigmoid.
+  return hasHostKernels() ? y : tf.where(tf.isNaN(x), tf.scalar(Number.NaN), y);
 }
 
 /** `fn` of operands that tfjs broadcasts. Host kernels stand in for those that wasm has wrong or slow. */
@@ -108,30 +109,33 @@ export function reduce(x: tf.Tensor, fn: ReduceFunction, { outer, length, inner 
     const dtype = fn === 'argmax' ? 'int32' : 'float32';
     return runHostKernel(REDUCE, [x], { fn, outer, length, inner }, [outer, inner], dtype);
   }
-  return REDUCE_MIDDLE[fn](tf.reshape(x, [outer, length, inner]));
+  return REDUCE_LAST[fn](tf.transpose(tf.reshape(x, [outer, length, inner]), [0, 2, 1]));
 }
 
-/** The reductions of [outer, length, inner] over the middle for engines without host kernels. */
-const REDUCE_MIDDLE: Readonly<Record<ReduceFunction, (x: tf.Tensor3D) => tf.Tensor>> = {
-  sum: sumMiddle,
-  mean: (x) => tf.div(sumMiddle(x), x.shape[1]),
-  max: (x) => orAnyNaN(x, tf.max(x, 1)),
-  min: (x) => orAnyNaN(x, tf.min(x, 1)),
+/**
+ * The reductions of [outer, inner, length] over the last axis for engines without host kernels: the extremes over
+ * another axis are wrong on the webgpu engine.
+ */
+const REDUCE_LAST: Readonly<Record<ReduceFunction, (x: tf.Tensor3D) => tf.Tensor>> = {
+  sum: (x) => tf.sum(x, -1),
+  mean: (x) => tf.mean(x, -1),
+  max: (x) => orAnyNaN(x, tf.max(x, -1)),
+  min: (x) => orAnyNaN(x, tf.min(x, -1)),
   logSumExp(x) {
-    const max = tf.max(x, 1, true);
+    const max = tf.max(x, -1, true);
     // An infinite maximum less itself would be NaN; exp of 0 and of infinities gives the right sum.
     const shift = tf.where(tf.isFinite(max), max, tf.scalar(0));
-    return tf.add(tf.log(sumMiddle(tf.exp(tf.sub(x, shift)))), tf.squeeze(shift, [1]));
+    return tf.add(tf.log(tf.sum(tf.exp(tf.sub(x, shift)), -1)), tf.squeeze(shift, [-1]));
   },
   argmax(x) {
     const missing = tf.cast(tf.isNaN(x), 'float32');
-    return tf.where(tf.greater(tf.max(missing, 1), 0), tf.argMax(missing, 1), tf.argMax(x, 1));
+    return tf.where(tf.greater(tf.max(missing, -1), 0), tf.argMax(missing, -1), tf.argMax(x, -1));
   },
 };
 
-/** `y` [outer, inner], or NaN where a middle has one: engines differ in that. */
+/** `y` [outer, inner], or NaN where a row has one: engines differ in that. */
 function orAnyNaN(x: tf.Tensor3D, y: tf.Tensor): tf.Tensor {
-  const missing = tf.max(tf.cast(tf.isNaN(x), 'float32'), 1);
+  const missing = tf.max(tf.cast(tf.isNaN(x), 'float32'), -1);
   return tf.where(tf.greater(missing, 0), tf.scalar(Number.NaN), y);
 }
 

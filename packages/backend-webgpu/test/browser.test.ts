@@ -82,7 +82,9 @@ describe.skipIf(skipped !== null)(`the built package in Chromium${skipped === nu
     expect(device).toMatch(/swiftshader.*\(software\)/i);
   });
 
-  test.each([...OPS, 'errors', 'memory'] as const)('conforms: %s', { timeout: 600_000 }, async (op) => {
+  // A whole layer in one launch is not offered here.
+  const offered = OPS.filter((op) => op !== 'decoder.layer');
+  test.each([...offered, 'errors', 'memory'] as const)('conforms: %s', { timeout: 600_000 }, async (op) => {
     const outcome = await page.evaluate((each) => (globalThis as unknown as PageFunctions).page.conformance(each), op);
     expect(outcome.failed).toEqual([]);
     const all = conformanceCases({ size: 'small', dtypes: outcome.dtypes }).filter((each) => each.op === op);

@@ -23,11 +23,14 @@ const ofPlan = (source) =>
 function bareness() {
   const bin = join(folder, 'bin');
   mkdirSync(bin);
-  for (const name of ['sh', 'dirname', 'python3', 'c++', 'as', 'ld']) {
+  // The interpreter itself: a version manager's stand-in on the PATH needs more than this PATH has.
+  const itself = spawnSync(python, ['-c', 'import sys; print(sys.executable)'], { encoding: 'utf8' }).stdout.trim();
+  symlinkSync(itself, join(bin, 'python3'));
+  for (const name of ['sh', 'dirname', 'c++', 'as', 'ld']) {
     const path = spawnSync('sh', ['-c', `command -v ${name}`], { encoding: 'utf8' }).stdout.trim();
     if (path !== '') symlinkSync(path, join(bin, name));
   }
-  return { PATH: bin, HOME: folder, PYTHON: python, LAZY_ATTENTION_CUDA_EMULATED_ADDON: emulated };
+  return { PATH: bin, HOME: folder, PYTHON: join(bin, 'python3'), LAZY_ATTENTION_CUDA_EMULATED_ADDON: emulated };
 }
 
 test('the limits of a call add up to its budget, under ten minutes', (context) => {

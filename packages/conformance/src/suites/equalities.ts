@@ -73,7 +73,7 @@ const EQUALITIES: Readonly<Record<string, Equality>> = {
     compute: (backend, g) => {
       const { q, k, v, dy, bias, tau } = inputs(backend, g);
       const packed = backend.attention(q, k, v, { bias, tau, starts: startsOf(backend, LENGTHS) });
-      const one = backend.attentionGrad(dy, packed.saved);
+      const { dq, dk, dv, dbias, dtau } = backend.attentionGrad(dy, packed.saved);
       const sums: { dbias?: Tensor; dtau?: Tensor } = {};
       const parts = (name: 'dq' | 'dk' | 'dv') =>
         joined(backend, (start, end) => {
@@ -89,7 +89,7 @@ const EQUALITIES: Readonly<Record<string, Equality>> = {
           return grads[name];
         });
       const other = { dq: parts('dq'), dk: parts('dk'), dv: parts('dv'), ...sums };
-      return { one: { ...one } as Tensors, other: other as Tensors };
+      return { one: { dq, dk, dv, dbias, dtau } as Tensors, other: other as Tensors };
     },
   },
   chunks_equal_the_whole: {

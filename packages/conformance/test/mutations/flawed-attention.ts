@@ -28,6 +28,8 @@ export const FLAWS = {
     'the maximum is not taken out',
     'weights are normalised again',
     'dim 128 is the last',
+    'the sink is ignored',
+    'the sink of head 0 is used for all',
   ],
   backward: [
     'delta comes from the output, as in softmax',
@@ -46,6 +48,8 @@ export const FLAWS = {
     'dk is not scaled',
     'the last query head of a group wins in dk',
     'the last query head of a group wins in dv',
+    'dsink has the other sign',
+    'dsink misses entries of the batch',
   ],
 } as const;
 
@@ -57,6 +61,7 @@ interface Grads {
   readonly dv: Float64Array;
   readonly dbias: Float64Array;
   readonly dtau: Float64Array;
+  readonly dsink: Float64Array;
 }
 
 /**
@@ -64,7 +69,7 @@ interface Grads {
  * everything, with one it must be caught.
  */
 function attend(inputs: AttentionInputs<TensorData>, flaw: Flaw | null, dO: TensorData | null) {
-  const { sizes, scale, q, k, v, bias, tau, starts } = inputs;
+  const { sizes, scale, q, k, v, bias, tau, sink, starts } = inputs;
   const { batch: B, queryLength: L, keyLength: S, keyCapacity, heads: H, kvHeads, headDim: D, window: W } = sizes;
   const is = (candidate: Flaw) => flaw === candidate;
   const capacity = is('caches are read as if they had no room') ? S : keyCapacity;
@@ -78,6 +83,7 @@ function attend(inputs: AttentionInputs<TensorData>, flaw: Flaw | null, dO: Tens
     dv: new Float64Array(v.buffer.length),
     dbias: new Float64Array(H * W),
     dtau: new Float64Array(H),
+    dsink: new Float64Array(H),
   };
 
   for (let b = 0; b < B; b++) {
@@ -149,10 +155,16 @@ function attend(inputs: AttentionInputs<TensorData>, flaw: Flaw | null, dO: Tens
       for (let d = 0; d < lastDim; d++) dot += q.buffer[query + d] * k.buffer[at(b, j, kvHead) + d];
       s.push((is('the scale is ignored') ? 1 : scale) * dot + biasAt(h, i - j));
     }
-    const max = is('the maximum is not taken out') ? 0 : s.reduce((a, x) => Math.max(a, x), Number.NEGATIVE_INFINITY);
+    const extra = sinkAt(h);
+    const max = is('the maximum is not taken out') ? 0 : s.reduce((a, x) => Math.max(a, x), extra);
     const e = s.map((x) => Math.exp(x - max));
-    const total = e.reduce((a, x) => a + x, 0);
+    const total = e.reduce((a, x) => a + x, Math.exp(extra - max));
     return e.map((x) => x / total);
+  }
+
+  function sinkAt(h: number): number {
+    if (sink === null || is('the sink is ignored')) return Number.NEGATIVE_INFINITY;
+    return sink.buffer[is('the sink of head 0 is used for all') ? 0 : h];
   }
 
   function rowGrad(
@@ -181,6 +193,11 @@ function attend(inputs: AttentionInputs<TensorData>, flaw: Flaw | null, dO: Tens
     if (is('delta comes from the output, as in softmax')) {
       delta = 0;
       for (let d = 0; d < D; d++) delta += dOut[query + d] * output[query + d];
+    }
+    // The sink takes what the keys leave: p_sink = 1 - sum(p), and ds_sink = -p_sink delta, since it has no value.
+    if (sink !== null && (b === 0 || !is('dsink misses entries of the batch'))) {
+      const taken = 1 - p.reduce((a, x) => a + x, 0);
+      grads.dsink[h] -= (is('dsink has the other sign') ? -1 : 1) * taken * delta;
     }
     const last = (h + 1) % (H / kvHeads) === 0;
     for (let j = start; j <= end; j++) {
@@ -221,13 +238,14 @@ export function flawedAttention(right: ReferenceKernels, flaw: Flaw | null): Par
     }),
     attentionWeights: (inputs) => statistics(attend({ ...inputs, v: inputs.k }, flaw, null).weights, inputs.q),
     attentionGrad: (dOutput, inputs) => {
-      const { dq, dk, dv, dbias, dtau } = attend(inputs, flaw, dOutput.buffer).grads;
+      const { dq, dk, dv, dbias, dtau, dsink } = attend(inputs, flaw, dOutput.buffer).grads;
       return {
         dq: store(dq, inputs.q),
         dk: store(dk, inputs.k),
         dv: store(dv, inputs.v),
         dbias: inputs.bias && statistics(dbias, inputs.q),
         dtau: inputs.tau && statistics(dtau, inputs.q),
+        dsink: inputs.sink && statistics(dsink, inputs.q),
       };
     },
   };
