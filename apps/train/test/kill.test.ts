@@ -5,7 +5,7 @@ import { expect, it } from 'vitest';
 import { readMetrics } from '../src/index.ts';
 import { RHYTHM, run, start, TINY, temporary } from './helpers.ts';
 
-const STEPS = '160';
+const STEPS = '480';
 const KILLS = 20;
 
 /** kill -9 at 20 moments, with a checkpoint after every step: the run always resumes and no loss differs. */
