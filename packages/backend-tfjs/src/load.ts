@@ -4,11 +4,12 @@ export function isNode(): boolean {
 
 /**
  * Imports an optional peer, as seen from this package and then from the working directory: with strict package managers
- * this package does not see what the application has installed. False when neither sees it.
+ * this package does not see what the application has installed. False when neither sees it. Only for Node; not an import of
+ * node:module, for bundlers that build for a page refuse what a page does not have.
  */
 export async function importEngine(packageName: string): Promise<boolean> {
-  const { createRequire } = await import('node:module');
-  const { pathToFileURL } = await import('node:url');
+  const { createRequire } = process.getBuiltinModule('node:module');
+  const { pathToFileURL } = process.getBuiltinModule('node:url');
   for (const from of [import.meta.url, `${process.cwd()}/package.json`]) {
     let path: string;
     try {

@@ -23,7 +23,7 @@ async function importFrom(name: string, packageName: string): Promise<object> {
   } catch (error) {
     if (!isMissing(error, packageName)) throw broken(name, packageName, error);
   }
-  const resolved = await resolveFromWorkingDirectory(packageName);
+  const resolved = resolveFromWorkingDirectory(packageName);
   if (resolved === null) {
     throw new BackendUnavailableError(name, `package '${packageName}' is not installed`, `npm install ${packageName}`);
   }
@@ -34,10 +34,12 @@ async function importFrom(name: string, packageName: string): Promise<object> {
   }
 }
 
-async function resolveFromWorkingDirectory(packageName: string): Promise<string | null> {
-  if (globalThis.process?.versions?.node === undefined) return null;
-  const { createRequire } = await import('node:module');
-  const { pathToFileURL } = await import('node:url');
+/** Not an import of node:module: bundlers that build for a page refuse what a page does not have. */
+function resolveFromWorkingDirectory(packageName: string): string | null {
+  const builtin = globalThis.process?.getBuiltinModule;
+  if (builtin === undefined) return null;
+  const { createRequire } = builtin('node:module');
+  const { pathToFileURL } = builtin('node:url');
   try {
     const path = createRequire(`${process.cwd()}/package.json`).resolve(packageName);
     return pathToFileURL(path).href;
