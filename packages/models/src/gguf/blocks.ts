@@ -149,3 +149,32 @@ export const BLOCK_FORMATS: ReadonlyMap<number, BlockFormat> = new Map([
 
 /** Names of what is decoded, for messages. */
 export const BLOCK_NAMES = Array.from(BLOCK_FORMATS.values(), ({ name }) => name).join(', ');
+
+/** Other types of ggml, for the message that refuses them. */
+const REFUSED: ReadonlyMap<number, string> = new Map([
+  [10, 'Q2_K'],
+  [11, 'Q3_K'],
+  [13, 'Q5_K'],
+  [15, 'Q8_K'],
+  [16, 'IQ2_XXS'],
+  [17, 'IQ2_XS'],
+  [18, 'IQ3_XXS'],
+  [19, 'IQ1_S'],
+  [20, 'IQ4_NL'],
+  [21, 'IQ3_S'],
+  [22, 'IQ2_S'],
+  [23, 'IQ4_XS'],
+  [24, 'I8'],
+  [25, 'I16'],
+  [26, 'I32'],
+  [27, 'I64'],
+  [29, 'IQ1_M'],
+  [34, 'TQ1_0'],
+  [35, 'TQ2_0'],
+  [39, 'MXFP4'],
+]);
+
+/** What a type that is not decoded is called. */
+export function refusedName(type: number): string {
+  return REFUSED.get(type) ?? `number ${type}`;
+}

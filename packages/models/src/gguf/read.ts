@@ -1,11 +1,16 @@
-import { GGMLQuantizationType, gguf } from '@huggingface/gguf';
 import type { ByteSource } from '@lazy-attention/nn';
 import { ModelError, messageOf } from '../errors.ts';
 import { rowsOf, type StoredTensor, type TensorStore } from '../tensors/store.ts';
-import { BLOCK_FORMATS, BLOCK_NAMES } from './blocks.ts';
+import { BLOCK_FORMATS, BLOCK_NAMES, refusedName } from './blocks.ts';
+import { type GgufHeader, parseHeader } from './header.ts';
 
 /** Metadata by key; numbers of 64 bits are plain numbers. */
 export type GgufMetadata = Readonly<Record<string, unknown>>;
+
+/** Bytes that are read first; four times as many where the header is longer. */
+const FIRST_BYTES = 1 << 20;
+/** A tokenizer of a quarter of a million tokens takes 10 MB. */
+const LONGEST_HEADER = 1 << 28;
 
 /** What a GGUF file holds, before any element is read. */
 export interface GgufFile {
@@ -19,21 +24,19 @@ export interface GgufFile {
  */
 export async function readGguf(source: ByteSource): Promise<GgufFile> {
   await checkVersion(source);
-  const { metadata, tensorInfos, tensorDataOffset } = await parse(source);
+  const { metadata, tensors: listed, dataOffset } = await readHeader(source);
   const corrupt = (message: string) => new ModelError('MODEL_CORRUPT', source.name, message);
   const unsupported = (message: string) => new ModelError('MODEL_UNSUPPORTED', source.name, message);
-  const dataOffset = Number(tensorDataOffset);
   const tensors = new Map<string, StoredTensor>();
-  for (const { name, shape: sizes, dtype, offset } of tensorInfos) {
-    const format = BLOCK_FORMATS.get(dtype);
+  for (const { name, sizes, type, offset } of listed) {
+    const format = BLOCK_FORMATS.get(type);
     if (format === undefined) {
-      const type = GGMLQuantizationType[dtype] ?? `number ${dtype}`;
       throw unsupported(
-        `tensor '${name}' has quantisation ${type}; read are ${BLOCK_NAMES}; quantise it to one of them`,
+        `tensor '${name}' has quantisation ${refusedName(type)}; read are ${BLOCK_NAMES}; quantise it to one of them`,
       );
     }
     if (tensors.has(name)) throw corrupt(`names tensor '${name}' twice`);
-    const shape = sizes.map(Number).reverse(); // GGUF counts from the innermost
+    const shape = [...sizes].reverse(); // GGUF counts from the innermost
     const { rows, columns } = rowsOf(shape);
     if (columns % format.elements !== 0 && rows > 0 && !(shape.length === 1 && rows % format.elements === 0)) {
       throw corrupt(
@@ -41,7 +44,7 @@ export async function readGguf(source: ByteSource): Promise<GgufFile> {
       );
     }
     const bytesOf = (elements: number) => (elements / format.elements) * format.bytes;
-    const begin = dataOffset + Number(offset);
+    const begin = dataOffset + offset;
     if (begin + bytesOf(rows * columns) > source.size) {
       throw corrupt(`tensor '${name}' ends behind the file's ${source.size} bytes; it is truncated`);
     }
@@ -59,7 +62,7 @@ export async function readGguf(source: ByteSource): Promise<GgufFile> {
     });
   }
   if (dataOffset > source.size) throw corrupt('ends within its header; it is truncated');
-  return { metadata: numbers(metadata), tensors };
+  return { metadata, tensors };
 }
 
 /** The first four bytes are GGUF, then the version; a big-endian file has its bytes the other way round. */
@@ -78,23 +81,20 @@ async function checkVersion(source: ByteSource): Promise<void> {
   );
 }
 
-/** The parser asks for ranges of an address by fetch; here they come from the source. */
-async function parse(source: ByteSource) {
-  const ranges: typeof fetch = async (_, init) => {
-    const [, from, to] = /bytes=(\d+)-(\d+)/.exec(new Headers(init?.headers).get('Range') ?? '') ?? [];
-    const begin = Math.min(Number(from), source.size);
-    const bytes = await source.read(begin, Math.min(Number(to) + 1, source.size) - begin);
-    return new Response(bytes as Uint8Array<ArrayBuffer>);
-  };
-  try {
-    return await gguf('https://model.invalid/', { fetch: ranges });
-  } catch (cause) {
-    throw new ModelError('MODEL_CORRUPT', source.name, `cannot be read as GGUF: ${messageOf(cause)}`, { cause });
+/** @throws ModelError MODEL_CORRUPT */
+async function readHeader(source: ByteSource): Promise<GgufHeader> {
+  const corrupt = (message: string, cause?: unknown) =>
+    new ModelError('MODEL_CORRUPT', source.name, `cannot be read as GGUF: ${message}`, { cause });
+  for (let length = FIRST_BYTES; ; length *= 4) {
+    const bytes = await source.read(0, Math.min(length, source.size));
+    let header: GgufHeader | null;
+    try {
+      header = parseHeader(bytes);
+    } catch (cause) {
+      throw corrupt(messageOf(cause), cause);
+    }
+    if (header !== null) return header;
+    if (length >= source.size) throw corrupt('it ends within its header; it is truncated');
+    if (length >= LONGEST_HEADER) throw corrupt(`its header has more than ${LONGEST_HEADER} bytes`);
   }
-}
-
-function numbers(metadata: object): GgufMetadata {
-  return Object.fromEntries(
-    Object.entries(metadata).map(([key, value]) => [key, typeof value === 'bigint' ? Number(value) : value]),
-  );
 }
