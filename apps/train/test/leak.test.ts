@@ -25,9 +25,9 @@ it('after 2,000 steps as many tensors and bytes are alive as after one', async (
   } as RunRecord;
   const backend = await createBackend('reference');
   const session = await newSession(backend, record, dataset);
-  await settleStep(launchStep(session));
+  await settleStep(await launchStep(session));
   const { tensors, bytes } = backend.memory();
-  while (session.step < 2000) await settleStep(launchStep(session));
+  while (session.step < 2000) await settleStep(await launchStep(session));
   expect(backend.memory()).toMatchObject({ tensors, bytes });
   disposeSession(session);
   expect(backend.memory()).toMatchObject({ tensors: 0, bytes: 0 });

@@ -28,7 +28,7 @@ export {
   weightedAttention,
 } from './attention/rows.ts';
 export { recomputed } from './autodiff/recomputed.ts';
-export { type ValueAndGrad, valueAndGrad } from './autodiff/value-and-grad.ts';
+export { addingGrad, type ValueAndGrad, valueAndGrad } from './autodiff/value-and-grad.ts';
 export { batchTensors, type HostBatch } from './batch.ts';
 export { decodeElements, encodeElements } from './checkpoint/elements.ts';
 export {

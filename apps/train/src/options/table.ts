@@ -1,6 +1,6 @@
 import { resolve } from 'node:path';
 import { type AttentionKind, attentionKinds, PRESETS, type PresetName } from '@lazy-attention/nn';
-import type * as v from 'valibot';
+import * as v from 'valibot';
 import type { RunRecord } from '../run/record.ts';
 import { checked, choice, integer, integers, positive, range, span, text, type Value } from './values.ts';
 
@@ -24,6 +24,8 @@ export interface TrainingValues {
   steps: number;
   /** Sequences per step. */
   batch: number;
+  /** Sequences on the device at a time; divides `batch`. */
+  microBatch: number;
   /** Tokens per sequence. */
   context: number;
   /** Width of the learnable bias. */
@@ -96,7 +98,7 @@ export interface TrainingOption<T = unknown> {
   /** What run.json may hold, where that is not the option's own value. */
   readonly stored?: v.GenericSchema;
   /** The option's value from run.json's. */
-  load?(stored: unknown): unknown;
+  load?(stored: unknown, record: RunRecord): unknown;
   /** run.json's value from the option's. */
   store?(value: T): unknown;
   /** 'fixed' decides what is computed, so a resumed run must have the same; 'free' may be given anew; 'refused' cannot be compared. */
@@ -168,6 +170,15 @@ export const TRAINING_OPTIONS: { readonly [K in keyof TrainingValues]: TrainingO
     help: 'sequences per step',
     value: integer(1, LONGEST_AXIS),
     recorded: 'training.batch',
+    resume: 'fixed',
+  },
+  microBatch: {
+    flags: '--micro-batch <n>',
+    help: 'sequences on the device at a time, whose gradients add up to those of --batch (default: all)',
+    value: integer(1, LONGEST_AXIS),
+    recorded: 'training.microBatch',
+    stored: v.optional(integer(1, LONGEST_AXIS).schema),
+    load: (stored, { training }) => stored ?? training.batch,
     resume: 'fixed',
   },
   context: {
@@ -371,7 +382,7 @@ export function recordedValue(option: TrainingOption, record: RunRecord): unknow
   if (option.recorded === null) return undefined;
   let at: unknown = record;
   for (const name of option.recorded.split('.')) at = (at as Record<string, unknown> | undefined)?.[name];
-  return option.load === undefined ? at : option.load(at);
+  return option.load === undefined ? at : option.load(at, record);
 }
 
 /** The part of run.json called `section` ('training', 'data.options') from the options that it keeps. */

@@ -53,6 +53,8 @@ export interface TrainingRecord {
   readonly steps: number;
   /** Sequences per step. */
   readonly batch: number;
+  /** Sequences on the device at a time; divides `batch`. Left out: all. */
+  readonly microBatch?: number | undefined;
   /** Peak of the schedule. */
   readonly learningRate: number;
   readonly warmupSteps: number;

@@ -62,6 +62,13 @@ const record = v.object({
       v.check(({ warmupSteps, steps }) => (warmupSteps as number) <= (steps as number), 'no more than training.steps'),
       ['warmupSteps'],
     ),
+    v.forward(
+      v.check(
+        ({ batch, microBatch }) => microBatch === undefined || (batch as number) % (microBatch as number) === 0,
+        'a divisor of training.batch',
+      ),
+      ['microBatch'],
+    ),
   ),
   start: v.optional(v.partial(v.object(sectionSchemas('start')))),
   rhythm: v.object(sectionSchemas('rhythm')),

@@ -50,6 +50,8 @@ export async function planRun(
   if (options.warmup !== undefined && options.warmup > steps) {
     throw new UsageError(`train: --warmup is ${options.warmup}, more than the ${steps} steps of the run`);
   }
+  const batch = options.batch ?? defaults.batch;
+  refuseUneven(batch, options.microBatch);
   const record: RunRecord = {
     version: RUN_VERSION,
     createdAt: new Date().toISOString(),
@@ -64,7 +66,6 @@ export async function planRun(
       validation,
     },
     training: recordSection('training', {
-      batch: defaults.batch,
       lr: defaults.learningRate,
       warmup: Math.min(100, Math.ceil(steps / 10)),
       floor: 0.1,
@@ -72,6 +73,7 @@ export async function planRun(
       clip: 1,
       seed: 0,
       ...given(options),
+      batch,
       steps,
     }) as unknown as TrainingRecord,
     ...startOf(options),
@@ -83,6 +85,15 @@ export async function planRun(
   };
   refuseTooLarge(backend, record);
   return { record, dataset };
+}
+
+/** Pieces of a batch are of one size, so that each weighs what its targets weigh and all take the same memory. */
+function refuseUneven(batch: number, microBatch: number | undefined): void {
+  if (microBatch === undefined || batch % microBatch === 0) return;
+  const below = Array.from({ length: Math.min(batch, microBatch) }, (_, i) => i + 1).filter((n) => batch % n === 0);
+  throw new UsageError(
+    `train: --micro-batch ${microBatch} does not divide --batch ${batch}; choose ${below.at(-1)}, or another --batch`,
+  );
 }
 
 /** What the model decides of a run. */

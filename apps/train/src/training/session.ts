@@ -1,15 +1,24 @@
+import { setImmediate as turn } from 'node:timers/promises';
 import type { Backend, Ops, Tensor } from '@lazy-attention/core';
-import { createSampler, type Dataset, type Sampler, type SamplerState, validationBatches } from '@lazy-attention/data';
+import {
+  createSampler,
+  type Dataset,
+  type Batch as HostBatch,
+  type Sampler,
+  type SamplerState,
+  validationBatches,
+} from '@lazy-attention/data';
 import {
   type AdamW,
   adamW,
+  addingGrad,
   batchTensors,
   cosineSchedule,
   disposeParams,
   type LazyTransformer,
   lazyTransformer,
   type Params,
-  valueAndGrad,
+  type ValueAndGrad,
 } from '@lazy-attention/nn';
 import { loadCheckpoint, saveCheckpoint } from '@lazy-attention/nn/node';
 import { RunError, TrainingError } from '../errors.ts';
@@ -29,7 +38,12 @@ export interface Session {
   readonly optimizer: AdamW;
   readonly sampler: Sampler;
   readonly schedule: (step: number) => number;
-  readonly lossAndGrads: (params: Params, batch: StepBatch) => { value: Tensor; grads: Params };
+  /** Adds to the loss and gradients of the pieces before. */
+  readonly lossAndGrads: (
+    params: Params,
+    previous: ValueAndGrad<Params> | null,
+    batch: StepBatch,
+  ) => ValueAndGrad<Params>;
   /** Steps done. */
   step: number;
 }
@@ -130,16 +144,16 @@ function assemble(
     }),
     schedule: cosineSchedule({ peak: learningRate, warmupSteps, steps, floor }),
     trained: trainable(params, record.start?.trainOnly),
-    lossAndGrads: valueAndGrad(backend, lossOf(record, model, params)),
+    lossAndGrads: addingGrad(backend, lossOf(record, model, params)),
     step,
   };
 }
 
-type StepBatch = ReturnType<typeof batchTensors> & { readonly marks?: Tensor };
+type StepBatch = ReturnType<typeof batchTensors> & { readonly marks?: Tensor; readonly count: number };
 
-/** The loss as a function of what is trained; the rest of the parameters is constant. */
+/** The loss as a function of what is trained; the rest of the parameters is constant. Pieces of a batch add up to its loss. */
 function lossOf(record: RunRecord, model: LazyTransformer, params: Params) {
-  const penalty = penaltyOf(record);
+  const penalty = penaltyOf(record) / piecesOf(record);
   const penalised = penalisedLoss(model, penalty);
   return (ops: Ops, trained: Params, { marks, ...batch }: StepBatch): Tensor => {
     const all = { ...params, ...trained };
@@ -151,22 +165,56 @@ function penaltyOf(record: RunRecord): number {
   return record.start?.sinkPenalty ?? 0;
 }
 
-/** Launches one training step and returns without waiting for it. */
-export function launchStep(session: Session): PendingStep {
-  const { backend, params, trained, optimizer, sampler, lossAndGrads, record } = session;
+/** Pieces that a batch is computed in. */
+function piecesOf({ training: { batch, microBatch = batch } }: RunRecord): number {
+  return batch / microBatch;
+}
+
+/** Launches one training step without waiting for the device; between the pieces of a batch others get their turn. */
+export async function launchStep(session: Session): Promise<PendingStep> {
+  const { backend, params, optimizer, sampler, record } = session;
   const step = session.step + 1;
   const anneal = record.start?.tauAnneal;
   if (anneal !== undefined) annealTau(backend, params, step, anneal);
-  const host = sampler.next();
-  const marks = penaltyOf(record) === 0 ? {} : { marks: firstTokenMarks(backend, session.model.config, host) };
-  const batch: StepBatch = { ...batchTensors(backend, host), ...marks };
-  const { value, grads } = lossAndGrads(trained, batch);
+  const { value, grads } = await batchGradients(session, sampler.next());
   const learningRate = session.schedule(step);
   const { gradNormSquared } = optimizer.step(grads, learningRate);
   disposeParams(grads);
-  for (const tensor of Object.values(batch)) tensor?.dispose();
   session.step = step;
   return { step, learningRate, loss: value, gradNormSquared };
+}
+
+/** Loss and gradients of a batch, piece by piece. The caller disposes them. */
+async function batchGradients(session: Session, host: HostBatch): Promise<ValueAndGrad<Params>> {
+  const { backend, trained, lossAndGrads, record, model } = session;
+  const { batch, microBatch = batch } = record.training;
+  let sum: ValueAndGrad<Params> | null = null;
+  for (let row = 0; row < batch; row += microBatch) {
+    if (sum !== null) await turn();
+    const piece = rowsOf(host, row, microBatch);
+    const marks = penaltyOf(record) === 0 ? {} : { marks: firstTokenMarks(backend, model.config, piece) };
+    const { tokens, targets, starts = null } = batchTensors(backend, piece);
+    const tensors = { tokens, targets, starts, ...marks };
+    sum = lossAndGrads(trained, sum, { ...tensors, count: host.count });
+    for (const tensor of Object.values(tensors)) tensor?.dispose();
+  }
+  return sum as ValueAndGrad<Params>;
+}
+
+/** Some rows of a batch. */
+function rowsOf(
+  host: HostBatch,
+  row: number,
+  rows: number,
+): Pick<HostBatch, 'tokens' | 'targets' | 'starts' | 'batch' | 'length'> {
+  const part = (x: Int32Array) => x.subarray(row * host.length, (row + rows) * host.length);
+  return {
+    tokens: part(host.tokens),
+    targets: part(host.targets),
+    starts: host.starts && part(host.starts),
+    batch: rows,
+    length: host.length,
+  };
 }
 
 /**

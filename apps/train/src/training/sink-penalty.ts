@@ -7,13 +7,13 @@ import type { Batch, LazyTransformer, ObservedLayer, Params } from '@lazy-attent
  * That weight is attention's output where the values are 1 at first tokens and 0 elsewhere, so its gradient reaches q, k, bias and tau.
  */
 export function penalisedLoss(model: LazyTransformer, penalty: number) {
-  return (ops: Ops, params: Params, { tokens, targets, starts }: Batch, marks: Tensor): Tensor => {
+  return (ops: Ops, params: Params, { tokens, targets, starts, count }: Batch, marks: Tensor): Tensor => {
     const weights: Tensor[] = [];
     const logits = model.forward(ops, params, tokens, {
       starts,
       observe: (layer) => weights.push(firstTokenWeight(ops, layer, marks)),
     });
-    const { loss, lse } = ops.crossEntropy(logits, targets);
+    const { loss, lse } = ops.crossEntropy(logits, targets, { count });
     logits.dispose();
     lse.dispose();
     const total = weights.reduce((sum, weight) => ops.add(sum, weight));

@@ -150,7 +150,7 @@ async function trainToEnd(run: Training): Promise<TrainOutcome> {
     // A backend that computes in place never waits, and signals, sockets and timers would never get their turn.
     await turn();
     if (signal?.aborted) break;
-    const launched = launchStep(session);
+    const launched = await launchStep(session);
     // One step ahead: the device computes this one while the host reads the last one's loss.
     await settle(run);
     run.pending = launched;

@@ -9,12 +9,16 @@ interface Spec {
   /** Share of ignored rows; the first row always counts. */
   readonly ignored?: number;
   readonly ignoreIndex?: number;
+  readonly count?: number;
   readonly logits?: HostTensor;
 }
 
 function loss(g: Generator, spec: Spec): Problem {
   const { rows, vocabulary, ignored = 0 } = spec;
-  const options = spec.ignoreIndex === undefined ? {} : { ignoreIndex: spec.ignoreIndex };
+  const options = {
+    ...(spec.ignoreIndex === undefined ? {} : { ignoreIndex: spec.ignoreIndex }),
+    ...(spec.count === undefined ? {} : { count: spec.count }),
+  };
   const ignoreIndex = spec.ignoreIndex ?? -100;
   const other = (ignoreIndex + 1) % vocabulary;
   const target = (i: number) => {
@@ -52,6 +56,9 @@ export const crossEntropy: readonly Scenario[] = [
     loss(g, { rows: [4, 9], vocabulary: 5, ignoreIndex: 0 }),
   ),
   edge('crossEntropy', 'one_row_counts', (g) => loss(g, { rows: [17], vocabulary: 8, ignored: 1 })),
+  edge('crossEntropy', 'part_of_a_larger_batch', (g) =>
+    loss(g, { rows: [17], vocabulary: 8, ignored: 0.5, count: 23 }),
+  ),
   edge('crossEntropy', 'single_row', (g) => loss(g, { rows: [], vocabulary: 30 })),
   edge('crossEntropy', 'vocabulary_of_one', (g) => loss(g, { rows: [6], vocabulary: 1 })),
   edge('crossEntropy', 'wide_vocabulary', (g, size) =>

@@ -151,8 +151,8 @@ export interface Kernels<B extends object = object, S extends SavedState = Saved
   embeddingGrad(dy: KernelTensor<B>, ids: KernelTensor<B>, vocabulary: number): B;
 
   /**
-   * logits [N, V], targets [N] i32. loss (shape [], statistics type) is the mean over the `count` rows whose target is
-   * not `ignoreIndex` of lse(row) - row[target]; lse [N] (statistics type) is kept for the gradient.
+   * logits [N, V], targets [N] i32. loss (shape [], statistics type) is the sum over the rows whose target is
+   * not `ignoreIndex` of lse(row) - row[target], divided by `count`; lse [N] (statistics type) is kept for the gradient.
    */
   crossEntropy(logits: KernelTensor<B>, targets: KernelTensor<B>, options: CrossEntropyProblem): { loss: B; lse: B };
   /** dlogits [N, V] in the logits' type: dloss / count * (exp(logits - lse) - onehot); 0 in ignored rows. */
@@ -228,7 +228,7 @@ export interface Rotation {
 export interface CrossEntropyProblem {
   /** Rows with this target do not count. */
   readonly ignoreIndex: number;
-  /** Rows whose target is not ignoreIndex; at least 1. */
+  /** What the sum is divided by, at least 1: the rows whose target is not ignoreIndex, or those of a larger batch. */
   readonly count: number;
 }
 

@@ -19,6 +19,11 @@ import { flat, rows } from './rows.ts';
 export interface CrossEntropyOptions {
   /** Targets of this value do not count. Default -100. */
   readonly ignoreIndex?: number;
+  /**
+   * What the sum is divided by, instead of by how many of these targets count: that of a whole batch of which these are a
+   * part, so that the parts' losses and gradients add up to the whole's. Then it may be that none of them counts.
+   */
+  readonly count?: number | undefined;
 }
 
 /** What `crossEntropy` returns. */
@@ -84,7 +89,7 @@ function checkCrossEntropy(
   targets: Tensor,
   options: CrossEntropyOptions,
 ): CrossEntropyProblem {
-  checkOptions(op, options, ['ignoreIndex']);
+  checkOptions(op, options, ['ignoreIndex', 'count']);
   checkFloat(store, op, ['logits'], [logits]);
   if (logits.shape.length === 0) throw new ShapeError(`${op}: logits has shape []; expected [..., V]`);
   const { ignoreIndex = -100 } = options;
@@ -93,6 +98,10 @@ function checkCrossEntropy(
   checkShapeIs(op, 'targets', targets, logits.shape.slice(0, -1));
   let count = 0;
   for (const target of knownIndices(op, 'targets', targets)) if (target !== ignoreIndex) count++;
+  if (options.count !== undefined) {
+    checkInteger(op, 'count', options.count, Math.max(1, count), Number.MAX_SAFE_INTEGER);
+    return { ignoreIndex, count: options.count };
+  }
   if (count === 0) {
     throw new ValueError(`${op}: every target is ignoreIndex (${ignoreIndex}); the mean of none is undefined`);
   }

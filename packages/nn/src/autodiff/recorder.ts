@@ -1,20 +1,9 @@
 import { type Backend, type Ops, type Tensor, ValueError } from '@lazy-attention/core';
-import type { Backward, Held, Rule } from './rule.ts';
+import { type Held, type Recorder, type Rule, type Step, versionOf } from './rule.ts';
 import * as arithmetic from './rules/arithmetic.ts';
 import * as attention from './rules/attention.ts';
 import * as layers from './rules/layers.ts';
 import * as primitives from './rules/primitives.ts';
-
-/** What the backward sweep does for one op. */
-export interface Step {
-  /** Node of the op's output. */
-  readonly output: number;
-  readonly backward: Backward;
-  /** What `backward` reads, held since the forward pass and let go right after it. */
-  readonly held: readonly Held[];
-  /** How often the memory of each had been written then; 0 for what is not a tensor. */
-  readonly versions: readonly number[];
-}
 
 /** Ops that compute something: all but what says how they run. */
 type Computing = Omit<Ops, 'records' | 'scope' | 'decoder'>;
@@ -27,23 +16,9 @@ const RULES: { readonly [Op in keyof Computing]: Rule<Parameters<Computing[Op]>,
   ...primitives,
 };
 
-/** By which a tensor that was written in place since is found. */
-export function versionOf(held: Held): number {
-  return 'version' in held ? held.version : 0;
-}
-
-/** Ops that write down what they do, and what was written. */
-export interface Recorder {
-  /** Runs every op on the backend; one that depends on a variable becomes a step. */
-  readonly ops: Ops;
-  /** In the order of the forward pass; the sweep takes them from the end. */
-  readonly steps: Step[];
-  /** Declares an input of the whole function; its gradient will be that of the returned node. */
-  variable(x: Tensor): number;
-  /** The node of x, or undefined when nothing it depends on needs a gradient. @throws ValueError for a refused tensor */
-  nodeOf(op: string, name: string, x: Tensor | undefined): number | undefined;
-  /** From here on `ops` refuse to work. */
-  close(): void;
+/** Where nodes get their numbers: one for recorders whose gradients meet. */
+interface Numbers {
+  next: number;
 }
 
 /**
@@ -52,16 +27,14 @@ export interface Recorder {
  *
  * What a step needs it holds through views of its own, so a model may dispose any tensor when it has no more use for it.
  */
-export function createRecorder(plain: Backend): Recorder {
+export function createRecorder(plain: Backend, numbers: Numbers = { next: 0 }): Recorder {
   const nodes = new Map<Tensor, number>();
   /** Tensors that must not enter another op, and why. */
   const refused = new Map<Tensor, string>();
   const steps: Step[] = [];
-  let count = 0;
   let closed = false;
 
-  const variable = (x: Tensor): number => {
-    const node = count++;
+  const variable = (x: Tensor, node = numbers.next++): number => {
     nodes.set(x, node);
     return node;
   };
@@ -72,6 +45,8 @@ export function createRecorder(plain: Backend): Recorder {
     if (refusal !== undefined) throw new ValueError(`${op}: ${name} ${refusal}`);
     return nodes.get(x);
   };
+
+  const nested = () => createRecorder(plain, numbers);
 
   /** One call of an op. */
   const call = <A extends readonly unknown[], R>(op: string, rule: Rule<A, R>, args: A): R => {
@@ -90,7 +65,7 @@ export function createRecorder(plain: Backend): Recorder {
     };
     const holdFor = (x: Tensor, ...names: string[]) =>
       names.some((name) => inputs[name] !== undefined) ? hold(x) : undefined;
-    const recorded = rule.record({ ops: plain, nodes: inputs, hold, holdFor }, ...args);
+    const recorded = rule.record({ ops: plain, nodes: inputs, hold, holdFor, nested }, ...args);
     held.push(...(recorded.held ?? []));
     for (const [tensor, reason] of recorded.refused ?? []) refused.set(tensor, reason);
     if (needed && recorded.output !== undefined) {

@@ -1,4 +1,4 @@
-import type { Backend, SavedAttention, Tensor } from '@lazy-attention/core';
+import type { Backend, Ops, SavedAttention, Tensor } from '@lazy-attention/core';
 import type { Gradients } from './gradients.ts';
 
 /** What a step's `backward` may read later. */
@@ -6,6 +6,36 @@ export type Held = Tensor | SavedAttention;
 
 /** Turns the gradient of an op's output into contributions to its inputs. `exclusive`: dy's memory is this step's own. */
 export type Backward = (dy: Tensor, into: Gradients, exclusive: boolean) => void;
+
+/** What the backward sweep does for one op. */
+export interface Step {
+  /** Node of the op's output. */
+  readonly output: number;
+  readonly backward: Backward;
+  /** What `backward` reads, held since the forward pass and let go right after it. */
+  readonly held: readonly Held[];
+  /** How often the memory of each had been written then; 0 for what is not a tensor. */
+  readonly versions: readonly number[];
+}
+
+/** By which a tensor that was written in place since is found. */
+export function versionOf(held: Held): number {
+  return 'version' in held ? held.version : 0;
+}
+
+/** Ops that write down what they do, and what was written. */
+export interface Recorder {
+  /** Runs every op on the backend; one that depends on a variable becomes a step. */
+  readonly ops: Ops;
+  /** In the order of the forward pass; the sweep takes them from the end. */
+  readonly steps: Step[];
+  /** Declares an input of the whole function; its gradient will be that of the returned node, a new one or the given. */
+  variable(x: Tensor, node?: number): number;
+  /** The node of x, or undefined when nothing it depends on needs a gradient. @throws ValueError for a refused tensor */
+  nodeOf(op: string, name: string, x: Tensor | undefined): number | undefined;
+  /** From here on `ops` refuse to work. */
+  close(): void;
+}
 
 /** What the recorder gives a rule to work with. */
 export interface Recording {
@@ -17,6 +47,8 @@ export interface Recording {
   hold(x: Tensor): Tensor;
   /** As `hold`, for a tensor that only the gradient of `inputs` needs: nothing is held where none of them has a node. */
   holdFor(x: Tensor, ...inputs: string[]): Tensor | undefined;
+  /** A recorder whose nodes are numbered on from this one's: its sweep may add to the gradients of this one's nodes. */
+  nested(): Recorder;
 }
 
 /** How one call is differentiated. */

@@ -1,6 +1,6 @@
 import { type Backend, DisposedError, type Tensor, ValueError } from '@lazy-attention/core';
 import type { Gradients } from './gradients.ts';
-import { type Step, versionOf } from './recorder.ts';
+import { type Step, versionOf } from './rule.ts';
 
 /** Takes the steps from the last to the first; what the sweep no longer needs it frees at once. */
 export function sweep(steps: Step[], gradients: Gradients): void {

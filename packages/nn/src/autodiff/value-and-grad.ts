@@ -10,9 +10,10 @@ import {
   type Tensor,
   ValueError,
 } from '@lazy-attention/core';
-import type { Params } from '../params.ts';
+import { disposeParams, type Params } from '../params.ts';
 import { Gradients } from './gradients.ts';
-import { createRecorder, type Recorder } from './recorder.ts';
+import { createRecorder } from './recorder.ts';
+import type { Recorder } from './rule.ts';
 import { finished, sweep } from './sweep.ts';
 
 /** Both belong to the caller. `grads` has the names, shapes and types of the parameters. */
@@ -35,19 +36,45 @@ export function valueAndGrad<P extends Params, A extends readonly unknown[]>(
   backend: Backend,
   fn: (ops: Ops, params: P, ...args: A) => Tensor,
 ): (params: P, ...args: A) => ValueAndGrad<P> {
-  return (params, ...args) =>
-    backend.scope(() => {
-      const recorder = createRecorder(backend);
-      const variables = declare(backend, recorder, params);
-      const value = runForward(backend, recorder, () => fn(recorder.ops, params, ...args));
-      const gradients = new Gradients(backend);
-      gradients.add(value.node, backend.full([], 1, value.tensor.dtype));
-      sweep(recorder.steps, gradients);
-      const grads = Object.fromEntries(
-        variables.map(({ name, tensor, node }) => [name, finished(backend, gradients, node, tensor)]),
-      );
-      return { value: value.tensor, grads: grads as ValueAndGrad<P>['grads'] };
-    });
+  const add = addingGrad(backend, fn);
+  return (params, ...args) => add(params, null, ...args);
+}
+
+/**
+ * As `valueAndGrad`, for a sum of functions that are not on the device at once: value and gradients are added to those of the call
+ * before, `previous`, which is used up, also where this call throws. Parts of a batch whose losses share one `count` add up to the
+ * loss of the batch.
+ */
+export function addingGrad<P extends Params, A extends readonly unknown[]>(
+  backend: Backend,
+  fn: (ops: Ops, params: P, ...args: A) => Tensor,
+): (params: P, previous: ValueAndGrad<P> | null, ...args: A) => ValueAndGrad<P> {
+  return (params, previous, ...args) => {
+    try {
+      return backend.scope(() => {
+        const recorder = createRecorder(backend);
+        const variables = declare(backend, recorder, params);
+        const value = runForward(backend, recorder, () => fn(recorder.ops, params, ...args));
+        const gradients = new Gradients(backend);
+        // A view of the gradients so far, and the last: matrix products may add to them in place.
+        for (const { name, node } of variables) {
+          const sum = previous?.grads[name];
+          if (sum === undefined) continue;
+          gradients.add(node, backend.reshape(sum, sum.shape));
+          sum.dispose();
+        }
+        gradients.add(value.node, backend.full([], 1, value.tensor.dtype));
+        sweep(recorder.steps, gradients);
+        const grads = Object.fromEntries(
+          variables.map(({ name, tensor, node }) => [name, finished(backend, gradients, node, tensor)]),
+        );
+        const total = previous === null ? value.tensor : backend.add(previous.value, value.tensor);
+        return { value: total, grads: grads as ValueAndGrad<P>['grads'] };
+      });
+    } finally {
+      if (previous !== null) disposeParams({ ...previous.grads, value: previous.value });
+    }
+  };
 }
 
 /** Runs fn; of all it made, only the result and what the backward sweep needs stay alive. */

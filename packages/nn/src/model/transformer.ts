@@ -52,6 +52,8 @@ export interface Batch {
   readonly targets: Tensor;
   /** As in `ForwardOptions`. */
   readonly starts?: Tensor | null | undefined;
+  /** Of a part of a larger batch: the targets of that, by which the sum is divided (`CrossEntropyOptions.count`). */
+  readonly count?: number | undefined;
 }
 
 /** A language model; it holds no tensors. */
@@ -85,9 +87,9 @@ export function lazyTransformer(options: LazyTransformerOptions): LazyTransforme
     shapes: shapesOf(specs),
     init: (backend, seed, initOptions = {}) => initialize(backend, specs, config.initStd, seed, initOptions),
     forward: run,
-    loss(ops, params, { tokens, targets, starts }) {
+    loss(ops, params, { tokens, targets, starts, count }) {
       const logits = run(ops, params, tokens, { starts });
-      const { loss, lse } = ops.crossEntropy(logits, targets);
+      const { loss, lse } = ops.crossEntropy(logits, targets, { count });
       logits.dispose();
       lse.dispose();
       return loss;

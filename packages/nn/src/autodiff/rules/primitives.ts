@@ -12,6 +12,7 @@ import {
   type UnaryFunction,
   ValueError,
 } from '@lazy-attention/core';
+import { DIRECT, type DirectOp } from '../direct.ts';
 import { type Rule, rule } from '../rule.ts';
 import { binaryGradient, sumTo } from './binary.ts';
 import { reduceGradient } from './reduce.ts';
@@ -150,9 +151,14 @@ function gatherGradient(ops: Backend, dy: Tensor, indices: Tensor, shape: Shape,
 export const custom: Rule<[op: CustomOp], Tensor> = {
   inputs: ({ inputs }) => Object.fromEntries(inputs.map((x, i) => [`inputs[${i}]`, x])),
   plain: (ops, op) => ops.custom(op),
-  record({ ops, nodes, hold }, op) {
+  record(recording, op) {
+    const { ops, nodes, hold } = recording;
     const { output, saved } = runCustom(ops, op);
     const inputs = op.inputs.map(hold);
+    const direct = (op as DirectOp)[DIRECT];
+    if (direct !== undefined) {
+      return { result: output, output, held: saved, backward: direct(recording, inputs, saved) };
+    }
     const held = hold(output);
     return {
       result: output,
