@@ -61,11 +61,14 @@ function build(directory, script, binary) {
   return binary;
 }
 
-function platformPackage({ stage, manifest, target, binary, file }) {
+/** Lays out the package of one platform in a folder of `stage`; gives that folder. */
+export function platformPackage({ stage, manifest, target, binary, file }) {
   const folder = join(stage, target);
   mkdirSync(folder);
   copyFileSync(binary, join(folder, file));
-  if (process.platform === 'linux') execFileSync('strip', ['--strip-unneeded', join(folder, file)]);
+  // The host's program knows the host's binaries; a cross build strips its own.
+  if (process.platform === 'linux' && target === hostTarget())
+    execFileSync('strip', ['--strip-unneeded', join(folder, file)]);
   const [os, cpu, libc] = target.split('-');
   const { version, license, engines } = manifest;
   const name = `${manifest.name}-${target}`;

@@ -1,0 +1,80 @@
+import { existsSync } from 'node:fs';
+import { join } from 'node:path';
+
+const KEYWORDS = ['lazy-attention', 'attention', 'transformer', 'machine-learning'];
+
+/** Words that people search for, beside those that every package has. */
+const MORE_KEYWORDS = {
+  'lazy-attention': ['language-model', 'training', 'cli'],
+  nn: ['autodiff', 'language-model', 'training'],
+  data: ['tokenizer', 'dataset'],
+  models: ['safetensors', 'gguf', 'huggingface', 'llama'],
+  analysis: ['attention-sink', 'sparsity', 'interpretability'],
+  evaluation: ['lm-eval', 'benchmark'],
+  onnx: ['onnx', 'onnxruntime'],
+  'backend-cpu': ['simd', 'native-addon'],
+  'backend-cuda': ['cuda', 'gpu'],
+  'backend-webgpu': ['webgpu', 'wgsl', 'gpu'],
+  'backend-tfjs': ['tensorflow', 'tfjs'],
+};
+
+/**
+ * The home of the sources: { url, web }, from package.json of the root, or on GitHub's machines from where the workflow runs,
+ * for npm refuses a statement of provenance that names another one.
+ */
+export function home(rootManifest, env = process.env) {
+  const { GITHUB_SERVER_URL: server, GITHUB_REPOSITORY: name } = env;
+  const url = server && name ? `git+${server}/${name}.git` : rootManifest.repository.url;
+  return { url, web: url.replace(/^git\+/, '').replace(/\.git$/, '') };
+}
+
+/** What all of the project's packages say of themselves. */
+export function identity(name, folder, { url, web }) {
+  const short = name.replace('@lazy-attention/', '');
+  return {
+    repository: { type: 'git', url, directory: folder },
+    homepage: `${web}/tree/main/${folder}#readme`,
+    bugs: { url: `${web}/issues` },
+    keywords: [...KEYWORDS, ...(MORE_KEYWORDS[short] ?? [])],
+  };
+}
+
+/**
+ * A workspace's package.json as it is published: without what only the repository needs, and with where it comes from. The
+ * scripts that stay are those that build a native addon from source.
+ */
+export function publishedManifest({ folder, manifest, where, binaries }) {
+  const { devDependencies: _, scripts = {}, private: __, ...rest } = manifest;
+  const kept = Object.entries(scripts).filter(([name]) => /^build:(native|cuda|emulated)$/.test(name));
+  return {
+    ...rest,
+    files: [...new Set([...manifest.files, 'CHANGELOG.md'])],
+    ...identity(manifest.name, folder, where),
+    ...(kept.length > 0 ? { scripts: Object.fromEntries(kept) } : {}),
+    ...(binaries.length > 0
+      ? { optionalDependencies: Object.fromEntries(binaries.map((name) => [name, manifest.version])) }
+      : {}),
+    publishConfig: { access: 'public' },
+  };
+}
+
+/**
+ * A README with links that work on any page that shows it: relative ones point to the repository, pictures to the picture
+ * itself. @throws Error naming a link to a file that is not there
+ */
+export function absoluteLinks(text, { root, folder, web, ref }) {
+  const absolute = (target, picture) => {
+    if (/^(#|[a-z]+:)/i.test(target)) return target;
+    const [path, anchor] = target.split('#');
+    const inside = join(folder, path).replaceAll('\\', '/').replace(/\/$/, '');
+    if (!existsSync(join(root, inside))) throw new Error(`${folder}/README.md: link to ${target}, which is not there`);
+    const view = picture ? 'raw' : 'blob';
+    return `${web}/${view}/${ref}/${inside}${anchor === undefined ? '' : `#${anchor}`}`;
+  };
+  return text
+    .replace(/(!?)\[((?:[^[\]]|\[[^\]]*\])*)\]\(([^()\s]+)\)/g, (_, bang, label, target) => {
+      const inner = bang === '' ? absoluteLinks(label, { root, folder, web, ref }) : label;
+      return `${bang}[${inner}](${absolute(target, bang !== '')})`;
+    })
+    .replace(/(<img [^>]*src=")([^"]+)"/g, (_, before, target) => `${before}${absolute(target, true)}"`);
+}

@@ -1,0 +1,89 @@
+import { execFileSync, spawn } from 'node:child_process';
+import { existsSync, mkdirSync, writeFileSync } from 'node:fs';
+import { createServer } from 'node:net';
+import { join } from 'node:path';
+
+/** The newest that runs on Node 20. */
+const VERDACCIO = '6.2.9';
+
+/**
+ * Installs verdaccio in `folder` unless it is there. It is no dependency of the repository: 300 packages that only a rehearsal
+ * needs. @returns the path of its program, or null where npm cannot install it
+ */
+export function installVerdaccio(folder) {
+  const program = join(folder, 'node_modules', 'verdaccio', 'bin', 'verdaccio');
+  if (existsSync(program)) return program;
+  mkdirSync(folder, { recursive: true });
+  // A part of it asks for a dist-tag of node-fetch that mirrors of npm may lack.
+  const manifest = { private: true, dependencies: { verdaccio: VERDACCIO }, overrides: { 'node-fetch': '2.7.0' } };
+  writeFileSync(join(folder, 'package.json'), JSON.stringify(manifest));
+  const options = ['--ignore-scripts', '--no-audit', '--no-fund', '--loglevel=error'];
+  try {
+    execFileSync('npm', ['install', ...options], { cwd: folder, stdio: ['ignore', 'ignore', 'inherit'] });
+  } catch {
+    return null;
+  }
+  return program;
+}
+
+/**
+ * Starts a registry on localhost that takes the project's packages and passes on what it does not have from the registry that
+ * npm is set to. @returns { url, npmrc, stop }; npmrc is what a user of it needs
+ */
+export async function startRegistry(program, folder) {
+  const port = await freePort();
+  const upstream = execFileSync('npm', ['config', 'get', 'registry'], { encoding: 'utf8' }).trim();
+  mkdirSync(folder, { recursive: true });
+  const ours = { access: ['$all'], publish: ['$all'], unpublish: ['$all'] };
+  const config = {
+    storage: join(folder, 'storage'),
+    auth: { htpasswd: { file: join(folder, 'htpasswd'), max_users: 10 } },
+    uplinks: { npm: { url: upstream, timeout: '60s', maxage: '1d' } },
+    // Packages of the project are never asked of the world: a name that is wrong must fail.
+    packages: { '@lazy-attention/*': ours, 'lazy-attention': ours, '**': { access: ['$all'], proxy: ['npm'] } },
+    max_body_size: '200mb',
+    web: { enable: false },
+    log: { type: 'file', path: join(folder, 'log'), level: 'warn' },
+  };
+  writeFileSync(join(folder, 'config.yaml'), JSON.stringify(config)); // JSON is YAML
+  const child = spawn(
+    process.execPath,
+    [program, '--config', join(folder, 'config.yaml'), '--listen', `localhost:${port}`],
+    {
+      stdio: 'ignore',
+    },
+  );
+  const url = `http://localhost:${port}/`;
+  const stop = () => child.kill();
+  try {
+    await answers(url, child);
+  } catch (error) {
+    stop();
+    throw error;
+  }
+  return { url, npmrc: `registry=${url}\n//localhost:${port}/:_authToken=rehearsal\n`, stop };
+}
+
+async function answers(url, child) {
+  for (const begin = Date.now(); Date.now() - begin < 60_000; ) {
+    if (child.exitCode !== null) throw new Error(`verdaccio ended with ${child.exitCode}`);
+    const answered = await fetch(`${url}-/ping`).then(
+      ({ ok }) => ok,
+      () => false,
+    );
+    if (answered) return;
+    await new Promise((resolve) => setTimeout(resolve, 200));
+  }
+  throw new Error('verdaccio did not answer within 60 s');
+}
+
+function freePort() {
+  return new Promise((resolve, reject) => {
+    const server = createServer();
+    server.once('error', reject);
+    server.listen(0, 'localhost', () => {
+      const { port } = server.address();
+      server.close(() => resolve(port));
+    });
+  });
+}
