@@ -1,6 +1,6 @@
 /** Everything that needs no disk: runs in Node and in browsers. */
 export { type ByteTokenizerOptions, byteTokenizer } from './byte-tokenizer.ts';
-export { type Corpus, type Piece, type ReadOptions, textCorpus } from './corpus.ts';
+export { type Corpus, type CorpusPart, type Piece, type ReadOptions, textCorpus } from './corpus.ts';
 export { DataError, type DataErrorCode } from './errors.ts';
 export { type HuggingFaceTokenizerOptions, huggingFaceTokenizer } from './huggingface-tokenizer.ts';
 export { type Batch, IGNORE_INDEX } from './packing.ts';

@@ -1,7 +1,9 @@
-import { checkOptions } from '@lazy-attention/core';
+import { checkOptions, ValueError } from '@lazy-attention/core';
 import { byteTokenizer } from './byte-tokenizer.ts';
 import type { Corpus } from './corpus.ts';
-import { requireInteger } from './errors.ts';
+import { isStore } from './disk/format.ts';
+import { openTokenStore } from './disk/open.ts';
+import { DataError, requireInteger } from './errors.ts';
 import { windowCount } from './packing.ts';
 import { CORPUS_OPTIONS, type CorpusOptions, openCorpus } from './read/open.ts';
 import { loadTokenizer } from './read/tokenizer-file.ts';
@@ -33,16 +35,21 @@ export interface Dataset extends StoreSplit {
 }
 
 /**
- * Opens, tokenises and splits a corpus. `source` is what {@link openCorpus} takes, or a corpus.
- * @throws DataError; DATA_TOO_SHORT already here if a side has fewer tokens than one window · ValueError for a wrong option
+ * Opens, tokenises and splits a corpus. `source` is what {@link openCorpus} takes, a corpus, or the folder
+ * of a store ({@link writeTokenStore}), whose tokens stay on the disk.
+ * @throws DataError; DATA_TOO_SHORT already here if a side has fewer tokens than one window; STORE_TOKENIZER for a store of another tokeniser · ValueError for a wrong option
  */
 export async function loadDataset(source: string | Corpus, options: DatasetOptions): Promise<Dataset> {
   const own = ['context', 'tokenizer', 'validation', 'splitSeed', 'onProgress', 'signal'];
   checkOptions('loadDataset', options, [...own, ...CORPUS_OPTIONS]);
   requireInteger('loadDataset', 'context', options.context, 2);
-  const corpus = typeof source === 'string' ? await openCorpus(source, pick(options, CORPUS_OPTIONS)) : source;
-  const tokenizer = await chooseTokenizer(options.tokenizer ?? 'bytes', corpus);
-  const store = await tokenizeCorpus(corpus, tokenizer, pick(options, ['onProgress', 'signal']));
+  const { corpus, tokenizer, store } =
+    typeof source === 'string' && isStore(source)
+      ? await openedStore(source, options)
+      : await tokenized(
+          typeof source === 'string' ? await openCorpus(source, pick(options, CORPUS_OPTIONS)) : source,
+          options,
+        );
   const split = splitStore(store, {
     ...pick(options, ['validation']),
     ...(options.splitSeed === undefined ? {} : { seed: options.splitSeed }),
@@ -54,7 +61,58 @@ export async function loadDataset(source: string | Corpus, options: DatasetOptio
   return { corpus, tokenizer, store, fingerprint: store.fingerprint, ...split };
 }
 
-async function chooseTokenizer(choice: string | Tokenizer, corpus: Corpus): Promise<Tokenizer> {
+type Tokenized = Pick<Dataset, 'corpus' | 'tokenizer' | 'store'>;
+
+async function tokenized(corpus: Corpus, options: DatasetOptions): Promise<Tokenized> {
+  const tokenizer = await chooseTokenizer(options.tokenizer ?? 'bytes', corpus);
+  return { corpus, tokenizer, store: await tokenizeCorpus(corpus, tokenizer, pick(options, ['onProgress', 'signal'])) };
+}
+
+/** What a store holds. Its tokeniser is its own; one that is given has to be the same. */
+async function openedStore(folder: string, options: DatasetOptions): Promise<Tokenized> {
+  for (const name of CORPUS_OPTIONS) {
+    if (options[name] !== undefined) {
+      throw new ValueError(`loadDataset: ${name} has no use for a store of tokens (${folder}); leave it out`);
+    }
+  }
+  const { store, tokenizer, source } = openTokenStore(folder);
+  if (options.tokenizer !== undefined) {
+    const { name, fingerprint } =
+      typeof options.tokenizer === 'string' ? await given(options.tokenizer, tokenizer) : options.tokenizer;
+    if (fingerprint !== tokenizer.fingerprint) {
+      throw new DataError(
+        'STORE_TOKENIZER',
+        `${folder}: its tokens are of ${tokenizer.name} (${tokenizer.vocabSize} ids), and not of ${name} as asked for; leave the tokeniser out, or tokenise the text again`,
+      );
+    }
+  }
+  const corpus: Corpus = {
+    ...{ name: source, kind: 'store', singleDocument: store.documents === 1 },
+    // biome-ignore lint/correctness/useYield: there is no text to give
+    async *pieces() {
+      throw new DataError('DATA_FORMAT', `${folder}: a store has tokens and no text`);
+    },
+  };
+  return {
+    corpus,
+    tokenizer: options.tokenizer === undefined || typeof options.tokenizer === 'string' ? tokenizer : options.tokenizer,
+    store,
+  };
+}
+
+/** 'bytes' is whichever of the two byte tokenisers the store was made with. */
+async function given(choice: string, own: Tokenizer): Promise<Tokenizer> {
+  return choice === 'bytes' && own.name === 'bytes' ? own : chooseTokenizer(choice, { singleDocument: false });
+}
+
+/**
+ * The tokeniser of a choice: itself, 'bytes' (with a document separator unless the corpus is one document), or a tokenizer.json.
+ * @throws DataError (TOKENIZER, DATA_MISSING, DATA_UNREADABLE)
+ */
+export async function chooseTokenizer(
+  choice: string | Tokenizer,
+  corpus: Pick<Corpus, 'singleDocument'>,
+): Promise<Tokenizer> {
   if (typeof choice !== 'string') return choice;
   return choice === 'bytes' ? byteTokenizer({ documentSeparator: !corpus.singleDocument }) : loadTokenizer(choice);
 }

@@ -10,7 +10,13 @@ export type DataErrorCode =
   | 'DATA_FORMAT'
   | 'DATA_COLUMN'
   | 'TOKENIZER'
-  | 'SAMPLER_STATE';
+  | 'SAMPLER_STATE'
+  | 'STORE_DAMAGED'
+  | 'STORE_EXISTS'
+  | 'STORE_INCOMPLETE'
+  | 'STORE_TOKENIZER'
+  | 'STORE_VERSION'
+  | 'STORE_WRITE';
 
 /** The data, not the program, is wrong. The message says where, what was found, and what to do about it. */
 export class DataError extends LazyAttentionError {

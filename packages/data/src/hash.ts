@@ -10,6 +10,17 @@ export class IntegerHash {
   #d = 0x03707344 | 0;
   #count = 0;
 
+  /** `state`: of a hash that this one goes on from. */
+  constructor(state?: readonly number[]) {
+    if (state === undefined) return;
+    [this.#a, this.#b, this.#c, this.#d, this.#count] = state as [number, number, number, number, number];
+  }
+
+  /** All of it: five integers. */
+  state(): number[] {
+    return [this.#a, this.#b, this.#c, this.#d, this.#count];
+  }
+
   /** Takes the low 32 bits of `value`. */
   add(value: number): this {
     return this.addAll([value]);

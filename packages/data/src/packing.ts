@@ -1,6 +1,6 @@
 import { DataError } from './errors.ts';
 import type { TokenSplit } from './split.ts';
-import { firstAbove } from './store.ts';
+import { firstAbove } from './store-builder.ts';
 
 /** The default of ignoreIndex: the target of a position that has nothing to predict. */
 export const IGNORE_INDEX = -100;

@@ -1,12 +1,12 @@
 import { checkOptions } from '@lazy-attention/core';
 import type { Corpus, Piece } from './corpus.ts';
 import { DataError } from './errors.ts';
-import { IntegerHash } from './hash.ts';
+import { bytesBefore, storeBuilder } from './store-builder.ts';
 import { PIECE, withTimeLimit } from './time-limit.ts';
 import { TokenBuffer } from './token-buffer.ts';
 import type { Tokenizer } from './tokenizer.ts';
 
-/** The tokens of a corpus in memory, and where its documents end. Read-only. */
+/** The tokens of a corpus, in memory or on the disk, and where its documents end. Read-only. */
 export interface TokenStore {
   /** Tokens of all documents, with those that frame them. */
   readonly length: number;
@@ -67,33 +67,38 @@ export async function tokenizeCorpus(
 ): Promise<TokenStore> {
   checkOptions('tokenizeCorpus', options, ['onProgress', 'signal']);
   const { signal, onProgress } = options;
-  const builder = storeBuilder(tokenizer);
+  const { builder, finish } = memoryStore(tokenizer);
+  const encoder = new TextEncoder();
   const turn = turns(onProgress);
   for await (const pieces of batches(corpus.pieces(signal === undefined ? {} : { signal }))) {
     signal?.throwIfAborted();
     // One limit for many short documents, since each costs a tenth of a millisecond.
     withTimeLimit(tokenizer.name, PIECE, () => {
       for (const { text, last } of pieces) {
-        builder.addText(text);
+        if (text !== '') builder.addPiece(tokenizer.encode(text), encoder.encode(text).length);
         if (last) builder.endDocument();
       }
     });
     await turn(builder.progress());
     signal?.throwIfAborted();
   }
-  const store = builder.finish();
+  const store = finish();
   onProgress?.({ documents: store.documents, tokens: store.length, bytes: store.bytes });
-  if (store.documents === 0) {
-    throw new DataError(
-      'DATA_EMPTY',
-      `${corpus.name}: no text in it (${store.skipped} documents have none or fewer than two tokens)`,
-    );
-  }
+  requireDocuments(corpus.name, store);
   return store;
 }
 
-/** Pieces in groups of about PIECE code units, longer ones cut to that. */
-async function* batches(pieces: AsyncIterable<Piece>): AsyncGenerator<Piece[]> {
+/** @throws DataError (DATA_EMPTY) @internal */
+export function requireDocuments(
+  name: string,
+  { documents, skipped }: Pick<TokenStore, 'documents' | 'skipped'>,
+): void {
+  if (documents > 0) return;
+  throw new DataError('DATA_EMPTY', `${name}: no text in it (${skipped} documents have none or fewer than two tokens)`);
+}
+
+/** Pieces in groups of about PIECE code units, longer ones cut to that. @internal */
+export async function* batches(pieces: AsyncIterable<Piece>): AsyncGenerator<Piece[]> {
   let batch: Piece[] = [];
   let size = 0;
   let rest = '';
@@ -136,88 +141,41 @@ function turns(onProgress: TokenizeOptions['onProgress']): (progress: TokenizePr
   };
 }
 
-function storeBuilder(tokenizer: Tokenizer) {
-  const { vocabSize, bosId, eosId } = tokenizer;
-  const tokens = new TokenBuffer(vocabSize);
-  const encoder = new TextEncoder();
+/** A store in memory, as it grows. */
+function memoryStore(tokenizer: Tokenizer) {
+  const tokens = new TokenBuffer(tokenizer.vocabSize);
   const documentEnds: number[] = [];
   const documentHashes: number[] = [];
-  // Token and byte counts after every piece, for bytesBefore.
-  let marks: { tokens: number[]; bytes: number[] } = { tokens: [0], bytes: [0] };
-  const whole = new IntegerHash().addText(tokenizer.fingerprint);
-  let bytes = 0;
-  let skipped = 0;
-  let start = { tokens: 0, bytes: 0, marks: 1 };
-  let hash = new IntegerHash();
-
-  const append = (ids: ArrayLike<number>): void => {
-    hash.addAll(ids);
-    tokens.append(ids);
-  };
+  const marks = { tokens: [0], bytes: [0] };
+  const builder = storeBuilder(tokenizer, {
+    addTokens: (ids) => tokens.append(ids),
+    addMark(markTokens, markBytes) {
+      marks.tokens.push(markTokens);
+      marks.bytes.push(markBytes);
+    },
+    addDocument(end, high, low) {
+      documentEnds.push(end);
+      documentHashes.push(high, low);
+    },
+  });
   return {
-    addText(text: string): void {
-      if (text === '') return;
-      if (bosId !== undefined && tokens.length === start.tokens) append([bosId]);
-      append(tokenizer.encode(text));
-      bytes += encoder.encode(text).length;
-      marks.tokens.push(tokens.length);
-      marks.bytes.push(bytes);
-    },
-    endDocument(): void {
-      if (eosId !== undefined && tokens.length > start.tokens) {
-        append([eosId]);
-        marks.tokens[marks.tokens.length - 1] = tokens.length;
-      }
-      if (tokens.length - start.tokens < 2) {
-        tokens.truncate(start.tokens);
-        bytes = start.bytes;
-        marks.tokens.length = start.marks;
-        marks.bytes.length = start.marks;
-        skipped++;
-      } else {
-        const words = hash.words();
-        documentEnds.push(tokens.length);
-        documentHashes.push(words[0], words[1]);
-        whole.addInteger(tokens.length - start.tokens).addAll(words);
-      }
-      start = { tokens: tokens.length, bytes, marks: marks.tokens.length };
-      hash = new IntegerHash();
-    },
-    progress: (): TokenizeProgress => ({ documents: documentEnds.length, tokens: tokens.length, bytes }),
+    builder,
     finish(): TokenStore {
-      const { tokens: markTokens, bytes: markBytes } = marks;
-      marks = { tokens: [], bytes: [] };
+      const { documents, skipped, bytes } = builder.state();
       return {
         length: tokens.length,
-        documents: documentEnds.length,
+        documents,
         skipped,
         bytes,
-        vocabSize,
-        fingerprint: whole.hex(),
+        vocabSize: tokenizer.vocabSize,
+        fingerprint: builder.fingerprint(),
         documentEnds,
         documentHashes,
         read: (from, count, out, at) => tokens.read(from, count, out, at),
-        bytesBefore(end) {
-          const next = firstAbove(markTokens, end - 1);
-          if (next === 0 || markTokens[next] === end) return markBytes[next]!;
-          const share = (end - markTokens[next - 1]!) / (markTokens[next]! - markTokens[next - 1]!);
-          return markBytes[next - 1]! + Math.round(share * (markBytes[next]! - markBytes[next - 1]!));
-        },
+        bytesBefore: bytesBefore(marks),
       };
     },
   };
-}
-
-/** Index of the first of the ascending `values` that is above `value`; their number if none is. @internal */
-export function firstAbove(values: ArrayLike<number>, value: number): number {
-  let low = 0;
-  let high = values.length;
-  while (low < high) {
-    const middle = (low + high) >>> 1;
-    if (values[middle]! > value) high = middle;
-    else low = middle + 1;
-  }
-  return low;
 }
 
 /**

@@ -38,12 +38,6 @@ export class TokenBuffer {
     }
   }
 
-  /** Forgets what comes after the first `length` tokens. */
-  truncate(length: number): void {
-    this.#length = length;
-    this.#chunks.length = Math.ceil(length / CHUNK);
-  }
-
   /** Copies tokens [start, start + count) to out[at...]. The caller has checked the range. */
   read(start: number, count: number, out: Int32Array, at: number): void {
     let done = 0;

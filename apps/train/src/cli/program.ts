@@ -9,6 +9,7 @@ import { type GenerateCommandOptions, generateCommand } from '../commands/genera
 import { type InspectCommandOptions, inspectCommand } from '../commands/inspect.ts';
 import { type ReportOptions, reportCommand } from '../commands/report.ts';
 import { type ScoreCommandOptions, scoreCommand } from '../commands/score.ts';
+import { type TokenizeCommandOptions, tokenizeCommand } from '../commands/tokenize.ts';
 import { type TrainOptions, trainCommand } from '../commands/train.ts';
 import { FORMATS, KINDS, OPTION_ROWS, type TrainingOption } from '../options/table.ts';
 import { choices, integer, range, share } from '../options/values.ts';
@@ -30,6 +31,7 @@ export function createProgram(version: string, done: (exitCode: number) => void)
     .showHelpAfterError('(lazy-attention COMMAND --help lists the options)')
     .showSuggestionAfterError();
   addTrain(program, done);
+  addTokenize(program, done);
   addGenerate(program, done);
   addEvaluate(program, done);
   addInspect(program, done);
@@ -58,9 +60,28 @@ function addTrain(program: Command, done: (code: number) => void): void {
     .option('--resume', 'go on with the run in --out');
   for (const [, option] of OPTION_ROWS) if (option.single) addTraining(command, option);
   addTrainingOptions(command)
+    .option('--no-store', 'keep large data in memory, and tokenise it anew at every start')
     .option('--open', 'a live page of the run in the browser')
     .addOption(json())
     .action(async (data: string | undefined, options: TrainOptions) => done(await trainCommand(data, options)));
+}
+
+function addTokenize(program: Command, done: (code: number) => void): void {
+  program
+    .command('tokenize')
+    .description('turn text into a store of tokens on the disk, for train STORE; goes on where it was stopped')
+    .argument(
+      '<data>',
+      "text file, folder, .jsonl, .parquet, also .gz and .zst, an http address, or '-' (standard input)",
+    )
+    .requiredOption('--out <store>', 'folder of the store')
+    .option('--tokenizer <path>', 'a tokenizer.json or its folder (default: bytes)')
+    .addOption(new Option('--format <name>', 'of the data, instead of what its name says').choices(FORMATS))
+    .option('--field <name>', "field of JSONL lines (default: 'text')")
+    .option('--column <name>', "column of a parquet file (default: 'text')")
+    .addOption(checkedOption('--workers <n>', 'threads that tokenise (default: one for each core)', integer(1, 1024)))
+    .addOption(json())
+    .action(async (data: string, options: TokenizeCommandOptions) => done(await tokenizeCommand(data, options)));
 }
 
 function addCompare(program: Command, done: (code: number) => void): void {
@@ -85,7 +106,7 @@ function addTrainingOptions(command: Command): Command {
   command
     .argument(
       '[data]',
-      "text file, folder, .jsonl, .parquet, 'moby-dick' (embedded, the default), 'bigram-backcopy' or 'moving-marker'",
+      "text file, folder, .jsonl, .parquet, also .gz and .zst, a store, 'moby-dick' (embedded, the default), 'bigram-backcopy' or 'moving-marker'",
     )
     .addOption(backendOption().default(undefined, "'auto'; that of the run with --resume"));
   for (const [, option] of OPTION_ROWS) if (!option.single) addTraining(command, option);
@@ -191,7 +212,7 @@ function addEvaluate(program: Command, done: (code: number) => void): void {
     .command('eval')
     .description('loss, perplexity, bits per byte, sparsity and sinks of a model')
     .argument('<model>', MODEL)
-    .option('--data <path>', 'evaluate on all of this, not on the held-out part or the embedded book')
+    .option('--data <path>', 'evaluate on all of this text or store, not on the held-out part or the embedded book')
     .addOption(new Option('--format <name>', 'of --data').choices(FORMATS))
     .option('--field <name>', 'field of JSONL lines')
     .option('--column <name>', 'column of a parquet file')

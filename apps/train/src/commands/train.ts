@@ -27,6 +27,8 @@ export interface TrainOptions extends PlanOptions {
   resume?: boolean;
   /** A live page of the run in the browser. */
   open?: boolean;
+  /** false: large data is not tokenised into a store. */
+  store?: boolean;
   json?: boolean;
 }
 
@@ -40,7 +42,8 @@ export async function trainCommand(source: string | undefined, options: TrainOpt
     say(started === null ? 'Stopping.' : 'Stopping after this step; once more to stop at once.'),
   );
   try {
-    const reading = { signal: interrupt.signal, onProgress: sayProgress(say) };
+    const cache = options.store === false ? {} : { cache: say };
+    const reading = { signal: interrupt.signal, onProgress: sayProgress(say), ...cache };
     started = await (options.resume ? resume : begin)(source, options, reporter, reading);
     return await runToEnd(started, options, reporter, interrupt);
   } catch (error) {

@@ -12,6 +12,7 @@ import {
 import { RunError, UsageError } from '../errors.ts';
 import { count } from '../output/format.ts';
 import type { DataRecord, RunRecord } from '../run/record.ts';
+import { cachedStore } from './cache.ts';
 
 /** The embedded corpus, by name; everything else is a path, kept absolute so that a run can be resumed from anywhere. */
 export const EMBEDDED = 'moby-dick';
@@ -20,11 +21,18 @@ export const EMBEDDED = 'moby-dick';
 const SILENCE = 3000;
 
 export function absoluteSource(source: string): string {
-  return source === EMBEDDED || isTask(source) ? source : resolve(source);
+  return source === EMBEDDED || isTask(source) || isAddress(source) ? source : resolve(source);
 }
 
 /** How reading is followed and stopped: `onProgress` is told of it, an abort of `signal` rejects with its reason. */
-export type Reading = Pick<DatasetOptions, 'onProgress' | 'signal'>;
+export interface Reading extends Pick<DatasetOptions, 'onProgress' | 'signal'> {
+  /** Large data is tokenised once, into a store that later runs use again; is told of it. Left out: all in memory. */
+  readonly cache?: (line: string) => void;
+}
+
+function isAddress(source: string): boolean {
+  return /^https?:\/\//i.test(source);
+}
 
 /** Says how far reading is when it takes more than a moment. */
 export function sayProgress(say: (line: string) => void): NonNullable<Reading['onProgress']> {
@@ -62,12 +70,22 @@ export async function loadRunData(record: RunRecord, reading: Reading = {}): Pro
 export async function openDataset(
   source: string,
   options: DataRecord['options'],
-  rest: Pick<DatasetOptions, 'context' | 'validation' | 'tokenizer' | 'onProgress' | 'signal'>,
+  { cache, ...rest }: Pick<DatasetOptions, 'context' | 'validation' | 'tokenizer'> & Reading,
 ): Promise<Dataset> {
+  if (source === '-') {
+    throw new UsageError(
+      'train: standard input cannot be read again when the run is resumed; make a store of it: lazy-attention tokenize - --out STORE, then train STORE',
+    );
+  }
   if (!isTask(source)) {
     refuseOptions(source, options, { triggers: '--triggers', markerPositions: '--markers', text: '--task-text' });
-    const { triggers, markerPositions, text, ...reading } = options;
-    return loadDataset(source, { ...(reading as Pick<DatasetOptions, 'format' | 'field' | 'column'>), ...rest });
+    const { triggers, markerPositions, text, ...place } = options;
+    const reading = place as Pick<DatasetOptions, 'format' | 'field' | 'column'>;
+    const store = cache === undefined ? null : await cachedStore(source, reading, rest, cache);
+    if (store === null) return loadDataset(source, { ...reading, ...rest });
+    const { context, validation, tokenizer } = rest;
+    const own = tokenizer === undefined || typeof tokenizer === 'string' ? {} : { tokenizer };
+    return loadDataset(store, { context, ...(validation === undefined ? {} : { validation }), ...own });
   }
   refuseOptions(source, options, { format: '--format', field: '--field', column: '--column' });
   const { triggers, markerPositions, text = EMBEDDED } = options;

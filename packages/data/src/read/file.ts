@@ -69,17 +69,20 @@ export async function firstBytes(path: string, count: number): Promise<Uint8Arra
 /** The bytes of a file in order. Each chunk is valid until the next one is asked for. */
 export async function* fileChunks(
   path: string,
-  { signal }: ReadOptions = {},
+  { signal, onRead }: ReadOptions = {},
   chunk = CHUNK,
 ): AsyncGenerator<Uint8Array> {
   const handle = await openFile(path);
   try {
     const buffer = new Uint8Array(chunk);
+    let read = 0;
     for (;;) {
       signal?.throwIfAborted();
       const { bytesRead } = await withPathErrors(path, () => handle.read(buffer, 0, chunk, null));
       if (bytesRead === 0) return;
+      read += bytesRead;
       yield buffer.subarray(0, bytesRead);
+      onRead?.(read);
     }
   } finally {
     await handle.close();

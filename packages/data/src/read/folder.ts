@@ -2,6 +2,7 @@ import { promises as fs } from 'node:fs';
 import { extname, join, relative, sep } from 'node:path';
 import { DataError } from '../errors.ts';
 import { statOf, withPathErrors } from './file.ts';
+import { packingOf } from './unpack.ts';
 
 /**
  * Every file below `folder` that has one of the extensions, sorted by the code units of its relative path with '/': the same
@@ -20,7 +21,7 @@ export async function listFiles(folder: string, extensions: readonly string[]): 
         await visit(path);
         continue;
       }
-      const extension = extname(entry.name).toLowerCase();
+      const extension = extname(packingOf(entry.name).name).toLowerCase();
       if (!wanted.has(extension)) others.set(extension || '(none)', (others.get(extension || '(none)') ?? 0) + 1);
       // Only now is a link followed: what it leads to does not matter unless it is wanted.
       else if (entry.isFile() || (entry.isSymbolicLink() && (await statOf(path)).isFile())) {

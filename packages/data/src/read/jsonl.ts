@@ -1,8 +1,7 @@
-import type { Piece, ReadOptions } from '../corpus.ts';
+import type { Piece } from '../corpus.ts';
 import { DataError, messageOf } from '../errors.ts';
 import { describe } from '../schema.ts';
 import { checkText } from './check-text.ts';
-import { fileChunks } from './file.ts';
 import { decodeUtf8 } from './utf8.ts';
 
 /** Code units of the longest line: half of what a JavaScript string may have. */
@@ -12,11 +11,15 @@ const LONGEST_LINE = 2 ** 28;
  * One document per line, an empty one for null; lines of white space are passed over.
  * @throws DataError (DATA_FORMAT, DATA_NOT_TEXT) with the line number
  */
-export async function* jsonlPieces(path: string, field: string, options: ReadOptions): AsyncGenerator<Piece> {
+export async function* jsonlPieces(
+  name: string,
+  field: string,
+  chunks: AsyncIterable<Uint8Array>,
+): AsyncGenerator<Piece> {
   let number = 0;
-  for await (const line of linesOf(path, decodeUtf8(path, fileChunks(path, options)))) {
+  for await (const line of linesOf(name, decodeUtf8(name, chunks))) {
     number++;
-    if (line.trim() !== '') yield { text: textOf(`${path}, line ${number}`, line, field), last: true };
+    if (line.trim() !== '') yield { text: textOf(`${name}, line ${number}`, line, field), last: true };
   }
 }
 

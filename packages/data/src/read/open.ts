@@ -1,13 +1,17 @@
-import { basename, extname } from 'node:path';
+import type { Stats } from 'node:fs';
+import { basename, extname, relative, sep } from 'node:path';
 import { checkOptions, ValueError } from '@lazy-attention/core';
-import type { Corpus, Piece, ReadOptions } from '../corpus.ts';
+import type { Corpus, CorpusPart, Piece, ReadOptions } from '../corpus.ts';
+import { isStore } from '../disk/format.ts';
 import { DataError } from '../errors.ts';
-import { firstBytes, requireFile, statOf } from './file.ts';
+import { fileChunks, firstBytes, requireFile, statOf } from './file.ts';
 import { listFiles } from './folder.ts';
 import { jsonlPieces } from './jsonl.ts';
 import { mobyDickCorpus } from './moby-dick.ts';
 import { checkParquet, parquetPieces } from './parquet.ts';
+import { isUrl, STDIN, stdinChunks, urlChunks, urlFacts } from './stream.ts';
 import { textPieces } from './text.ts';
+import { packingOf, unpack, unpackAny } from './unpack.ts';
 
 /** What `openCorpus` takes. */
 export interface CorpusOptions {
@@ -17,7 +21,7 @@ export interface CorpusOptions {
   readonly field?: string;
   /** Parquet: the column that holds the text. Default 'text'. */
   readonly column?: string;
-  /** Folder: the extensions of the files to read, with the dot. Default .txt .text .md .jsonl .ndjson .parquet */
+  /** Folder: the extensions of the files to read, with the dot, also behind .gz or .zst. Default .txt .text .md .jsonl .ndjson .parquet */
   readonly extensions?: readonly string[];
 }
 
@@ -29,8 +33,9 @@ type FileFormat = 'text' | 'jsonl' | 'parquet';
 const FOLDER_EXTENSIONS = ['.txt', '.text', '.md', '.jsonl', '.ndjson', '.parquet'];
 
 /**
- * Opens 'moby-dick' (the embedded book) or the path of a text file, a JSONL file, a parquet file or a folder of these. What can be checked
- * without reading everything is checked now, the rest while reading.
+ * Opens 'moby-dick' (the embedded book), the path of a text file, a JSONL file, a parquet file or a folder of these, '-'
+ * (standard input, once), or an http address. Text and JSONL may be packed: .gz, .zst. What can be checked without reading
+ * everything is checked now, the rest while reading.
  * @throws DataError (DATA_MISSING, DATA_UNREADABLE, DATA_EMPTY, DATA_FORMAT, DATA_COLUMN) · ValueError for a wrong option
  */
 export async function openCorpus(source: string, options: CorpusOptions = {}): Promise<Corpus> {
@@ -50,42 +55,76 @@ export async function openCorpus(source: string, options: CorpusOptions = {}): P
     return mobyDickCorpus();
   }
 
+  if (source === STDIN || isUrl(source)) return openStream(source, options, { field, column });
+
   const stats = await statOf(source);
   if (stats.isDirectory() !== (format === 'folder') && format !== undefined) {
     throw new ValueError(
       `openCorpus: format is '${format}', but ${source} is a ${stats.isDirectory() ? 'folder' : 'file'}`,
     );
   }
-  const name = basename(source);
-  const columns: TextPlace = { field, column };
-  if (stats.isDirectory()) {
-    // A folder may hold files of every kind.
-    const files = await listFiles(source, extensions);
-    return {
-      name,
-      kind: 'folder',
-      singleDocument: false,
-      pieces: (read = {}) => folderPieces(files, columns, read),
-    };
-  }
+  if (stats.isDirectory()) return openFolder(source, extensions, { field, column });
   requireFile(source, stats);
   if (stats.size === 0) throw new DataError('DATA_EMPTY', `${source}: the file is empty`);
   const kind = format === undefined || format === 'folder' ? await detectFormat(source) : format;
-  const used = { text: [], jsonl: ['field'], parquet: ['column'] }[kind] as readonly string[];
-  refuseUnused(
-    `${source} (read as ${kind})`,
-    options,
-    ['field', 'column', 'extensions'].filter((name) => !used.includes(name)),
-  );
+  refuseUnusedPlaces(`${source} (read as ${kind})`, kind, options);
   if (format === undefined && kind === 'text') refuseData(source);
   // Also when nothing is read of it: a file without permission or a wrong column shall fail here, not minutes later.
   await firstBytes(source, 1);
   if (kind === 'parquet') await checkParquet(source, column);
+  const part = filePart(source, basename(source), stats, { field, column }, kind);
+  return { name: part.name, kind, singleDocument: kind === 'text', pieces: part.pieces, parts: [part] };
+}
+
+async function openFolder(folder: string, extensions: readonly string[], place: TextPlace): Promise<Corpus> {
+  if (isStore(folder)) {
+    throw new DataError(
+      'DATA_FORMAT',
+      `${folder}: is a store of tokens and not of text; open it with loadDataset or openTokenStore`,
+    );
+  }
+  // A folder may hold files of every kind.
+  const parts: CorpusPart[] = [];
+  for (const path of await listFiles(folder, extensions)) {
+    parts.push(filePart(path, relative(folder, path).split(sep).join('/'), await statOf(path), place));
+  }
   return {
-    name,
+    name: basename(folder),
+    kind: 'folder',
+    singleDocument: false,
+    async *pieces(read = {}) {
+      for (const part of parts) yield* part.pieces(read);
+    },
+    parts,
+  };
+}
+
+/** Standard input, or a file that a server has: read from its beginning to its end. */
+async function openStream(source: string, options: CorpusOptions, place: TextPlace): Promise<Corpus> {
+  const { packing, name } = packingOf(source === STDIN ? STDIN : new URL(source).pathname);
+  const kind = options.format ?? extensionFormat(name) ?? 'text';
+  if (kind === 'parquet' || kind === 'folder') {
+    throw new DataError(
+      'DATA_FORMAT',
+      `${source}: a ${kind} cannot be read from ${source === STDIN ? 'standard input' : 'a server'}; copy it to the disk first`,
+    );
+  }
+  refuseUnusedPlaces(`${source} (read as ${kind})`, kind, options);
+  if (options.format === undefined) refuseData(name);
+  const said = source === STDIN ? 'standard input' : source;
+  const facts = source === STDIN ? { size: null, stamp: null } : await urlFacts(source);
+  const pieces = (read: ReadOptions = {}): AsyncGenerator<Piece> => {
+    const chunks = source === STDIN ? stdinChunks(read) : urlChunks(source, read);
+    const unpacked = packing === null ? unpackAny(said, chunks) : unpack(said, packing, chunks);
+    return kind === 'jsonl' ? jsonlPieces(said, place.field, unpacked) : textPieces(said, unpacked);
+  };
+  const shown = source === STDIN ? 'standard input' : basename(new URL(source).pathname) || source;
+  return {
+    name: shown,
     kind,
     singleDocument: kind === 'text',
-    pieces: (read = {}) => filePieces(source, kind, columns, read),
+    pieces,
+    parts: [{ name: shown, ...facts, stamp: facts.stamp && `${facts.stamp} ${kind} ${place.field}`, pieces }],
   };
 }
 
@@ -96,7 +135,7 @@ type TextPlace = Required<Pick<CorpusOptions, 'field' | 'column'>>;
 const DATA_EXTENSIONS = ['.json', '.csv', '.tsv'];
 
 function refuseData(path: string): void {
-  const extension = extname(path).toLowerCase();
+  const extension = extname(packingOf(path).name).toLowerCase();
   if (!DATA_EXTENSIONS.includes(extension)) return;
   throw new DataError(
     'DATA_FORMAT',
@@ -113,24 +152,38 @@ function refuseUnused(what: string, options: CorpusOptions, names: readonly stri
   }
 }
 
-async function detectFormat(path: string): Promise<FileFormat> {
-  const extension = extname(path).toLowerCase();
+function refuseUnusedPlaces(what: string, kind: FileFormat, options: CorpusOptions): void {
+  const used = { text: [], jsonl: ['field'], parquet: ['column'] }[kind] as readonly string[];
+  refuseUnused(
+    what,
+    options,
+    ['field', 'column', 'extensions'].filter((name) => !used.includes(name)),
+  );
+}
+
+/** What an extension says, behind that of a packing. */
+function extensionFormat(name: string): FileFormat | null {
+  const extension = extname(packingOf(name).name).toLowerCase();
   if (extension === '.jsonl' || extension === '.ndjson') return 'jsonl';
-  if (extension === '.parquet') return 'parquet';
+  return extension === '.parquet' ? 'parquet' : null;
+}
+
+async function detectFormat(path: string): Promise<FileFormat> {
+  const said = extensionFormat(path);
+  if (said !== null) return said;
   return String.fromCharCode(...(await firstBytes(path, 4))) === 'PAR1' ? 'parquet' : 'text';
 }
 
-function filePieces(
-  path: string,
-  format: FileFormat,
-  { field, column }: TextPlace,
-  options: ReadOptions,
-): AsyncGenerator<Piece> {
-  if (format === 'jsonl') return jsonlPieces(path, field, options);
-  if (format === 'parquet') return parquetPieces(path, column, options);
-  return textPieces(path, options);
-}
-
-async function* folderPieces(files: readonly string[], place: TextPlace, options: ReadOptions): AsyncGenerator<Piece> {
-  for (const path of files) yield* filePieces(path, await detectFormat(path), place, options);
+function filePart(path: string, name: string, stats: Stats, place: TextPlace, format?: FileFormat): CorpusPart {
+  return {
+    name,
+    size: stats.size,
+    stamp: `${stats.size} ${stats.mtimeMs} ${format ?? ''} ${place.field} ${place.column}`,
+    async *pieces(read = {}) {
+      const kind = format ?? (await detectFormat(path));
+      if (kind === 'parquet') return void (yield* parquetPieces(path, place.column, read));
+      const chunks = unpack(path, packingOf(path).packing, fileChunks(path, read));
+      yield* kind === 'jsonl' ? jsonlPieces(path, place.field, chunks) : textPieces(path, chunks);
+    },
+  };
 }

@@ -1,7 +1,7 @@
 import { Worker } from 'node:worker_threads';
 import type { Piece, ReadOptions } from '../corpus.ts';
 import { DataError, messageOf } from '../errors.ts';
-import { firstBytes } from './file.ts';
+import { firstBytes, statOf } from './file.ts';
 import type { Answer, Question } from './parquet-messages.ts';
 
 /**
@@ -38,12 +38,18 @@ export async function* parquetPieces(path: string, column: string, options: Read
   const thread = await startThread(path, options);
   try {
     const opened = await thread.ask({ kind: 'open', path, column }, 'its footer', PATIENCE);
+    const groups = opened.kind === 'opened' ? opened.groups : [];
+    // Of a file with other columns, the share of this one's bytes stands for the share of the file.
+    const share = (await statOf(path)).size / groups.reduce((sum, { bytes }) => sum + bytes, 0);
     let rowStart = 0;
-    for (const [group, { rows, bytes }] of (opened.kind === 'opened' ? opened.groups : []).entries()) {
+    let bytesDone = 0;
+    for (const [group, { rows, bytes }] of groups.entries()) {
       const seconds = PATIENCE + Math.floor(bytes / BYTES_PER_SECOND);
       const read = await thread.ask({ kind: 'read', group, rowStart, rows }, `row group ${group}`, seconds);
       for (const text of read.kind === 'texts' ? read.texts : []) yield { text: text ?? '', last: true };
       rowStart += rows;
+      bytesDone += bytes;
+      options.onRead?.(Math.round(bytesDone * share));
     }
   } finally {
     await thread.stop();

@@ -1,9 +1,8 @@
-import type { Piece, ReadOptions } from '../corpus.ts';
-import { fileChunks } from './file.ts';
+import type { Piece } from '../corpus.ts';
 import { decodeUtf8 } from './utf8.ts';
 
-/** One file as one document. */
-export async function* textPieces(path: string, options: ReadOptions): AsyncGenerator<Piece> {
-  for await (const text of decodeUtf8(path, fileChunks(path, options))) yield { text, last: false };
+/** The bytes of a file as one document; `name` is for messages. */
+export async function* textPieces(name: string, chunks: AsyncIterable<Uint8Array>): AsyncGenerator<Piece> {
+  for await (const text of decodeUtf8(name, chunks)) yield { text, last: false };
   yield { text: '', last: true };
 }
