@@ -46,6 +46,8 @@ export { alibiSlopes } from './layers/alibi.ts';
 export { type LazyAttentionLayer, lazyAttentionLayer } from './layers/attention.ts';
 export { type CacheOptions, createCache, type KvCache, type LayerCache } from './layers/cache.ts';
 export type { AttentionForwardOptions, ObservedAttention } from './layers/operands.ts';
+export type { CountingOptions } from './memory/counting.ts';
+export { type MemoryPlan, type MemoryPlanOptions, memoryPlan, memoryTraits } from './memory/plan.ts';
 export type {
   AttentionConfig,
   AttentionKind,
@@ -64,6 +66,7 @@ export {
   type Batch,
   type ForwardOptions,
   type LazyTransformer,
+  type LossOptions,
   lazyTransformer,
   type ObservedLayer,
 } from './model/transformer.ts';

@@ -116,7 +116,7 @@ describe('adamW', () => {
     const state = { steps: 1, m: { w: noise(backend, [3], 1) }, v: { w: noise(backend, [2], 1) } };
     expect(() => adamW(backend, {})).toThrowErrorMatchingInlineSnapshot(`[ValueError: adamW: params is empty]`);
     expect(() => adamW(backend, params, { lr: 1 } as AdamWConfig)).toThrowErrorMatchingInlineSnapshot(
-      `[ValueError: adamW: unknown option 'lr'; expected beta1, beta2, epsilon, weightDecay, maxNorm, decays, state]`,
+      `[ValueError: adamW: unknown option 'lr'; expected beta1, beta2, epsilon, weightDecay, maxNorm, decays, state, stateDType, multiples]`,
     );
     expect(() => adamW(backend, params, { weightDecay: -1 })).toThrowErrorMatchingInlineSnapshot(
       `[ValueError: adamW: weightDecay is -1; expected a number from 0]`,
@@ -138,5 +138,41 @@ describe('adamW', () => {
     );
     expect(backend.memory().tensors).toBe(before);
     expect(optimizer.steps).toBe(0);
+  });
+
+  it('keeps m and v in bf16, within its rounding of the whole', async () => {
+    const make = () => ({ w: noise(backend, [40, 30], 1), tau: noise(backend, [8], 2) });
+    const [wide, narrow] = [make(), make()];
+    const optimizers = [adamW(backend, wide), adamW(backend, narrow, { stateDType: 'bf16' })];
+    for (let step = 1; step <= 20; step++) {
+      const grads = { w: noise(backend, [40, 30], step + 7), tau: noise(backend, [8], step + 77) };
+      for (const optimizer of optimizers) optimizer.step(grads, 1e-2).gradNormSquared.dispose();
+      for (const grad of Object.values(grads)) grad.dispose();
+    }
+    for (const name of ['w', 'tau'] as const) {
+      expect(optimizers[1].state().m[name].dtype).toBe('bf16');
+      const [a, b] = [await narrow[name].data(), await wide[name].data()];
+      expect(relativeError(a, b)).toBeLessThan(1e-2);
+      expect(relativeError(a, b)).toBeGreaterThan(0);
+    }
+    const widened = adamW(backend, narrow, { state: optimizers[1].state() });
+    expect(widened.state().v.w.dtype).toBe('f64');
+  });
+
+  it('multiplies the rate of some parameters, and freezes them at 0', async () => {
+    const make = () => ({ w: noise(backend, [4], 1), tau: noise(backend, [4], 1) });
+    const [params, fast] = [make(), make()];
+    const multiples = (name: string, step: number) => (name !== 'tau' ? 1 : step > 2 ? 0 : 10);
+    const optimizer = adamW(backend, params, { multiples, maxNorm: null });
+    const other = adamW(backend, fast, { maxNorm: null });
+    for (let step = 1; step <= 3; step++) {
+      const grads = { w: noise(backend, [4], step + 7), tau: noise(backend, [4], step + 7) };
+      optimizer.step(grads, 1e-3).gradNormSquared.dispose();
+      if (step <= 2) other.step(grads, 1e-2).gradNormSquared.dispose();
+    }
+    expect(await numbers(params.tau)).toEqual(await numbers(fast.tau));
+    expect(await numbers(params.w)).not.toEqual(await numbers(fast.w));
+    const wrong = adamW(backend, make(), { multiples: () => -1 });
+    expect(() => wrong.step(make(), 1)).toThrow("adamW: multiples('w', 1) is -1; expected a number from 0");
   });
 });

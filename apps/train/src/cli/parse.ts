@@ -13,5 +13,6 @@ export function parserOf<T>(value: Value<T>): (text: string) => T {
 /** An option whose value is checked; the names of a choice stand in --help. */
 export function checkedOption<T>(flags: string, help: string, value: Value<T> & { names?: readonly string[] }): Option {
   const option = new Option(flags, help);
+  if (option.isBoolean()) return option;
   return value.names === undefined ? option.argParser(parserOf(value)) : option.choices(value.names);
 }

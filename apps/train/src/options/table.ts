@@ -2,7 +2,7 @@ import { resolve } from 'node:path';
 import { type AttentionKind, attentionKinds, PRESETS, type PresetName } from '@lazy-attention/nn';
 import * as v from 'valibot';
 import type { RunRecord } from '../run/record.ts';
-import { checked, choice, integer, integers, positive, range, span, text, type Value } from './values.ts';
+import { checked, choice, flag, integer, integers, positive, range, span, text, type Value } from './values.ts';
 
 /** Most steps, windows and the like: far above any use, far below where sums lose integers. */
 const MANY = 1e9;
@@ -26,6 +26,12 @@ export interface TrainingValues {
   batch: number;
   /** Sequences on the device at a time; divides `batch`. */
   microBatch: number;
+  /** Compute layers again in the backward pass instead of keeping what they made. */
+  recompute: boolean;
+  /** Tokens whose logits exist at a time. */
+  lossRows: number;
+  /** Type of the optimiser's state. */
+  optimizerDtype: 'f32' | 'bf16';
   /** Tokens per sequence. */
   context: number;
   /** Width of the learnable bias. */
@@ -179,6 +185,33 @@ export const TRAINING_OPTIONS: { readonly [K in keyof TrainingValues]: TrainingO
     recorded: 'training.microBatch',
     stored: v.optional(integer(1, LONGEST_AXIS).schema),
     load: (stored, { training }) => stored ?? training.batch,
+    resume: 'fixed',
+  },
+  recompute: {
+    flags: '--recompute',
+    help: 'compute each layer again in the backward pass: far less memory, a third more time',
+    value: flag,
+    recorded: 'training.recompute',
+    stored: v.optional(flag.schema),
+    load: (stored) => stored ?? false,
+    resume: 'fixed',
+  },
+  lossRows: {
+    flags: '--loss-rows <n>',
+    help: 'tokens whose logits exist at a time (default: all)',
+    value: integer(1, 2 ** 30),
+    recorded: 'training.lossRows',
+    stored: v.optional(integer(1, 2 ** 30).schema),
+    load: (stored) => stored ?? 'all',
+    resume: 'fixed',
+  },
+  optimizerDtype: {
+    flags: '--optimizer-dtype <type>',
+    help: "of the optimiser's state; bf16 takes half the memory (default: f32)",
+    value: choice(['f32', 'bf16']),
+    recorded: 'training.optimizerDtype',
+    stored: v.optional(choice(['f32', 'bf16']).schema),
+    load: (stored) => stored ?? 'f32',
     resume: 'fixed',
   },
   context: {

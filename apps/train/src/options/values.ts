@@ -85,6 +85,13 @@ function isSpan(x: unknown): x is [number, number] {
   return Array.isArray(x) && x.length === 2 && x.every((n) => Number.isSafeInteger(n) && n >= 0) && x[1] > x[0];
 }
 
+/** An option without a value: given or not. */
+export const flag: Value<boolean> = {
+  expected: 'true or false',
+  read: (given) => (given === 'true' ? true : given === 'false' ? false : undefined),
+  schema: checked('true or false', (x): x is boolean => typeof x === 'boolean'),
+};
+
 /** A schema whose every failure says what was expected. */
 export function checked<T>(expected: string, accepts: (value: unknown) => value is T): v.GenericSchema<unknown, T> {
   return v.custom<T>((value) => accepts(value), expected) as v.GenericSchema<unknown, T>;

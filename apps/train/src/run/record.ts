@@ -55,6 +55,12 @@ export interface TrainingRecord {
   readonly batch: number;
   /** Sequences on the device at a time; divides `batch`. Left out: all. */
   readonly microBatch?: number | undefined;
+  /** Layers are computed again in the backward pass. */
+  readonly recompute?: boolean | undefined;
+  /** Tokens whose logits exist at a time. Left out: all. */
+  readonly lossRows?: number | undefined;
+  /** Type of the optimiser's state. Left out: f32. */
+  readonly optimizerDtype?: 'f32' | 'bf16' | undefined;
   /** Peak of the schedule. */
   readonly learningRate: number;
   readonly warmupSteps: number;

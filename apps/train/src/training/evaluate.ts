@@ -19,6 +19,8 @@ export interface Evaluation {
 export interface EvaluateOptions {
   /** Windows at a time. */
   readonly batch: number;
+  /** Tokens whose logits exist at a time; default all. */
+  readonly lossRows?: number | undefined;
   /** Windows looked at, evenly spread. */
   readonly windows: number;
   /** What the windows are; default 'validation'. */
@@ -47,7 +49,7 @@ export async function evaluate(
     await turn();
     options.signal?.throwIfAborted();
     const batch = batchTensors(backend, held);
-    const loss = backend.scope(() => model.loss(backend, params, batch));
+    const loss = backend.scope(() => model.loss(backend, params, batch, { lossRows: options.lossRows }));
     nats += (await loss.data())[0] * held.count;
     targets += held.count;
     for (const tensor of [loss, ...Object.values(batch)]) tensor?.dispose();

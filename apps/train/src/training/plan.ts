@@ -33,6 +33,11 @@ export async function planRun(
       `train: --dtype ${options.dtype} is not among the types of backend '${backend.name}' (${[...backend.dtypes].join(', ')})`,
     );
   }
+  if (options.optimizerDtype !== undefined && !backend.dtypes.has(options.optimizerDtype)) {
+    throw new UsageError(
+      `train: --optimizer-dtype ${options.optimizerDtype} is not among the types of backend '${backend.name}' (${[...backend.dtypes].join(', ')})`,
+    );
+  }
   if (isTask(source) && (options.tokenizer !== undefined || options.from !== undefined)) {
     const flag = options.from === undefined ? '--tokenizer' : '--from';
     throw new UsageError(`train: ${flag} has no use for ${source}, whose letters are bytes; leave it out`);
@@ -50,6 +55,7 @@ export async function planRun(
   if (options.warmup !== undefined && options.warmup > steps) {
     throw new UsageError(`train: --warmup is ${options.warmup}, more than the ${steps} steps of the run`);
   }
+  refusePenaltyWith(options);
   const batch = options.batch ?? defaults.batch;
   refuseUneven(batch, options.microBatch);
   const record: RunRecord = {
@@ -94,6 +100,17 @@ function refuseUneven(batch: number, microBatch: number | undefined): void {
   throw new UsageError(
     `train: --micro-batch ${microBatch} does not divide --batch ${batch}; choose ${below.at(-1)}, or another --batch`,
   );
+}
+
+/** The penalty looks into every layer and at all logits. */
+function refusePenaltyWith(options: PlanOptions): void {
+  if (!options.sinkPenalty) return;
+  for (const [given, flag] of [
+    [options.recompute, '--recompute'],
+    [options.lossRows !== undefined, '--loss-rows'],
+  ] as const) {
+    if (given) throw new UsageError(`train: ${flag} does not go with --sink-penalty; leave one of them out`);
+  }
 }
 
 /** What the model decides of a run. */

@@ -116,7 +116,8 @@ function savedState(state: unknown, folder: RunFolder): SavedState {
 }
 
 function adamOptions(record: RunRecord) {
-  return { weightDecay: record.training.weightDecay, maxNorm: record.training.maxNorm };
+  const { weightDecay, maxNorm, optimizerDtype } = record.training;
+  return { weightDecay, maxNorm, ...(optimizerDtype === 'bf16' ? { stateDType: optimizerDtype } : {}) };
 }
 
 function assemble(
@@ -154,10 +155,13 @@ type StepBatch = ReturnType<typeof batchTensors> & { readonly marks?: Tensor; re
 /** The loss as a function of what is trained; the rest of the parameters is constant. Pieces of a batch add up to its loss. */
 function lossOf(record: RunRecord, model: LazyTransformer, params: Params) {
   const penalty = penaltyOf(record) / piecesOf(record);
+  const { recompute, lossRows } = record.training;
   const penalised = penalisedLoss(model, penalty);
   return (ops: Ops, trained: Params, { marks, ...batch }: StepBatch): Tensor => {
     const all = { ...params, ...trained };
-    return marks === undefined ? model.loss(ops, all, batch) : penalised(ops, all, batch, marks);
+    return marks === undefined
+      ? model.loss(ops, all, batch, { recompute, lossRows })
+      : penalised(ops, all, batch, marks);
   };
 }
 
@@ -242,10 +246,11 @@ export async function settleStep(pending: PendingStep): Promise<StepResult> {
  * @throws TrainingError when the loss is not finite
  */
 export async function checkUsable(session: Session, dataset: Dataset): Promise<void> {
-  const { backend, model, params, step } = session;
+  const { backend, model, params, step, record } = session;
+  const { lossRows } = record.training;
   const [window] = validationBatches(dataset.train, { context: model.config.context, batch: 1, maxWindows: 1 });
   const batch = batchTensors(backend, window);
-  const tensor = backend.scope(() => model.loss(backend, params, batch));
+  const tensor = backend.scope(() => model.loss(backend, params, batch, { lossRows }));
   const [loss] = await tensor.data();
   for (const used of [tensor, ...Object.values(batch)]) used?.dispose();
   if (!Number.isFinite(loss)) throw diverged(`loss is ${loss} with the weights after step ${step}`, step);

@@ -214,7 +214,8 @@ async function assess(run: Training, windows: number, signal?: AbortSignal): Pro
   const { backend, session, dataset, folder, record, listener } = run;
   await checkUsable(session, dataset);
   const evaluation = await evaluate(backend, session.model, session.params, dataset.validation ?? dataset.train, {
-    batch: record.training.batch,
+    batch: record.training.microBatch ?? record.training.batch,
+    lossRows: record.training.lossRows,
     windows,
     on: dataset.validation === null ? 'train' : 'validation',
     ...(signal === undefined ? {} : { signal }),

@@ -1,7 +1,7 @@
 import type { FloatDType, Ops, Tensor } from '@lazy-attention/core';
 
 /** The weight in the type of the activations that it meets. The caller disposes the result unless it is the weight. */
-function inDType(ops: Ops, weight: Tensor, dtype: Tensor['dtype']): Tensor {
+export function inDType(ops: Ops, weight: Tensor, dtype: Tensor['dtype']): Tensor {
   return weight.dtype === dtype ? weight : ops.cast(weight, dtype as FloatDType);
 }
 

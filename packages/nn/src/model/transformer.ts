@@ -7,19 +7,21 @@ import {
   type Tensor,
   ValueError,
 } from '@lazy-attention/core';
+import { recomputed } from '../autodiff/recomputed.ts';
 import { fixedBias } from '../layers/alibi.ts';
 import { attend } from '../layers/attention.ts';
 import type { KvCache } from '../layers/cache.ts';
 import { decodeLayer, fusedLayer } from '../layers/decoder.ts';
-import { linear, norm } from '../layers/linear.ts';
+import { inDType, linear, norm } from '../layers/linear.ts';
 import { mlpInto } from '../layers/mlp.ts';
-import type { ObservedAttention } from '../layers/operands.ts';
+import type { InnerOptions, ObservedAttention } from '../layers/operands.ts';
 import { disposeRotation, scaledRotation } from '../layers/rotation.ts';
 import { scoped } from '../layers/scoped.ts';
 import { windowedStarts } from '../layers/window.ts';
 import { type Params, param } from '../params.ts';
 import type { LazyTransformerConfig, LazyTransformerOptions } from './config.ts';
 import { type InitOptions, initialize } from './init.ts';
+import { chunkedLoss } from './loss.ts';
 import type { LayerNames } from './names.ts';
 import { layerNamesOf, modelParameters, type Shapes, shapesOf } from './parameters.ts';
 import { resolveConfig } from './resolve.ts';
@@ -42,6 +44,16 @@ export interface ForwardOptions {
   readonly positions?: 'all' | 'last' | number | undefined;
   /** Called for each layer with what it worked with. */
   readonly observe?: ((layer: ObservedLayer) => void) | undefined;
+  /** On a tape: keep what enters each layer, and compute the layer again in the backward sweep. Default false. */
+  readonly recompute?: boolean | undefined;
+}
+
+/** How a loss is computed; none of it changes what is computed. */
+export interface LossOptions {
+  /** As in `ForwardOptions`. */
+  readonly recompute?: boolean | undefined;
+  /** Rows (tokens) of the LM head and the loss at a time, so that the logits never exist as a whole; left out: all. */
+  readonly lossRows?: number | undefined;
 }
 
 /** What a training step learns from. */
@@ -67,7 +79,7 @@ export interface LazyTransformer {
   /** tokens [B, L] i32 to logits [B, L, V], which the caller disposes; on a tape, the tape does. */
   forward(ops: Ops, params: Params, tokens: Tensor, options?: ForwardOptions): Tensor;
   /** Mean cross entropy in nats per target that is not -100, shape []. */
-  loss(ops: Ops, params: Params, batch: Batch): Tensor;
+  loss(ops: Ops, params: Params, batch: Batch, options?: LossOptions): Tensor;
 }
 
 /**
@@ -79,7 +91,7 @@ export interface LazyTransformer {
 export function lazyTransformer(options: LazyTransformerOptions): LazyTransformer {
   const config = resolveConfig(options);
   const specs = modelParameters(config);
-  const layers = layerPlans(config);
+  const layers = layerPlans(config, Object.keys(specs));
   const run = (ops: Ops, params: Params, tokens: Tensor, forwardOptions: ForwardOptions = {}) =>
     scoped(ops, forwardOptions.observe, () => forward(ops, config, layers, params, tokens, forwardOptions));
   return {
@@ -87,13 +99,8 @@ export function lazyTransformer(options: LazyTransformerOptions): LazyTransforme
     shapes: shapesOf(specs),
     init: (backend, seed, initOptions = {}) => initialize(backend, specs, config.initStd, seed, initOptions),
     forward: run,
-    loss(ops, params, { tokens, targets, starts, count }) {
-      const logits = run(ops, params, tokens, { starts });
-      const { loss, lse } = ops.crossEntropy(logits, targets, { count });
-      logits.dispose();
-      lse.dispose();
-      return loss;
-    },
+    loss: (ops, params, batch, lossOptions = {}) =>
+      ops.scope(() => modelLoss(ops, config, layers, params, batch, lossOptions)),
   };
 }
 
@@ -102,14 +109,46 @@ interface LayerPlan {
   readonly names: LayerNames;
   readonly rotates: boolean;
   readonly slides: boolean;
+  /** Names of all its parameters. */
+  readonly parameters: readonly string[];
 }
 
-function layerPlans(config: LazyTransformerConfig): readonly LayerPlan[] {
+function layerPlans(config: LazyTransformerConfig, parameters: readonly string[]): readonly LayerPlan[] {
   return layerNamesOf(config).map((names, layer) => ({
     names,
+    parameters: parameters.filter((name) => name.startsWith(`model.layers.${layer}.`)),
     rotates: !config.noRopeLayers.includes(layer),
     slides: !config.fullAttentionLayers.includes(layer),
   }));
+}
+
+/** As `LazyTransformer.loss`. */
+function modelLoss(
+  ops: Ops,
+  config: LazyTransformerConfig,
+  layers: readonly LayerPlan[],
+  params: Params,
+  { tokens, targets, starts, count }: Batch,
+  { recompute, lossRows = tokens.size }: LossOptions,
+): Tensor {
+  const h = hiddenStates(ops, config, layers, params, tokens, { starts, recompute });
+  const head = headOf(config, params);
+  if (lossRows >= tokens.size) {
+    const logits = linear(ops, h, head);
+    h.dispose();
+    const { loss } = ops.crossEntropy(logits, targets, { count });
+    logits.dispose();
+    return loss;
+  }
+  const weight = inDType(ops, head, h.dtype);
+  const rows = ops.reshape(h, [tokens.size, config.hiddenSize]);
+  h.dispose();
+  const counted = count ?? Math.max(1, targets.indexValues()?.filter((target) => target !== -100).length ?? 1);
+  return chunkedLoss(ops, rows, weight, ops.reshape(targets, [tokens.size]), { rows: lossRows, count: counted });
+}
+
+function headOf({ tieEmbeddings }: LazyTransformerConfig, params: Params): Tensor {
+  return param(params, tieEmbeddings ? 'model.embeddings.weight' : 'lm_head.weight');
 }
 
 function forward(
@@ -118,10 +157,27 @@ function forward(
   layers: readonly LayerPlan[],
   params: Params,
   tokens: Tensor,
-  { starts, cache, positions = 'all', observe }: ForwardOptions,
+  options: ForwardOptions,
+): Tensor {
+  const h = hiddenStates(ops, config, layers, params, tokens, options);
+  const logits = linear(ops, h, headOf(config, params));
+  h.dispose();
+  return logits;
+}
+
+/** [B, n, hiddenSize]: what the head turns into logits. */
+function hiddenStates(
+  ops: Ops,
+  config: LazyTransformerConfig,
+  layers: readonly LayerPlan[],
+  params: Params,
+  tokens: Tensor,
+  { starts, cache, positions = 'all', observe, recompute = false }: ForwardOptions,
 ): Tensor {
   const wanted = checkTokens(tokens, positions);
-  const { normEpsilon } = config;
+  if (recompute && ops.records && observe !== undefined) {
+    throw new ValueError('forward: recompute does not go with observe, whose tensors would not be on the tape');
+  }
   const [batch, length] = tokens.shape;
   const offset = cache?.length ?? 0;
   const embeddings = param(params, 'model.embeddings.weight');
@@ -131,25 +187,24 @@ function forward(
   const windowed = windowedStarts(tokens.backend, starts, { batch, length, offset }, config.slidingWindow);
   const fusing = cache === undefined ? null : fusedLayer(ops, config, x, embeddings, observe);
   for (let layer = 0; layer < layers.length; layer++) {
-    const { names, rotates, slides } = layers[layer];
-    const shared = { layer, starts: slides ? (windowed ?? starts) : starts, fixedBias: bias, rotates };
+    const plan = layers[layer];
+    const shared = {
+      layer,
+      starts: (plan.slides ? windowed : undefined) ?? starts ?? undefined,
+      fixedBias: bias,
+      rotates: plan.rotates,
+    };
     if (fusing !== null && cache !== undefined) {
-      decodeLayer(fusing, config, names, params, x, { ...shared, cache });
+      decodeLayer(fusing, config, plan.names, params, x, { ...shared, cache });
       continue;
     }
-    const hidden = x;
-    const h = norm(ops, x, param(params, names.attentionNorm), normEpsilon);
-    x = attend(ops, config, names.attention, params, h, {
-      ...shared,
-      residual: x,
-      cache,
-      rotation,
-      observe: observe && ((attention) => observe({ ...attention, index: layer, hidden })),
-    });
-    h.dispose();
-    const m = norm(ops, x, param(params, names.mlpNorm), normEpsilon);
-    x = mlpInto(ops, names.mlp, params, x, m);
-    m.dispose();
+    if (recompute && ops.records) {
+      const next = recomputedLayer(ops, config, plan, params, x, { ...shared, rotation });
+      x.dispose();
+      x = next;
+    } else {
+      x = layerInto(ops, config, plan.names, params, x, { ...shared, cache, rotation }, observe);
+    }
   }
   bias?.dispose();
   windowed?.dispose();
@@ -160,11 +215,57 @@ function forward(
     x.dispose();
     x = last;
   }
-  const h = norm(ops, x, param(params, 'model.norm.weight'), normEpsilon);
+  const h = norm(ops, x, param(params, 'model.norm.weight'), config.normEpsilon);
   x.dispose();
-  const logits = linear(ops, h, config.tieEmbeddings ? embeddings : param(params, 'lm_head.weight'));
+  return h;
+}
+
+/** x after a layer. Uses up x: what is left of it is the result. */
+function layerInto(
+  ops: Ops,
+  config: LazyTransformerConfig,
+  names: LayerNames,
+  params: Params,
+  x: Tensor,
+  shared: InnerOptions,
+  observe: ForwardOptions['observe'],
+): Tensor {
+  const { layer: index = 0 } = shared;
+  const h = norm(ops, x, param(params, names.attentionNorm), config.normEpsilon);
+  const y = attend(ops, config, names.attention, params, h, {
+    ...shared,
+    residual: x,
+    observe: observe && ((attention) => observe({ ...attention, index, hidden: x })),
+  });
   h.dispose();
-  return logits;
+  const m = norm(ops, y, param(params, names.mlpNorm), config.normEpsilon);
+  const z = mlpInto(ops, names.mlp, params, y, m);
+  m.dispose();
+  return z;
+}
+
+/** As `layerInto`, of which the tape keeps x alone; x stays as it is. */
+function recomputedLayer(
+  ops: Ops,
+  config: LazyTransformerConfig,
+  { names, parameters }: LayerPlan,
+  params: Params,
+  x: Tensor,
+  { starts, fixedBias: bias, rotation, ...shared }: Omit<InnerOptions, 'cache' | 'observe' | 'residual'>,
+): Tensor {
+  // All that the layer reads has to be an input: the tape keeps inputs alive until the sweep has passed.
+  const lent = { starts: starts ?? undefined, bias, cosines: rotation?.cosines, sines: rotation?.sines };
+  const given = Object.entries({ x, ...lent }).filter((entry): entry is [string, Tensor] => entry[1] !== undefined);
+  const inputs = [...given.map(([, tensor]) => tensor), ...parameters.map((name) => param(params, name))];
+  return recomputed(ops, inputs, (inner, held) => {
+    const own = Object.fromEntries(given.map(([name], i) => [name, held[i]]));
+    const weights = Object.fromEntries(parameters.map((name, i) => [name, held[given.length + i]]));
+    // The layer writes into its residual on a backend, and disposes it on a tape.
+    const residual = inner.records ? inner.reshape(own.x, own.x.shape) : inner.scale(own.x, 1);
+    const tables = rotation === undefined ? undefined : { cosines: own.cosines, sines: own.sines };
+    const options = { ...shared, starts: own.starts, fixedBias: own.bias, rotation: tables };
+    return layerInto(inner, config, names, weights, residual, options, undefined);
+  });
 }
 
 /** Rows are cast after the lookup: far fewer than the table has, and the same values. */

@@ -1,5 +1,6 @@
 import { type Backend, checkOptions, formatShape, ShapeError, type Tensor, ValueError } from '@lazy-attention/core';
 import { isStatistic, listed, type Params } from '../params.ts';
+import { adamwNarrow, inStateDType } from './narrow-state.ts';
 
 /** What AdamW carries from step to step. `m` and `v` (means of g and g^2) have the names and shapes of the parameters. */
 export interface AdamWState {
@@ -25,6 +26,16 @@ export interface AdamWConfig {
   readonly maxNorm?: number | null | undefined;
   /** Which parameters decay; default `decaysByDefault`. */
   readonly decays?: ((name: string, param: Tensor) => boolean) | undefined;
+  /**
+   * What the learning rate of a parameter is multiplied with at a step (from 1), its decay too; 0 leaves parameter, m and v as they
+   * are. Default 1 for all.
+   */
+  readonly multiples?: ((name: string, step: number) => number) | undefined;
+  /**
+   * Type of m and v between steps; default that of the parameters. With 'bf16' they take half the memory: a step widens those of a
+   * few parameters at a time, and rounds them to nearest. Changes of v below 0.2 % of it are lost then.
+   */
+  readonly stateDType?: 'bf16' | undefined;
   /** To go on from. Its tensors belong to the optimiser from now on. */
   readonly state?: AdamWState | undefined;
 }
@@ -54,9 +65,19 @@ export function decaysByDefault(name: string, param: Tensor): boolean {
 
 /** AdamW with clipping over `params` (f32 or f64), which it updates in place. See core's `adamw` for the formula. */
 export function adamW(backend: Backend, params: Params, config: AdamWConfig = {}): AdamW {
-  checkOptions('adamW', config, ['beta1', 'beta2', 'epsilon', 'weightDecay', 'maxNorm', 'decays', 'state']);
+  checkOptions('adamW', config, [
+    'beta1',
+    'beta2',
+    'epsilon',
+    'weightDecay',
+    'maxNorm',
+    'decays',
+    'state',
+    'stateDType',
+    'multiples',
+  ]);
   const { beta1 = 0.9, beta2 = 0.95, epsilon = 1e-8, weightDecay = 0.1, maxNorm = 1 } = config;
-  const { decays = decaysByDefault, state } = config;
+  const { decays = decaysByDefault, state, stateDType, multiples = () => 1 } = config;
   if (!(weightDecay >= 0 && Number.isFinite(weightDecay))) {
     throw new ValueError(`adamW: weightDecay is ${weightDecay}; expected a number from 0`);
   }
@@ -74,10 +95,12 @@ export function adamW(backend: Backend, params: Params, config: AdamWConfig = {}
   }
   const zeros = () =>
     backend.scope(() =>
-      Object.fromEntries(names.map((name) => [name, backend.zeros(params[name].shape, params[name].dtype)])),
+      Object.fromEntries(
+        names.map((name) => [name, backend.zeros(params[name].shape, stateDType ?? params[name].dtype)]),
+      ),
     );
-  const m = state?.m ?? zeros();
-  const v = state?.v ?? zeros();
+  const m = state === undefined ? zeros() : inStateDType(backend, state.m, params, stateDType);
+  const v = state === undefined ? zeros() : inStateDType(backend, state.v, params, stateDType);
   const decayOf = Object.fromEntries(names.map((name) => [name, decays(name, params[name]) ? weightDecay : 0]));
   let steps = state?.steps ?? 0;
 
@@ -89,23 +112,26 @@ export function adamW(backend: Backend, params: Params, config: AdamWConfig = {}
       checkLike('grads', grads, params);
       const gradNormSquared = backend.sumSquares(names.map((name) => grads[name]));
       try {
-        backend.adamw(
-          names.map((name) => ({
+        for (const [multiple, group] of byMultiple(names, multiples, steps + 1)) {
+          if (multiple === 0) continue;
+          const updates = group.map((name) => ({
             param: params[name],
             grad: grads[name],
             m: m[name],
             v: v[name],
             weightDecay: decayOf[name],
-          })),
-          {
-            learningRate,
+          }));
+          const options = {
+            learningRate: learningRate * multiple,
             step: steps + 1,
             beta1,
             beta2,
             epsilon,
             ...(maxNorm === null ? {} : { clip: { normSquared: gradNormSquared, maxNorm } }),
-          },
-        );
+          };
+          if (stateDType === undefined) backend.adamw(updates, options);
+          else adamwNarrow(backend, updates, options);
+        }
       } catch (error) {
         gradNormSquared.dispose();
         throw error;
@@ -118,6 +144,25 @@ export function adamW(backend: Backend, params: Params, config: AdamWConfig = {}
       for (const tensor of [...Object.values(m), ...Object.values(v)]) tensor.dispose();
     },
   };
+}
+
+/** The names by their multiple of the learning rate, in order. @throws ValueError for one that is no number from 0 */
+function byMultiple(
+  names: readonly string[],
+  multiples: NonNullable<AdamWConfig['multiples']>,
+  step: number,
+): Map<number, string[]> {
+  const groups = new Map<number, string[]>();
+  for (const name of names) {
+    const multiple = multiples(name, step);
+    if (!(multiple >= 0 && Number.isFinite(multiple))) {
+      throw new ValueError(`adamW: multiples('${name}', ${step}) is ${multiple}; expected a number from 0`);
+    }
+    const group = groups.get(multiple);
+    if (group === undefined) groups.set(multiple, [name]);
+    else group.push(name);
+  }
+  return groups;
 }
 
 /** The same names, each with the shape of its parameter. */

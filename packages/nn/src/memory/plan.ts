@@ -1,0 +1,114 @@
+import type { Backend, Ops } from '@lazy-attention/core';
+import { addingGrad, type ValueAndGrad } from '../autodiff/value-and-grad.ts';
+import { batchTensors } from '../batch.ts';
+import type { LazyTransformerOptions } from '../model/config.ts';
+import { type Batch, lazyTransformer } from '../model/transformer.ts';
+import { adamW } from '../optim/adamw.ts';
+import { disposeParams, type Params } from '../params.ts';
+import { type Block, type CountingOptions, counting } from './counting.ts';
+
+/** How a step is made. */
+export interface MemoryPlanOptions {
+  /** Sequences per step. */
+  readonly batch: number;
+  /** Sequences on the device at a time; divides `batch`. Default `batch`. */
+  readonly microBatch?: number | undefined;
+  /** As in `LossOptions`. */
+  readonly recompute?: boolean | undefined;
+  /** As in `LossOptions`. */
+  readonly lossRows?: number | undefined;
+  /** As in `AdamWConfig`. */
+  readonly stateDType?: 'bf16' | undefined;
+  /** Which parameters the optimiser moves; default all. */
+  readonly trains?: ((name: string) => boolean) | undefined;
+}
+
+/** Bytes alive when most are, by kind; the kinds add up to `peakBytes`. */
+export interface MemoryPlan {
+  /** All of them. */
+  readonly peakBytes: number;
+  /** Parameters. */
+  readonly weights: number;
+  /** Of parameters. */
+  readonly gradients: number;
+  /** AdamW's m and v. */
+  readonly optimizer: number;
+  /** What the forward pass made and the backward pass reads, with the batch. */
+  readonly activations: number;
+  /** Logits and their gradients. */
+  readonly logits: number;
+  /** What the backward pass and the optimiser make and drop, recomputed layers among it. */
+  readonly workspace: number;
+}
+
+/** What `memoryPlan` has to know of a backend. Runs one small attention on it. */
+export function memoryTraits(backend: Backend): CountingOptions {
+  const [rows, heads] = [16, 2];
+  return backend.scope(() => {
+    const q = backend.zeros([1, rows, heads, 8]);
+    const before = backend.memory().bytes;
+    const { output } = backend.attention(q, q, q);
+    const kept = backend.memory().bytes - before - output.size * 4;
+    return { dtypes: backend.dtypes, savedBytes: kept / (rows * heads) };
+  });
+}
+
+/**
+ * The live bytes of training steps at their peak, counted by running them on a backend that computes nothing, so
+ * that whatever the model does is counted. What kernels take for the time of one launch is not in it. Host memory for the batch's ids alone.
+ */
+export function memoryPlan(
+  model: LazyTransformerOptions,
+  options: MemoryPlanOptions,
+  traits: CountingOptions,
+): MemoryPlan {
+  const { batch, microBatch = batch, recompute, lossRows, stateDType, trains = () => true } = options;
+  const { backend, enter, atPeak } = counting(traits);
+  const transformer = lazyTransformer(model);
+  const { vocabSize, context, hiddenSize } = transformer.config;
+  enter('weights');
+  const params: Params = Object.fromEntries(
+    Object.entries(transformer.shapes).map(([name, shape]) => [name, backend.zeros(shape)]),
+  );
+  const trained = Object.fromEntries(Object.entries(params).filter(([name]) => trains(name)));
+  enter('optimizer');
+  const optimizer = adamW(backend, trained, { stateDType });
+  const loss = (ops: Ops, some: Params, data: Batch) => {
+    const value = transformer.loss(ops, { ...params, ...some }, data, { recompute, lossRows });
+    enter('backward');
+    return value;
+  };
+  const add = addingGrad(backend, loss);
+  const ids = new Int32Array(microBatch * context);
+  let sum: ValueAndGrad<Params> | null = null;
+  // From the second piece on there are gradients to add to.
+  for (let piece = 0; piece < Math.min(2, batch / microBatch); piece++) {
+    enter('forward');
+    const { tokens, targets, starts } = batchTensors(backend, {
+      tokens: ids,
+      targets: ids,
+      starts: ids,
+      batch: microBatch,
+      length: context,
+    });
+    sum = add(trained, sum, { tokens, targets, starts, count: batch * context });
+    for (const tensor of [tokens, targets, starts]) tensor?.dispose();
+  }
+  const { value, grads } = sum as ValueAndGrad<Params>;
+  const gradients = new Set<object>(Object.values(grads).map((x) => backend.bufferOf(x)));
+  enter('backward');
+  optimizer.step(grads, 1).gradNormSquared.dispose();
+  disposeParams({ ...grads, value });
+  const isLogits = ({ op, shape }: Block) =>
+    (op === 'matmul' || op === 'crossEntropyGrad') && shape.at(-1) === vocabSize && vocabSize !== hiddenSize;
+  const kindOf = (block: Block) => {
+    if (gradients.has(block)) return 'gradients';
+    if (block.phase === 'weights' || block.phase === 'optimizer') return block.phase;
+    if (isLogits(block)) return 'logits';
+    return block.phase === 'forward' ? 'activations' : 'workspace';
+  };
+  const { bytes, blocks } = atPeak();
+  const kinds = { weights: 0, gradients: 0, optimizer: 0, activations: 0, logits: 0, workspace: 0 };
+  for (const block of blocks) kinds[kindOf(block)] += block.bytes;
+  return { peakBytes: bytes, ...kinds };
+}

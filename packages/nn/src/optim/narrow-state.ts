@@ -1,0 +1,53 @@
+import type { AdamWOptions, AdamWTensors, Backend, Tensor } from '@lazy-attention/core';
+import type { Params } from '../params.ts';
+
+/** Elements of the parameters whose narrow state is wide at a time: 16 MB of m and v in f32. */
+const GROUP = 2 ** 21;
+
+/** As `backend.adamw`, for m and v in a narrower type than the parameters': a few at a time are widened, and rounded to nearest. */
+export function adamwNarrow(backend: Backend, updates: readonly AdamWTensors[], options: AdamWOptions): void {
+  for (const group of groupsOf(updates)) {
+    backend.scope(() => {
+      const wide = group.map(({ param, m, v, ...rest }) => ({
+        ...rest,
+        param,
+        m: backend.cast(m, param.dtype),
+        v: backend.cast(v, param.dtype),
+      }));
+      backend.adamw(wide, options);
+      const store = (narrow: Tensor, x: Tensor) => backend.copyInto(narrow, backend.cast(x, narrow.dtype), 0, 0);
+      for (const [i, { m, v }] of group.entries()) {
+        store(m, wide[i].m);
+        store(v, wide[i].v);
+      }
+    });
+  }
+}
+
+/** Neighbours of at most `GROUP` elements together, a larger one alone. */
+function groupsOf(updates: readonly AdamWTensors[]): AdamWTensors[][] {
+  const groups: AdamWTensors[][] = [];
+  let size = Number.POSITIVE_INFINITY;
+  for (const update of updates) {
+    if (size + update.param.size > GROUP) {
+      groups.push([]);
+      size = 0;
+    }
+    groups[groups.length - 1].push(update);
+    size += update.param.size;
+  }
+  return groups;
+}
+
+/** State to go on from, in the type that it is kept in; what had another is used up. */
+export function inStateDType(backend: Backend, moments: Params, params: Params, dtype: 'bf16' | undefined): Params {
+  return Object.fromEntries(
+    Object.entries(moments).map(([name, x]) => {
+      const wanted = dtype ?? params[name].dtype;
+      if (x.dtype === wanted) return [name, x];
+      const cast = backend.cast(x, wanted);
+      x.dispose();
+      return [name, cast];
+    }),
+  );
+}
