@@ -48,7 +48,7 @@ function logitsOf(problem: DecodeInputs<Buffer>, tokens: RefTensor, step: number
   const { sizes, embeddings, layers, norm, head, epsilon, position, ropeBase } = problem;
   const { batch, width } = sizes;
   const starts = problem.starts && row(problem.starts, step, batch);
-  let x = like(embeddings, [batch, 1, width], embedding(embeddings, tokens));
+  let x = like(norm, [batch, 1, width], embedding(embeddings, tokens));
   for (const operands of layers) {
     x = { ...x, buffer: layer({ ...operands, sizes, epsilon, ropeBase, position: position + step, starts, x }) };
   }

@@ -1,3 +1,4 @@
+import { computedDType } from '@lazy-attention/core';
 import { type Buffer, type RefTensor, store, values } from './storage.ts';
 
 export function embedding(weight: RefTensor, ids: RefTensor): Buffer {
@@ -7,7 +8,7 @@ export function embedding(weight: RefTensor, ids: RefTensor): Buffer {
   ids.buffer.forEach((id, i) => {
     out.set(w.subarray(id * width, (id + 1) * width), i * width);
   });
-  return store(out, weight.dtype);
+  return store(out, computedDType(weight.dtype));
 }
 
 /** Every row of dy goes to the row of the weight that it came from. */

@@ -20,7 +20,8 @@ export function createKernels(): Kernels<Buffer> {
     device: 'JavaScript, float64, one thread',
     dtypes: new Set(DTYPES),
 
-    upload: (data, _shape, dtype) => upload(data, dtype),
+    packedDTypes: new Set(['w4', 'w8', 'w16']),
+    upload,
     full: (shape, value, dtype) => full(elementCount(shape), value, dtype),
     read: async (x) => read(x),
     // Memory is the garbage collector's affair.

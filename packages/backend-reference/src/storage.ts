@@ -1,4 +1,12 @@
-import { type DType, type KernelTensor, roundTo, type SliceView, type TensorData } from '@lazy-attention/core';
+import {
+  type DType,
+  isPacked,
+  type KernelTensor,
+  roundTo,
+  type SliceView,
+  type TensorData,
+  unpackWeights,
+} from '@lazy-attention/core';
 
 /** A tensor's memory. bf16 and f16 are kept as f32 values that the type can represent. */
 export type Buffer = TensorData;
@@ -19,13 +27,20 @@ export function store(computed: Float64Array, dtype: DType): Buffer {
       return new Float32Array(computed);
     case 'i32':
       return new Int32Array(computed);
+    // Only the weights themselves are packed; what is computed with them is f32.
+    case 'w4':
+    case 'w8':
+    case 'w16':
+      throw new Error(`nothing computed is ${dtype}`);
     case 'bf16':
     case 'f16':
       return Float32Array.from(computed, (value) => roundTo(dtype, value));
   }
 }
 
-export function upload(data: TensorData, dtype: DType): Buffer {
+/** Packed weights are kept as the numbers that they stand for. */
+export function upload(data: TensorData, shape: readonly number[], dtype: DType): Buffer {
+  if (isPacked(dtype)) return unpackWeights({ dtype, shape, words: data as Int32Array });
   return store(new Float64Array(data), dtype);
 }
 

@@ -17,6 +17,7 @@ import * as optimizer from './ops/optimizer.ts';
 import * as primitives from './ops/primitives.ts';
 import type { SavedAttention } from './ops/saved.ts';
 import * as storage from './ops/storage.ts';
+import type { PackedWeights } from './packed.ts';
 import type { Shape } from './shape.ts';
 
 declare module './lifetimes/tensor.ts' {
@@ -43,6 +44,14 @@ export class Backend extends TensorStore implements PlainOps {
 
   tensor(data: TensorData | readonly number[], shape: Shape, dtype?: DType): Tensor {
     return storage.tensor(this, data, shape, dtype);
+  }
+
+  /**
+   * Copies packed weights to the device.
+   * @throws UnsupportedError where the backend has none of that type (`packedDTypes`)
+   */
+  packed(weights: PackedWeights): Tensor {
+    return storage.packed(this, weights);
   }
 
   zeros(shape: Shape, dtype: DType = 'f32'): Tensor {

@@ -1,4 +1,4 @@
-import { DTYPES, type DType, statisticsDType } from './dtype.ts';
+import { computedDType, DTYPES, type DType, isPacked, statisticsDType } from './dtype.ts';
 import { BackendMismatchError, DisposedError, DTypeError, ShapeError, UnsupportedError, ValueError } from './errors.ts';
 import { checkTensor, type Owner, type Tensor } from './lifetimes/tensor.ts';
 import { describe, formatShape, type Shape, sameShape } from './shape.ts';
@@ -17,6 +17,25 @@ interface Checked extends Owner {
 
 /** A tensor of `backend`, and neither of them is disposed. */
 export function checkOwned(backend: Checked, op: string, name: string, x: Tensor): void {
+  checkHeld(backend, op, name, x);
+  if (isPacked(x.dtype)) {
+    throw new DTypeError(
+      `${op}: ${name} is packed (${x.dtype}); packed weights go to matmul as b with transposeB, to embedding and to the decoder`,
+    );
+  }
+}
+
+/** A matrix of weights, packed or of the type `beside` itself. */
+export function checkWeight(backend: Checked, op: string, name: string, x: Tensor, beside: DType): void {
+  checkHeld(backend, op, name, x);
+  const expected = computedDType(x.dtype);
+  if (expected === beside) return;
+  if (x.dtype === 'i32') throw new DTypeError(`${op}: ${name} is i32; expected a floating type`);
+  throw new DTypeError(`${op}: ${name} is ${x.dtype}, which goes with ${expected}; the other operands are ${beside}`);
+}
+
+/** As `checkOwned`, of every type. */
+function checkHeld(backend: Checked, op: string, name: string, x: Tensor): void {
   backend.checkAlive(op);
   checkTensor(op, name, x);
   if (x.backend !== backend) {

@@ -2,22 +2,38 @@
  * Element types. `f32` and `i32` work on every backend; the others are capabilities that a backend declares.
  * `f64` exists so that the reference backend can be an oracle in full double precision.
  */
-export type DType = 'f32' | 'f64' | 'bf16' | 'f16' | 'i32';
+export type DType = 'f32' | 'f64' | 'bf16' | 'f16' | 'i32' | PackedDType;
+
+/**
+ * Weights in few bits, for inference: 4 or 8 with scales per block of 32, or bf16. Only `Backend.packed` makes tensors of them, and only
+ * `matmul` (as b, transposed), `embedding` and the decoder take them, beside f32.
+ */
+export type PackedDType = 'w4' | 'w8' | 'w16';
 
 /** Element types of numbers that are differentiated. */
-export type FloatDType = Exclude<DType, 'i32'>;
+export type FloatDType = Exclude<DType, 'i32' | PackedDType>;
 
 /** What `Tensor.data()` resolves to: f32, bf16 and f16 arrive as Float32Array. */
 export type TensorData = Float32Array | Float64Array | Int32Array;
 
-/** All element types. */
+/** All element types but the packed ones. */
 export const DTYPES: readonly DType[] = ['f32', 'f64', 'bf16', 'f16', 'i32'];
 
-const BYTES: Record<DType, number> = { f32: 4, f64: 8, bf16: 2, f16: 2, i32: 4 };
+const BYTES: Record<DType, number> = { f32: 4, f64: 8, bf16: 2, f16: 2, i32: 4, w4: 5 / 8, w8: 17 / 16, w16: 2 };
 
-/** Bytes of one element. */
+/** Bytes of one element; of packed weights their share, scales included. */
 export function bytesPerElement(dtype: DType): number {
   return BYTES[dtype];
+}
+
+/** Whether weights of this type are packed. */
+export function isPacked(dtype: DType): dtype is PackedDType {
+  return dtype === 'w4' || dtype === 'w8' || dtype === 'w16';
+}
+
+/** The type of what is computed with weights of `dtype`: f32 beside packed ones. */
+export function computedDType(dtype: DType): Exclude<DType, PackedDType> {
+  return isPacked(dtype) ? 'f32' : dtype;
 }
 
 /** The type in which bias, tau, statistics and losses are kept beside operands of `dtype`. */

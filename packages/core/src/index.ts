@@ -29,6 +29,16 @@ export type { AdamWOptions, AdamWTensors, OptimizerOps } from './ops/optimizer.t
 export type { PrimitiveOps, ReduceOptions } from './ops/primitives.ts';
 export type { SavedAttention } from './ops/saved.ts';
 export type { CreationOps, ViewGradOps, ViewOps } from './ops/storage.ts';
+export {
+  PACKED_COLUMNS,
+  PACKED_ROWS,
+  type PackedWeights,
+  packBF16,
+  packEightBits,
+  packFourBits,
+  packs,
+  unpackWeights,
+} from './packed.ts';
 export { normal, shuffledOrder, uniform, uniformOf } from './random.ts';
 export { CANDIDATES, type Candidate } from './registry/candidates.ts';
 export { type BackendReport, createBackend, probeBackends, registerBackend } from './registry/registry.ts';

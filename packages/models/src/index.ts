@@ -9,5 +9,6 @@ export {
   type OpenedModel,
   openModelFiles,
 } from './open.ts';
-export type { StoredTensor, TensorStore } from './tensors/store.ts';
+export type { WeightsFormat } from './packed.ts';
+export type { StoredBlocks, StoredTensor, TensorStore } from './tensors/store.ts';
 export type { WriteDType } from './write/config.ts';

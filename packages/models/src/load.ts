@@ -1,16 +1,18 @@
 import { type Backend, formatShape, type Tensor, type TensorData } from '@lazy-attention/core';
 import { disposeParams, type LazyTransformer, type Params } from '@lazy-attention/nn';
 import { listed, ModelError } from './errors.ts';
+import { loadPacked, type WeightsFormat } from './packed.ts';
+import { reorderHeads } from './rows.ts';
 import { rowsOf, type StoredTensor, type TensorStore } from './tensors/store.ts';
 
 /** Where a parameter comes from. */
 export interface TensorPlan {
   /** Its name in the file. */
   readonly stored: string;
-  /** What its rows become; left out: what they are. */
-  readonly convert?: (rows: TensorData, columns: number) => TensorData;
-  /** Only so many rows, or a multiple, can be converted by themselves. Default 1. */
-  readonly step?: number;
+  /** What its elements become; left out: what they are. */
+  readonly convert?: (rows: TensorData) => TensorData;
+  /** Its rows are in GGUF's order of pairs within heads of this size; left out: in ours. */
+  readonly pairsOf?: number;
 }
 
 /** Numbers of a tensor that are in host memory at once: 16 MB in f32, however large the tensor is. */
@@ -24,10 +26,14 @@ export async function loadTensors(
   backend: Backend,
   tensors: TensorStore,
   dtype: (name: string) => Tensor['dtype'],
+  weights: WeightsFormat = 'dense',
 ): Promise<Params> {
   const params: Record<string, Tensor> = {};
   try {
-    for (const [name, tensor] of tensors) params[name] = await loadTensor(backend, name, tensor, dtype(name));
+    for (const [name, tensor] of tensors) {
+      params[name] =
+        (await loadPacked(backend, name, tensor, weights)) ?? (await loadTensor(backend, name, tensor, dtype(name)));
+    }
   } catch (error) {
     disposeParams(params);
     throw error;
@@ -56,13 +62,36 @@ export function planTensors(
   checkTensors(model, store, plan, options);
   return new Map(
     Object.entries(model.shapes).map(([name, shape]) => {
-      const { stored, convert, step = 1 } = plan(name);
+      const { stored, convert, pairsOf } = plan(name);
       const tensor = store.get(stored) as StoredTensor;
+      if (pairsOf !== undefined) return [name, reordered(tensor, rowsOf(shape).columns, pairsOf)];
       if (convert === undefined) return [name, tensor];
-      const { columns } = rowsOf(shape);
-      return [name, { ...tensor, step, read: async (from, to) => convert(await tensor.read(from, to), columns) }];
+      const { blocks: _, ...elements } = tensor;
+      return [name, { ...elements, read: async (from, to) => convert(await tensor.read(from, to)) }];
     }),
   );
+}
+
+/** A tensor whose heads of rows come in our order; whole heads can be read alone. */
+function reordered(tensor: StoredTensor, columns: number, headDim: number): StoredTensor {
+  const { blocks } = tensor;
+  const put = <T extends Parameters<typeof reorderHeads>[0]>(rows: T, per: number) =>
+    reorderHeads(rows, columns / per, headDim);
+  return {
+    ...tensor,
+    step: headDim,
+    read: async (from, to) => put(await tensor.read(from, to), 1),
+    ...(blocks === undefined
+      ? {}
+      : {
+          async blocks(from, to) {
+            const part = await blocks(from, to);
+            if (part.bits === 8) return { bits: 8, codes: put(part.codes, 1), scales: put(part.scales, 32) };
+            const [scales, offsets] = [put(part.scales, 32), put(part.offsets, 32)];
+            return { bits: 4, codes: put(part.codes, 8), scales, offsets };
+          },
+        }),
+  };
 }
 
 /** @throws ModelError MODEL_TENSORS that names what is missing, unknown, or of another shape */

@@ -16,7 +16,8 @@ import { ggufTokenizer } from './gguf/tokenizer.ts';
 import { AUTHORS, hasAuthorsNames, mapConfig } from './hf/config.ts';
 import { loadTensors, planTensors, type TensorPlan } from './load.ts';
 import { isStatistic, storedName } from './names.ts';
-import { isRotated, reorderHeads } from './rows.ts';
+import { checkBlocks, type WeightsFormat } from './packed.ts';
+import { isRotated } from './rows.ts';
 import { safetensorsStore } from './tensors/safetensors.ts';
 import { rowsOf, type TensorStore } from './tensors/store.ts';
 
@@ -30,6 +31,12 @@ export type LoadDType = 'f32' | 'f64' | 'bf16' | 'f16';
 export interface LoadModelOptions {
   /** Type of the weights and of the forward pass. Default f32; of a checkpoint what it was trained in. */
   readonly dtype?: LoadDType;
+  /**
+   * How matrices are held, for inference in f32: 'blocks' keeps those of a GGUF that are Q4_0, Q4_1 or Q8_0 in their blocks (5 and 8.5
+   * bits a weight), with the same values as 'dense'; 'bf16' rounds them to bf16, exact for a model that is stored so. A matrix that
+   * is in no such blocks, or whose sizes are no multiples of 16 and 32, stays dense. Default 'dense': numbers of `dtype`.
+   */
+  readonly weights?: WeightsFormat;
 }
 
 /** A model whose files have been opened and checked, and whose weights are still in them. */
@@ -114,7 +121,7 @@ async function openGguf(files: ModelFiles, name: string): Promise<Omit<OpenedMod
   const plan = (ours: string): TensorPlan => {
     const stored = storedName('gguf', ours);
     if (!pairs || !isRotated(ours)) return { stored };
-    return { stored, step: headDim, convert: (rows, columns) => reorderHeads(rows, columns, headDim) };
+    return { stored, pairsOf: headDim };
   };
   const ignored = (stored: string) => stored === 'rope_freqs.weight';
   return opened(files.name, source.name, 'gguf', options, file.tensors, plan, ignored, tokenizer);
@@ -139,16 +146,36 @@ function opened(
     config: model.config,
     tokenizer,
     step: null,
-    async load(backend, { dtype = 'f32' } = {}) {
+    async load(backend, { dtype = 'f32', weights = 'dense' } = {}) {
+      checkWeights(path, weights, dtype);
+      if (weights === 'blocks') checkBlocks(path, tensors);
       const computeDType = dtype === 'bf16' || dtype === 'f16' ? dtype : null;
       const loaded = lazyTransformer({ ...model.config, computeDType });
       const statistics = dtype === 'f64' ? 'f64' : 'f32';
-      const params = await loadTensors(backend, tensors, (parameter) => (isStatistic(parameter) ? statistics : dtype));
+      const params = await loadTensors(
+        backend,
+        tensors,
+        (parameter) => (isStatistic(parameter) ? statistics : dtype),
+        weights,
+      );
       return { model: loaded, params };
     },
     tensors: async () => tensors,
     storedTypes: async () => countTypes(store),
   };
+}
+
+/** @throws ModelError MODEL_UNSUPPORTED for a format that is not known, or packed weights beside another type than f32 */
+export function checkWeights(path: string, weights: WeightsFormat, dtype: LoadDType): void {
+  if (!['dense', 'blocks', 'bf16'].includes(weights)) {
+    throw new ModelError('MODEL_UNSUPPORTED', path, `weights is '${weights}'; expected dense, blocks or bf16`);
+  }
+  if (weights === 'dense' || dtype === 'f32') return;
+  throw new ModelError(
+    'MODEL_UNSUPPORTED',
+    path,
+    `weights '${weights}' go with dtype f32, not ${dtype}: packed weights meet f32 activations`,
+  );
 }
 
 /** How many numbers of each type. */

@@ -1,5 +1,8 @@
 import type { TensorData } from '@lazy-attention/core';
 
+/** Arrays of elements, codes or scales. */
+type Rows = TensorData | Uint32Array | Uint16Array | Int8Array;
+
 /** Of the rows of q and k in GGUF's order for `llama`: pairs (x[2j], x[2j + 1]) rotate together there, halves here. */
 export function isRotated(name: string): boolean {
   return /\.attn\.[qk]_proj\.(weight|bias)$/.test(name);
@@ -9,7 +12,7 @@ export function isRotated(name: string): boolean {
  * Puts whole heads of rows from pairs-side-by-side into rotate-halves order: row 2j + i of a head goes to row i D/2 + j; `back` is the
  * inverse. `data` are rows of `columns` elements.
  */
-export function reorderHeads<T extends TensorData>(data: T, columns: number, headDim: number, back = false): T {
+export function reorderHeads<T extends Rows>(data: T, columns: number, headDim: number, back = false): T {
   const out = data.slice() as T;
   const half = headDim / 2;
   const rows = data.length / columns;

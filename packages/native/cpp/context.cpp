@@ -108,12 +108,16 @@ Napi::Object makeContext(Napi::Env env, std::unique_ptr<Device> device, std::siz
     outputs = std::max(outputs, op.signature.outputs.size());
     axes = std::max(axes, op.signature.axes);
   }
-  std::vector<std::string> dtypes;
-  for (const DType dtype : device->dtypes()) dtypes.emplace_back(namesOf(dtype)[static_cast<std::size_t>(dtype)]);
+  const auto namesOfAll = [](const std::vector<DType>& dtypes) {
+    std::vector<std::string> names;
+    for (const DType dtype : dtypes) names.emplace_back(namesOf(dtype)[static_cast<std::size_t>(dtype)]);
+    return names;
+  };
 
   Napi::Object object = Napi::Object::New(env);
   object.Set("device", device->describe());
-  object.Set("dtypes", arrayOf(env, dtypes));
+  object.Set("dtypes", arrayOf(env, namesOfAll(device->dtypes())));
+  object.Set("packedDtypes", arrayOf(env, namesOfAll(device->packedDtypes())));
   // One number more than outputs: how many bytes are saved.
   auto context = std::make_shared<Context>();
   context->session =

@@ -67,7 +67,7 @@ class Session : public std::enable_shared_from_this<Session> {
   NewBuffer create(std::int64_t size, DType dtype) { return {*this, createId(size, dtype)}; }
   BufferId createId(std::int64_t size, DType dtype) {
     refuseWhenLost();
-    return buffers_.add(*pool_, static_cast<std::size_t>(size) * bytesPerElement(dtype), size, dtype);
+    return buffers_.add(*pool_, bytesOf(dtype, size), size, dtype);
   }
   NewBuffer createBytes(std::size_t bytes);
   Tensor tensor(BufferId id) const { return buffers_.tensor(id); }

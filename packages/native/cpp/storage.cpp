@@ -7,11 +7,12 @@ namespace {
 
 bool isNarrow(DType dtype) { return dtype == DType::bf16 || dtype == DType::f16; }
 
-// (data: Float32Array | Int32Array, dtype): the number of a new buffer.
+// (data: Float32Array | Int32Array, dtype): the number of a new buffer. Packed weights come as words.
 napi_value upload(napi_env env, Session& s, Arguments& a, NewBuffer*) {
   const Napi::TypedArray data = a.value().As<Napi::TypedArray>();
   const auto dtype = a.dtype();
-  const auto size = static_cast<std::int64_t>(data.ElementLength());
+  const std::int64_t size = isPackedType(dtype) ? elementsIn(dtype, data.ByteLength())
+                                                : static_cast<std::int64_t>(data.ElementLength());
   const auto* host = static_cast<const std::uint8_t*>(data.ArrayBuffer().Data()) + data.ByteOffset();
   auto out = s.create(size, dtype);
   if (isNarrow(dtype)) {  // host data is f32

@@ -4,8 +4,10 @@ import {
   type DecoderKernels,
   type DType,
   elementCount,
+  isPacked,
   type Kernels,
   type KernelTensor,
+  type PackedDType,
   REDUCE_FUNCTIONS,
   type SavedState,
   type TensorData,
@@ -50,6 +52,7 @@ export function createNativeKernels(
     name,
     device: native.device,
     dtypes: new Set(native.dtypes as readonly DType[]),
+    packedDTypes: new Set(native.packedDtypes as readonly PackedDType[]),
     nativeMemory: () => native.memory(),
 
     upload: (data, _shape, dtype) => hold(native.upload(hostData(data, dtype), ops.dtype(dtype))),
@@ -231,6 +234,7 @@ function optionalId(x: T | null): number {
 }
 
 function hostData(data: TensorData, dtype: DType): Float32Array | Int32Array {
+  if (isPacked(dtype)) return data as Int32Array; // words
   if (dtype === 'i32') return data instanceof Int32Array ? data : Int32Array.from(data);
   return data instanceof Float32Array ? data : Float32Array.from(data);
 }

@@ -66,7 +66,7 @@ const AXES_ROOM = 9;
  */
 export function nativeOps(
   described: readonly NativeOp[],
-  { launch: launches, outputs, axes, dtypes }: NativeContext,
+  { launch: launches, outputs, axes, dtypes, packedDtypes }: NativeContext,
   hold: (id: number) => NativeBuffer,
 ): NativeOps {
   const byName = new Map(described.map((op) => [op.name, op]));
@@ -78,7 +78,7 @@ export function nativeOps(
   }
 
   const dtypeNames = known('cast').fields.find(({ kind }) => kind === 'dtype')?.names ?? [];
-  const dtypeCodes = new Map(dtypes.map((name) => [name, dtypeNames.indexOf(name)]));
+  const dtypeCodes = new Map([...dtypes, ...packedDtypes].map((name) => [name, dtypeNames.indexOf(name)]));
 
   function dtype(name: DType): number {
     const code = dtypeCodes.get(name);

@@ -40,11 +40,12 @@ function fake() {
     return 9;
   };
   const functions = { exp: launch, log: launch };
-  const context: Pick<NativeContext, 'launch' | 'outputs' | 'axes' | 'dtypes'> = {
+  const context: Pick<NativeContext, 'launch' | 'outputs' | 'axes' | 'dtypes' | 'packedDtypes'> = {
     launch: Object.fromEntries(OPS.map(({ name }) => [name, name === 'unary' ? functions : launch])),
     outputs: Float64Array.of(5, 0, 0),
     axes: new Float64Array(18),
     dtypes: ['f32', 'i32'],
+    packedDtypes: [],
   };
   const hold = (id: number): NativeBuffer => ({ id, watched: false });
   return { calls, axes: context.axes, ops: nativeOps(OPS, context as NativeContext, hold) };

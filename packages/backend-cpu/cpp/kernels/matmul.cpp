@@ -8,8 +8,8 @@
 // The cut follows from the problem and the thread count, so results repeat bit for bit. Measurements: docs/kernels/cpu.md.
 #include <algorithm>
 
-#include "kernels.h"
 #include "pack.h"
+#include "packed_panels.h"
 
 namespace lazy_cpu {
 namespace LAZY_ISA {
@@ -32,6 +32,8 @@ struct Problem {
   float* c;
   std::int64_t ldc;
   bool accumulate;
+  const ops::Tensor* packed;  // B where its weights are packed, whose columns begin at `column`; else nullptr
+  std::int64_t depth, column;
 };
 
 // C[rows, columns] of one panel of B, `columns` <= tileColumns.
@@ -91,6 +93,8 @@ void task(const Problem& x, std::int64_t rows, std::int64_t columns, std::int64_
       const float* b = pack;
       if (shared != nullptr) {
         b = shared + panels * tileColumns * p + (firstPanel + j / tileColumns) * tileColumns * steps;
+      } else if (x.packed != nullptr) {
+        unpackPanels(*x.packed, x.depth, p, steps, x.column + j, width, pack);
       } else if (x.b.columns == 1) {
         packRows(x.b.data + p * x.b.rows + j, x.b.rows, steps, width, pack);
       } else {
@@ -135,7 +139,7 @@ Partition partitionOf(const ops::Matmul& op, int threads) {
   const auto wanted = static_cast<std::int64_t>(
       std::min(work / 4e6, threads == 1 ? 1.0 : 4.0 * threads / static_cast<double>(op.batch)));
   if (wanted <= 1) return cut;
-  if (op.k >= 4 * std::max(op.m, op.n) && op.m * op.n <= (1 << 18)) {
+  if (!isPacked(op.b) && op.k >= 4 * std::max(op.m, op.n) && op.m * op.n <= (1 << 18)) {
     cut.parts = std::min<std::int64_t>({wanted, 2 * threads, op.k / blockSteps});
     if (cut.parts > 1) return cut;
     cut.parts = 1;
@@ -154,13 +158,16 @@ Partition partitionOf(const ops::Matmul& op, int threads) {
 std::int64_t sharedFloats(const ops::Matmul& op) { return panelsOf(op.n) * tileColumns * op.k; }
 
 // All of B into panels: [block of k][panel][k][tileColumns].
-void packAll(const View& b, std::int64_t n, std::int64_t k, float* to, ThreadPool& pool) {
+void packAll(const Problem& x, std::int64_t n, std::int64_t k, float* to, ThreadPool& pool) {
+  const View& b = x.b;
   const std::int64_t panels = panelsOf(n), blocks = (k + blockSteps - 1) / blockSteps;
   pool.run(panels * blocks, [&](std::int64_t item, int) {
     const std::int64_t p = item / panels * blockSteps, j = item % panels * tileColumns;
     const std::int64_t steps = std::min(blockSteps, k - p), width = std::min<std::int64_t>(tileColumns, n - j);
     float* out = to + panels * tileColumns * p + j * steps;
-    if (b.columns == 1) {
+    if (x.packed != nullptr) {
+      unpackPanels(*x.packed, k, p, steps, j, width, out);
+    } else if (b.columns == 1) {
       packRows(b.data + p * b.rows + j, b.rows, steps, width, out);
     } else {
       packColumns(b.data + p + j * b.columns, b.columns, steps, width, out);
@@ -202,7 +209,7 @@ void matmul(const ops::Matmul& op, Runtime& runtime, void* scratch) {
   const auto problemOf = [&](std::int64_t batch) {
     return Problem{viewOf(op.a, batch * op.m * op.k, op.transposeA, op.m, op.k),
                    viewOf(op.b, batch * op.k * op.n, op.transposeB, op.k, op.n), floats(op.out) + batch * op.m * op.n,
-                   op.n, op.accumulate};
+                   op.n, op.accumulate, isPacked(op.b) ? &op.b : nullptr, op.k, 0};
   };
   if (cut.parts > 1) {
     const std::int64_t steps = roundUp((op.k + cut.parts - 1) / cut.parts, lanes);
@@ -221,7 +228,7 @@ void matmul(const ops::Matmul& op, Runtime& runtime, void* scratch) {
   }
   const float* shared = nullptr;
   if (cut.shares) {
-    packAll(problemOf(0).b, op.n, op.k, workspace, runtime.pool);
+    packAll(problemOf(0), op.n, op.k, workspace, runtime.pool);
     shared = workspace;
   }
   const std::int64_t tasks = cut.rowTasks * cut.columnTasks;
@@ -231,6 +238,7 @@ void matmul(const ops::Matmul& op, Runtime& runtime, void* scratch) {
     const std::int64_t column = item % cut.columnTasks * cut.columns;
     x.a.data += row * x.a.rows;
     x.b.data += column * x.b.columns;
+    x.column = column;
     x.c += row * x.ldc + column;
     task(x, std::min(cut.rows, op.m - row), std::min(cut.columns, op.n - column), op.k, shared, column / tileColumns,
          panelsOf(op.n), runtime.pack(thread));

@@ -7,7 +7,7 @@
 // B plain ([k, n]): rows of B are added up, scaled, in registers. Measurements: docs/kernels/cpu.md.
 #include <algorithm>
 
-#include "kernels.h"
+#include "packed.h"
 
 namespace lazy_cpu {
 namespace LAZY_ISA {
@@ -95,13 +95,19 @@ void addRows(const ops::Matmul& op, const float* a, const float* b, float* c, st
   }
 }
 
-using Stretch = void (*)(const ops::Matmul&, const float*, const float*, float*, std::int64_t, std::int64_t);
 constexpr Stretch dotsOf[] = {dotRows<1>, dotRows<2>, dotRows<3>, dotRows<4>};
 constexpr Stretch addsOf[] = {addRows<1>, addRows<2>, addRows<3>, addRows<4>};
 
 // How a product is cut into items of about 64 KiB of B: rows of every stream, or whole groups of columns.
 struct Cut {
-  explicit Cut(const ops::Matmul& op) : stretch((op.transposeB ? dotsOf : addsOf)[op.m - 1]) {
+  explicit Cut(const ops::Matmul& op) {
+    if (isPacked(op.b)) {
+      stretch = packedStretch(op);
+      count = items = packedStretchLength(op);
+      grain = 1;
+      return;
+    }
+    stretch = (op.transposeB ? dotsOf : addsOf)[op.m - 1];
     const std::int64_t rows = std::max<std::int64_t>(16384 / std::max<std::int64_t>(op.k, 1), 1);
     const std::int64_t streams = op.transposeB ? streamsOf(static_cast<int>(op.m)) : 1;
     const std::int64_t group = op.transposeB ? 1 : 4 * lanes;

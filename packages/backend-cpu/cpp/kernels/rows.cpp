@@ -3,7 +3,7 @@
 #include <algorithm>
 #include <cmath>
 
-#include "kernels.h"
+#include "packed.h"
 #include "row_loops.h"
 
 namespace lazy_cpu {
@@ -59,7 +59,35 @@ void rmsNormGrad(const ops::RmsNormGrad& op, Runtime& runtime, void* workspace) 
   });
 }
 
+namespace {
+// A row of packed weights; few are wanted at a time, so a lane of each vector is.
+template <class Format>
+void unpackRow(const ops::Tensor& weight, std::int64_t id, std::int64_t width, float* out) {
+  const int row = static_cast<int>(id % packedRows) / lanes * lanes, lane = static_cast<int>(id % lanes);
+  for (std::int64_t column = 0; column < width; column += packedColumns) {
+    const std::uint32_t* block = blockAt<Format>(weight, width, id, column);
+    Vector scale = splat(1), offset = {};
+    if constexpr (Format::scaled) scale = Format::scale(block, row);
+    if constexpr (Format::centre != 0) offset = Format::offset(block, row);
+    for (int i = 0; i < packedColumns; ++i) {
+      const Vector code = Format::code(Format::load(block, row, i / Format::columns), i % Format::columns);
+      const Vector y = Format::scaled ? scale * (code + splat(Format::centre)) + offset : code;
+      out[column + i] = y[lane];
+    }
+  }
+}
+}  // namespace
+
 void embedding(const ops::Embedding& op, Runtime& runtime, void*) {
+  if (isPacked(op.weight)) {
+    runtime.pool.ranges(op.count, 8, [&](std::int64_t begin, std::int64_t end) {
+      withFormat(op.weight, [&](auto format) {
+        for (std::int64_t r = begin; r < end; ++r)
+          unpackRow<decltype(format)>(op.weight, integers(op.ids)[r], op.width, floats(op.out) + r * op.width);
+      });
+    });
+    return;
+  }
   runtime.pool.ranges(op.count, rowsPerTask(op.width), [&](std::int64_t begin, std::int64_t end) {
     for (std::int64_t r = begin; r < end; ++r)
       std::copy_n(floats(op.weight) + integers(op.ids)[r] * op.width, op.width, floats(op.out) + r * op.width);

@@ -16,8 +16,8 @@ void withFloatType(DType dtype, F f) {
       return f(bf16{});
     case DType::f16:
       return f(f16{});
-    case DType::i32:
-      throw Unsupported("internal: floating op on i32");
+    default:
+      throw Unsupported("internal: floating op on another type");
   }
 }
 

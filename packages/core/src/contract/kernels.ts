@@ -1,4 +1,4 @@
-import type { DType, TensorData } from '../dtype.ts';
+import type { DType, PackedDType, TensorData } from '../dtype.ts';
 import type { AttentionInputs, ElasticSoftmaxInputs } from './attention.ts';
 import type { DecoderKernels } from './decoder.ts';
 import type {
@@ -36,6 +36,12 @@ export interface Kernels<B extends object = object, S extends SavedState = Saved
   readonly device: string;
   /** Element types that every op takes; always holds 'f32' and 'i32'. */
   readonly dtypes: ReadonlySet<DType>;
+
+  /**
+   * Optional: packed types that `upload`, `matmul` (b, with transposeB alone), `embedding` and `decoder` take, beside f32. Data
+   * of an upload are `PackedWeights.words` then; the products are those of the weights as they are, not of rounded activations.
+   */
+  readonly packedDTypes?: ReadonlySet<PackedDType>;
 
   /** Copies host data to the device before it returns. Element count is the product of `shape`. */
   upload(data: TensorData, shape: readonly number[], dtype: DType): B;

@@ -1,4 +1,12 @@
-import { checkFloat, checkIds, checkOwned, checkShapeIs, knownIndices } from '../checks.ts';
+import {
+  checkFloat,
+  checkIds,
+  checkOwned,
+  checkSameDType,
+  checkShapeIs,
+  checkWeight,
+  knownIndices,
+} from '../checks.ts';
 import type { DecodeInputs, DecoderLayerSizes } from '../contract/decoder.ts';
 import { ShapeError, ValueError } from '../errors.ts';
 import { kernelTensor, optionalTensor, type TensorStore } from '../lifetimes/store.ts';
@@ -24,7 +32,9 @@ export function planDecode(
   const { steps, position, starts, ropeBase, epsilon, temperature = 1, topK, topP = 1 } = options;
   checkSampleOptions(options);
   checkInteger(OP, 'steps', steps, 1, 2 ** 31 - 1);
-  checkFloat(backend, OP, ['embeddings', 'norm', 'head'], [embeddings, norm, head]);
+  checkFloat(backend, OP, ['norm'], [norm]);
+  checkWeight(backend, OP, 'embeddings', embeddings, norm.dtype);
+  checkWeight(backend, OP, 'head', head, norm.dtype);
   if (embeddings.shape.length !== 2) {
     throw new ShapeError(`${OP}: embeddings has shape ${formatShape(embeddings.shape)}; expected [V, C]`);
   }
@@ -37,9 +47,8 @@ export function planDecode(
   }
   const [batch] = tokens.shape;
   const room = { batch, length: steps, width, position };
-  const sizes = layers.map((layer, i) =>
-    planLayer(backend, `${OP}, layer ${i}`, 'embeddings', embeddings, layer, room),
-  );
+  const sizes = layers.map((layer, i) => planLayer(backend, `${OP}, layer ${i}`, layer, room));
+  if (layers.length > 0) checkSameDType(OP, 'norm', norm, 'keys', layers[0].keys);
   const first = onlySizes(sizes);
   checkDecoderNumbers(OP, first, ropeBase, epsilon);
   const written = layers.flatMap(({ keys, values }) => [keys.storage, values.storage]);

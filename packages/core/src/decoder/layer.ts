@@ -1,4 +1,4 @@
-import { checkFloat, checkFourAxes, checkOwned, checkShapeIs } from '../checks.ts';
+import { checkFloat, checkFourAxes, checkOwned, checkShapeIs, checkWeight } from '../checks.ts';
 import type { DecoderLayerInputs, DecoderLayerOperands, DecoderLayerSizes } from '../contract/decoder.ts';
 import { ShapeError, ValueError } from '../errors.ts';
 import { kernelTensor, optionalTensor, type TensorStore } from '../lifetimes/store.ts';
@@ -8,7 +8,8 @@ import { checkOptions, checkPositive, formatShape } from '../shape.ts';
 import type { DecoderLayerOptions, DecoderLayerState, DecoderLayerWeights } from './types.ts';
 
 const OP = 'decoder.layer';
-const NAMES = ['x', 'keys', 'values', 'attentionNorm', 'q', 'k', 'v', 'o', 'mlpNorm', 'gate', 'up', 'down'] as const;
+const NAMES = ['keys', 'values', 'attentionNorm', 'mlpNorm'] as const;
+const MATRICES = ['q', 'k', 'v', 'o', 'gate', 'up', 'down'] as const;
 
 /** Checks `Decoder.layer`, and says what it writes in place. */
 export function planDecoderLayer(
@@ -25,7 +26,8 @@ export function planDecoderLayer(
     throw new ShapeError(`${OP}: x has shape ${formatShape(x.shape)}; expected [B, L, C]`);
   }
   const [batch, length, width] = x.shape;
-  const sizes = planLayer(backend, OP, 'x', x, layer, { batch, length, width, position });
+  checkFloat(backend, OP, ['x', 'keys'], [x, keys]);
+  const sizes = planLayer(backend, OP, layer, { batch, length, width, position });
   checkDecoderNumbers(OP, sizes, ropeBase, epsilon);
   for (const other of [keys, values, ...Object.values(layer.weights)]) {
     if (other.storage === x.storage) throw new ValueError(`${OP}: x shares memory with another operand; copy it first`);
@@ -47,18 +49,16 @@ export function readLayer({ weights, keys, values, bias, tau, sink }: DecoderLay
   return { weights: { attentionNorm, q, k, v, o, mlpNorm, gate, up, down }, keys, values, bias, tau, sink };
 }
 
-/** Checks a layer for `length` tokens behind the `position` that its cache holds; `like` has their type. */
+/** Checks a layer for `length` tokens behind the `position` that its cache holds, whose type all else has; matrices may be packed. */
 export function planLayer(
   backend: TensorStore,
   op: string,
-  likeName: string,
-  like: Tensor,
   { weights, keys, values, bias, tau, sink }: DecoderLayerState,
   { batch, length, width, position }: { batch: number; length: number; width: number; position: number },
 ): DecoderLayerSizes {
   const { attentionNorm, q, k, v, o, mlpNorm, gate, up, down } = weights;
-  const names = likeName === NAMES[0] ? NAMES : [likeName, ...NAMES.slice(1)];
-  checkFloat(backend, op, names, [like, keys, values, attentionNorm, q, k, v, o, mlpNorm, gate, up, down]);
+  checkFloat(backend, op, NAMES, [keys, values, attentionNorm, mlpNorm]);
+  for (const name of MATRICES) checkWeight(backend, op, name, weights[name], keys.dtype);
   checkFourAxes(op, 'keys', keys.shape, '[B, S, Hkv, D]');
   checkShapeIs(op, 'values', values, keys.shape);
   const [cacheBatch, capacity, kvHeads, headDim] = keys.shape;
@@ -89,14 +89,14 @@ export function planLayer(
   if (keys.storage === values.storage) throw new ValueError(`${op}: keys and values share memory; copy one first`);
   if (tau !== undefined) {
     checkOwned(backend, op, 'tau', tau);
-    checkPerHead(op, 'tau', tau, heads, like);
+    checkPerHead(op, 'tau', tau, heads, keys);
   }
   if (sink !== undefined) {
     checkOwned(backend, op, 'sink', sink);
-    checkPerHead(op, 'sink', sink, heads, like);
+    checkPerHead(op, 'sink', sink, heads, keys);
   }
   if (bias !== undefined) checkOwned(backend, op, 'bias', bias);
-  const window = bias === undefined ? 0 : planBias(op, bias, heads, like);
+  const window = bias === undefined ? 0 : planBias(op, bias, heads, keys);
   return { batch, length, width, capacity, heads, kvHeads, headDim, inner, window };
 }
 

@@ -21,7 +21,7 @@ export interface Decoder {
   decode(tokens: Tensor, decoder: DecoderWeights, options: DecodeOptions): Promise<Int32Array>;
 }
 
-/** All of x's type; Linear weights are [out, in]. I is the width of the MLP. */
+/** All of x's type, or, of the matrices and beside f32, packed; Linear weights are [out, in]. I is the width of the MLP. */
 export interface DecoderLayerWeights {
   /** [C] */
   readonly attentionNorm: Tensor;
@@ -65,7 +65,7 @@ export interface DecoderLayerOptions {
   readonly epsilon: number;
 }
 
-/** All of one type. V is the vocabulary. */
+/** All of one type, or, of the matrices and beside f32, packed. V is the vocabulary. */
 export interface DecoderWeights {
   /** [V, C] */
   readonly embeddings: Tensor;

@@ -1,12 +1,14 @@
 import { checkDType, checkOwned } from '../checks.ts';
 import type { Kernels } from '../contract/kernels.ts';
 import type { KernelTensor } from '../contract/tensor.ts';
-import { bytesPerElement, type DType, type TensorData } from '../dtype.ts';
+import { bytesPerElement, type DType, type PackedDType, type TensorData } from '../dtype.ts';
 import { DisposedError, DTypeError, ShapeError, UnsupportedError, ValueError } from '../errors.ts';
 import { checkShape, describe, elementCount, formatShape, type Shape } from '../shape.ts';
 import { WATCHED_BYTES, watchForgotten } from './forgotten.ts';
 import { Lifetimes } from './lifetimes.ts';
 import { makeTensor, type Storage, type Tensor } from './tensor.ts';
+
+const NO_PACKED: ReadonlySet<PackedDType> = new Set();
 
 /** Live tensors (views count) and device bytes that they and saved attentions hold. */
 export interface MemoryInfo {
@@ -47,6 +49,11 @@ export class TensorStore {
   /** Element types that tensors of this backend may have; f32 and i32 are always there. */
   get dtypes(): ReadonlySet<DType> {
     return this.kernels.dtypes;
+  }
+
+  /** Packed types that this backend takes; none where it has no kernels for them. */
+  get packedDTypes(): ReadonlySet<PackedDType> {
+    return this.kernels.packedDTypes ?? NO_PACKED;
   }
 
   /** Whether this backend has a kernel that others may leave out. */

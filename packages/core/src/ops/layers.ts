@@ -1,7 +1,8 @@
-import { checkElementwise, checkFloat, checkFourAxes, checkIds, checkShapeIs } from '../checks.ts';
+import { checkElementwise, checkFloat, checkFourAxes, checkIds, checkShapeIs, checkWeight } from '../checks.ts';
+import { computedDType, isPacked } from '../dtype.ts';
 import { ShapeError } from '../errors.ts';
 import { kernelTensor, type TensorStore } from '../lifetimes/store.ts';
-import type { Tensor } from '../lifetimes/tensor.ts';
+import { Tensor } from '../lifetimes/tensor.ts';
 import { checkInteger, checkOptions, checkPositive, checkShape, formatShape } from '../shape.ts';
 import { rows } from './rows.ts';
 
@@ -111,13 +112,18 @@ export function swigluGrad(store: TensorStore, dy: Tensor, gate: Tensor, up: Ten
 
 /** As `LayerOps.embedding`. */
 export function embedding(store: TensorStore, weight: Tensor, ids: Tensor): Tensor {
-  checkFloat(store, 'embedding', ['weight'], [weight]);
+  if (Tensor.is(weight) && isPacked(weight.dtype)) checkWeight(store, 'embedding', 'weight', weight, 'f32');
+  else checkFloat(store, 'embedding', ['weight'], [weight]);
   if (weight.shape.length !== 2) {
     throw new ShapeError(`embedding: weight has shape ${formatShape(weight.shape)}; expected [V, C]`);
   }
   checkIds(store, 'embedding', 'ids', ids, weight.shape[0]);
   const shape = checkShape('embedding', [...ids.shape, weight.shape[1]]);
-  return store.wrap(store.kernels.embedding(kernelTensor(weight), kernelTensor(ids)), shape, weight.dtype);
+  return store.wrap(
+    store.kernels.embedding(kernelTensor(weight), kernelTensor(ids)),
+    shape,
+    computedDType(weight.dtype),
+  );
 }
 
 /** As `LayerGradOps.embeddingGrad`. */

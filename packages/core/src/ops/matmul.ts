@@ -1,8 +1,9 @@
-import { checkFloat, checkShapeIs } from '../checks.ts';
+import { checkFloat, checkShapeIs, checkWeight } from '../checks.ts';
 import type { MatmulProblem } from '../contract/kernels.ts';
+import { isPacked } from '../dtype.ts';
 import { ShapeError, ValueError } from '../errors.ts';
 import { kernelTensor, type TensorStore } from '../lifetimes/store.ts';
-import type { Tensor } from '../lifetimes/tensor.ts';
+import { Tensor } from '../lifetimes/tensor.ts';
 import { agreeBetween, checkOptions, checkShape, countBetween, formatShape, type Shape, sameShape } from '../shape.ts';
 import { reshape } from './storage.ts';
 
@@ -20,7 +21,8 @@ export interface MatmulOptions {
 export interface MatmulOps {
   /**
    * a [..., M, K] times b [..., K, N]; with `transposeA` a is stored [..., K, M], with `transposeB` b is [..., N, K].
-   * Leading sizes are equal, or b has none and serves all of a (a linear layer: `matmul(x, w, { transposeB: true })`).
+   * Leading sizes are equal, or b has none and serves all of a (a linear layer: `matmul(x, w, { transposeB: true })`),
+   * and may then be packed weights, beside f32.
    */
   matmul(a: Tensor, b: Tensor, options?: MatmulOptions): Tensor;
 }
@@ -35,7 +37,9 @@ export interface MatmulGradOps {
 export function matmul(store: TensorStore, a: Tensor, b: Tensor, options: MatmulOptions = {}): Tensor {
   checkOptions('matmul', options, ['transposeA', 'transposeB', 'accumulate']);
   const { transposeA = false, transposeB = false, accumulate } = options;
-  if (accumulate === undefined) checkFloat(store, 'matmul', ['a', 'b'], [a, b]);
+  const packed = transposeB && !transposeA && Tensor.is(b) && isPacked(b.dtype);
+  if (packed) checkPackedProduct(store, a, b, accumulate);
+  else if (accumulate === undefined) checkFloat(store, 'matmul', ['a', 'b'], [a, b]);
   else checkFloat(store, 'matmul', ['a', 'b', 'accumulate'], [a, b, accumulate]);
   const { problem, shape } = planMatmul('matmul', a.shape, b.shape, transposeA, transposeB);
   if (accumulate === undefined) {
@@ -52,6 +56,12 @@ export function matmul(store: TensorStore, a: Tensor, b: Tensor, options: Matmul
   store.kernels.matmul(kernelTensor(a), kernelTensor(b), problem, kernelTensor(accumulate));
   accumulate.storage.version++;
   return accumulate;
+}
+
+function checkPackedProduct(store: TensorStore, a: Tensor, b: Tensor, accumulate: Tensor | undefined): void {
+  if (accumulate === undefined) checkFloat(store, 'matmul', ['a'], [a]);
+  else checkFloat(store, 'matmul', ['a', 'accumulate'], [a, accumulate]);
+  checkWeight(store, 'matmul', 'b', b, a.dtype);
 }
 
 /** As `MatmulGradOps.matmulGrad`. */

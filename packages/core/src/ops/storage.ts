@@ -1,8 +1,9 @@
 import { checkDType, checkFloat, checkOwned, checkSameDType } from '../checks.ts';
 import type { DType, TensorData } from '../dtype.ts';
-import { DTypeError, OutOfMemoryError, ShapeError, ValueError } from '../errors.ts';
+import { DTypeError, OutOfMemoryError, ShapeError, UnsupportedError, ValueError } from '../errors.ts';
 import { kernelTensor, type TensorStore } from '../lifetimes/store.ts';
 import type { Storage, Tensor } from '../lifetimes/tensor.ts';
+import { checkPacked, type PackedWeights } from '../packed.ts';
 import { checkInteger, checkShape, describe, elementCount, formatShape, type Shape } from '../shape.ts';
 import { agreeExcept, copyIndices, planSlice, replaceAxis, resolveAxis, sliceIndices } from './slices.ts';
 
@@ -55,6 +56,20 @@ export function tensor(
   const host = toHost(data, sizes, dtype);
   const indices = host instanceof Int32Array ? host : null;
   return store.wrap(store.kernels.upload(host, sizes, dtype), sizes, dtype, indices);
+}
+
+/** As `Backend.packed`. */
+export function packed(store: TensorStore, weights: PackedWeights): Tensor {
+  store.checkAlive('packed');
+  const { dtype, shape, words } = checkPacked('packed', weights);
+  if (!store.packedDTypes.has(dtype)) {
+    const has = [...store.packedDTypes].join(', ') || 'none';
+    throw new UnsupportedError(
+      `packed: backend '${store.name}' (${store.device}) has no packed weights of ${dtype}; it has ${has}`,
+    );
+  }
+  const sizes = checkShape('packed', shape);
+  return store.wrap(store.kernels.upload(words, sizes, dtype), sizes, dtype);
 }
 
 /** A tensor of one value, for the op that `op` names. */

@@ -1,4 +1,5 @@
-import { fromBF16Bits, fromF16Bits } from '@lazy-attention/core';
+import { fromBF16Bits, fromF16Bits, toF16Bits } from '@lazy-attention/core';
+import type { StoredBlocks } from '../tensors/store.ts';
 
 /** How a type of GGUF stores its elements: blocks of `elements` in `bytes`. */
 export interface BlockFormat {
@@ -9,6 +10,8 @@ export interface BlockFormat {
   readonly bytes: number;
   /** Writes the elements of `blocks` blocks, which begin at `bytes[0]`, to `out`. */
   decode(bytes: Uint8Array, blocks: number, out: Float32Array | Float64Array): void;
+  /** The same blocks as packed weights take them; left out where they cannot be kept. */
+  readonly keep?: (bytes: Uint8Array, blocks: number) => StoredBlocks;
 }
 
 /** Half precision at a byte offset, little-endian. */
@@ -42,6 +45,7 @@ function nibbles(name: string, hasMinimum: boolean, hasHigh: boolean): BlockForm
     name,
     elements: 32,
     bytes: size,
+    ...(hasHigh ? {} : { keep: (bytes, blocks) => keepNibbles(bytes, blocks, hasMinimum) }),
     decode(bytes, blocks, out) {
       for (let block = 0; block < blocks; block++) {
         const at = block * size;
@@ -65,11 +69,49 @@ function nibbles(name: string, hasMinimum: boolean, hasHigh: boolean): BlockForm
   };
 }
 
+/** Q4_0 and Q4_1: the offset is m, or -8 d, which is as exact in half precision as d. */
+function keepNibbles(bytes: Uint8Array, blocks: number, hasMinimum: boolean): StoredBlocks {
+  const size = hasMinimum ? 20 : 18;
+  const codes = new Uint32Array(blocks * 4);
+  const scales = new Uint16Array(blocks);
+  const offsets = new Uint16Array(blocks);
+  const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+  for (let block = 0; block < blocks; block++) {
+    const at = block * size;
+    scales[block] = view.getUint16(at, true);
+    offsets[block] = hasMinimum ? view.getUint16(at + 2, true) : toF16Bits(-8 * fromF16Bits(scales[block]));
+    for (let i = 0; i < 2; i++) {
+      const first = view.getUint32(at + size - 16 + 8 * i, true);
+      const second = view.getUint32(at + size - 12 + 8 * i, true);
+      codes[4 * block + i] = lowHalves(first) | (lowHalves(second) << 16);
+      codes[4 * block + 2 + i] = lowHalves(first >>> 4) | (lowHalves(second >>> 4) << 16);
+    }
+  }
+  return { bits: 4, codes, scales, offsets };
+}
+
+/** The low halves of four bytes, side by side in 16 bits. */
+function lowHalves(word: number): number {
+  const halves = word & 0x0f0f0f0f;
+  const pairs = (halves | (halves >>> 4)) & 0x00ff00ff;
+  return (pairs | (pairs >>> 8)) & 0xffff;
+}
+
 /** 32 elements d * q with q of 8 bits. */
 const Q8_0: BlockFormat = {
   name: 'Q8_0',
   elements: 32,
   bytes: 34,
+  keep(bytes, blocks) {
+    const codes = new Int8Array(blocks * 32);
+    const scales = new Uint16Array(blocks);
+    const signed = new Int8Array(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+    for (let block = 0; block < blocks; block++) {
+      scales[block] = bytes[34 * block] | (bytes[34 * block + 1] << 8);
+      codes.set(signed.subarray(34 * block + 2, 34 * block + 34), 32 * block);
+    }
+    return { bits: 8, codes, scales };
+  },
   decode(bytes, blocks, out) {
     for (let block = 0; block < blocks; block++) {
       const at = block * 34;

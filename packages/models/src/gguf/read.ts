@@ -48,6 +48,9 @@ export async function readGguf(source: ByteSource): Promise<GgufFile> {
     if (begin + bytesOf(rows * columns) > source.size) {
       throw corrupt(`tensor '${name}' ends behind the file's ${source.size} bytes; it is truncated`);
     }
+    const bytesAt = (from: number, to: number) =>
+      source.read(begin + bytesOf(from * columns), bytesOf((to - from) * columns));
+    const { keep } = format;
     tensors.set(name, {
       file: source.name,
       type: format.name,
@@ -55,10 +58,14 @@ export async function readGguf(source: ByteSource): Promise<GgufFile> {
       async read(from, to) {
         const elements = (to - from) * columns;
         const out = format.name === 'F64' ? new Float64Array(elements) : new Float32Array(elements);
-        const bytes = await source.read(begin + bytesOf(from * columns), bytesOf(elements));
-        format.decode(bytes, elements / format.elements, out);
+        format.decode(await bytesAt(from, to), elements / format.elements, out);
         return out;
       },
+      ...(keep === undefined || shape.length !== 2
+        ? {}
+        : {
+            blocks: async (from, to) => keep(await bytesAt(from, to), ((to - from) * columns) / format.elements),
+          }),
     });
   }
   if (dataOffset > source.size) throw corrupt('ends within its header; it is truncated');

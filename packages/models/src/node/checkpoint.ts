@@ -39,7 +39,14 @@ export async function openCheckpointFolder(path: string, files: ClosableFiles): 
     config: model.config,
     tokenizer,
     step: manifest.output.step,
-    async load(backend, { dtype } = {}) {
+    async load(backend, { dtype, weights = 'dense' } = {}) {
+      if (weights !== 'dense') {
+        throw new ModelError(
+          'MODEL_UNSUPPORTED',
+          path,
+          `weights is '${weights}', but a checkpoint is trained on as it is; write it with export --format hf or gguf first`,
+        );
+      }
       const { params } = await loadCheckpoint(backend, path, { model, optimizer: false });
       if (dtype === undefined) return { model, params };
       const computeDType = dtype === 'bf16' || dtype === 'f16' ? dtype : null;

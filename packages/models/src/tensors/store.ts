@@ -12,7 +12,14 @@ export interface StoredTensor {
   readonly step?: number;
   /** Elements of rows `begin` to `end` of the first axis (of a scalar: 0 to 1), widened to numbers. */
   read(begin: number, end: number): Promise<TensorData>;
+  /** The same rows in the file's blocks of 32, where they are some that can be packed as they are. */
+  readonly blocks?: (begin: number, end: number) => Promise<StoredBlocks>;
 }
+
+/** Rows of a tensor as packed weights have them (core's `packFourBits`, `packEightBits`). */
+export type StoredBlocks =
+  | { readonly bits: 4; readonly codes: Uint32Array; readonly scales: Uint16Array; readonly offsets: Uint16Array }
+  | { readonly bits: 8; readonly codes: Int8Array; readonly scales: Uint16Array };
 
 /** The tensors of a model by the names of its files. */
 export type TensorStore = ReadonlyMap<string, StoredTensor>;

@@ -35,6 +35,9 @@ class Device {
   // Element types that every op takes; always holds f32 and i32.
   virtual std::vector<DType> dtypes() const = 0;
 
+  // Packed types that products (b, transposed), embedding and fused decoding take, beside f32.
+  virtual std::vector<DType> packedDtypes() const { return {}; }
+
   // ---- memory (JavaScript thread) ----
   // At least `bytes` > 0 of device memory aligned to `alignment()`; throws OutOfMemory. Contents are undefined.
   virtual void* allocate(std::size_t bytes) = 0;

@@ -1,23 +1,35 @@
 import {
   bytesPerElement,
   type DType,
+  DTypeError,
   fromBF16Bits,
   fromF16Bits,
+  isPacked,
+  type PackedDType,
   type TensorData,
   toBF16Bits,
   toF16Bits,
 } from '@lazy-attention/core';
 
 /** Names of safetensors for the types that tensors here can have. */
-const NAMES: Readonly<Record<DType, string>> = { f32: 'F32', f64: 'F64', bf16: 'BF16', f16: 'F16', i32: 'I32' };
+const NAMES: Readonly<Record<Exclude<DType, PackedDType>, string>> = {
+  f32: 'F32',
+  f64: 'F64',
+  bf16: 'BF16',
+  f16: 'F16',
+  i32: 'I32',
+};
 
+/** @throws DTypeError for packed weights, which have no counterpart there */
 export function safetensorsName(dtype: DType): string {
+  if (isPacked(dtype))
+    throw new DTypeError(`packed weights (${dtype}) cannot be written; load the model with f32 weights`);
   return NAMES[dtype];
 }
 
 /** Undefined for types of safetensors that have no counterpart here (I64, BOOL, F8_E4M3, ...). */
-export function dtypeOfName(name: string): DType | undefined {
-  return (Object.keys(NAMES) as DType[]).find((dtype) => NAMES[dtype] === name);
+export function dtypeOfName(name: string): keyof typeof NAMES | undefined {
+  return (Object.keys(NAMES) as (keyof typeof NAMES)[]).find((dtype) => NAMES[dtype] === name);
 }
 
 export const SUPPORTED_NAMES = Object.values(NAMES).join(', ');
@@ -45,6 +57,8 @@ export function decodeElements(bytes: Uint8Array, dtype: DType): TensorData {
       return widened(new Uint16Array(buffer), fromBF16Bits);
     case 'f16':
       return widened(new Uint16Array(buffer), fromF16Bits);
+    default:
+      throw new DTypeError(`no file holds packed weights (${dtype})`);
   }
 }
 

@@ -1,4 +1,4 @@
-import { type Backend, type SampleOptions, statisticsDType } from '@lazy-attention/core';
+import { type Backend, computedDType, type SampleOptions, statisticsDType } from '@lazy-attention/core';
 import { fixedBias } from '../layers/alibi.ts';
 import type { KvCache } from '../layers/cache.ts';
 import { fusesModel, layerState, ropeBaseOf } from '../layers/decoder.ts';
@@ -35,7 +35,7 @@ export function fusedDecoder(
   const embeddings = param(params, 'model.embeddings.weight');
   const { dtype } = cache.layers[0].k;
   const { decoder } = backend;
-  if (decoder === undefined || !fusesModel(config) || embeddings.dtype !== dtype) return null;
+  if (decoder === undefined || !fusesModel(config) || computedDType(embeddings.dtype) !== dtype) return null;
   // The scope gives the bias back if a parameter is missing.
   const { weights, bias } = backend.scope(() => {
     const bias = fixedBias(backend, config, cache.capacity, statisticsDType(dtype));

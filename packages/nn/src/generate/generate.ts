@@ -2,6 +2,7 @@ import {
   type Backend,
   checkOptions,
   checkSampleOptions,
+  computedDType,
   type SampleOptions,
   sampleToken,
   ValueError,
@@ -72,7 +73,7 @@ async function* draws(
   const padding = prompts.map((prompt) => length - prompt.length);
   const random = prompts.map((_, row) => uniform(seed, `row ${row}`));
 
-  const dtype = config.computeDType ?? param(params, 'model.embeddings.weight').dtype;
+  const dtype = config.computeDType ?? computedDType(param(params, 'model.embeddings.weight').dtype);
   const cache = createCache(backend, config, { batch, capacity: length + maxNewTokens - 1, dtype });
   const reach = reachOf(config);
   const attendsAll = (end: number) => padding.every((pad) => pad === 0) && end <= reach;

@@ -1,4 +1,4 @@
-import type { Decoder, DecoderLayerState, Ops, Tensor } from '@lazy-attention/core';
+import { computedDType, type Decoder, type DecoderLayerState, type Ops, type Tensor } from '@lazy-attention/core';
 import { isFused } from '../attention/definition.ts';
 import { attentionKind } from '../attention/registry.ts';
 import type { LazyTransformerConfig } from '../model/config.ts';
@@ -38,7 +38,7 @@ export function fusedLayer(
   const layer = ops.decoder?.layer;
   if (layer === undefined || observe !== undefined || !fusesLayers(config)) return null;
   // Several tokens are a prompt, whose ops are long enough; weights of another type are cast op by op.
-  return x.shape[1] === 1 && weight.dtype === x.dtype ? layer : null;
+  return x.shape[1] === 1 && computedDType(weight.dtype) === x.dtype ? layer : null;
 }
 
 /** What a layer and its cache are to the backend. `fixedBias` is ALiBi's table, where that is the kind of attention. */

@@ -1,8 +1,8 @@
-import type { FloatDType, Ops, Tensor } from '@lazy-attention/core';
+import { type FloatDType, isPacked, type Ops, type Tensor } from '@lazy-attention/core';
 
-/** The weight in the type of the activations that it meets. The caller disposes the result unless it is the weight. */
+/** The weight in the type of the activations that it meets, or packed, as products take it. The caller disposes the result unless it is the weight. */
 export function inDType(ops: Ops, weight: Tensor, dtype: Tensor['dtype']): Tensor {
-  return weight.dtype === dtype ? weight : ops.cast(weight, dtype as FloatDType);
+  return weight.dtype === dtype || isPacked(weight.dtype) ? weight : ops.cast(weight, dtype as FloatDType);
 }
 
 /** y + bias [out], or y where there is none. Uses up y. */

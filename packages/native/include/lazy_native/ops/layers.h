@@ -98,7 +98,7 @@ struct Embedding {
     f("vocabulary", vocabulary);
     f.derive(width, [&] { return weight.size / vocabulary; });
     f.derive(count, [&] { return ids.size; });
-    f.output("out", out, count * width, weight.dtype);
+    f.output("out", out, count * width, isPackedType(weight.dtype) ? DType::f32 : weight.dtype);
   }
 };
 

@@ -15,10 +15,27 @@ namespace lazy_native {
   enum class Type : std::uint8_t { LIST(LAZY_ENUMERATOR) }; \
   inline std::vector<const char*> namesOf(Type) { return {LIST(LAZY_NAME)}; }
 
-#define LAZY_DTYPES(DTYPE) DTYPE(f32) DTYPE(bf16) DTYPE(f16) DTYPE(i32)
+#define LAZY_DTYPES(DTYPE) DTYPE(f32) DTYPE(bf16) DTYPE(f16) DTYPE(i32) DTYPE(w4) DTYPE(w8) DTYPE(w16)
 LAZY_CHOICE(DType, LAZY_DTYPES)
 
+// Packed weights are core's (packed.ts): 4 or 8 bits with a scale, or a scale and an offset, per 32, or bf16.
+inline constexpr bool isPackedType(DType dtype) {
+  return dtype == DType::w4 || dtype == DType::w8 || dtype == DType::w16;
+}
+
+// Not of packed weights.
 inline constexpr std::size_t bytesPerElement(DType dtype) { return dtype == DType::f32 || dtype == DType::i32 ? 4 : 2; }
+
+inline constexpr std::size_t bytesOf(DType dtype, std::int64_t elements) {
+  const auto count = static_cast<std::size_t>(elements);
+  return dtype == DType::w4 ? count / 8 * 5 : dtype == DType::w8 ? count / 16 * 17 : count * bytesPerElement(dtype);
+}
+// The inverse, for a whole number of elements.
+inline constexpr std::int64_t elementsIn(DType dtype, std::size_t bytes) {
+  return static_cast<std::int64_t>(dtype == DType::w4   ? bytes / 5 * 8
+                                   : dtype == DType::w8 ? bytes / 17 * 16
+                                                        : bytes / bytesPerElement(dtype));
+}
 
 // Device memory as an op sees it. `data` is a device address; nullptr stands for an optional tensor that is absent.
 struct Tensor {
@@ -27,7 +44,7 @@ struct Tensor {
   DType dtype = DType::f32;
 
   explicit operator bool() const { return data != nullptr; }
-  std::size_t bytes() const { return static_cast<std::size_t>(size) * bytesPerElement(dtype); }
+  std::size_t bytes() const { return bytesOf(dtype, size); }
 };
 
 // Sizes or strides of the merged axes of a view, the last one fastest.

@@ -1,0 +1,106 @@
+// Packed weights as vectors of rows; their layout is core's (packed.ts): 16 rows lie together, and of those block after block of 32
+// columns. So a vector holds a column of some rows, sums need no lanes added up, and a panel of micro.h is stored without transposing.
+//
+// A block's weights are scale * code + offset. Codes are centred here, so that their products with activations do not cancel against
+// the offset's more than the weights themselves do.
+#pragma once
+
+#include "kernels.h"
+#if defined(__AVX512F__)
+#include <immintrin.h>
+#endif
+
+namespace lazy_cpu {
+namespace LAZY_ISA {
+
+inline constexpr int packedRows = 16, packedColumns = 32;
+static_assert(packedRows % lanes == 0, "a vector is a part of a group of rows");
+
+inline bool isPacked(const ops::Tensor& x) {
+  return x.dtype == ops::DType::w4 || x.dtype == ops::DType::w8 || x.dtype == ops::DType::w16;
+}
+
+// Halves (f16) from `p` on, exactly: exponent and fraction in a float's places are 2^112 too small. No infinities, as core sees to.
+LAZY_INLINE Vector halves(const std::uint16_t* p) {
+  typedef std::uint16_t Narrow __attribute__((vector_size(lanes * 2)));
+  Narrow narrow;
+  std::memcpy(&narrow, p, sizeof narrow);
+  const Unsigned bits = __builtin_convertvector(narrow, Unsigned);
+  return reinterpret_cast<Vector>((bits & 0x8000u) << 16 | (bits & 0x7fffu) << 13) * splat(0x1p112f);
+}
+LAZY_INLINE Unsigned wordsAt(const std::uint32_t* p) {
+  Unsigned v;
+  std::memcpy(&v, p, sizeof v);
+  return v;
+}
+
+// Each format: `loads` times per block something of `columns` columns, which `code` takes apart. `row` is the first of the vector's.
+struct FourBits {
+  static constexpr int words = 80, columns = 8;
+  static constexpr bool scaled = true;
+  static constexpr float centre = 7.5f;  // taken from the codes
+  static Unsigned load(const std::uint32_t* block, int row, int i) { return wordsAt(block + 16 + 16 * i + row); }
+  static LAZY_INLINE Vector code(Unsigned v, int column) {
+#if defined(__AVX512F__)
+    // A table instead of converting: only the four low bits of an index count.
+    const __m512 codes = _mm512_setr_ps(-7.5f, -6.5f, -5.5f, -4.5f, -3.5f, -2.5f, -1.5f, -0.5f, 0.5f, 1.5f, 2.5f, 3.5f,
+                                        4.5f, 5.5f, 6.5f, 7.5f);
+    return reinterpret_cast<Vector>(_mm512_permutexvar_ps(reinterpret_cast<__m512i>(v >> (4 * column)), codes));
+#else
+    return __builtin_convertvector(reinterpret_cast<Integers>(v >> (4 * column) & 15u), Vector) - splat(centre);
+#endif
+  }
+  static LAZY_INLINE Vector scale(const std::uint32_t* block, int row) {
+    return halves(reinterpret_cast<const std::uint16_t*>(block) + row);
+  }
+  static LAZY_INLINE Vector offset(const std::uint32_t* block, int row) {
+    return halves(reinterpret_cast<const std::uint16_t*>(block) + packedRows + row);
+  }
+};
+
+struct EightBits {
+  static constexpr int words = 136, columns = 1;
+  static constexpr bool scaled = true;
+  static constexpr float centre = 0;
+  static LAZY_INLINE Vector load(const std::uint32_t* block, int row, int i) {
+    typedef signed char Narrow __attribute__((vector_size(lanes)));
+    Narrow narrow;
+    std::memcpy(&narrow, reinterpret_cast<const signed char*>(block + 8) + packedRows * i + row, sizeof narrow);
+    return __builtin_convertvector(__builtin_convertvector(narrow, Integers), Vector);
+  }
+  static LAZY_INLINE Vector code(Vector v, int) { return v; }
+  static LAZY_INLINE Vector scale(const std::uint32_t* block, int row) { return FourBits::scale(block, row); }
+};
+
+struct BrainFloats {
+  static constexpr int words = 256, columns = 2;
+  static constexpr bool scaled = false;
+  static constexpr float centre = 0;
+  static Unsigned load(const std::uint32_t* block, int row, int i) { return wordsAt(block + 16 * i + row); }
+  static LAZY_INLINE Vector code(Unsigned v, int column) {
+    return reinterpret_cast<Vector>(column == 0 ? v << 16 : v & 0xffff0000u);
+  }
+};
+
+// Calls f with the format of a packed tensor.
+template <class F>
+decltype(auto) withFormat(const ops::Tensor& x, const F& f) {
+  switch (x.dtype) {
+    case ops::DType::w4:
+      return f(FourBits{});
+    case ops::DType::w8:
+      return f(EightBits{});
+    default:
+      return f(BrainFloats{});
+  }
+}
+
+// Of a matrix with sums of length k: the block of a row (its group's) and column.
+template <class Format>
+const std::uint32_t* blockAt(const ops::Tensor& x, std::int64_t k, std::int64_t row, std::int64_t column) {
+  const std::int64_t index = row / packedRows * (k / packedColumns) + column / packedColumns;
+  return static_cast<const std::uint32_t*>(x.data) + index * Format::words;
+}
+
+}  // namespace LAZY_ISA
+}  // namespace lazy_cpu
