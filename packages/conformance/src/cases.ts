@@ -22,6 +22,7 @@ import { equalities } from './suites/equalities.ts';
 import { errors } from './suites/errors.ts';
 import { memory } from './suites/memory.ts';
 import { notANumber } from './suites/not-a-number.ts';
+import { packedWeights } from './suites/packed.ts';
 
 /**
  * Every test for these options. A test's name says the op (with `Grad` for its gradient), the type and what is special:
@@ -35,7 +36,7 @@ export function conformanceCases(options: ConformanceOptions = {}): Case[] {
     const tolerance = tolerances[dtype];
     cases.push(...scenarios.flatMap((scenario) => againstReference(scenario, dtype, size, tolerance)));
     cases.push(...equalities(dtype, tolerance), ...decoderLayers(dtype, tolerance), ...decodings(dtype, tolerance));
-    cases.push(...notANumber(dtype, tolerance));
+    cases.push(...notANumber(dtype, tolerance), ...packedWeights(dtype, tolerance));
   }
   cases.push(...properties(size, tolerances.f32), ...errors, ...memory);
   return cases;

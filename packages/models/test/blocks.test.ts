@@ -1,3 +1,4 @@
+import { packEightBits, packFourBits, unpackWeights } from '@lazy-attention/core';
 import { describe, expect, it } from 'vitest';
 import { BLOCK_FORMATS } from '../src/gguf/blocks.ts';
 import { readFixture } from './helpers.ts';
@@ -23,6 +24,26 @@ describe('quantisations of GGUF', () => {
       const out = name === 'F64' ? new Float64Array(expected.length) : new Float32Array(expected.length);
       format.decode(data, data.length / format.bytes, out);
       expect(Array.from(out)).toEqual(Array.from(expected));
+    },
+  );
+
+  it.each(readFixture<Case[]>('blocks.json').filter(({ type }) => BLOCK_FORMATS.get(type)?.keep !== undefined))(
+    'keeps the blocks of $name with the same values',
+    ({ type, bytes }) => {
+      const { decode, keep, bytes: size } = BLOCK_FORMATS.get(type)!;
+      const data = bytesOf(bytes);
+      // 16 rows of two blocks, whichever the fixture has.
+      const rows = new Uint8Array(32 * size).map((_, i) => data[i % data.length]);
+      const part = keep!(rows, 32);
+      const shape = [16, 64];
+      const packed =
+        part.bits === 8
+          ? packEightBits(shape, part.codes, part.scales)
+          : packFourBits(shape, part.codes, part.scales, part.offsets);
+      const out = new Float32Array(16 * 64);
+      decode(rows, 32, out);
+      // Of Q4_0 a weight of -0 comes back as 0.
+      expect(Array.from(unpackWeights(packed), (w) => w + 0)).toEqual(Array.from(out, (w) => w + 0));
     },
   );
 });

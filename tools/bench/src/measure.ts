@@ -26,7 +26,7 @@ export function median(values: readonly number[]): number {
  * OpenMP's threads spin for up to 200 ms after a loop and would take a core from whoever runs next; so each run waits until
  * the one before has gone quiet.
  */
-const PAUSE_MS = 220;
+export const PAUSE_MS = 220;
 
 /**
  * Runs one case on all peers in turn, `repeats` times round, after `warmups` rounds that do not count. So whatever else the

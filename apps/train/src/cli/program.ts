@@ -147,6 +147,14 @@ function addGenerate(program: Command, done: (code: number) => void): void {
     .addOption(checkedOption('--seed <n>', 'another seed, another text', integer(0)).default(0))
     .addOption(backendOption().default(undefined, 'auto'))
     .addOption(
+      new Option(
+        '--weights <format>',
+        'dense: f32; blocks: as a GGUF has them (Q4_0, Q4_1, Q8_0), faster with the same values; bf16: rounded unless stored so',
+      )
+        .choices(['dense', 'blocks', 'bf16'])
+        .default('dense'),
+    )
+    .addOption(
       new Option('--runtime <name>', 'native: a backend; onnx: onnxruntime')
         .choices(['native', 'onnx'])
         .default('native'),

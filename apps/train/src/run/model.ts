@@ -44,6 +44,11 @@ export async function loadArgument(
   { opened, run }: ModelArgument,
   options: LoadModelOptions = {},
 ): Promise<LoadedArgument> {
+  if (run !== null && (options.weights ?? 'dense') !== 'dense') {
+    throw new UsageError(
+      `--weights ${options.weights}: a run is trained on as it is; write it first: export MODEL --format hf or gguf`,
+    );
+  }
   if (run !== null && options.dtype === undefined) return loadTrained(backend, run.folder, run.record);
   const tokenizer = tokenizerOf(opened);
   return { ...(await opened.load(backend, options)), tokenizer };

@@ -6,7 +6,7 @@
 #pragma once
 
 #include "kernels.h"
-#if defined(__AVX512F__)
+#if defined(__AVX2__)
 #include <immintrin.h>
 #endif
 
@@ -63,10 +63,19 @@ struct EightBits {
   static constexpr bool scaled = true;
   static constexpr float centre = 0;
   static LAZY_INLINE Vector load(const std::uint32_t* block, int row, int i) {
-    typedef signed char Narrow __attribute__((vector_size(lanes)));
-    Narrow narrow;
-    std::memcpy(&narrow, reinterpret_cast<const signed char*>(block + 8) + packedRows * i + row, sizeof narrow);
-    return __builtin_convertvector(__builtin_convertvector(narrow, Integers), Vector);
+    const auto* p = reinterpret_cast<const signed char*>(block + 8) + packedRows * i + row;
+    // GCC 12 converts bytes to words one by one.
+#if defined(__AVX512F__)
+    return reinterpret_cast<Vector>(
+        _mm512_cvtepi32_ps(_mm512_cvtepi8_epi32(_mm_loadu_si128(reinterpret_cast<const __m128i*>(p)))));
+#elif defined(__AVX2__)
+    return reinterpret_cast<Vector>(
+        _mm256_cvtepi32_ps(_mm256_cvtepi8_epi32(_mm_loadl_epi64(reinterpret_cast<const __m128i*>(p)))));
+#else
+    Integers codes;
+    for (int lane = 0; lane < lanes; ++lane) codes[lane] = p[lane];
+    return __builtin_convertvector(codes, Vector);
+#endif
   }
   static LAZY_INLINE Vector code(Vector v, int) { return v; }
   static LAZY_INLINE Vector scale(const std::uint32_t* block, int row) { return FourBits::scale(block, row); }
