@@ -46,9 +46,7 @@ class CpuDevice final : public ops::Device {
   }
   std::vector<ops::DType> dtypes() const override { return {ops::DType::f32, ops::DType::i32}; }
 
-  std::vector<ops::DType> packedDtypes() const override {
-    return {ops::DType::w4, ops::DType::w8, ops::DType::w16};
-  }
+  std::vector<ops::DType> packedDtypes() const override { return {ops::DType::w4, ops::DType::w8, ops::DType::w16}; }
 
   std::unique_ptr<ops::Server> serve(ops::Tasks& tasks) override {
     auto computeThreads = std::make_unique<ComputeThreads>(threads_, tasks);

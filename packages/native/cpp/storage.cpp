@@ -11,8 +11,8 @@ bool isNarrow(DType dtype) { return dtype == DType::bf16 || dtype == DType::f16;
 napi_value upload(napi_env env, Session& s, Arguments& a, NewBuffer*) {
   const Napi::TypedArray data = a.value().As<Napi::TypedArray>();
   const auto dtype = a.dtype();
-  const std::int64_t size = isPackedType(dtype) ? elementsIn(dtype, data.ByteLength())
-                                                : static_cast<std::int64_t>(data.ElementLength());
+  const std::int64_t size =
+      isPackedType(dtype) ? elementsIn(dtype, data.ByteLength()) : static_cast<std::int64_t>(data.ElementLength());
   const auto* host = static_cast<const std::uint8_t*>(data.ArrayBuffer().Data()) + data.ByteOffset();
   auto out = s.create(size, dtype);
   if (isNarrow(dtype)) {  // host data is f32

@@ -208,8 +208,13 @@ void matmul(const ops::Matmul& op, Runtime& runtime, void* scratch) {
   };
   const auto problemOf = [&](std::int64_t batch) {
     return Problem{viewOf(op.a, batch * op.m * op.k, op.transposeA, op.m, op.k),
-                   viewOf(op.b, batch * op.k * op.n, op.transposeB, op.k, op.n), floats(op.out) + batch * op.m * op.n,
-                   op.n, op.accumulate, isPacked(op.b) ? &op.b : nullptr, op.k, 0};
+                   viewOf(op.b, batch * op.k * op.n, op.transposeB, op.k, op.n),
+                   floats(op.out) + batch * op.m * op.n,
+                   op.n,
+                   op.accumulate,
+                   isPacked(op.b) ? &op.b : nullptr,
+                   op.k,
+                   0};
   };
   if (cut.parts > 1) {
     const std::int64_t steps = roundUp((op.k + cut.parts - 1) / cut.parts, lanes);

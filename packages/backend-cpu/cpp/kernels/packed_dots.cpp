@@ -89,8 +89,9 @@ void packedRowsOf(const ops::Matmul& op, const float* a, const float*, float* c,
   const auto* const b = static_cast<const std::uint32_t*>(op.b.data);
   float sums[Format::centre == 0 ? 1 : R * mostBlocks];
   if constexpr (Format::centre != 0) blockSums<R>(a, blocks, sums);
-  const std::int64_t full = std::clamp(groups - (S - 1) * stream, begin, end);  // from here on some stream is at its end
-  const ops::Matmul local = op;                                                 // nobody writes to it
+  const std::int64_t full =
+      std::clamp(groups - (S - 1) * stream, begin, end);  // from here on some stream is at its end
+  const ops::Matmul local = op;                           // nobody writes to it
   for (int row = 0; row < packedRows; row += lanes) {
     for (std::int64_t g = begin; g < full; ++g)
       packedDots<Format, R, S>(local, a, b + g * groupWords, stream * groupWords, row, sums, c + g * packedRows,
