@@ -1,4 +1,5 @@
 import { execFileSync } from 'node:child_process';
+import { createHash } from 'node:crypto';
 import { chmodSync, symlinkSync } from 'node:fs';
 import { gzipSync } from 'node:zlib';
 import { ValueError } from '@lazy-attention/core';
@@ -26,6 +27,10 @@ describe('moby-dick', () => {
     const [text, ...more] = await documentsOf(corpus);
     expect(more).toEqual([]);
     expect(new TextEncoder().encode(text).length).toBe(1_220_849);
+    // Every run on record was trained on these very bytes.
+    expect(createHash('sha256').update(text).digest('hex')).toBe(
+      '0e7863a03548b27daac1c45b704c4a1b9de923f8fae6635fdece14d7fab62791',
+    );
     expect(text).toContain('CHAPTER 1. Loomings.\n\nCall me Ishmael. Some years ago');
     expect(text).toContain('found another orphan.');
     expect(text).not.toContain('\r');

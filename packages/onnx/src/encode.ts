@@ -1,17 +1,18 @@
 import { createHash } from 'node:crypto';
 import { open, rename, rm } from 'node:fs/promises';
 import { basename } from 'node:path';
-import proto from 'onnx-proto';
-import type { ElementType, Graph, Initializer, Node, Port } from './graph.ts';
+import type { Graph, Initializer } from './graph.ts';
+import {
+  encode,
+  graphMessage,
+  type Message,
+  metadataMessage,
+  modelMessage,
+  nodeMessage,
+  tensorMessage,
+  valueMessage,
+} from './messages.ts';
 import { dataMetadata, withDigest } from './metadata.ts';
-
-const { onnx } = proto;
-
-const ELEMENT = {
-  float: onnx.TensorProto.DataType.FLOAT,
-  int32: onnx.TensorProto.DataType.INT32,
-  int64: onnx.TensorProto.DataType.INT64,
-} satisfies Record<ElementType, number>;
 
 /** A protobuf message has at most 2^31 - 1 bytes; weights beyond this go to a file of their own. */
 const MOST_INLINE_BYTES = 2 ** 31 - 2 ** 24;
@@ -54,9 +55,9 @@ export async function writeModel(graph: Graph, file: string, options: WriteOptio
         : await externalTensors(graph.initializers, temporary.data, basename(dataFile));
     const metadata =
       dataFile === null ? options.metadata : { ...options.metadata, ...dataMetadata(dataFile, dataBytes, dataDigest) };
-    const model = onnx.ModelProto.encode(modelProto(graph, tensors, options.opset)).finish();
+    const model = encode(modelMessage(graphOf(graph, tensors), options.opset));
     // Messages of a protobuf that follow one another are one: the metadata can come last, and tell what is before it.
-    const last = onnx.ModelProto.encode(metadataProto(withDigest(metadata, model))).finish();
+    const last = encode(metadataMessage(withDigest(metadata, model)));
     const bytes = { length: model.length + last.length };
     await writeAll(temporary.model, [model, last]);
     if (dataFile !== null) await rename(temporary.data, dataFile);
@@ -68,76 +69,35 @@ export async function writeModel(graph: Graph, file: string, options: WriteOptio
   }
 }
 
-function modelProto(graph: Graph, initializer: proto.onnx.ITensorProto[], opset: number) {
-  return onnx.ModelProto.create({
-    irVersion: onnx.Version.IR_VERSION,
-    producerName: 'lazy-attention',
-    opsetImport: [{ domain: '', version: opset }],
-    graph: {
-      name: 'lazy-attention',
-      node: graph.nodes.map(nodeProto),
-      input: graph.inputs.map(valueProto),
-      output: graph.outputs.map(valueProto),
-      initializer,
-    },
-  });
+function graphOf({ nodes, inputs, outputs }: Graph, tensors: readonly Message[]): Message {
+  const values = (ports: Graph['inputs']) => ports.map(({ name, type, dims }) => valueMessage(name, type, dims));
+  return graphMessage(nodes.map(nodeMessage), tensors, values(inputs), values(outputs));
 }
 
-function metadataProto(metadata: Readonly<Record<string, string>>) {
-  return onnx.ModelProto.create({ metadataProps: Object.entries(metadata).map(([key, value]) => ({ key, value })) });
-}
-
-function nodeProto({ name, op, inputs, outputs, attributes }: Node): proto.onnx.INodeProto {
-  return {
-    name,
-    opType: op,
-    input: [...inputs],
-    output: [...outputs],
-    attribute: Object.entries(attributes).map(([key, value]) =>
-      typeof value === 'number'
-        ? { name: key, type: onnx.AttributeProto.AttributeType.INT, i: value }
-        : { name: key, type: onnx.AttributeProto.AttributeType.INTS, ints: [...value] },
-    ),
-  };
-}
-
-function valueProto({ name, type, dims }: Port): proto.onnx.IValueInfoProto {
-  const dim = dims.map((size) => (typeof size === 'number' ? { dimValue: size } : { dimParam: size }));
-  return { name, type: { tensorType: { elemType: ELEMENT[type], shape: { dim } } } };
-}
-
-function tensorProto({ name, type, dims }: Initializer): proto.onnx.ITensorProto {
-  return { name, dataType: ELEMENT[type], dims: [...dims] };
-}
-
-async function inlineTensors(initializers: readonly Initializer[]): Promise<proto.onnx.ITensorProto[]> {
-  const tensors: proto.onnx.ITensorProto[] = [];
-  for (const initializer of initializers) {
-    tensors.push({ ...tensorProto(initializer), rawData: await initializer.read() });
+async function inlineTensors(initializers: readonly Initializer[]): Promise<Message[]> {
+  const tensors: Message[] = [];
+  for (const { name, type, dims, read } of initializers) {
+    tensors.push(tensorMessage(name, type, dims, await read()));
   }
   return tensors;
 }
 
 /** Writes large tensors to `path`, one at a time, and describes where they lie in `location`. */
 async function externalTensors(initializers: readonly Initializer[], path: string, location: string) {
-  const tensors: proto.onnx.ITensorProto[] = [];
+  const tensors: Message[] = [];
   let offset = 0;
   const chunks = async function* (): AsyncGenerator<Uint8Array> {
-    for (const initializer of initializers) {
-      const data = await initializer.read();
+    for (const { name, type, dims, read } of initializers) {
+      const data = await read();
       if (data.length <= SMALL_BYTES) {
-        tensors.push({ ...tensorProto(initializer), rawData: data });
+        tensors.push(tensorMessage(name, type, dims, data));
         continue;
       }
       const padding = (ALIGNMENT - (offset % ALIGNMENT)) % ALIGNMENT;
       yield new Uint8Array(padding);
       yield data;
-      const entries = { location, offset: offset + padding, length: data.length };
-      tensors.push({
-        ...tensorProto(initializer),
-        dataLocation: onnx.TensorProto.DataLocation.EXTERNAL,
-        externalData: Object.entries(entries).map(([key, value]) => ({ key, value: String(value) })),
-      });
+      const place = { location, offset: offset + padding, length: data.length };
+      tensors.push(tensorMessage(name, type, dims, place));
       offset += padding + data.length;
     }
   };
