@@ -50,7 +50,7 @@ const mistakes: Record<string, Mistake> = {
   'a batch that no memory holds': {
     args: () => train(...TINY, '--context', '4096', '--batch', '1000000'),
     code: 2,
-    says: /take at least \d+\.\d GiB, and .* are there; at most --batch \d+ fits/,
+    says: /take \d+\.\d GiB at the peak, and .* are there; --micro-batch \d+ or --micro-batch \d+ --recompute fits/,
   },
   'a window that no axis holds': {
     args: () => train(...TINY, '--window', '500000000'),

@@ -62,6 +62,7 @@ function addTrain(program: Command, done: (code: number) => void): void {
   addTrainingOptions(command)
     .option('--no-store', 'keep large data in memory, and tokenise it anew at every start')
     .option('--open', 'a live page of the run in the browser')
+    .option('--plan', 'say what the run would take (shape, FLOPs, memory, time), and write nothing')
     .addOption(json())
     .action(async (data: string | undefined, options: TrainOptions) => done(await trainCommand(data, options)));
 }

@@ -12,10 +12,12 @@ import { createReporter, type Reporter } from '../output/reporter.ts';
 import { summaryText } from '../output/summary.ts';
 import { createRun, freeFolder, openRun, type RunFolder } from '../run/folder.ts';
 import { type FolderLock, lockFolder } from '../run/lock.ts';
+import { readMetrics } from '../run/metrics.ts';
 import type { RunRecord } from '../run/record.ts';
 import { EMBEDDED, loadRunData, type Reading, sayProgress } from '../training/data.ts';
 import { finishRun } from '../training/finish.ts';
 import { refuseTooLarge } from '../training/memory.ts';
+import { type Outlook, outlookOf, outlookText } from '../training/outlook.ts';
 import { planRun, refuseChanges, withIntervals } from '../training/plan.ts';
 import { disposeSession } from '../training/session.ts';
 import { together, train } from '../training/train.ts';
@@ -30,6 +32,8 @@ export interface TrainOptions extends PlanOptions {
   /** false: large data is not tokenised into a store. */
   store?: boolean;
   json?: boolean;
+  /** Say what the run would take, and write nothing. */
+  plan?: boolean;
 }
 
 /** `lazy-attention train [DATA]`; returns the exit code. */
@@ -42,8 +46,9 @@ export async function trainCommand(source: string | undefined, options: TrainOpt
     say(started === null ? 'Stopping.' : 'Stopping after this step; once more to stop at once.'),
   );
   try {
-    const cache = options.store === false ? {} : { cache: say };
+    const cache = options.store === false || options.plan ? {} : { cache: say };
     const reading = { signal: interrupt.signal, onProgress: sayProgress(say), ...cache };
+    if (options.plan) return await planOnly(source, options, reading);
     started = await (options.resume ? resume : begin)(source, options, reporter, reading);
     return await runToEnd(started, options, reporter, interrupt);
   } catch (error) {
@@ -55,6 +60,21 @@ export async function trainCommand(source: string | undefined, options: TrainOpt
     reporter.close();
     started?.lock.release();
     await started?.backend.dispose();
+  }
+}
+
+/** `train --plan`: what the run would take. Nothing is written. */
+async function planOnly(source: string | undefined, options: TrainOptions, reading: Reading): Promise<number> {
+  if (options.resume)
+    throw new UsageError('train: --plan does not go with --resume, which says the same when it begins');
+  const backend = await createBackend(options.backend ?? 'auto');
+  try {
+    const { record, memory } = await planRun(backend, source ?? EMBEDDED, options, reading);
+    const outlook = await outlookOf(backend, record, memory);
+    console.log(options.json ? JSON.stringify({ type: 'plan', ...outlook }) : outlookText(outlook));
+    return 0;
+  } finally {
+    await backend.dispose();
   }
 }
 
@@ -75,12 +95,13 @@ async function begin(
 ): Promise<Started> {
   const backend = await createBackend(options.backend ?? 'auto');
   try {
-    const { record, dataset } = await planRun(backend, source ?? EMBEDDED, options, reading);
+    const { record, dataset, memory } = await planRun(backend, source ?? EMBEDDED, options, reading);
+    const outlook = await outlookOf(backend, record, memory);
     reading.signal?.throwIfAborted();
     const out = options.out ?? freeFolder(`runs/${record.preset}-${record.model.attention}`);
     const folder = createRun(out, record);
     const lock = lockFolder(folder.path);
-    announce(reporter, backend, record, dataset, `into ${out}`);
+    announce(reporter, backend, record, dataset, outlook, `into ${out}`);
     return { backend, folder, record, dataset, lock };
   } catch (error) {
     await backend.dispose();
@@ -103,10 +124,11 @@ async function resume(
   let backend: Backend | undefined;
   try {
     backend = await createBackend(resumeOn('train', options.backend, record, (line) => reporter.say(line)));
-    refuseTooLarge(backend, record);
+    const memory = refuseTooLarge(backend, record);
     const dataset = await loadRunData(record, reading);
+    const outlook = await outlookOf(backend, record, memory, stepsDone(folder));
     reading.signal?.throwIfAborted();
-    announce(reporter, backend, record, dataset, `on with ${options.out}`);
+    announce(reporter, backend, record, dataset, outlook, `on with ${options.out}`);
     return { backend, folder, record, dataset, lock };
   } catch (error) {
     lock.release();
@@ -179,10 +201,21 @@ async function showLive(folder: RunFolder, record: RunRecord, dataset: Dataset, 
   return live;
 }
 
-function announce(reporter: Reporter, backend: Backend, record: RunRecord, dataset: Dataset, where: string): void {
-  const { training, model } = record;
+/** Steps that the run has recorded; those after its last checkpoint are made again. */
+function stepsDone(folder: RunFolder): number {
+  return readMetrics(folder.metrics).metrics.at(-1)?.step ?? 0;
+}
+
+function announce(
+  reporter: Reporter,
+  backend: Backend,
+  record: RunRecord,
+  dataset: Dataset,
+  outlook: Outlook,
+  where: string,
+): void {
   reporter.say(
-    `Training ${record.preset} (${model.attention} attention) on ${dataset.corpus.name}, ${count(dataset.train.length)} tokens, ${where}\n` +
-      `Backend ${backend.name}: ${backend.device}; ${training.steps} steps of ${training.batch} x ${model.context} tokens`,
+    `Training ${record.preset} (${record.model.attention} attention) on ${dataset.corpus.name}, ${count(dataset.train.length)} tokens, ${where}\n` +
+      `Backend ${backend.name}: ${backend.device}\n${outlookText(outlook)}`,
   );
 }

@@ -1,34 +1,102 @@
 import { totalmem } from 'node:os';
 import type { Backend } from '@lazy-attention/core';
-import { parameterCount } from '@lazy-attention/nn';
+import { type CountingOptions, type MemoryPlan, memoryPlan, memoryTraits } from '@lazy-attention/nn';
 import { UsageError } from '../errors.ts';
 import type { RunRecord } from '../run/record.ts';
+import { isTrained } from './start.ts';
+
+/** What decides how much memory a run takes. */
+type Sized = Pick<RunRecord, 'model' | 'training' | 'start'>;
 
 /** Backends whose tensors are in this machine's memory. Others have their own, which nobody tells the size of. */
 const IN_HOST_MEMORY = ['cpu', 'reference'];
 /** More than any device has: 4 TiB. */
 const MOST = 2 ** 42;
-/** Weights, gradients and both moments, in f32. */
-const BYTES_PER_PARAMETER = 16;
+/** Tokens on the device at a time up to which a step is counted; from there on bytes are taken as linear in the sequences. */
+const COUNTED_TOKENS = 2 ** 15;
+
+/** Bytes that the backend may use; 4 TiB where nobody tells. */
+export function memoryLimit(backend: Backend): number {
+  return IN_HOST_MEMORY.includes(backend.name) ? hostMemory() : MOST;
+}
+
+/** The live bytes of the run's training steps at their peak. */
+export function planMemory({ model, training, start }: Sized, traits: CountingOptions): MemoryPlan {
+  const { batch, microBatch = batch, recompute, lossRows, optimizerDtype } = training;
+  const pieces = batch / microBatch;
+  const planned = (rows: number) =>
+    memoryPlan(
+      model,
+      {
+        batch: rows * Math.min(2, pieces),
+        microBatch: rows,
+        recompute,
+        lossRows,
+        stateDType: optimizerDtype === 'bf16' ? optimizerDtype : undefined,
+        trains: (name) => isTrained(name, start?.trainOnly),
+      },
+      traits,
+    );
+  const most = Math.max(2, Math.floor(COUNTED_TOKENS / model.context));
+  if (microBatch <= most) return planned(microBatch);
+  const [less, more] = [planned(most / 2), planned(most)];
+  const entries = Object.entries(more) as [keyof MemoryPlan, number][];
+  const far = (microBatch - most) / (most - most / 2);
+  return Object.fromEntries(
+    entries.map(([kind, bytes]) => [kind, Math.max(0, bytes + far * (bytes - less[kind]))]),
+  ) as unknown as MemoryPlan;
+}
 
 /**
- * Refuses a run that cannot fit, before anything is made for it. The estimate is a lower bound, so that nothing is
- * refused which would fit: parameters with their gradients and moments, and per token what the backward pass reads.
- * @throws UsageError that says how large a batch would fit
+ * Refuses a run that cannot fit, before anything is made for it.
+ * @throws UsageError that says what would fit: the largest --micro-batch, with --recompute where that is needed
  */
-export function refuseTooLarge(backend: Backend, { model, training }: Pick<RunRecord, 'model' | 'training'>): void {
-  const limit = IN_HOST_MEMORY.includes(backend.name) ? hostMemory() : MOST;
-  const fixed = BYTES_PER_PARAMETER * parameterCount(model);
-  const { hiddenSize, intermediateSize, numLayers, vocabSize, context } = model;
-  const perSequence = 4 * context * (numLayers * (4 * hiddenSize + 2 * intermediateSize) + vocabSize);
-  const needed = fixed + training.batch * perSequence;
-  if (needed <= limit) return;
-  const fits = Math.floor((limit - fixed) / perSequence);
+export function refuseTooLarge(backend: Backend, record: Sized): MemoryPlan {
+  const limit = memoryLimit(backend);
+  const traits = memoryTraits(backend);
+  const plan = planMemory(record, traits);
+  if (plan.peakBytes <= limit) return plan;
+  const { batch } = record.training;
   throw new UsageError(
-    `train: ${training.batch} sequences of ${context} tokens in a model of this size take at least ${gibibytes(needed)}, and ${gibibytes(limit)} are there; ${
-      fits >= 1 ? `at most --batch ${fits} fits` : 'not even one sequence fits: use a smaller model or --context'
-    }`,
+    `train: ${batch} sequences of ${record.model.context} tokens in a model of this size take ${gibibytes(plan.peakBytes)} at the peak, and ${gibibytes(limit)} are there; ${whatFits(record, traits, limit)}`,
   );
+}
+
+function whatFits({ model, training, start }: Sized, traits: CountingOptions, limit: number): string {
+  const { batch, microBatch = batch } = training;
+  const divisors = divisorsOf(batch).filter((rows) => rows <= microBatch);
+  const ways = [
+    { flags: '', training },
+    { flags: ' --recompute', training: { ...training, recompute: true } },
+    {
+      flags: ' --recompute --loss-rows 1024',
+      training: { ...training, recompute: true, lossRows: Math.min(1024, training.lossRows ?? 1024) },
+    },
+  ];
+  const found = ways.flatMap((way) => {
+    const fits = (rows: number) =>
+      planMemory({ model, training: { ...way.training, microBatch: rows }, start }, traits).peakBytes <= limit;
+    const rows = largest(divisors, fits);
+    return rows === null ? [] : [`--micro-batch ${rows}${way.flags}`];
+  });
+  if (found.length > 0) return `${found.slice(0, 2).join(' or ')} fits`;
+  return 'not even one sequence fits: use a smaller model or --context';
+}
+
+function divisorsOf(n: number): number[] {
+  const small = Array.from({ length: Math.floor(Math.sqrt(n)) }, (_, i) => i + 1).filter((d) => n % d === 0);
+  return [...new Set([...small, ...small.map((d) => n / d)])].sort((a, b) => a - b);
+}
+
+/** The largest of ascending values that passes, when all below it do. */
+function largest(values: readonly number[], passes: (value: number) => boolean): number | null {
+  let [low, high] = [0, values.length];
+  while (low < high) {
+    const middle = Math.floor((low + high) / 2);
+    if (passes(values[middle] as number)) low = middle + 1;
+    else high = middle;
+  }
+  return low === 0 ? null : (values[low - 1] as number);
 }
 
 /** What this process may use: less than the machine has where it is confined. */
@@ -37,6 +105,7 @@ function hostMemory(): number {
   return confined > 0 ? Math.min(confined, totalmem()) : totalmem();
 }
 
-function gibibytes(bytes: number): string {
-  return `${(bytes / 2 ** 30).toFixed(1)} GiB`;
+/** As people read it. */
+export function gibibytes(bytes: number): string {
+  return bytes < 2 ** 30 ? `${(bytes / 2 ** 20).toFixed(1)} MiB` : `${(bytes / 2 ** 30).toFixed(1)} GiB`;
 }

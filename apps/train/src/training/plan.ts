@@ -1,7 +1,7 @@
 import { basename } from 'node:path';
 import type { Backend } from '@lazy-attention/core';
 import type { Dataset, Tokenizer } from '@lazy-attention/data';
-import { lazyTransformer, type PresetName, preset } from '@lazy-attention/nn';
+import { lazyTransformer, type MemoryPlan, type PresetName, preset } from '@lazy-attention/nn';
 import { UsageError } from '../errors.ts';
 import { flagOf, OPTION_ROWS, type PlanOptions, recordedValue, recordSection } from '../options/table.ts';
 import { openArgument, tokenizerOf } from '../run/model.ts';
@@ -27,7 +27,7 @@ export async function planRun(
   source: string,
   options: PlanOptions,
   reading: Reading = {},
-): Promise<{ record: RunRecord; dataset: Dataset }> {
+): Promise<{ record: RunRecord; dataset: Dataset; memory: MemoryPlan }> {
   if (options.dtype !== undefined && !backend.dtypes.has(options.dtype)) {
     throw new UsageError(
       `train: --dtype ${options.dtype} is not among the types of backend '${backend.name}' (${[...backend.dtypes].join(', ')})`,
@@ -89,8 +89,7 @@ export async function planRun(
     ),
     environment: environment(backend),
   };
-  refuseTooLarge(backend, record);
-  return { record, dataset };
+  return { record, dataset, memory: refuseTooLarge(backend, record) };
 }
 
 /** Pieces of a batch are of one size, so that each weighs what its targets weigh and all take the same memory. */

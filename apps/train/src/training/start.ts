@@ -48,15 +48,15 @@ function complete(backend: Backend, from: string, model: LazyTransformer, params
   return Object.fromEntries(Object.keys(model.shapes).map((name) => [name, all[name] as Tensor]));
 }
 
+/** Whether the optimiser moves a parameter. */
+export function isTrained(name: string, which: NonNullable<RunRecord['start']>['trainOnly'] = 'all'): boolean {
+  if (which === 'attention') return name.includes('.attn.') || name.includes('.attn_norm.');
+  return which === 'all' || STATISTICS.test(name);
+}
+
 /** Which parameters the optimiser moves; the others stay as they are. */
 export function trainable(params: Params, which: NonNullable<RunRecord['start']>['trainOnly']): Params {
-  const chosen: Record<string, (name: string) => boolean> = {
-    all: () => true,
-    attention: (name) => name.includes('.attn.') || name.includes('.attn_norm.'),
-    'bias-tau': (name) => STATISTICS.test(name),
-  };
-  const test = chosen[which ?? 'all'] as (name: string) => boolean;
-  const entries = Object.entries(params).filter(([name]) => test(name));
+  const entries = Object.entries(params).filter(([name]) => isTrained(name, which));
   if (entries.length > 0) return Object.fromEntries(entries);
   throw new UsageError(`train: --train-only ${which} leaves nothing to train: this attention has no bias and no tau`);
 }
