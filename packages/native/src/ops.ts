@@ -66,7 +66,7 @@ const AXES_ROOM = 9;
  */
 export function nativeOps(
   described: readonly NativeOp[],
-  { launch: launches, outputs, axes, dtypes, packedDtypes }: NativeContext,
+  { launch: launches, outputs, axes, dtypes, packedDtypes = [] }: NativeContext,
   hold: (id: number) => NativeBuffer,
 ): NativeOps {
   const byName = new Map(described.map((op) => [op.name, op]));
