@@ -1,5 +1,5 @@
 import { BENCHMARKS } from '@lazy-attention/evaluation';
-import { Command, Option } from 'commander';
+import { Argument, Command, Option } from 'commander';
 import { backendsCommand } from '../commands/backends.ts';
 import { type BenchmarkCommandOptions, benchmarkCommand } from '../commands/benchmark.ts';
 import { type CompareOptions, compareCommand } from '../commands/compare.ts';
@@ -9,13 +9,19 @@ import { type GenerateCommandOptions, generateCommand } from '../commands/genera
 import { type InspectCommandOptions, inspectCommand } from '../commands/inspect.ts';
 import { type ReportOptions, reportCommand } from '../commands/report.ts';
 import { type ScoreCommandOptions, scoreCommand } from '../commands/score.ts';
+import { type StudyOptions, studyCommand } from '../commands/study.ts';
 import { type TokenizeCommandOptions, tokenizeCommand } from '../commands/tokenize.ts';
 import { type TrainOptions, trainCommand } from '../commands/train.ts';
 import { FORMATS, KINDS, OPTION_ROWS, type TrainingOption } from '../options/table.ts';
 import { choices, integer, range, share } from '../options/values.ts';
 import { MODEL } from '../run/model.ts';
 import { MOST_SEEDS } from '../run/schema.ts';
+import { STUDIES } from '../study/studies.ts';
 import { checkedOption } from './parse.ts';
+
+/** What DATA may be. */
+const DATA =
+  "text file, folder, .jsonl, .parquet, also .gz and .zst, a store, 'moby-dick' (embedded, the default), 'bigram-backcopy' or 'moving-marker' (pico at --context 128, --batch 16, --lr 3e-3, --steps 3000)";
 
 /** `withOwnAttention` reads these before the commands are made. */
 const OWN_ATTENTION = `
@@ -38,6 +44,7 @@ export function createProgram(version: string, done: (exitCode: number) => void)
   addScore(program, done);
   addBenchmark(program, done);
   addCompare(program, done);
+  addStudy(program, done);
   addReport(program, done);
   addExport(program, done);
   addBackends(program, done);
@@ -59,6 +66,7 @@ function addTrain(program: Command, done: (code: number) => void): void {
     .option('--out <folder>', 'where the run goes (default: runs/PRESET-ATTENTION)')
     .option('--resume', 'go on with the run in --out');
   for (const [, option] of OPTION_ROWS) if (option.single) addTraining(command, option);
+  command.argument('[data]', DATA);
   addTrainingOptions(command)
     .option('--no-store', 'keep large data in memory, and tokenise it anew at every start')
     .option('--open', 'a live page of the run in the browser')
@@ -86,7 +94,7 @@ function addTokenize(program: Command, done: (code: number) => void): void {
 }
 
 function addCompare(program: Command, done: (code: number) => void): void {
-  const kinds = `some of ${KINDS.join(',')} (default: all)`;
+  const kinds = `some of ${KINDS.join(',')} (default: lazy, its parts, softmax and ALiBi; all on a synthetic task)`;
   const command = program
     .command('compare')
     .description('train softmax, ALiBi, lazy and its ablations alike, and write one report')
@@ -96,20 +104,35 @@ function addCompare(program: Command, done: (code: number) => void): void {
     )
     .option('--out <folder>', 'where runs and report go (default: runs/compare-PRESET)')
     .option('--resume', 'go on with the comparison in --out');
+  command.argument('[data]', DATA);
   addTrainingOptions(command)
     .option('--open', 'show the report in the browser')
     .addOption(json())
     .action(async (data: string | undefined, options: CompareOptions) => done(await compareCommand(data, options)));
 }
 
+function addStudy(program: Command, done: (code: number) => void): void {
+  const names = Object.entries(STUDIES).map(([name, { description }]) => `  ${name.padEnd(14)} ${description}`);
+  const command = program
+    .command('study')
+    .description('train what answers a question, measure it, and write a table (table.json)')
+    .addArgument(new Argument('<name>', 'of the study').choices(Object.keys(STUDIES)))
+    .argument('[data]', "what it trains on (default: the study's own)")
+    .addOption(checkedOption('--attention <kinds>', "some of the kinds (default: the study's own)", choices(KINDS)))
+    .addOption(checkedOption('--seeds <n>', 'runs of each, with seeds 0, 1, ... (default: 1)', integer(1, MOST_SEEDS)))
+    .option('--out <folder>', 'where runs and table go (default: runs/study-NAME)')
+    .option('--resume', 'go on with the study in --out')
+    .addHelpText('after', `\nStudies:\n${names.join('\n')}`);
+  addTrainingOptions(command)
+    .addOption(json())
+    .action(async (name: string, data: string | undefined, options: StudyOptions) =>
+      done(await studyCommand(name, data, options)),
+    );
+}
+
 /** What decides how one or several runs are trained. */
 function addTrainingOptions(command: Command): Command {
-  command
-    .argument(
-      '[data]',
-      "text file, folder, .jsonl, .parquet, also .gz and .zst, a store, 'moby-dick' (embedded, the default), 'bigram-backcopy' or 'moving-marker'",
-    )
-    .addOption(backendOption().default(undefined, "'auto'; that of the run with --resume"));
+  command.addOption(backendOption().default(undefined, "'auto'; that of the run with --resume"));
   for (const [, option] of OPTION_ROWS) if (!option.single) addTraining(command, option);
   return command;
 }

@@ -1,5 +1,5 @@
 import { join } from 'node:path';
-import { renderPicture } from '@lazy-attention/analysis/report';
+import { type ReportData, renderPicture } from '@lazy-attention/analysis/report';
 import { type Backend, createBackend } from '@lazy-attention/core';
 import type { Dataset } from '@lazy-attention/data';
 import { type AttentionKind, type AttentionRole, attentionKind, attentionKinds } from '@lazy-attention/nn';
@@ -25,7 +25,10 @@ import { createReporter } from '../output/reporter.ts';
 import { writeWhole } from '../run/files.ts';
 import { freeFolder } from '../run/folder.ts';
 import { type FolderLock, lockFolder } from '../run/lock.ts';
-import { EMBEDDED, loadRunData, type Reading, sayProgress } from '../training/data.ts';
+import { figuresOf } from '../study/figures.ts';
+import { settingsOf } from '../study/settings.ts';
+import { type ResultTable, spreadRows } from '../study/table.ts';
+import { EMBEDDED, isTask, loadRunData, type Reading, sayProgress } from '../training/data.ts';
 import { planRun, refuseChanges, withIntervals } from '../training/plan.ts';
 import type { TrainListener } from '../training/train.ts';
 import { writeReport } from './report.ts';
@@ -49,8 +52,9 @@ const FIRST: readonly AttentionRole[] = ['reference', 'subject', 'baseline', 'ab
 /** The kind of the record that all runs are made from; which one does not matter. */
 const SUBJECT = attentionKinds()[0].name;
 
-function defaultKinds(): AttentionKind[] {
-  const compared = attentionKinds().filter(({ comparedByDefault }) => comparedByDefault);
+/** A synthetic task is small enough for all kinds. */
+function defaultKinds(source: string): AttentionKind[] {
+  const compared = attentionKinds().filter(({ comparedByDefault }) => comparedByDefault || isTask(source));
   return FIRST.flatMap((first) => compared.filter(({ role }) => role === first)).map(({ name }) => name);
 }
 
@@ -117,7 +121,7 @@ async function begin(
   options: CompareOptions,
   reading: Reading,
 ): Promise<Started> {
-  const attentions = options.attention ?? defaultKinds();
+  const attentions = options.attention ?? defaultKinds(source ?? EMBEDDED);
   const subject = { ...trainingOptions(options), attention: SUBJECT };
   const { record, dataset } = await planRun(backend, source ?? EMBEDDED, subject, reading);
   reading.signal?.throwIfAborted();
@@ -169,6 +173,7 @@ async function report(root: string, plan: ComparePlan, backend: Backend, options
   const path = join(root, 'report.html');
   writeReport(path, data);
   writeWhole(join(root, 'report.json'), `${JSON.stringify(data)}\n`);
+  writeWhole(join(root, 'table.json'), `${JSON.stringify(resultTable(plan, data), null, 1)}\n`);
   writeWhole(join(root, 'picture.svg'), renderPicture(data));
   console.log(
     options.json
@@ -176,6 +181,20 @@ async function report(root: string, plan: ComparePlan, backend: Backend, options
       : `\n${reportText(data, shownPath(path))}`,
   );
   if (options.open) openInBrowser(path);
+}
+
+/** What tables are made of, without curves and maps. */
+function resultTable({ record }: ComparePlan, { command, generatedAt, runs }: ReportData): ResultTable {
+  return {
+    name: 'compare',
+    command,
+    generatedAt,
+    settings: settingsOf(record),
+    keys: ['attention'],
+    rows: spreadRows(
+      runs.map(({ arm, final, attention }) => ({ key: [arm], figures: figuresOf(final?.loss ?? null, attention) })),
+    ),
+  };
 }
 
 function jsonListener({ attention, seed }: CompareRun): TrainListener & { close(): void } {

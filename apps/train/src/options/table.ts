@@ -66,6 +66,8 @@ export interface TrainingValues {
   taskText: string;
   /** A MODEL to start from, instead of random weights. */
   from: string;
+  /** What every tau begins with. */
+  tau: number;
   /** Steps between which tau goes from 0 to -1. */
   tauAnneal: [number, number];
   /** What the optimiser moves. */
@@ -332,6 +334,14 @@ export const TRAINING_OPTIONS: { readonly [K in keyof TrainingValues]: TrainingO
     recorded: 'start.from',
     store: (path) => resolve(path),
     resume: 'refused',
+    single: true,
+  },
+  tau: {
+    flags: '--tau <x>',
+    help: 'what every tau begins with (default: -1; with --from, that of the model)',
+    value: range(-100, 100),
+    recorded: 'start.tau',
+    resume: 'fixed',
     single: true,
   },
   tauAnneal: {

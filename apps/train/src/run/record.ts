@@ -76,6 +76,8 @@ export interface TrainingRecord {
 export interface StartRecord {
   /** Absolute path of the MODEL. */
   readonly from?: string;
+  /** What every tau begins with. */
+  readonly tau?: number;
   /** Steps between which tau goes from 0 to -1. */
   readonly tauAnneal?: readonly [number, number];
   readonly trainOnly?: 'all' | 'attention' | 'bias-tau';

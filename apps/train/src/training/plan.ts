@@ -16,7 +16,7 @@ import {
   type TrainingDefaults,
 } from './defaults.ts';
 import { refuseTooLarge } from './memory.ts';
-import { startConfig } from './start.ts';
+import { hasTau, startConfig } from './start.ts';
 
 /**
  * Fills in what was not given, loads the data, and checks all of it, before any folder is made.
@@ -58,12 +58,14 @@ export async function planRun(
   refusePenaltyWith(options);
   const batch = options.batch ?? defaults.batch;
   refuseUneven(batch, options.microBatch);
+  const model = configOf(dataset);
+  refuseWithoutTau(model, options);
   const record: RunRecord = {
     version: RUN_VERSION,
     createdAt: new Date().toISOString(),
     command: ['lazy-attention', ...process.argv.slice(2)].join(' '),
     preset: name,
-    model: configOf(dataset),
+    model,
     data: {
       source: absoluteSource(source),
       options: data,
@@ -155,18 +157,24 @@ async function planFrom(from: string, options: PlanOptions): Promise<ModelPlan> 
     const tokenizer = tokenizerOf(opened);
     const context = options.context ?? Math.min(FROM_CONTEXT, opened.config.context);
     const config = startConfig(opened.config, { attention: options.attention, window: options.window, context });
-    const model = lazyTransformer(config);
-    if (options.tauAnneal !== undefined && !Object.keys(model.shapes).some((name) => name.endsWith('.attn.tau'))) {
-      throw new UsageError(
-        `train: --tau-anneal needs a tau, which ${config.attention} attention has not; choose --attention lazy`,
-      );
-    }
     const name = basename(from)
       .replace(/[^\w.-]/g, '-')
       .slice(0, 64);
     return { name, defaults: FROM_DEFAULTS, context, tokenizer, configOf: () => config };
   } finally {
     await opened.close();
+  }
+}
+
+function refuseWithoutTau(config: RunRecord['model'], options: PlanOptions): void {
+  for (const [flag, value] of [
+    ['--tau', options.tau],
+    ['--tau-anneal', options.tauAnneal],
+  ] as const) {
+    if (value === undefined || hasTau(lazyTransformer(config))) continue;
+    throw new UsageError(
+      `train: ${flag} needs a tau, which ${config.attention} attention has not; choose --attention lazy`,
+    );
   }
 }
 

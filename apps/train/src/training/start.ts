@@ -13,6 +13,13 @@ const STATISTICS = /\.attn\.(bias|tau)$/;
  * @throws UsageError where the run's model has parameters that the other one cannot give
  */
 export async function firstParams(backend: Backend, record: RunRecord, model: LazyTransformer): Promise<Params> {
+  const params = await drawnOrRead(backend, record, model);
+  const { tau } = record.start ?? {};
+  if (tau !== undefined) setTau(backend, params, tau);
+  return params;
+}
+
+async function drawnOrRead(backend: Backend, record: RunRecord, model: LazyTransformer): Promise<Params> {
   if (record.start?.from === undefined) return model.init(backend, record.training.seed);
   const { from } = record.start;
   const { opened } = await openArgument(from);
@@ -27,6 +34,22 @@ export async function firstParams(backend: Backend, record: RunRecord, model: La
   } finally {
     await opened.close();
   }
+}
+
+/** Whether the parameter is the offset of Elastic-Softmax. */
+function isTau(name: string): boolean {
+  return name.endsWith('.attn.tau');
+}
+
+function setTau(backend: Backend, params: Params, value: number): void {
+  for (const [name, tau] of Object.entries(params)) {
+    if (isTau(name)) backend.scope(() => backend.copyInto(tau, backend.full(tau.shape, value, tau.dtype), 0, 0));
+  }
+}
+
+/** Whether a model has a tau. */
+export function hasTau(model: LazyTransformer): boolean {
+  return Object.keys(model.shapes).some(isTau);
 }
 
 /** `params` with a bias and a tau of 0 where the model has one and they have not. */
@@ -79,7 +102,7 @@ export function annealTau(
   const move = annealed(step, schedule) - annealed(step - 1, schedule);
   if (move === 0) return false;
   for (const [name, tau] of Object.entries(params)) {
-    if (!name.endsWith('.attn.tau')) continue;
+    if (!isTau(name)) continue;
     backend.scope(() => {
       backend.copyInto(tau, backend.add(tau, backend.full(tau.shape, move, tau.dtype)), 0, 0);
     });

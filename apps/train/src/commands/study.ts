@@ -1,0 +1,179 @@
+import { join } from 'node:path';
+import { type Backend, createBackend } from '@lazy-attention/core';
+import type { Dataset } from '@lazy-attention/data';
+import { type AttentionKind, attentionKind } from '@lazy-attention/nn';
+import { catchInterrupt } from '../cli/interrupt.ts';
+import { goOnWithoutReaders } from '../cli/pipes.ts';
+import { type CompareRun, shownPath } from '../compare/plan.ts';
+import { isFinished, trainPlanned } from '../compare/run.ts';
+import { UsageError } from '../errors.ts';
+import type { PlanOptions } from '../options/table.ts';
+import { createReporter } from '../output/reporter.ts';
+import { writeWhole } from '../run/files.ts';
+import { freeFolder } from '../run/folder.ts';
+import { type FolderLock, lockFolder } from '../run/lock.ts';
+import { createStudy, openStudy, type StudyPlan, studyRuns } from '../study/plan.ts';
+import { settingsOf } from '../study/settings.ts';
+import { lookEvery, STUDIES, type Study } from '../study/studies.ts';
+import { type Measurement, type ResultTable, spreadRows, tableText } from '../study/table.ts';
+import { withTrained } from '../study/trained.ts';
+import { loadRunData, type Reading, sayProgress } from '../training/data.ts';
+import { planRun, refuseChanges, withIntervals } from '../training/plan.ts';
+import type { TrainListener } from '../training/train.ts';
+import { resumeOn } from './train.ts';
+
+/** As commander gives them. */
+export interface StudyOptions extends Omit<PlanOptions, 'attention' | 'seed'> {
+  /** Kinds of attention, in this order. */
+  attention?: readonly AttentionKind[];
+  /** How many seeds: 0, 1, ... */
+  seeds?: number;
+  backend?: string;
+  out?: string;
+  resume?: boolean;
+  json?: boolean;
+}
+
+interface Started {
+  readonly root: string;
+  readonly plan: StudyPlan;
+  readonly dataset: Dataset;
+}
+
+/** `lazy-attention study NAME [DATA]`: trains what a study needs, measures it and writes table.json; returns the exit code. */
+export async function studyCommand(name: string, source: string | undefined, options: StudyOptions): Promise<number> {
+  goOnWithoutReaders();
+  const study = STUDIES[name] as Study;
+  const say = (line: string) => (options.json ? process.stderr : process.stdout).write(`${line}\n`);
+  const interrupt = catchInterrupt(() => say('Stopping after this step; once more to stop at once.'));
+  const opened = options.resume ? reopen(name, source, options) : null;
+  const backend = await createBackend(
+    opened === null ? (options.backend ?? 'auto') : resumeOn('study', options.backend, opened.plan.record, say),
+  );
+  const reading = { signal: interrupt.signal, onProgress: sayProgress(say) };
+  let lock: FolderLock | null = null;
+  try {
+    const started =
+      opened === null
+        ? await begin(backend, name, source, options, reading)
+        : { ...opened, dataset: await loadRunData(opened.plan.record, reading) };
+    lock = lockFolder(started.root);
+    const runs = studyRuns(started.root, study, started.plan);
+    say(`Study ${name}: ${runs.length} runs in ${shownPath(started.root)}, on ${backend.name}: ${backend.device}`);
+    if (!(await trainAll(backend, runs, started.dataset, interrupt.signal, options.json === true, say))) {
+      say(`Saved. Go on with: lazy-attention study ${name} --resume --out ${shownPath(started.root)}`);
+      return interrupt.exitCode();
+    }
+    const table = await measureAll(backend, name, study, started, runs);
+    const path = join(started.root, 'table.json');
+    writeWhole(path, `${JSON.stringify(table, null, 1)}\n`);
+    console.log(
+      options.json ? JSON.stringify(table) : `\n${tableText(table, study.shown)}\n\nTable: ${shownPath(path)}`,
+    );
+    return 0;
+  } catch (error) {
+    if (lock !== null || error !== interrupt.signal.reason) throw error;
+    say('Stopped before the first step; nothing was written.');
+    return interrupt.exitCode();
+  } finally {
+    lock?.release();
+    interrupt.end();
+    await backend.dispose();
+  }
+}
+
+async function begin(
+  backend: Backend,
+  name: string,
+  source: string | undefined,
+  options: StudyOptions,
+  reading: Reading,
+): Promise<Started> {
+  const study = STUDIES[name] as Study;
+  const attentions = options.attention ?? study.attentions;
+  const asked = Object.fromEntries(Object.entries(trainingOptions(options)).filter(([, value]) => value !== undefined));
+  const { record, dataset } = await planRun(
+    backend,
+    source ?? study.source,
+    { ...study.options, ...asked, attention: attentions[0] },
+    reading,
+  );
+  reading.signal?.throwIfAborted();
+  const looks = name === 'emergence' && options.evalEvery === undefined;
+  const plan = {
+    study: name,
+    record: looks ? { ...record, rhythm: { ...record.rhythm, evalEvery: lookEvery(record.training.steps) } } : record,
+    attentions,
+    seeds: Array.from({ length: options.seeds ?? 1 }, (_, seed) => seed),
+  };
+  const root = options.out ?? freeFolder(`runs/study-${name}`);
+  createStudy(root, plan);
+  return { root, plan: openStudy(root, name), dataset };
+}
+
+function reopen(name: string, source: string | undefined, options: StudyOptions): Omit<Started, 'dataset'> {
+  if (options.out === undefined) throw new UsageError('study: --resume needs the folder of the study: --out FOLDER');
+  const plan = openStudy(options.out, name);
+  refuseChanges('study', source, trainingOptions(options), plan.record);
+  for (const [flag, asked, was] of [
+    ['--attention', options.attention?.join(), plan.attentions.join()],
+    ['--seeds', options.seeds, plan.seeds.length],
+  ] as const) {
+    if (asked === undefined || asked === was) continue;
+    throw new UsageError(`study: ${flag} is ${asked}, but the study was started with ${was}; leave it out to resume`);
+  }
+  return { root: options.out, plan: { ...plan, record: withIntervals(plan.record, trainingOptions(options)) } };
+}
+
+/** The options that `train` would take, without those that a study sets itself. */
+function trainingOptions({
+  attention: _,
+  seeds: __,
+  ...options
+}: StudyOptions): Omit<PlanOptions, 'attention' | 'seed'> {
+  return options;
+}
+
+/** False when it was interrupted. */
+async function trainAll(
+  backend: Backend,
+  runs: readonly CompareRun[],
+  dataset: Dataset,
+  signal: AbortSignal,
+  quiet: boolean,
+  say: (line: string) => void,
+): Promise<boolean> {
+  for (const [n, run] of runs.entries()) {
+    if (isFinished(run)) continue;
+    say(`\n[${n + 1} of ${runs.length}] ${shownPath(run.folder.path)}`);
+    const reporter: TrainListener & { close(): void } = quiet ? { close: () => {} } : createReporter('auto');
+    const done = await trainPlanned(backend, run, dataset, { listener: reporter, signal }).finally(() =>
+      reporter.close(),
+    );
+    if (!done) return false;
+  }
+  return true;
+}
+
+async function measureAll(
+  backend: Backend,
+  name: string,
+  study: Study,
+  { plan, dataset }: Started,
+  runs: readonly CompareRun[],
+): Promise<ResultTable> {
+  const measured: Measurement[] = [];
+  for (const run of runs) {
+    const rows = await withTrained(backend, run, dataset, (trained) => study.measure(trained));
+    const { label } = attentionKind(run.attention);
+    measured.push(...rows.map(({ key, figures }) => ({ key: [label, ...key], figures })));
+  }
+  return {
+    name,
+    command: plan.record.command,
+    generatedAt: new Date().toISOString(),
+    settings: settingsOf(plan.record),
+    keys: ['attention', ...study.keys],
+    rows: spreadRows(measured),
+  };
+}
