@@ -19,7 +19,11 @@ const mistakes: Record<string, Mistake> = {
     code: 2,
     says: /unknown option '--stepz'.*\n.*Did you mean --steps/,
   },
-  'unknown preset': { args: () => train('--preset', 'huge'), code: 2, says: /Allowed choices are pico, nano/ },
+  'unknown preset': {
+    args: () => train('--preset', 'huge'),
+    code: 2,
+    says: /Allowed choices are one-head, pico, nano/,
+  },
   'unknown attention': { args: () => train('--attention', 'flash'), code: 2, says: /Allowed choices are lazy/ },
   'unknown backend': { args: () => train('--backend', 'abacus'), code: 1, says: /BACKEND_UNAVAILABLE.*'abacus'/ },
   'steps of zero': { args: () => train('--steps', '0'), code: 2, says: /at least 1/ },

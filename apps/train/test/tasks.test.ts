@@ -17,7 +17,7 @@ describe('synthetic tasks', () => {
     const { code, stderr } = await run(...args('4', whole));
     expect([code, stderr]).toEqual([0, '']);
     const record = JSON.parse(readFileSync(join(whole, 'run.json'), 'utf8'));
-    expect(record.preset).toBe('pico');
+    expect(record.preset).toBe('one-head');
     expect(record.data.source).toBe('bigram-backcopy');
     expect(record.data.options).toEqual({ triggers: 'ae', markerPositions: [1, 3] });
     const refused = await run('train', '--resume', '--out', whole, '--markers', '1,4');

@@ -57,7 +57,7 @@ describe('config', () => {
 
   it('refuses unknown presets', () => {
     expect(() => preset('huge')).toThrowErrorMatchingInlineSnapshot(
-      `[ConfigError: preset: unknown preset 'huge'; expected one of pico, nano, micro, small, 340m, 760m, 1.3b]`,
+      `[ConfigError: preset: unknown preset 'huge'; expected one of one-head, pico, nano, micro, small, 340m, 760m, 1.3b]`,
     );
   });
 });

@@ -21,7 +21,7 @@ import { checkedOption } from './parse.ts';
 
 /** What DATA may be. */
 const DATA =
-  "text file, folder, .jsonl, .parquet, also .gz and .zst, a store, 'moby-dick' (embedded, the default), 'bigram-backcopy' or 'moving-marker' (pico at --context 128, --batch 16, --lr 3e-3, --steps 3000)";
+  "text file, folder, .jsonl, .parquet, also .gz and .zst, a store, 'moby-dick' (embedded, the default), 'bigram-backcopy' or 'moving-marker' (by default one-head at --context 128, --batch 16, --lr 8e-3, --steps 2500)";
 
 /** `withOwnAttention` reads these before the commands are made. */
 const OWN_ATTENTION = `

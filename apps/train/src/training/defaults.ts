@@ -12,6 +12,7 @@ export interface TrainingDefaults {
  * sizes with its batch of half a million tokens split to what one GPU holds; they want a corpus and steps of their own.
  */
 export const TRAINING_DEFAULTS: Readonly<Record<PresetName, TrainingDefaults>> = {
+  'one-head': { steps: 2500, batch: 16, learningRate: 8e-3 },
   pico: { steps: 500, batch: 8, learningRate: 3e-3 },
   nano: { steps: 600, batch: 16, learningRate: 1e-3 },
   micro: { steps: 1200, batch: 16, learningRate: 1e-3 },
@@ -21,8 +22,11 @@ export const TRAINING_DEFAULTS: Readonly<Record<PresetName, TrainingDefaults>> =
   '1.3b': { steps: 10_000, batch: 32, learningRate: 2e-4 },
 };
 
-/** For the synthetic tasks: enough for a copying head, and with softmax for its sink, to grow in `pico`. */
+/** For the synthetic tasks, where the preset is larger than `one-head`: enough for a copying head to grow. */
 export const TASK_DEFAULTS: TrainingDefaults = { steps: 3000, batch: 16, learningRate: 3e-3 };
+
+/** The model on which a synthetic task shows its sink: a single head, and no MLP that could undo what it blurs. */
+export const TASK_PRESET: PresetName = 'one-head';
 
 /** Tokens per sequence of a synthetic task. */
 export const TASK_CONTEXT = 128;

@@ -12,6 +12,7 @@ import {
   FROM_DEFAULTS,
   TASK_CONTEXT,
   TASK_DEFAULTS,
+  TASK_PRESET,
   TRAINING_DEFAULTS,
   type TrainingDefaults,
 } from './defaults.ts';
@@ -127,14 +128,14 @@ interface ModelPlan {
 async function planModel(backend: Backend, source: string, options: PlanOptions): Promise<ModelPlan> {
   if (options.from !== undefined) return planFrom(options.from, options);
   const task = isTask(source);
-  const name = options.preset ?? (task ? 'pico' : suitablePreset(backend));
+  const name = options.preset ?? (task ? TASK_PRESET : suitablePreset(backend));
   const context = options.context ?? (task ? TASK_CONTEXT : preset(name).context);
   const dtype = options.dtype === undefined || options.dtype === 'f32' ? {} : { computeDType: options.dtype };
   const { attention, window } = options;
   return {
     name,
     context,
-    defaults: task ? TASK_DEFAULTS : TRAINING_DEFAULTS[name],
+    defaults: task && name !== TASK_PRESET ? TASK_DEFAULTS : TRAINING_DEFAULTS[name],
     tokenizer: options.tokenizer,
     configOf: ({ tokenizer: { vocabSize } }) =>
       lazyTransformer(preset(name, { ...given({ attention, window }), context, vocabSize, ...dtype })).config,

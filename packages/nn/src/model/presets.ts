@@ -4,11 +4,12 @@ import type { LazyTransformerOptions } from './config.ts';
 const BYTES = 256;
 
 /**
- * Sizes by name. `pico` is for the reference backend, `nano`, `micro` and `small` for one CPU. The others are those usual in
+ * Sizes by name. `one-head` has one head and next to no MLP, so that what the head does with nothing to look at shows (arXiv 2410.13835). `pico` is for the reference backend, `nano`, `micro` and `small` for one CPU. The others are those usual in
  * papers on architectures, in the layout of flash-linear-attention, whose LM head is untied: with it and the embeddings
  * they have 374 M, 778 M and 1.36 G parameters (`parameterCount`).
  */
 const SIZES = {
+  'one-head': { vocabSize: BYTES, hiddenSize: 64, numLayers: 1, numHeads: 1, intermediateSize: 4, context: 64 },
   pico: { vocabSize: BYTES, hiddenSize: 64, numLayers: 2, numHeads: 2, context: 64 },
   nano: { vocabSize: BYTES, hiddenSize: 128, numLayers: 4, numHeads: 4, context: 256 },
   micro: { vocabSize: BYTES, hiddenSize: 256, numLayers: 6, numHeads: 4, context: 512 },

@@ -1,0 +1,84 @@
+import { existsSync, readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { createBackend } from '@lazy-attention/core';
+import { describe, expect, it } from 'vitest';
+import { quantisedActivations, roundToNearest } from '../src/study/quantise.ts';
+import { spreadRows } from '../src/study/table.ts';
+import { run, temporary } from './helpers.ts';
+
+const SMALL = ['--context', '16', '--batch', '2', '--window', '8', '--backend', 'reference', '--warmup', '0'];
+const SHORT = [...SMALL, '--steps', '2', '--eval-windows', '2', '--final-eval-windows', '4', '--sample-tokens', '3'];
+const table = (out: string) => JSON.parse(readFileSync(join(out, 'table.json'), 'utf8'));
+
+describe('lazy-attention study', () => {
+  it('trains a run for each value of tau, and goes on without training again', async () => {
+    const out = join(temporary(), 'tau');
+    const { code, stderr } = await run('study', 'tau', ...SHORT, '--out', out);
+    expect([code, stderr]).toEqual([0, '']);
+    const first = table(out);
+    expect(first.keys).toEqual(['attention', 'tau']);
+    expect(first.rows.map(({ key }: { key: unknown[] }) => key[1])).toEqual([0, -0.5, -1, -1.5, -2]);
+    const record = JSON.parse(readFileSync(join(out, 'lazy-tau-1.5-seed0', 'run.json'), 'utf8'));
+    expect(record.start.tau).toBe(-1.5);
+    const again = await run('study', 'tau', '--resume', '--out', out);
+    expect(again.stdout).not.toContain('[1 of');
+    expect(table(out).rows).toEqual(first.rows);
+    const other = await run('study', 'length', '--resume', '--out', out);
+    expect(other.stderr).toContain("is of the study 'tau'; expected 'length'");
+  }, 300_000);
+
+  it('looks at each position of the marker by itself', async () => {
+    const out = join(temporary(), 'marker');
+    const { code } = await run('study', 'moving-marker', ...SHORT, '--attention', 'softmax', '--out', out);
+    expect(code).toBe(0);
+    expect(table(out).rows.map(({ key }: { key: unknown[] }) => key)).toEqual(
+      [1, 2, 5, 9].map((at) => ['Softmax', at]),
+    );
+  }, 300_000);
+
+  it('refuses a name that is no study, and --tau without a tau', async () => {
+    expect((await run('study', 'sleep')).stderr).toContain('moving-marker');
+    const out = join(temporary(), 'run');
+    const refused = await run(
+      'train',
+      'bigram-backcopy',
+      ...SMALL,
+      '--attention',
+      'softmax',
+      '--tau',
+      '0',
+      '--out',
+      out,
+    );
+    expect(refused.stderr).toContain('--tau needs a tau');
+    expect(existsSync(out)).toBe(false);
+  }, 300_000);
+});
+
+describe('round to nearest', () => {
+  it('has 2^bits - 1 levels, with a step for each row', () => {
+    const rounded = roundToNearest(Float32Array.of(7, 3.4, -3.6, 0, 0, 0, 0.7, -0.34), 4, 4);
+    expect(Array.from(rounded.subarray(0, 4))).toEqual([7, 3, -4, 0]);
+    expect(rounded[6]).toBeCloseTo(0.7);
+    expect(rounded[7]).toBeCloseTo(-0.3);
+    expect(Array.from(roundToNearest(new Float32Array(3), 3, 8))).toEqual([0, 0, 0]);
+  });
+
+  it('rounds what a weight multiplies with one step for the tensor', async () => {
+    const backend = await createBackend('reference');
+    const x = backend.tensor(Float32Array.of(7, 3.4, -3.6, 0.4), [2, 2]);
+    const identity = backend.tensor(Float32Array.of(1, 0, 0, 1), [2, 2]);
+    const y = quantisedActivations(backend, 4).matmul(x, identity, { transposeB: true });
+    expect(Array.from(await y.data())).toEqual([7, 3, -4, 0]);
+    await backend.dispose();
+  });
+});
+
+describe('rows of a table', () => {
+  it('are means over seeds, with the sample standard deviation', () => {
+    const measured = [1, 3].map((loss) => ({ key: ['Lazy'], figures: { loss, sparsity: null } }));
+    expect(spreadRows(measured)).toEqual([
+      { key: ['Lazy'], figures: { loss: { mean: 2, deviation: Math.SQRT2, seeds: 2 } } },
+    ]);
+  });
+});
