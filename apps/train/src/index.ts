@@ -1,3 +1,5 @@
+export type { ComparePlan } from './compare/compare-plan.ts';
+export { openCompare } from './compare/plan.ts';
 export * from './errors.ts';
 export { createRun, openRun, type RunFolder, runFolder } from './run/folder.ts';
 export { loadTrained, type TrainedModel } from './run/load.ts';

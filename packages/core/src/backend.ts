@@ -116,7 +116,7 @@ export class Backend extends TensorStore implements PlainOps {
     return arithmetic.sum(this, x);
   }
 
-  sumGrad(dy: Tensor, shape: Shape, dtype: DType = dy.dtype): Tensor {
+  sumGrad(dy: Tensor, shape: Shape, dtype: DType = dy?.dtype ?? 'f32'): Tensor {
     return arithmetic.sumGrad(this, dy, shape, dtype);
   }
 

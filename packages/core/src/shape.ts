@@ -99,8 +99,17 @@ export function checkPositive(op: string, name: string, value: number): void {
   if (value <= 0) throw new ValueError(`${op}: ${name} is ${value}; expected a positive number`);
 }
 
+/** A copy of an array, so that what is checked is what is used. */
+export function checkList<T>(op: string, name: string, value: readonly T[]): T[] {
+  if (!Array.isArray(value)) throw new ValueError(`${op}: ${name} is ${describe(value)}; expected an array`);
+  return Array.from<T>(value);
+}
+
 /** Options are plain objects with known keys: a misspelt option is an error, never ignored. */
 export function checkOptions(op: string, options: object, known: readonly string[]): void {
+  if (typeof options !== 'object' || options === null || Array.isArray(options)) {
+    throw new ValueError(`${op}: options is ${describe(options)}; expected an object`);
+  }
   for (const key of Object.keys(options)) {
     if (!known.includes(key)) {
       throw new ValueError(

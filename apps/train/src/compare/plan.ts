@@ -54,7 +54,7 @@ export function createCompare(root: string, plan: ComparePlan): void {
   }
 }
 
-/** @throws RunError when there is none, or it is damaged or from a newer version */
+/** Reads compare.json of a folder. @throws RunError when there is none, or it is damaged or from a newer version */
 export function openCompare(root: string): ComparePlan {
   const path = planPath(root);
   if (!existsSync(path)) {

@@ -99,6 +99,7 @@ export function attention(
 ): AttentionResult {
   checkOptions('attention', options, ['bias', 'tau', 'sink', 'starts', 'scale', 'keyLength', 'save']);
   const given = { ...options }; // read once: what is checked is what is used
+  checkOwned(store, 'attention', 'v', v); // null stands for "no v" below
   const inputs = attentionInputs(store, 'attention', q, k, v, given);
   const save = given.save ?? true;
   const result = store.kernels.attention(inputs, save);

@@ -12,7 +12,7 @@ import type { CustomOp, CustomResult, PlainOps } from './ops.ts';
  * @throws ValueError for inputs or results that are not what `CustomOp` says
  */
 export function runCustom(store: TensorStore & PlainOps, op: CustomOp): CustomResult {
-  const { inputs } = op;
+  const { inputs } = op ?? {};
   if (!Array.isArray(inputs) || typeof op.forward !== 'function' || typeof op.backward !== 'function') {
     throw new ValueError('custom: expected { inputs, forward, backward }: an array of tensors and two functions');
   }

@@ -4,7 +4,7 @@ import { statisticsDType } from '../dtype.ts';
 import { DTypeError, ValueError } from '../errors.ts';
 import { kernelTensor, type TensorStore } from '../lifetimes/store.ts';
 import type { Tensor } from '../lifetimes/tensor.ts';
-import { checkFinite, checkInteger, checkOptions, checkPositive } from '../shape.ts';
+import { checkFinite, checkInteger, checkList, checkOptions, checkPositive } from '../shape.ts';
 
 /** One parameter, its gradient and its state; of one shape and type, f32 or f64. */
 export interface AdamWTensors {
@@ -55,7 +55,7 @@ export function adamw(store: TensorStore, updates: readonly AdamWTensors[], opti
   for (const [name, beta] of Object.entries({ beta1, beta2 })) {
     if (!(beta >= 0 && beta < 1)) throw new ValueError(`${OP}: ${name} is ${beta}; expected 0 <= ${name} < 1`);
   }
-  const given = Array.from(updates, (update) => ({ ...update }));
+  const given = checkList(OP, 'updates', updates).map((update) => ({ ...update }));
   const checked = given.map((update, i) => checkUpdate(store, update, i));
   if (clip !== null) {
     checkPositive(OP, 'clip.maxNorm', clip.maxNorm);

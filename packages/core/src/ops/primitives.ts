@@ -12,7 +12,7 @@ import {
 import { ShapeError, UnsupportedError, ValueError } from '../errors.ts';
 import { kernelTensor, type TensorStore } from '../lifetimes/store.ts';
 import type { Tensor } from '../lifetimes/tensor.ts';
-import { checkInteger, checkOptions, checkShape, countBetween, describe, formatShape, type Shape } from '../shape.ts';
+import { checkInteger, checkList, checkOptions, checkShape, countBetween, describe, formatShape, type Shape } from '../shape.ts';
 import { embedding } from './layers.ts';
 import { agreeExcept, resolveAxis } from './slices.ts';
 import { copyInto, fill, reshape } from './storage.ts';
@@ -86,7 +86,7 @@ export function reduce(store: TensorStore, fn: ReduceFunction, x: Tensor, option
   checkFunction('reduce', REDUCE_FUNCTIONS, fn);
   checkFloat(store, 'reduce', ['x'], [x]);
   const { axes = x.shape.map((_, axis) => axis), keepDims = false } = options;
-  const resolved = resolveAxes('reduce', x.shape, Array.from(axes));
+  const resolved = resolveAxes('reduce', x.shape, checkList('reduce', 'axes', axes));
   if (resolved.length === 0 && x.shape.length > 0)
     throw new ValueError('reduce: axes is []; expected at least one axis');
   const { first, view, shape } = planReduce(x.shape, resolved, keepDims);
@@ -105,7 +105,7 @@ export function reduce(store: TensorStore, fn: ReduceFunction, x: Tensor, option
 /** Axis i of the result is axis `axes[i]` of x. */
 export function permute(store: TensorStore, x: Tensor, axes: readonly number[]): Tensor {
   checkOwned(store, 'permute', 'x', x);
-  return rearrange(store, 'permute', x, planPermute('permute', x.shape, Array.from(axes)));
+  return rearrange(store, 'permute', x, planPermute('permute', x.shape, checkList('permute', 'axes', axes)));
 }
 
 /** x repeated over `shape`. */

@@ -25,7 +25,7 @@ const size = v.pipe(v.number(), v.safeInteger(), v.minValue(1));
 const positive = v.pipe(v.number(), v.finite(), v.gtValue(0));
 
 const MetadataSchema = v.looseObject({
-  block_count: size,
+  block_count: v.pipe(size, v.maxValue(65536)),
   context_length: size,
   embedding_length: size,
   feed_forward_length: size,

@@ -2,6 +2,8 @@ import * as v from 'valibot';
 import { ModelError } from '../errors.ts';
 
 const size = v.pipe(v.number(), v.safeInteger(), v.minValue(1));
+/** Lists of layers are made from it before any tensor is looked for. */
+const layers = v.pipe(size, v.maxValue(65536));
 const count = v.pipe(v.number(), v.safeInteger(), v.minValue(0));
 const positive = v.pipe(v.number(), v.finite(), v.gtValue(0));
 const optional = <T extends v.GenericSchema>(schema: T) => v.nullish(schema);
@@ -29,7 +31,7 @@ const CommonSchema = v.looseObject({
   model_type: v.string(),
   vocab_size: size,
   hidden_size: size,
-  num_hidden_layers: size,
+  num_hidden_layers: layers,
   intermediate_size: optional(size),
   max_position_embeddings: optional(size),
   tie_word_embeddings: optional(v.boolean()),

@@ -52,5 +52,6 @@ export function checkLayers(where: string, name: string, value: unknown, numLaye
 
 /** A value as messages show it. */
 export function shown(value: unknown): string {
-  return typeof value === 'string' ? `'${value}'` : String(value);
+  if (typeof value === 'string') return `'${value}'`;
+  return typeof value === 'object' && value !== null ? JSON.stringify(value).slice(0, 80) : String(value);
 }

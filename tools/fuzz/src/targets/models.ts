@@ -1,7 +1,7 @@
-import { existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdirSync, readdirSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { type Backend, createBackend } from '@lazy-attention/core';
-import { openModel } from '@lazy-attention/models/node';
+import { openModel, writeModel } from '@lazy-attention/models/node';
 import {
   adamW,
   disposeParams,
@@ -92,6 +92,24 @@ const HF_SHAPES: Readonly<Record<string, readonly number[]>> = {
 };
 
 /** Readers of parameters, checkpoints and exported models. */
+function writeHuggingFace(folder: string): void {
+  const tensors = Object.entries(HF_SHAPES).map(([name, shape]) => {
+    const data = new Float32Array(shape.reduce((a, b) => a * b, 1)).fill(0.1);
+    return [name, { dtype: 'f32' as const, shape, data }] as const;
+  });
+  writeFileSync(join(folder, 'model.safetensors'), encodeSafetensors(Object.fromEntries(tensors)));
+  writeFileSync(join(folder, 'config.json'), JSON.stringify(HF_CONFIG));
+}
+
+async function loadOpened(backend: Backend, path: string): Promise<void> {
+  const opened = await openModel(path);
+  try {
+    disposeParams((await opened.load(backend)).params);
+  } finally {
+    await opened.close();
+  }
+}
+
 export const MODEL_TARGETS: readonly Target[] = [
   folderTarget({
     name: 'safetensors',
@@ -124,22 +142,22 @@ export const MODEL_TARGETS: readonly Target[] = [
   }),
   folderTarget({
     name: 'huggingface',
+    write: async (_backend, folder) => writeHuggingFace(folder),
+    read: loadOpened,
+  }),
+  folderTarget({
+    name: 'gguf',
     async write(_backend, folder) {
-      const tensors = Object.entries(HF_SHAPES).map(([name, shape]) => {
-        const data = new Float32Array(shape.reduce((a, b) => a * b, 1)).fill(0.1);
-        return [name, { dtype: 'f32' as const, shape, data }] as const;
-      });
-      writeFileSync(join(folder, 'model.safetensors'), encodeSafetensors(Object.fromEntries(tensors)));
-      writeFileSync(join(folder, 'config.json'), JSON.stringify(HF_CONFIG));
+      const source = join(folder, 'source');
+      mkdirSync(source);
+      writeHuggingFace(source);
+      const opened = await openModel(source);
+      const [made = ''] = await writeModel(opened, join(folder, 'out'), { format: 'gguf' });
+      await opened.close();
+      renameSync(made, join(folder, 'model.gguf'));
+      for (const name of ['source', 'out']) rmSync(join(folder, name), { recursive: true });
     },
-    async read(backend, folder) {
-      const opened = await openModel(folder);
-      try {
-        disposeParams((await opened.load(backend)).params);
-      } finally {
-        await opened.close();
-      }
-    },
+    read: (backend, folder) => loadOpened(backend, join(folder, 'model.gguf')),
   }),
   folderTarget({
     name: 'onnx',

@@ -1,8 +1,8 @@
-import { readFileSync, rmSync } from 'node:fs';
+import { mkdirSync, readFileSync, rmSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { byteTokenizer } from '@lazy-attention/data';
 import { lazyTransformer, preset } from '@lazy-attention/nn';
-import { createRun, openRun, readMetrics } from 'lazy-attention';
+import { createRun, openCompare, openRun, readMetrics } from 'lazy-attention';
 import { fileTarget } from './file.ts';
 import type { Target } from './target.ts';
 
@@ -56,6 +56,17 @@ export const RUN_TARGETS: readonly Target[] = [
       return [bytes];
     },
     read: async (path) => openRun(dirname(path)),
+  }),
+  fileTarget({
+    name: 'compare',
+    extension: '/compare.json',
+    json: true,
+    valid: async (folder) => {
+      mkdirSync(join(folder, 'input'), { recursive: true });
+      const plan = { version: 1, record: record(), attentions: ['lazy', 'softmax'], seeds: [0, 1] };
+      return [new TextEncoder().encode(JSON.stringify(plan))];
+    },
+    read: async (path) => openCompare(dirname(path)),
   }),
   fileTarget({
     name: 'metrics',
