@@ -51,6 +51,9 @@ export function runStretch(
   return watch(child, { target, seed, from, limits });
 }
 
+/** Milliseconds between two looks at a child. */
+const TICK = 100;
+
 interface Watched {
   readonly target: string;
   readonly seed: number;
@@ -59,7 +62,8 @@ interface Watched {
 }
 
 function watch(child: ChildProcess, { target, seed, from, limits }: Watched): Promise<Stretch> {
-  let [index, since, tried, accepted] = [from, Date.now(), 0, 0];
+  // Time counted in ticks of this process: one that was suspended together with its child has not waited.
+  let [index, ticks, tried, accepted] = [from, 0, 0, 0];
   let started = false;
   let finding: Finding | null = null;
   let errors = '';
@@ -72,18 +76,18 @@ function watch(child: ChildProcess, { target, seed, from, limits }: Watched): Pr
   if (child.stdout === null) throw new Error('supervise: the child has no standard output');
   createInterface({ input: child.stdout }).on('line', (line) => {
     const [word, ...rest] = line.split(' ');
-    if (word === 'case') [index, since, started] = [Number(rest[0]), Date.now(), true];
+    if (word === 'case') [index, ticks, started] = [Number(rest[0]), 0, true];
     if (word === 'failed') found('untyped', JSON.parse(rest.join(' ')));
     if (word === 'done') [tried, accepted] = rest.map(Number) as [number, number];
   });
   const timer = setInterval(() => {
     // Making the valid files takes its time, and is no case.
     const patience = started ? limits.caseMilliseconds : 60_000;
-    if (Date.now() - since > patience) found('hang', `no answer for ${patience / 1000} s`);
+    if (ticks++ * TICK > patience) found('hang', `no answer for ${patience / 1000} s`);
     const bytes = residentBytes(child.pid);
     if (bytes > limits.residentBytes) found('memory', `${(bytes / 2 ** 20).toFixed(0)} MiB resident`);
     if (finding !== null && (finding.kind === 'hang' || finding.kind === 'memory')) child.kill('SIGKILL');
-  }, 100);
+  }, TICK);
   return new Promise((resolve) => {
     child.on('close', (code, signal) => {
       clearInterval(timer);

@@ -1,6 +1,8 @@
+import { spawnSync } from 'node:child_process';
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
 import { DTypeError } from '@lazy-attention/core';
 import { describe, expect, it } from 'vitest';
 import { mutateBytes } from '../dist/mutate/bytes.js';
@@ -80,3 +82,23 @@ describe('supervision', () => {
     expect(finding?.kind).toBe('hang');
   });
 });
+
+/** What continuous integration tries each time: every target, and a run to which things happen. */
+describe('a minute', () => {
+  it('of all targets finds nothing', () => {
+    const { stdout, status } = program('cli.js', '1');
+    expect(stdout).toMatch(/, 0 findings\n$/);
+    expect(status, stdout).toBe(0);
+  }, 300_000);
+
+  it('of faults loses nothing', () => {
+    const { stdout, status } = program('soak/cli.js', '--faults', '12');
+    expect(stdout).toMatch(/12 faults, \d+ runs brought to their end, 0 things lost/);
+    expect(status, stdout).toBe(0);
+  }, 600_000);
+});
+
+function program(name: string, ...args: string[]) {
+  const path = fileURLToPath(new URL(`../dist/${name}`, import.meta.url));
+  return spawnSync(process.execPath, [path, ...args], { encoding: 'utf8' });
+}

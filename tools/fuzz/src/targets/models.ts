@@ -91,7 +91,6 @@ const HF_SHAPES: Readonly<Record<string, readonly number[]>> = {
   'model.norm.weight': [8],
 };
 
-/** Readers of parameters, checkpoints and exported models. */
 function writeHuggingFace(folder: string): void {
   const tensors = Object.entries(HF_SHAPES).map(([name, shape]) => {
     const data = new Float32Array(shape.reduce((a, b) => a * b, 1)).fill(0.1);
@@ -110,6 +109,7 @@ async function loadOpened(backend: Backend, path: string): Promise<void> {
   }
 }
 
+/** Readers of parameters, checkpoints and exported models. */
 export const MODEL_TARGETS: readonly Target[] = [
   folderTarget({
     name: 'safetensors',
