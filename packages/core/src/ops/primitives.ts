@@ -12,7 +12,16 @@ import {
 import { ShapeError, UnsupportedError, ValueError } from '../errors.ts';
 import { kernelTensor, type TensorStore } from '../lifetimes/store.ts';
 import type { Tensor } from '../lifetimes/tensor.ts';
-import { checkInteger, checkList, checkOptions, checkShape, countBetween, describe, formatShape, type Shape } from '../shape.ts';
+import {
+  checkInteger,
+  checkList,
+  checkOptions,
+  checkShape,
+  countBetween,
+  describe,
+  formatShape,
+  type Shape,
+} from '../shape.ts';
 import { embedding } from './layers.ts';
 import { agreeExcept, resolveAxis } from './slices.ts';
 import { copyInto, fill, reshape } from './storage.ts';

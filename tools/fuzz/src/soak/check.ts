@@ -38,7 +38,8 @@ export function complaintOf({ code, signal, stderr }: Ended): string | null {
   if (/^\s+at .*[:)]\d+/m.test(stderr) || /^(Type|Range|Reference|Syntax)Error/m.test(stderr)) {
     return `an untyped error: ${stderr}`;
   }
-  if (code !== 0 && code !== null && !ASKED.includes(code) && stderr.trim() === '') return `exit ${code} without a word`;
+  if (code !== 0 && code !== null && !ASKED.includes(code) && stderr.trim() === '')
+    return `exit ${code} without a word`;
   return null;
 }
 

@@ -41,7 +41,8 @@ function limited(name: string, weight: number, limits: (random: Random) => strin
   return {
     name,
     weight,
-    disturb: async (folder, resumed, random) => fine(await start(trainArguments(folder, resumed), limits(random)).ended),
+    disturb: async (folder, resumed, random) =>
+      fine(await start(trainArguments(folder, resumed), limits(random)).ended),
   };
 }
 
@@ -115,6 +116,10 @@ export const FAULTS: readonly Fault[] = [
 /** A fault by weight. */
 export function drawFault(random: Random): Fault {
   const total = FAULTS.reduce((sum, { weight }) => sum + weight, 0);
-  let at = random() * total;
-  return FAULTS.find(({ weight }) => (at -= weight) < 0) ?? (FAULTS[0] as Fault);
+  let left = random() * total;
+  for (const fault of FAULTS) {
+    left -= fault.weight;
+    if (left < 0) return fault;
+  }
+  return FAULTS[0] as Fault;
 }
