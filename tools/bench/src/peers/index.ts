@@ -1,6 +1,6 @@
 import type { Peer } from '../peer.ts';
 import { jaxPeer } from './jax.ts';
-import { lazyPeer } from './lazy.ts';
+import { lazyPeer, sinkPeer } from './lazy.ts';
 import { streamPeer } from './stream.ts';
 import { enginePeer, tfjsPeer } from './tfjs.ts';
 import { torchPeer } from './torch.ts';
@@ -13,6 +13,7 @@ export function allPeers(backend: string): Peer[] {
   if (backend === 'webgpu') return [lazyPeer(backend), jaxPeer('webgpu'), tfjsPeer('webgpu')];
   return [
     lazyPeer(backend),
+    sinkPeer(backend),
     streamPeer('usual'),
     streamPeer('best'),
     streamPeer('fourfold'),

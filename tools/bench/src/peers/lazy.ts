@@ -23,13 +23,29 @@ export function lazyPeer(name: string): Peer {
         case 'matmul':
           return matmulRunner(backend, task);
         case 'attention':
-          return attentionRunner(backend, task);
+          return attentionRunner(backend, task, null);
         case 'train':
           return trainRunner(backend, task);
         case 'decode':
           return decodeRunner(backend, task);
       }
     },
+    close: async () => backend?.dispose(),
+  };
+}
+
+/** The same attention with a sink logit for each head, and nothing else: what a sink costs. */
+export function sinkPeer(name: string): Peer {
+  const peer = lazyPeer(name);
+  let backend: Backend;
+  return {
+    ...peer,
+    name: `${peer.name} with a sink`,
+    async open() {
+      backend = await createBackend(name);
+      return { about: backend.device };
+    },
+    prepare: async (task: Case) => (task.kind === 'attention' ? attentionRunner(backend, task, 0) : null),
     close: async () => backend?.dispose(),
   };
 }
@@ -67,7 +83,8 @@ function matmulRunner(backend: Backend, { m, n, k, transposeA, transposeB }: Mat
   return timed(backend, () => backend.matmul(a, b, { transposeA, transposeB }), [a, b]);
 }
 
-function attentionRunner(backend: Backend, task: AttentionCase): Runner {
+/** `sinkLogit` is that of every head; null: none. */
+function attentionRunner(backend: Backend, task: AttentionCase, sinkLogit: number | null): Runner {
   const { batch, heads, length, headDim, window, local, backward } = task;
   const shape = [batch, length, heads, headDim];
   const [q, k, v, dOutput] = [0, 1, 2, 3].map(() => random(backend, shape));
@@ -76,8 +93,9 @@ function attentionRunner(backend: Backend, task: AttentionCase): Runner {
     [heads, window],
   );
   const tau = backend.full([heads], -1);
+  const sink = sinkLogit === null ? undefined : backend.full([heads], sinkLogit);
   const work = (): Tensor => {
-    const { output, saved } = backend.attention(q, k, v, { bias, tau, save: backward });
+    const { output, saved } = backend.attention(q, k, v, { bias, tau, ...(sink && { sink }), save: backward });
     if (backward) {
       const grads = backend.attentionGrad(dOutput, saved);
       for (const grad of Object.values(grads)) grad?.dispose();
@@ -85,7 +103,7 @@ function attentionRunner(backend: Backend, task: AttentionCase): Runner {
     saved.dispose();
     return output;
   };
-  return timed(backend, work, [q, k, v, dOutput, bias, tau]);
+  return timed(backend, work, [q, k, v, dOutput, bias, tau, ...(sink === undefined ? [] : [sink])]);
 }
 
 /** Training as an application writes it, step by step; the caller disposes each loss. */

@@ -1,0 +1,54 @@
+// The tables of the docs from table.json of `compare` and `study`: a figure is a mean over seeds and, with more than one, its
+// sample standard deviation.
+import { readFileSync } from 'node:fs';
+import { dirname, join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+
+/** The repository. */
+export const root = dirname(dirname(dirname(fileURLToPath(import.meta.url))));
+
+/** Where tables stand: between `<!-- table NAME -->` and `<!-- end -->`. */
+const BLOCK = /<!-- table ([\w-]+) -->\n[\s\S]*?<!-- end -->/g;
+
+/** The documents that hold tables. */
+export const DOCUMENTS = ['docs/evidence.md', 'README.md'];
+
+/** docs/evidence/tables.json: by name, the JSON file and the columns. */
+export function readTables() {
+  return JSON.parse(readFileSync(join(root, 'docs/evidence/tables.json'), 'utf8'));
+}
+
+/** `text` with every table made anew. Throws for a table that tables.json does not know. */
+export function filled(text, tables, read = readResult) {
+  return text.replace(BLOCK, (_, name) => {
+    const table = tables[name];
+    if (table === undefined) throw new Error(`docs/evidence/tables.json has no table '${name}'`);
+    return `<!-- table ${name} -->\n${rendered(table, read(table.file))}\n<!-- end -->`;
+  });
+}
+
+function readResult(file) {
+  return JSON.parse(readFileSync(join(root, 'docs/evidence', file), 'utf8'));
+}
+
+/** The command that made it, then the rows in Markdown. */
+export function rendered({ columns, rows: wanted }, { command, settings, keys, rows }) {
+  const figures = Object.entries(columns);
+  for (const [name] of figures) {
+    if (!rows.some((row) => row.figures[name] !== undefined)) throw new Error(`no row has the figure '${name}'`);
+  }
+  const head = [...keys, ...figures.map(([, { label }]) => label)];
+  const body = rows
+    .filter(({ key }) => wanted === undefined || wanted.includes(key.at(-1)))
+    .map((row) => [...row.key.map(String), ...figures.map(([name, { format }]) => cell(row.figures[name], format))]);
+  const line = (cells) => `| ${cells.join(' | ')} |`;
+  const { preset, context, steps, batch, learningRate, backend } = settings;
+  const made = `\`npx ${command}\`: ${preset}, context ${context}, ${steps} steps of ${batch} sequences, peak learning rate ${learningRate}, backend ${backend}.`;
+  return [made, '', line(head), line(head.map(() => '---')), ...body.map(line)].join('\n');
+}
+
+function cell(figure, format) {
+  if (figure === undefined) return '—';
+  const shown = (x) => (format === '%' ? `${(100 * x).toFixed(1)} %` : x.toFixed(format));
+  return figure.deviation === null ? shown(figure.mean) : `${shown(figure.mean)} ± ${shown(figure.deviation)}`;
+}
