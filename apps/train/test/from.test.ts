@@ -147,8 +147,56 @@ describe('train --from', () => {
     expect(weights[1]).toBeLessThan((weights[0] as number) * 0.9);
   });
 
+  it('learns the predictions of a teacher: one that it equals leaves nothing to learn', async () => {
+    const base = await softmaxRun();
+    const folder = temporary();
+    const first: { loss: number; gradNorm: number }[] = [];
+    for (const share of ['0', '1']) {
+      const out = join(folder, share);
+      const args = ['train', '--from', base, '--distill', base, '--distill-share', share, ...FROM];
+      const { code, stderr } = await run(...args, '--steps', '2', '--lr', '1e-3', '--out', out);
+      expect([code, stderr]).toEqual([0, '']);
+      first.push(losses(out)[0] as (typeof first)[number]);
+    }
+    // Share 0 is the plain loss; with share 1 the target is what the model itself predicts.
+    expect(first[0]!.gradNorm).toBeGreaterThan(0.1);
+    expect(first[1]!.gradNorm).toBeLessThan(1e-4);
+    const plain = join(folder, 'plain');
+    await run('train', '--from', base, ...FROM, '--steps', '1', '--lr', '1e-3', '--out', plain);
+    expect(Math.abs(first[0]!.loss - losses(plain)[0]!.loss)).toBeLessThan(1e-6);
+  });
+
+  it('gives tau and bias learning rates of their own, and resumes with them and the teacher', async () => {
+    const base = await softmaxRun();
+    const out = join(temporary(), 'run');
+    const args = ['train', '--from', base, '--attention', 'lazy', '--distill', base, '--tau-rate', '10'];
+    const { code, stderr } = await run(
+      ...args,
+      '--bias-rate',
+      '0',
+      '--floor',
+      '1',
+      ...FROM,
+      '--steps',
+      '1',
+      '--lr',
+      '1e-3',
+      '--out',
+      out,
+    );
+    expect([code, stderr]).toEqual([0, '']);
+    const after = await parameters(out);
+    // Adam's first step is the learning rate, whatever the gradient.
+    for (const tau of after['model.layers.0.attn.tau']!) expect(Math.abs(tau)).toBeCloseTo(0.01, 4);
+    expect(after['model.layers.0.attn.bias']!.every((x) => x === 0)).toBe(true);
+    expect((await run('train', '--resume', '--out', out)).code).toBe(0);
+  });
+
   it.each([
     [['--from', '/nowhere'], '/nowhere'],
+    [['--distill', '/nowhere'], '/nowhere'],
+    [['--distill-share', '0.5'], '--distill-share goes with --distill'],
+    [['--tau-rate', '-1'], '--tau-rate'],
     [['--tau-anneal', '0:5'], '--tau-anneal goes with --from'],
     [['--tau-anneal', '5:5'], '--tau-anneal'],
     [['--train-only', 'tau'], '--train-only'],

@@ -74,6 +74,14 @@ export interface TrainingValues {
   trainOnly: 'all' | 'attention' | 'bias-tau';
   /** Added to the loss, times the mean weight on the first token. */
   sinkPenalty: number;
+  /** A MODEL whose predictions are learned, too. */
+  distill: string;
+  /** Share of that model's predictions in the target; the rest is the text. */
+  distillShare: number;
+  /** Learning rate of tau in multiples of the others'. */
+  tauRate: number;
+  /** Learning rate of attention's bias in multiples of the others'. */
+  biasRate: number;
   /** Steps between validation losses, 0 for the end only. */
   evalEvery: number;
   /** Held-out windows looked at in between. */
@@ -367,6 +375,37 @@ export const TRAINING_OPTIONS: { readonly [K in keyof TrainingValues]: TrainingO
     recorded: 'start.sinkPenalty',
     resume: 'fixed',
     single: true,
+  },
+  distill: {
+    flags: '--distill <model>',
+    help: 'learn the predictions of this model, too; it has the same tokens',
+    value: text,
+    recorded: 'start.distill',
+    store: (path) => resolve(path),
+    resume: 'refused',
+    single: true,
+  },
+  distillShare: {
+    flags: '--distill-share <x>',
+    help: 'share of its predictions in the target, the rest is the text (default: 0.5)',
+    value: range(0, 1),
+    recorded: 'start.distillShare',
+    resume: 'fixed',
+    single: true,
+  },
+  tauRate: {
+    flags: '--tau-rate <x>',
+    help: 'learning rate of tau in multiples of --lr (default: 1)',
+    value: range(0, 10_000),
+    recorded: 'start.tauRate',
+    resume: 'fixed',
+  },
+  biasRate: {
+    flags: '--bias-rate <x>',
+    help: "learning rate of attention's bias in multiples of --lr (default: 1)",
+    value: range(0, 10_000),
+    recorded: 'start.biasRate',
+    resume: 'fixed',
   },
   evalEvery: {
     flags: '--eval-every <n>',

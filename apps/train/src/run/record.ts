@@ -83,6 +83,14 @@ export interface StartRecord {
   readonly trainOnly?: 'all' | 'attention' | 'bias-tau';
   /** Added to the loss, times the mean weight on the first token. */
   readonly sinkPenalty?: number;
+  /** Absolute path of the MODEL whose predictions are learned, too. */
+  readonly distill?: string;
+  /** Share of them in the target; default 0.5. */
+  readonly distillShare?: number;
+  /** Learning rate of tau in multiples of the schedule's; default 1. */
+  readonly tauRate?: number;
+  /** Learning rate of attention's bias in multiples of the schedule's; default 1. */
+  readonly biasRate?: number;
 }
 
 /** How often things happen, none of which changes what is computed. */

@@ -16,6 +16,7 @@ import {
   TRAINING_DEFAULTS,
   type TrainingDefaults,
 } from './defaults.ts';
+import { refuseStranger } from './distill.ts';
 import { refuseTooLarge } from './memory.ts';
 import { hasTau, startConfig } from './start.ts';
 
@@ -85,7 +86,7 @@ export async function planRun(
       batch,
       steps,
     }) as unknown as TrainingRecord,
-    ...startOf(options),
+    ...(await startOf(options, configOf(dataset))),
     ...withIntervals(
       { rhythm: defaultIntervals(steps), sample: { prompt: defaultPrompt(dataset), tokens: 200 } },
       options,
@@ -179,12 +180,22 @@ function refuseWithoutTau(config: RunRecord['model'], options: PlanOptions): voi
   }
 }
 
-/** The record's section on what a run starts from; none where nothing was said. */
-function startOf(options: PlanOptions): Pick<RunRecord, 'start'> {
+/** The record's section on what a run starts from and goes towards; none where nothing was said. */
+async function startOf(options: PlanOptions, config: RunRecord['model']): Promise<Pick<RunRecord, 'start'>> {
   const start = recordSection('start', options) as NonNullable<RunRecord['start']>;
   if (Object.keys(start).length === 0) return {};
   if (start.from === undefined && start.tauAnneal !== undefined) {
     throw new UsageError('train: --tau-anneal goes with --from; a model trained from scratch begins with tau -1');
+  }
+  if (start.distill === undefined) {
+    if (start.distillShare !== undefined) throw new UsageError('train: --distill-share goes with --distill MODEL');
+    return { start };
+  }
+  const { opened } = await openArgument(start.distill);
+  try {
+    refuseStranger(start.distill, opened.config, config);
+  } finally {
+    await opened.close();
   }
   return { start };
 }

@@ -24,7 +24,9 @@ import { loadCheckpoint, saveCheckpoint } from '@lazy-attention/nn/node';
 import { RunError, TrainingError } from '../errors.ts';
 import { checkpointOf, type RunFolder } from '../run/folder.ts';
 import type { RunRecord } from '../run/record.ts';
-import { firstTokenMarks, penalisedLoss } from './sink-penalty.ts';
+import { disposeTeacher, loadTeacher, type Teacher, teacherPull } from './distill.ts';
+import { objective, type StepBatch } from './objective.ts';
+import { firstTokenMarks } from './sink-penalty.ts';
 import { annealTau, firstParams, trainable } from './start.ts';
 
 /** Model, optimiser and sampler of one run on one backend: what a checkpoint holds, alive. */
@@ -36,6 +38,8 @@ export interface Session {
   /** Those of them that the optimiser moves. */
   readonly trained: Params;
   readonly optimizer: AdamW;
+  /** Whose predictions are learned, too. */
+  readonly teacher: Teacher | null;
   readonly sampler: Sampler;
   readonly schedule: (step: number) => number;
   /** Adds to the loss and gradients of the pieces before. */
@@ -72,12 +76,15 @@ interface SavedState {
 /** A session at step 0, with weights drawn from the run's seed, or those of the model that it starts from. */
 export async function newSession(backend: Backend, record: RunRecord, dataset: Dataset): Promise<Session> {
   const model = lazyTransformer(record.model);
-  const params = await firstParams(backend, record, model);
+  const teacher = await teacherOf(backend, record);
+  let params: Params = {};
   try {
+    params = await firstParams(backend, record, model);
     const optimizer = adamW(backend, trainable(params, record.start?.trainOnly), adamOptions(record));
-    return assemble(backend, record, dataset, model, params, optimizer, undefined, 0);
+    return assemble(backend, record, dataset, { model, params, optimizer, teacher, step: 0 });
   } catch (error) {
     disposeParams(params);
+    disposeTeacher(teacher);
     throw error;
   }
 }
@@ -94,13 +101,13 @@ export async function resumeSession(
   if (loaded.optimizer === null) {
     throw new RunError('RUN_NO_CHECKPOINT', `train: the last checkpoint of ${folder.path} has no optimiser state`);
   }
-  const moved = trainable(loaded.params, record.start?.trainOnly);
+  const { params, step } = loaded;
+  const moved = trainable(params, record.start?.trainOnly);
   const optimizer = adamW(backend, moved, { ...adamOptions(record), state: loaded.optimizer });
   const state = savedState(loaded.state, folder);
-  return {
-    session: assemble(backend, record, dataset, model, loaded.params, optimizer, state.sampler, loaded.step),
-    seconds: state.seconds,
-  };
+  const teacher = await teacherOf(backend, record);
+  const parts = { model, params, optimizer, teacher, state: state.sampler, step };
+  return { session: assemble(backend, record, dataset, parts), seconds: state.seconds };
 }
 
 /** The sampler checks its own part. */
@@ -115,28 +122,29 @@ function savedState(state: unknown, folder: RunFolder): SavedState {
   return { sampler: sampler as SamplerState, seconds };
 }
 
-function adamOptions(record: RunRecord) {
-  const { weightDecay, maxNorm, optimizerDtype } = record.training;
-  return { weightDecay, maxNorm, ...(optimizerDtype === 'bf16' ? { stateDType: optimizerDtype } : {}) };
+function adamOptions({ training, start }: RunRecord) {
+  const { weightDecay, maxNorm, optimizerDtype } = training;
+  const { tauRate = 1, biasRate = 1 } = start ?? {};
+  return {
+    weightDecay,
+    maxNorm,
+    multiples: (name: string) => (name.endsWith('.attn.tau') ? tauRate : name.endsWith('.attn.bias') ? biasRate : 1),
+    ...(optimizerDtype === 'bf16' ? { stateDType: optimizerDtype } : {}),
+  };
 }
 
-function assemble(
-  backend: Backend,
-  record: RunRecord,
-  dataset: Dataset,
-  model: LazyTransformer,
-  params: Params,
-  optimizer: AdamW,
-  state: SamplerState | undefined,
-  step: number,
-): Session {
+async function teacherOf(backend: Backend, { start, model }: RunRecord): Promise<Teacher | null> {
+  return start?.distill === undefined ? null : loadTeacher(backend, start.distill, model);
+}
+
+type Parts = Pick<Session, 'model' | 'params' | 'optimizer' | 'teacher' | 'step'> & { readonly state?: SamplerState };
+
+function assemble(backend: Backend, record: RunRecord, dataset: Dataset, { state, ...parts }: Parts): Session {
   const { batch, seed, learningRate, warmupSteps, steps, floor } = record.training;
   return {
     backend,
     record,
-    model,
-    params,
-    optimizer,
+    ...parts,
     sampler: createSampler(dataset.train, {
       context: record.model.context,
       batch,
@@ -144,29 +152,17 @@ function assemble(
       ...(state === undefined ? {} : { state }),
     }),
     schedule: cosineSchedule({ peak: learningRate, warmupSteps, steps, floor }),
-    trained: trainable(params, record.start?.trainOnly),
-    lossAndGrads: addingGrad(backend, lossOf(record, model, params)),
-    step,
+    trained: trainable(parts.params, record.start?.trainOnly),
+    lossAndGrads: addingGrad(backend, lossOf(record, parts.model, parts.params)),
   };
 }
-
-type StepBatch = ReturnType<typeof batchTensors> & { readonly marks?: Tensor; readonly count: number };
 
 /** The loss as a function of what is trained; the rest of the parameters is constant. Pieces of a batch add up to its loss. */
 function lossOf(record: RunRecord, model: LazyTransformer, params: Params) {
-  const penalty = penaltyOf(record) / piecesOf(record);
   const { recompute, lossRows } = record.training;
-  const penalised = penalisedLoss(model, penalty);
-  return (ops: Ops, trained: Params, { marks, ...batch }: StepBatch): Tensor => {
-    const all = { ...params, ...trained };
-    return marks === undefined
-      ? model.loss(ops, all, batch, { recompute, lossRows })
-      : penalised(ops, all, batch, marks);
-  };
-}
-
-function penaltyOf(record: RunRecord): number {
-  return record.start?.sinkPenalty ?? 0;
+  const { sinkPenalty = 0, distillShare } = record.start ?? {};
+  const loss = objective(model, { sinkPenalty: sinkPenalty / piecesOf(record), distillShare, recompute, lossRows });
+  return (ops: Ops, trained: Params, batch: StepBatch): Tensor => loss(ops, { ...params, ...trained }, batch);
 }
 
 /** Pieces that a batch is computed in. */
@@ -190,15 +186,21 @@ export async function launchStep(session: Session): Promise<PendingStep> {
 
 /** Loss and gradients of a batch, piece by piece. The caller disposes them. */
 async function batchGradients(session: Session, host: HostBatch): Promise<ValueAndGrad<Params>> {
-  const { backend, trained, lossAndGrads, record, model } = session;
+  const { backend, trained, lossAndGrads, record, model, teacher } = session;
   const { batch, microBatch = batch } = record.training;
   let sum: ValueAndGrad<Params> | null = null;
   for (let row = 0; row < batch; row += microBatch) {
     if (sum !== null) await turn();
     const piece = rowsOf(host, row, microBatch);
-    const marks = penaltyOf(record) === 0 ? {} : { marks: firstTokenMarks(backend, model.config, piece) };
     const { tokens, targets, starts = null } = batchTensors(backend, piece);
-    const tensors = { tokens, targets, starts, ...marks };
+    const part = { tokens, targets, starts, count: host.count };
+    const tensors = {
+      tokens,
+      targets,
+      starts,
+      ...((record.start?.sinkPenalty ?? 0) > 0 && { marks: firstTokenMarks(backend, model.config, piece) }),
+      ...(teacher !== null && { pull: teacherPull(backend, teacher, part) }),
+    };
     sum = lossAndGrads(trained, sum, { ...tensors, count: host.count });
     for (const tensor of Object.values(tensors)) tensor?.dispose();
   }
@@ -271,5 +273,6 @@ export async function saveSession(session: Session, folder: RunFolder, seconds: 
 
 export function disposeSession(session: Session): void {
   disposeParams(session.params);
+  disposeTeacher(session.teacher);
   session.optimizer.dispose();
 }

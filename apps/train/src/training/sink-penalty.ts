@@ -1,28 +1,12 @@
 import type { Backend, Ops, Tensor } from '@lazy-attention/core';
 import type { Batch as HostBatch } from '@lazy-attention/data';
-import type { Batch, LazyTransformer, ObservedLayer, Params } from '@lazy-attention/nn';
+import type { LazyTransformer, ObservedLayer } from '@lazy-attention/nn';
 
 /**
- * The model's loss, plus `penalty` times the mean weight on the first token of a row's document, over all rows, heads and layers.
- * That weight is attention's output where the values are 1 at first tokens and 0 elsewhere, so its gradient reaches q, k, bias and tau.
+ * Mean weight on the first token of a row's document, over rows and heads, shape []: attention's output where the values
+ * are 1 at first tokens and 0 elsewhere, so that its gradient reaches q, k, bias and tau.
  */
-export function penalisedLoss(model: LazyTransformer, penalty: number) {
-  return (ops: Ops, params: Params, { tokens, targets, starts, count }: Batch, marks: Tensor): Tensor => {
-    const weights: Tensor[] = [];
-    const logits = model.forward(ops, params, tokens, {
-      starts,
-      observe: (layer) => weights.push(firstTokenWeight(ops, layer, marks)),
-    });
-    const { loss, lse } = ops.crossEntropy(logits, targets, { count });
-    logits.dispose();
-    lse.dispose();
-    const total = weights.reduce((sum, weight) => ops.add(sum, weight));
-    return ops.add(loss, ops.scale(total, penalty / weights.length));
-  };
-}
-
-/** Mean of w_{i, first} over rows and heads, shape []. */
-function firstTokenWeight(ops: Ops, { q, k, bias, tau, starts }: ObservedLayer, marks: Tensor): Tensor {
+export function firstTokenWeight(ops: Ops, { q, k, bias, tau, starts }: ObservedLayer, marks: Tensor): Tensor {
   const { output, saved } = ops.attention(q, k, marks, { bias, tau, starts });
   saved.dispose();
   // Every entry of the last axis is the same number.
