@@ -16,13 +16,20 @@ from torch import nn
 from torch.nn import functional as F
 
 
+KINDS = ('softmax', 'lazy', 'bias-only', 'elastic-only', 'alibi', 'sink', 'off-by-one')
+
+
 class Attention(nn.Module):
     """docs/spec.md, Forward: softmax of scores with a bias by distance, an offset tau / n, and a ReLU."""
 
-    def __init__(self, config):
+    def __init__(self, config, layer):
         super().__init__()
         self.heads, self.kv_heads, self.width = config['num_attention_heads'], config['num_key_value_heads'], config['head_dim']
-        self.kind, self.window = config.get('attention_kind', 'softmax'), config.get('sliding_window')
+        self.kind = config.get('attention_kind', 'softmax')
+        types = config.get('layer_types')
+        self.window = config.get('sliding_window') if types is None or types[layer] == 'sliding_attention' else None
+        if self.kind not in KINDS:
+            raise ValueError(f'attention_kind is {self.kind!r}; this file reads {", ".join(KINDS)}')
         hidden, biased = config['hidden_size'], config['attention_bias']
         self.q_proj = nn.Linear(hidden, self.heads * self.width, bias=biased)
         self.k_proj = nn.Linear(hidden, self.kv_heads * self.width, bias=biased)
@@ -32,6 +39,8 @@ class Attention(nn.Module):
             self.bias = nn.Parameter(torch.zeros(self.heads, config['attention_bias_width']))
         if self.kind in ('lazy', 'elastic-only'):
             self.tau = nn.Parameter(-torch.ones(self.heads))
+        elif self.kind == 'sink':
+            self.sinks = nn.Parameter(torch.zeros(self.heads))
         elif self.kind == 'alibi':
             self.register_buffer('slopes', torch.tensor(alibi_slopes(self.heads)), persistent=False)
 
@@ -56,7 +65,11 @@ class Attention(nn.Module):
             scores = scores + torch.where(near, self.bias[:, distance.clamp(0, self.bias.shape[1] - 1)], 0.0)
         elif self.kind == 'alibi':
             scores = scores - self.slopes[:, None, None] * distance
-        weights = scores.masked_fill(~seen, -math.inf).softmax(-1)
+        scores = scores.masked_fill(~seen, -math.inf)
+        if self.kind in ('sink', 'off-by-one'):  # docs/spec.md, Sink logit: a key that is not there
+            sink = self.sinks if self.kind == 'sink' else scores.new_zeros(self.heads)
+            scores = torch.cat([scores, sink.to(scores)[None, :, None, None].expand(*scores.shape[:3], 1)], -1)
+        weights = scores.softmax(-1)[..., :q.shape[2]]
         if self.kind in ('lazy', 'elastic-only'):
             count = seen.sum(-1, keepdim=True)  # n_i, the keys that row i attends
             weights = torch.where(seen, (weights + self.tau[:, None, None] / count).relu(), 0.0)
@@ -75,11 +88,11 @@ class Mlp(nn.Module):
 
 
 class Layer(nn.Module):
-    def __init__(self, config):
+    def __init__(self, config, layer):
         super().__init__()
         norm = lambda: nn.RMSNorm(config['hidden_size'], eps=config['rms_norm_eps'])
         self.input_layernorm, self.post_attention_layernorm = norm(), norm()
-        self.self_attn, self.mlp = Attention(config), Mlp(config)
+        self.self_attn, self.mlp = Attention(config, layer), Mlp(config)
 
     def forward(self, x, cos, sin):
         x = x + self.self_attn(self.input_layernorm(x), cos, sin)
@@ -98,7 +111,7 @@ class LazyModel(nn.Module):
         self.config = config
         self.model = nn.ModuleDict({
             'embed_tokens': nn.Embedding(config['vocab_size'], config['hidden_size']),
-            'layers': nn.ModuleList(Layer(config) for _ in range(config['num_hidden_layers'])),
+            'layers': nn.ModuleList(Layer(config, layer) for layer in range(config['num_hidden_layers'])),
             'norm': nn.RMSNorm(config['hidden_size'], eps=config['rms_norm_eps']),
         })
         self.lm_head = nn.Linear(config['hidden_size'], config['vocab_size'], bias=False)

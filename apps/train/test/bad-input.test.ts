@@ -136,7 +136,7 @@ describe('a run that is there', () => {
 
   it.each([
     ['--lr', '0.5'],
-    ['--steps', '7'],
+    ['--steps', '3'],
     ['--attention', 'softmax'],
     ['--context', '32'],
     ['--floor', '0.5'],

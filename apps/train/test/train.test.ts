@@ -91,6 +91,28 @@ describe('lazy-attention train', () => {
     expect(readFileSync(join(stopped, 'sample.txt'), 'utf8')).toBe(readFileSync(join(whole, 'sample.txt'), 'utf8'));
   });
 
+  it('extends a finished run: the steps after keep the last learning rate, and the data goes on', async () => {
+    const out = join(temporary(), 'run');
+    await run('train', ...TINY, '--out', out);
+    const before = losses(out);
+    const { code, stdout } = await run('train', '--resume', '--steps', '9', '--out', out);
+    expect(code).toBe(0);
+    expect(stdout).toContain('Extended to 9 steps: those after step 6 keep the schedule');
+    expect(losses(out)).toHaveLength(9);
+    expect(losses(out).slice(0, 6)).toEqual(before);
+    const rates = readMetrics(join(out, 'metrics.jsonl')).metrics.flatMap((m) =>
+      m.type === 'train' ? m.learningRate : [],
+    );
+    expect(rates.slice(6)).toEqual([rates[5], rates[5], rates[5]]);
+    // Extended at once or in two goes, it is one run.
+    const twice = join(temporary(), 'run');
+    await run('train', ...TINY, '--out', twice);
+    for (const steps of ['7', '9']) await run('train', '--resume', '--steps', steps, '--out', twice);
+    expect(losses(twice)).toEqual(losses(out));
+    const { training } = JSON.parse(readFileSync(join(twice, 'run.json'), 'utf8'));
+    expect([training.steps, training.scheduleSteps]).toEqual([9, 6]);
+  });
+
   it('Ctrl-C is heard between steps that never wait', async () => {
     const out = join(temporary(), 'run');
     const rare = ['--steps', '4000', '--checkpoint-every', '4000', '--eval-every', '0'];

@@ -5,6 +5,7 @@ const HF: readonly (readonly [from: string, to: string])[] = [
   ['model.embeddings.', 'model.embed_tokens.'],
   ['.attn_norm.', '.input_layernorm.'],
   ['.mlp_norm.', '.post_attention_layernorm.'],
+  ['.attn.sink', '.self_attn.sinks'],
   ['.attn.', '.self_attn.'],
 ];
 
@@ -31,7 +32,7 @@ export function storedName(layout: Layout, name: string): string {
   return pairs.reduce((stored, [from, to]) => stored.replace(from, to), name);
 }
 
-/** Of nn's names: bias and tau of Lazy Attention, which are kept in f32 beside weights of half precision. */
+/** Of nn's names: bias, tau and sink logit of attention, which are kept in f32 beside weights of half precision. */
 export function isStatistic(name: string): boolean {
-  return /\.attn\.(bias|tau)$/.test(name);
+  return /\.attn\.(bias|tau|sink)$/.test(name);
 }

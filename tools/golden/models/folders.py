@@ -5,7 +5,7 @@ import shutil
 
 import torch
 from safetensors.torch import save_file
-from transformers import (AttentionInterface, LlamaConfig, LlamaForCausalLM, MistralConfig, MistralForCausalLM, Qwen2Config, Qwen2ForCausalLM,
+from transformers import (AttentionInterface, GptOssConfig, GptOssForCausalLM, LlamaConfig, LlamaForCausalLM, MistralConfig, MistralForCausalLM, Qwen2Config, Qwen2ForCausalLM,
                           Qwen3Config, Qwen3ForCausalLM, SmolLM3Config, SmolLM3ForCausalLM)
 
 from common import expected_of, write_json
@@ -79,6 +79,7 @@ def write(out):
     sharded(out)
     fla(out)
     lazy(out)
+    sinks(out)
 
 
 def tidy(folder, expected):
@@ -163,3 +164,36 @@ def lazy(out):
         layer.self_attn.softmax_offset = torch.nn.Parameter((torch.randn(4, generator=generator) / 2).bfloat16().float())
     config = {**FLA, 'model_type': 'swat', 'hidden_size': 32, 'max_bias_length': 16, 'use_learnable_bias': True}
     save_fla(f'{out}/authors', config, fla_state(model), expected_of(model, ids_of(60)))
+
+
+class Dense(torch.nn.Module):
+    """Llama's MLP where gpt-oss has experts: the scores of the router are none."""
+
+    def __init__(self, config):
+        super().__init__()
+        self.gate_proj = torch.nn.Linear(config.hidden_size, config.intermediate_size, bias=False)
+        self.up_proj = torch.nn.Linear(config.hidden_size, config.intermediate_size, bias=False)
+        self.down_proj = torch.nn.Linear(config.intermediate_size, config.hidden_size, bias=False)
+
+    def forward(self, x):
+        return self.down_proj(torch.nn.functional.silu(self.gate_proj(x)) * self.up_proj(x)), None
+
+
+def sinks(out):
+    """gpt-oss's attention (a sink logit per head, layers with and without window, biases) with a dense MLP."""
+    rope = {'rope_type': 'yarn', 'rope_theta': 100.0, 'factor': 4.0, 'original_max_position_embeddings': 16, 'beta_fast': 4.0, 'beta_slow': 1.0,
+            'truncate': False}
+    model = GptOssForCausalLM(GptOssConfig(**SIZES, head_dim=8, sliding_window=5, num_local_experts=1, num_experts_per_tok=1, rope_parameters=rope,
+                                           attn_implementation='eager'))
+    for layer in model.model.layers:
+        layer.mlp = Dense(model.config)
+    randomise(model, 70)
+    generator = torch.Generator().manual_seed(71)
+    for layer in model.model.layers:
+        layer.self_attn.sinks.data = torch.randn(4, generator=generator).bfloat16().float()
+    expected = expected_of(model, ids_of(70))
+    state = {name: value.bfloat16().contiguous() for name, value in model.state_dict().items()}
+    model.config.dtype = torch.bfloat16
+    model.config.save_pretrained(f'{out}/gpt-oss-dense')
+    save_file(state, f'{out}/gpt-oss-dense/model.safetensors', metadata={'format': 'pt'})
+    tidy(f'{out}/gpt-oss-dense', expected)

@@ -10,7 +10,7 @@ import type { PlanOptions } from '../options/table.ts';
 import { count } from '../output/format.ts';
 import { createReporter, type Reporter } from '../output/reporter.ts';
 import { summaryText } from '../output/summary.ts';
-import { createRun, freeFolder, openRun, type RunFolder } from '../run/folder.ts';
+import { createRun, freeFolder, openRun, type RunFolder, replaceRecord } from '../run/folder.ts';
 import { type FolderLock, lockFolder } from '../run/lock.ts';
 import { readMetrics } from '../run/metrics.ts';
 import type { RunRecord } from '../run/record.ts';
@@ -18,7 +18,7 @@ import { EMBEDDED, loadRunData, type Reading, sayProgress } from '../training/da
 import { finishRun } from '../training/finish.ts';
 import { refuseTooLarge } from '../training/memory.ts';
 import { type Outlook, outlookOf, outlookText } from '../training/outlook.ts';
-import { planRun, refuseChanges, withIntervals } from '../training/plan.ts';
+import { extended, planRun, refuseChanges, withIntervals } from '../training/plan.ts';
 import { disposeSession } from '../training/session.ts';
 import { together, train } from '../training/train.ts';
 
@@ -118,8 +118,8 @@ async function resume(
 ): Promise<Started> {
   if (options.out === undefined) throw new UsageError('train: --resume needs the folder of the run: --out FOLDER');
   const { folder, record: recorded } = openRun(options.out);
-  refuseChanges('train', source, options, recorded);
-  const record = withIntervals(recorded, options);
+  refuseChanges('train', source, { ...options, steps: undefined }, recorded);
+  const record = extended(withIntervals(recorded, options), options.steps);
   const lock = lockFolder(folder.path);
   let backend: Backend | undefined;
   try {
@@ -128,6 +128,10 @@ async function resume(
     const dataset = await loadRunData(record, reading);
     const outlook = await outlookOf(backend, record, memory, stepsDone(folder));
     reading.signal?.throwIfAborted();
+    if (record.training !== recorded.training) {
+      replaceRecord(folder, { ...recorded, training: record.training });
+      reporter.say(extension(record));
+    }
     announce(reporter, backend, record, dataset, outlook, `on with ${options.out}`);
     return { backend, folder, record, dataset, lock };
   } catch (error) {
@@ -135,6 +139,12 @@ async function resume(
     await backend?.dispose();
     throw error;
   }
+}
+
+/** What the steps after those that the run was started with do. */
+function extension({ training }: RunRecord): string {
+  const { steps, scheduleSteps = steps, learningRate, floor } = training;
+  return `Extended to ${steps} steps: those after step ${scheduleSteps} keep the schedule's last learning rate, ${Number((learningRate * floor).toPrecision(6))}`;
 }
 
 /** Losses go on exactly only on the backend that they began on, so that is the one to resume on unless another is named. */

@@ -2,7 +2,7 @@ import { existsSync, lstatSync, readdirSync } from 'node:fs';
 import { basename, join, resolve } from 'node:path';
 import { latestCheckpoint } from '@lazy-attention/nn/node';
 import { RunError } from '../errors.ts';
-import { makeFolder, readJson, reasonOf, writeNew } from './files.ts';
+import { makeFolder, readJson, reasonOf, writeNew, writeWhole } from './files.ts';
 import { LOCK } from './lock.ts';
 import type { RunRecord } from './record.ts';
 import { checkRecord } from './schema.ts';
@@ -57,6 +57,11 @@ export function createRun(path: string, record: RunRecord): RunFolder {
 /** Writes run.json where there is none; false where there is one. */
 export function writeRecord(folder: RunFolder, record: RunRecord): boolean {
   return writeNew(folder.record, `${JSON.stringify(record, null, 2)}\n`);
+}
+
+/** Writes run.json anew, for a run that is to have more steps; whoever does holds its lock. */
+export function replaceRecord(folder: RunFolder, record: RunRecord): void {
+  writeWhole(folder.record, `${JSON.stringify(record, null, 2)}\n`);
 }
 
 /** @throws RunError RUN_WRITE for a name that is no folder's */

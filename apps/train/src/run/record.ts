@@ -51,6 +51,8 @@ export interface DataRecord {
 
 export interface TrainingRecord {
   readonly steps: number;
+  /** Steps of the schedule, where the run was extended: those after them keep its last learning rate. */
+  readonly scheduleSteps?: number;
   /** Sequences per step. */
   readonly batch: number;
   /** Sequences on the device at a time; divides `batch`. Left out: all. */

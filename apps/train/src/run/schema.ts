@@ -43,6 +43,11 @@ const tokenizer = v.variant('kind', [
   }),
 ]);
 
+/** Training, which of an extended run has the steps of its schedule, too. */
+function withSchedule(training: Record<string, v.GenericSchema>): Record<string, v.GenericSchema> {
+  return { ...training, scheduleSteps: v.optional(integer(1).schema) };
+}
+
 const record = v.object({
   version: integer(1).schema,
   createdAt: words,
@@ -57,7 +62,7 @@ const record = v.object({
     ...sectionSchemas('data'),
   }),
   training: v.pipe(
-    v.object(sectionSchemas('training')),
+    v.object(withSchedule(sectionSchemas('training'))),
     v.forward(
       v.check(({ warmupSteps, steps }) => (warmupSteps as number) <= (steps as number), 'no more than training.steps'),
       ['warmupSteps'],

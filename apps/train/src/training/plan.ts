@@ -105,14 +105,15 @@ function refuseUneven(batch: number, microBatch: number | undefined): void {
   );
 }
 
-/** The penalty looks into every layer and at all logits. */
+/** The penalty looks into every layer and at all logits, a teacher at these. */
 function refusePenaltyWith(options: PlanOptions): void {
-  if (!options.sinkPenalty) return;
+  const asked = options.sinkPenalty ? '--sink-penalty' : options.distill === undefined ? null : '--distill';
+  if (asked === null) return;
   for (const [given, flag] of [
     [options.recompute, '--recompute'],
     [options.lossRows !== undefined, '--loss-rows'],
   ] as const) {
-    if (given) throw new UsageError(`train: ${flag} does not go with --sink-penalty; leave one of them out`);
+    if (given) throw new UsageError(`train: ${flag} does not go with ${asked}; leave one of them out`);
   }
 }
 
@@ -224,6 +225,18 @@ function defaultPrompt(dataset: Dataset): string {
   const lastSpace = text.lastIndexOf(' ');
   const words = lastSpace > 0 ? text.slice(0, lastSpace) : text;
   return words === '' ? '\n' : words;
+}
+
+/** The record of a run that is to go on to `steps`; undefined or as recorded changes nothing. */
+export function extended(record: RunRecord, steps: number | undefined): RunRecord {
+  const { training } = record;
+  if (steps === undefined || steps === training.steps) return record;
+  if (steps < training.steps) {
+    throw new UsageError(
+      `train: --steps is ${steps}, but the run was started with ${training.steps}; give more to extend it, or leave it out to resume`,
+    );
+  }
+  return { ...record, training: { ...training, steps, scheduleSteps: training.scheduleSteps ?? training.steps } };
 }
 
 /** An option that would change what a recorded run computes is refused, not ignored. */

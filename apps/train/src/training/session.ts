@@ -140,7 +140,7 @@ async function teacherOf(backend: Backend, { start, model }: RunRecord): Promise
 type Parts = Pick<Session, 'model' | 'params' | 'optimizer' | 'teacher' | 'step'> & { readonly state?: SamplerState };
 
 function assemble(backend: Backend, record: RunRecord, dataset: Dataset, { state, ...parts }: Parts): Session {
-  const { batch, seed, learningRate, warmupSteps, steps, floor } = record.training;
+  const { batch, seed, learningRate, warmupSteps, steps, scheduleSteps = steps, floor } = record.training;
   return {
     backend,
     record,
@@ -151,7 +151,7 @@ function assemble(backend: Backend, record: RunRecord, dataset: Dataset, { state
       seed,
       ...(state === undefined ? {} : { state }),
     }),
-    schedule: cosineSchedule({ peak: learningRate, warmupSteps, steps, floor }),
+    schedule: cosineSchedule({ peak: learningRate, warmupSteps, steps: scheduleSteps, floor }),
     trained: trainable(parts.params, record.start?.trainOnly),
     lossAndGrads: addingGrad(backend, lossOf(record, parts.model, parts.params)),
   };

@@ -1,23 +1,8 @@
 import { fromBF16Bits, fromF16Bits, toF16Bits } from '@lazy-attention/core';
 import type { StoredBlocks } from '../tensors/store.ts';
-
-/** How a type of GGUF stores its elements: blocks of `elements` in `bytes`. */
-export interface BlockFormat {
-  readonly name: string;
-  /** Elements per block. */
-  readonly elements: number;
-  /** Bytes per block. */
-  readonly bytes: number;
-  /** Writes the elements of `blocks` blocks, which begin at `bytes[0]`, to `out`. */
-  decode(bytes: Uint8Array, blocks: number, out: Float32Array | Float64Array): void;
-  /** The same blocks as packed weights take them; left out where they cannot be kept. */
-  readonly keep?: (bytes: Uint8Array, blocks: number) => StoredBlocks;
-}
-
-/** Half precision at a byte offset, little-endian. */
-function half(bytes: Uint8Array, at: number): number {
-  return fromF16Bits(bytes[at] | (bytes[at + 1] << 8));
-}
+import { type BlockFormat, half, signed } from './block-format.ts';
+import { Q2_K, Q3_K, Q4_K, Q5_K, Q6_K } from './k-blocks.ts';
+import { IQ4_NL, IQ4_XS } from './table-blocks.ts';
 
 /** Elements of their own, without a scale. */
 function plain(name: string, size: number, read: (view: DataView, at: number) => number): BlockFormat {
@@ -116,60 +101,7 @@ const Q8_0: BlockFormat = {
     for (let block = 0; block < blocks; block++) {
       const at = block * 34;
       const d = half(bytes, at);
-      for (let i = 0; i < 32; i++) out[block * 32 + i] = d * ((bytes[at + 2 + i] << 24) >> 24);
-    }
-  },
-};
-
-/** 256 elements d * scale * q - dmin * min in eight groups of 32, q of 4 bits, scales and minima of 6 bits packed in 12 bytes. */
-const Q4_K: BlockFormat = {
-  name: 'Q4_K',
-  elements: 256,
-  bytes: 144,
-  decode(bytes, blocks, out) {
-    for (let block = 0; block < blocks; block++) {
-      const at = block * 144;
-      const d = half(bytes, at);
-      const dmin = half(bytes, at + 2);
-      for (let group = 0; group < 8; group++) {
-        const [scale, minimum] = scaleAndMinimum(bytes, at + 4, group);
-        const step = d * scale;
-        const offset = dmin * minimum;
-        // Two groups share 32 bytes: the first has the low halves.
-        const from = at + 16 + (group >>> 1) * 32;
-        const shift = (group & 1) * 4;
-        const to = block * 256 + group * 32;
-        for (let i = 0; i < 32; i++) out[to + i] = step * ((bytes[from + i] >>> shift) & 15) - offset;
-      }
-    }
-  },
-};
-
-/** The packing of Q4_K: groups 0 to 3 have a byte each, the others take 4 bits and the two high bits of an earlier byte. */
-function scaleAndMinimum(bytes: Uint8Array, at: number, group: number): [number, number] {
-  if (group < 4) return [bytes[at + group] & 63, bytes[at + 4 + group] & 63];
-  const low = bytes[at + 4 + group];
-  return [(low & 15) | ((bytes[at + group - 4] >>> 6) << 4), (low >>> 4) | ((bytes[at + group] >>> 6) << 4)];
-}
-
-/** 256 elements d * scale * (q - 32), q of 6 bits: 128 bytes of low halves, 64 of high pairs, 16 signed scales, d. */
-const Q6_K: BlockFormat = {
-  name: 'Q6_K',
-  elements: 256,
-  bytes: 210,
-  decode(bytes, blocks, out) {
-    for (let block = 0; block < blocks; block++) {
-      const at = block * 210;
-      const d = half(bytes, at + 208);
-      for (let i = 0; i < 256; i++) {
-        // Each half of 128 elements: four runs of 32 over the same 32 bytes of pairs and, two by two, the same 64 of low halves.
-        const part = i >>> 7;
-        const run = (i >>> 5) & 3;
-        const low = bytes[at + part * 64 + (run & 1) * 32 + (i & 31)] >>> ((run >>> 1) * 4);
-        const high = bytes[at + 128 + part * 32 + (i & 31)] >>> (run * 2);
-        const scale = (bytes[at + 192 + (i >>> 4)] << 24) >> 24;
-        out[block * 256 + i] = d * scale * (((low & 15) | ((high & 3) << 4)) - 32);
-      }
+      for (let i = 0; i < 32; i++) out[block * 32 + i] = d * signed(bytes[at + 2 + i]);
     }
   },
 };
@@ -183,8 +115,13 @@ export const BLOCK_FORMATS: ReadonlyMap<number, BlockFormat> = new Map([
   [6, nibbles('Q5_0', false, true)],
   [7, nibbles('Q5_1', true, true)],
   [8, Q8_0],
+  [10, Q2_K],
+  [11, Q3_K],
   [12, Q4_K],
+  [13, Q5_K],
   [14, Q6_K],
+  [20, IQ4_NL],
+  [23, IQ4_XS],
   [28, plain('F64', 8, (view, at) => view.getFloat64(at, true))],
   [30, plain('BF16', 2, (view, at) => fromBF16Bits(view.getUint16(at, true)))],
 ]);

@@ -26,6 +26,8 @@ interface Architecture {
   /** Layers that attend through the sliding window; null where the architecture has none. */
   readonly slidingLayers?: (config: HfConfig, layer: number) => boolean;
   readonly noRope?: (config: HfConfig, layer: number) => boolean;
+  /** Keys whose default, experts or scaled frequencies, is not what a file without them means here. */
+  readonly needs?: readonly string[];
 }
 
 const biasIfSaid = ({ attention_bias: bias }: HfConfig) => (bias ? ('qkvo' as const) : null);
@@ -64,6 +66,17 @@ const ARCHITECTURES: Readonly<Record<string, Architecture>> = {
     tied: true,
     noRope: smolNoRope,
     slidingLayers: (config, layer) => config.use_sliding_window === true && smolNoRope(config, layer),
+  },
+  // With a dense MLP, as Llama's; experts are refused by `NEUTRAL`.
+  gpt_oss: {
+    maxPositions: 131072,
+    attentionBias: ({ attention_bias: bias }) => ((bias ?? true) ? 'qkvo' : null),
+    ropeBase: 150_000,
+    kvHeads: 8,
+    headDim: 64,
+    slidingWindow: 128,
+    slidingLayers: (_, layer) => layer % 2 === 0,
+    needs: ['num_local_experts', 'rope_parameters'],
   },
 };
 /** Ours: Llama's keys and names, and what `attentionOf` reads. */
@@ -126,6 +139,9 @@ function mapHf(
   const { hidden_size: hiddenSize, num_attention_heads: numHeads, num_hidden_layers: numLayers } = config;
   if (config.intermediate_size == null)
     throw new ModelError('MODEL_CONFIG', path, "key 'intermediate_size' is missing");
+  for (const key of architecture.needs ?? []) {
+    if (json[key] == null) throw new ModelError('MODEL_CONFIG', path, `key '${key}' is missing`);
+  }
   const layers = Array.from({ length: numLayers }, (_, layer) => layer);
   const kvHeads = 'num_key_value_heads' in json ? config.num_key_value_heads : architecture.kvHeads;
   const headDim = config.head_dim ?? architecture.headDim;
@@ -226,19 +242,17 @@ function attentionOf(
     Array.from(tensors).find(([name]) => suffixes.some((suffix) => name.endsWith(`attn.${suffix}`)))?.[1];
   const bias = own(['bias', AUTHORS.bias]);
   const tau = own(['tau', AUTHORS.tau]);
-  if (own(['sinks', 'sink']) !== undefined) {
-    throw new ModelError(
-      'MODEL_UNSUPPORTED',
-      path,
-      "the model has sink logits (tensors '*.sinks'), which are not read yet",
-    );
-  }
-  const learns = { bias: bias !== undefined, tau: tau !== undefined };
+  const learns = { bias: bias !== undefined, tau: tau !== undefined, sink: own(['sinks', 'sink']) !== undefined };
   const found = kindLearning(learns);
+  if (found === null) {
+    const has = Object.entries(learns).flatMap(([name, there]) => (there ? [name] : []));
+    throw new ModelError('MODEL_UNSUPPORTED', path, `no kind of attention learns ${has.join(' and ')} together`);
+  }
   const said = json.attention_kind as string | undefined;
   // Several kinds may have the same tensors: ALiBi has none of its own.
   const fits = learntBy(said);
-  if (said !== undefined && (fits?.bias !== learns.bias || fits.tau !== learns.tau)) {
+  const same = fits?.bias === learns.bias && fits.tau === learns.tau && fits.sink === learns.sink;
+  if (said !== undefined && !same) {
     throw new ModelError(
       'MODEL_CONFIG',
       path,

@@ -139,7 +139,7 @@ export function hfTypeOf(
   const all = slidingWindow !== null && fullAttentionLayers.length === 0;
   const plain = noRopeLayers.length === 0 && !mlpBias;
   if (!isLlamas(config.attention)) {
-    if (!qkNorm && noRopeLayers.length === 0 && attentionBias !== 'qkv' && (slidingWindow === null || all)) {
+    if (!qkNorm && noRopeLayers.length === 0 && attentionBias !== 'qkv') {
       return { name: LAZY_TYPE, architecture: 'LazyAttentionForCausalLM' };
     }
   } else if (qkNorm) {

@@ -1,0 +1,25 @@
+import { fromF16Bits } from '@lazy-attention/core';
+import type { StoredBlocks } from '../tensors/store.ts';
+
+/** How a type of GGUF stores its elements: blocks of `elements` in `bytes`. */
+export interface BlockFormat {
+  readonly name: string;
+  /** Elements per block. */
+  readonly elements: number;
+  /** Bytes per block. */
+  readonly bytes: number;
+  /** Writes the elements of `blocks` blocks, which begin at `bytes[0]`, to `out`. */
+  decode(bytes: Uint8Array, blocks: number, out: Float32Array | Float64Array): void;
+  /** The same blocks as packed weights take them; left out where they cannot be kept. */
+  readonly keep?: (bytes: Uint8Array, blocks: number) => StoredBlocks;
+}
+
+/** Half precision at a byte offset, little-endian. */
+export function half(bytes: Uint8Array, at: number): number {
+  return fromF16Bits(bytes[at] | (bytes[at + 1] << 8));
+}
+
+/** Two's complement of a byte. */
+export function signed(byte: number): number {
+  return (byte << 24) >> 24;
+}

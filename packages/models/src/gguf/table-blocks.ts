@@ -1,0 +1,43 @@
+import { type BlockFormat, half } from './block-format.ts';
+
+/** What the 16 values of four bits stand for in IQ4: denser about 0. */
+const TABLE = [-127, -104, -83, -65, -49, -35, -22, -10, 1, 13, 25, 38, 53, 69, 89, 113];
+
+/** 32 elements step * TABLE[q]: low halves of 16 bytes, then their high halves. */
+function group(bytes: Uint8Array, at: number, step: number, out: Float32Array | Float64Array, to: number): void {
+  for (let i = 0; i < 16; i++) {
+    out[to + i] = step * TABLE[bytes[at + i] & 15];
+    out[to + 16 + i] = step * TABLE[bytes[at + i] >>> 4];
+  }
+}
+
+/** 32 elements d * TABLE[q]. */
+export const IQ4_NL: BlockFormat = {
+  name: 'IQ4_NL',
+  elements: 32,
+  bytes: 18,
+  decode(bytes, blocks, out) {
+    for (let block = 0; block < blocks; block++) {
+      group(bytes, block * 18 + 2, half(bytes, block * 18), out, block * 32);
+    }
+  },
+};
+
+/** 256 elements d * (scale - 32) * TABLE[q] in eight groups: d, 2 bytes of the scales' high pairs, 4 of their low halves, 128 of nibbles. */
+export const IQ4_XS: BlockFormat = {
+  name: 'IQ4_XS',
+  elements: 256,
+  bytes: 136,
+  decode(bytes, blocks, out) {
+    for (let block = 0; block < blocks; block++) {
+      const at = block * 136;
+      const d = half(bytes, at);
+      const high = bytes[at + 2] | (bytes[at + 3] << 8);
+      for (let k = 0; k < 8; k++) {
+        const low = (bytes[at + 4 + (k >>> 1)] >>> ((k & 1) * 4)) & 15;
+        const scale = (low | (((high >>> (2 * k)) & 3) << 4)) - 32;
+        group(bytes, at + 8 + k * 16, d * scale, out, block * 256 + k * 32);
+      }
+    }
+  },
+};
