@@ -12,7 +12,10 @@ export type StepBatch = Batch & {
 };
 
 /** Of a run's record; the penalty is that of the piece. */
-type ObjectiveOptions = { readonly sinkPenalty: number; readonly distillShare: StartRecord['distillShare'] | undefined } & {
+type ObjectiveOptions = {
+  readonly sinkPenalty: number;
+  readonly distillShare: StartRecord['distillShare'] | undefined;
+} & {
   readonly [K in 'recompute' | 'lossRows']: TrainingRecord[K] | undefined;
 };
 

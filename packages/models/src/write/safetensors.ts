@@ -11,7 +11,9 @@ export async function* safetensorsChunks(
   dtype: WriteDType,
 ): AsyncGenerator<Uint8Array> {
   // bias and tau are statistics: half precision would round what decides which weights are zero.
-  const typeOf = (ours: string) => (isStatistic(ours) && dtype !== 'f64' ? 'f32' : dtype);
+  // Sink logits are stored as the weights are, in gpt-oss too.
+  const wide = (ours: string) => isStatistic(ours) && !ours.endsWith('.sink');
+  const typeOf = (ours: string) => (wide(ours) && dtype !== 'f64' ? 'f32' : dtype);
   const entries = Array.from(tensors, ([ours, { shape }]) => [name(ours), { dtype: typeOf(ours), shape }] as const);
   yield encodeSafetensorsHeader(Object.fromEntries(entries), { format: 'pt' });
   for (const [ours, tensor] of tensors) {
