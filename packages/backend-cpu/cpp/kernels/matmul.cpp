@@ -193,6 +193,7 @@ void sumParts(const ops::Matmul& op, std::int64_t parts, const float* partials, 
 }  // namespace
 
 std::size_t matmulWorkspace(const ops::Matmul& op, int threads) {
+  if (tilesTake(op)) return tilesWorkspace(op);
   const Partition cut = partitionOf(op, threads);
   if (cut.parts > 1) return static_cast<std::size_t>(op.batch * cut.parts * op.m * op.n) * sizeof(float);
   return cut.shares ? static_cast<std::size_t>(sharedFloats(op)) * sizeof(float) : 0;
@@ -201,6 +202,7 @@ std::size_t matmulWorkspace(const ops::Matmul& op, int threads) {
 void matmul(const ops::Matmul& op, Runtime& runtime, void* scratch) {
   auto* const workspace = static_cast<float*>(scratch);
   if (matmulThin(&op, 1, runtime)) return;
+  if (tilesTake(op)) return matmulTiles(op, runtime, workspace);
   const Partition cut = partitionOf(op, runtime.pool.threads());
   const auto viewOf = [](const ops::Tensor& x, std::int64_t offset, bool transposed, std::int64_t rows,
                          std::int64_t columns) {

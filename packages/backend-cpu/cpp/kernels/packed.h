@@ -66,8 +66,8 @@ struct EightBits {
     const auto* p = reinterpret_cast<const signed char*>(block + 8) + packedRows * i + row;
     // GCC 12 converts bytes to words one by one.
 #if defined(__AVX512F__)
-    return reinterpret_cast<Vector>(
-        _mm512_cvtepi32_ps(_mm512_cvtepi8_epi32(_mm_loadu_si128(reinterpret_cast<const __m128i*>(p)))));
+    const __m512i codes = _mm512_maskz_cvtepi8_epi32(0xffff, _mm_loadu_si128(reinterpret_cast<const __m128i*>(p)));
+    return __builtin_convertvector(reinterpret_cast<Integers>(codes), Vector);
 #elif defined(__AVX2__)
     return reinterpret_cast<Vector>(
         _mm256_cvtepi32_ps(_mm256_cvtepi8_epi32(_mm_loadl_epi64(reinterpret_cast<const __m128i*>(p)))));
@@ -103,6 +103,11 @@ decltype(auto) withFormat(const ops::Tensor& x, const F& f) {
       return f(BrainFloats{});
   }
 }
+
+// Products of packed weights with many rows on tiles (packed_tiles.cpp), where the processor has them.
+bool tilesTake(const ops::Matmul&);
+std::size_t tilesWorkspace(const ops::Matmul&);
+void matmulTiles(const ops::Matmul&, Runtime&, float* workspace);
 
 // Of a matrix with sums of length k: the block of a row (its group's) and column.
 template <class Format>
