@@ -16,6 +16,9 @@ import { pageStyle } from './style.ts';
 /** Rows that a data table in the page may have; longer data is only downloaded. */
 const TABLE_ROWS = 160;
 
+/** Runs whose table stands open: more would be most of the page on a phone. */
+const SHOWN_RUNS = 10;
+
 /**
  * One HTML file that needs nothing else: styles, charts, data and the chart library are inside, and it asks the
  * network for nothing. Light and dark, from 360 pixels wide, usable by keyboard and screen reader.
@@ -234,14 +237,15 @@ function provenance(data: ReportData): Html {
     run: ReportRun,
   ) => html`<tr><th scope="row">${run.name}</th><td>${run.scenario}</td><td>${run.arm}</td><td>${run.seed}</td>
 <td>${run.parameters.toLocaleString('en-US')}</td><td>${run.stepsDone} of ${run.steps}</td><td>${(run.stepsDone * run.tokensPerStep).toLocaleString('en-US')}</td><td>${minutes(run.seconds)}</td><td><code>${run.command}</code></td></tr>`;
+  const runs = html`<div class="scroll" tabindex="0" role="region" aria-label="Runs, scrollable"><table><caption>Runs</caption><thead><tr>
+<th scope="col">Run</th><th scope="col">Scenario</th><th scope="col">Attention</th><th scope="col">Seed</th><th scope="col">Parameters</th>
+<th scope="col">Steps</th><th scope="col">Tokens</th><th scope="col">Training time</th><th scope="col">Command</th></tr></thead>
+<tbody>${join(data.runs.map(row))}</tbody></table></div>`;
   return html`<section class="group" id="provenance" aria-labelledby="provenance-title">
 <h2 id="provenance-title">Command and environment</h2>
 <p>Made again by</p><pre tabindex="0" role="region" aria-label="Command">${data.command}</pre>
 <dl>${join(data.environment.map(([label, value]) => html`<div><dt>${label}</dt><dd>${value}</dd></div>`))}</dl>
-<div class="scroll" tabindex="0" role="region" aria-label="Runs, scrollable"><table><caption>Runs</caption><thead><tr>
-<th scope="col">Run</th><th scope="col">Scenario</th><th scope="col">Attention</th><th scope="col">Seed</th><th scope="col">Parameters</th>
-<th scope="col">Steps</th><th scope="col">Tokens</th><th scope="col">Training time</th><th scope="col">Command</th></tr></thead>
-<tbody>${join(data.runs.map(row))}</tbody></table></div>
+${data.runs.length <= SHOWN_RUNS ? runs : html`<details><summary>${data.runs.length} runs</summary>${runs}</details>`}
 </section>`;
 }
 

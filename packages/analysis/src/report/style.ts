@@ -37,7 +37,7 @@ h3 { font-size: 1.12rem; margin: 0 0 0.3rem; }
 h4 { font-size: 0.92rem; margin: 0; font-weight: 600; }
 a { color: var(--accent); }
 .lead, .reading { color: var(--ink-soft); max-width: 48rem; margin: 0.6rem 0 1rem; }
-.reading { font-size: 0.92rem; }
+.reading { overflow-wrap: anywhere; font-size: 0.92rem; }
 small { color: var(--ink-soft); font-size: 0.78em; font-weight: 400; }
 button, select { font: inherit; font-size: 0.85rem; color: var(--ink); background: var(--surface); border: 1px solid var(--line);
   border-radius: 0.5rem; padding: 0.3rem 0.7rem; cursor: pointer; min-height: 2rem; }
