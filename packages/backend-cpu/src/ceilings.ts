@@ -27,7 +27,7 @@ export async function measureCeilings(
 ): Promise<Ceilings> {
   const { result, path } = await probeAddon(place);
   if (path === null || !result.available) throw new BackendUnavailableError(place.name, result.reason, result.fix);
-  const addon = createRequire(import.meta.url)(path) as {
+  const addon = createRequire(path)(path) as {
     ceilings(threads: number, isa: string, bytes: number, errorOf: ErrorOf): Ceilings;
   };
   return addon.ceilings(threads, isa, bytes, errorOf(place.name));

@@ -17,7 +17,7 @@ export async function importEngine(packageName: string): Promise<boolean> {
     } catch {
       continue;
     }
-    await import(/* @vite-ignore */ pathToFileURL(path).href);
+    await import(/* webpackIgnore: true */ /* @vite-ignore */ pathToFileURL(path).href);
     return true;
   }
   return false;

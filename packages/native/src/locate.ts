@@ -1,6 +1,7 @@
 import { existsSync, readFileSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import { join } from 'node:path';
+import { BackendUnavailableError } from '@lazy-attention/core';
 import { currentTarget, inspectBinary, type Target, targetName } from './binary.ts';
 
 /** Where a backend's binary is looked for. */
@@ -19,7 +20,10 @@ export interface AddonPlace {
   readonly build: { readonly script: string; readonly needs: string };
 }
 
-/** The place of a backend whose package.json is in `directory`. */
+/**
+ * The place of a backend whose package.json is in `directory`.
+ * @throws BackendUnavailableError where it is not there, as in a bundle, which leaves the binary behind
+ */
 export function addonPlace(
   backend: Pick<AddonPlace, 'name' | 'directory' | 'file'> & Partial<Pick<AddonPlace, 'build'>>,
 ): AddonPlace {
@@ -29,11 +33,19 @@ export function addonPlace(
     file,
     build = { script: 'build:native', needs: 'CMake 3.18 and a C++17 compiler' },
   } = backend;
-  const manifest = JSON.parse(readFileSync(join(directory, 'package.json'), 'utf8')) as {
-    name: string;
-    version: string;
-  };
+  const manifest = manifestOf(name, directory);
   return { name, packageName: manifest.name, version: manifest.version, directory, file, build };
+}
+
+function manifestOf(name: string, directory: string): { readonly name: string; readonly version: string } {
+  const path = join(directory, 'package.json');
+  const found = existsSync(path) ? JSON.parse(readFileSync(path, 'utf8')) : {};
+  if (found.name?.endsWith(name)) return found;
+  throw new BackendUnavailableError(
+    name,
+    `its code is not in its package (${path} is not there, or another package's), so its binary cannot be found; a bundler moved it`,
+    `mark the package as external in the bundler: external: ['@lazy-attention/backend-${name}']`,
+  );
 }
 
 /** Where a binary was found, or why there is none. */

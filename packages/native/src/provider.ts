@@ -33,23 +33,34 @@ export interface NativeBackend {
 
 /** The `provider` of a native backend's package. */
 export function nativeProvider(backend: NativeBackend): BackendProvider {
-  const { name, options: known, resolveOptions } = backend;
-  const place = addonPlace(backend);
+  const { name, options: optionNames, resolveOptions } = backend;
+  // Not while the module loads: a bundle that never uses this backend must start.
+  let known: AddonPlace | undefined;
+  const find = (): AddonPlace => {
+    known ??= addonPlace(backend);
+    return known;
+  };
   return {
     name,
     probe: async () => {
       try {
-        return (await probeAddon(place)).result;
+        return (await probeAddon(find())).result;
       } catch (error) {
+        if (error instanceof BackendUnavailableError) {
+          const { reason, fix } = error;
+          return { available: false, device: '', reason, ...(fix === undefined ? {} : { fix }) };
+        }
         return { available: false, device: '', reason: error instanceof Error ? error.message : String(error) };
       }
     },
     create: async (options) => {
-      checkOptions(name, options, [...known, 'memoryLimit']);
+      checkOptions(name, options, [...optionNames, 'memoryLimit']);
       const native = { ...resolveOptions(options), ...memoryLimit(name, options.memoryLimit) };
+      const place = find();
       const { result, path } = await probeAddon(place);
       if (!result.available || path === null) throw new BackendUnavailableError(name, result.reason, result.fix);
-      const addon = createRequire(import.meta.url)(path) as NativeAddon;
+      // Not of import.meta.url: webpack would read that as a wish to bundle what it can find there.
+      const addon = createRequire(path)(path) as NativeAddon;
       const context = addon.create(native, errorOf(name));
       try {
         return createNativeKernels(name, context, addon.ops) as Kernels;

@@ -19,7 +19,7 @@ export async function loadProvider(name: string, packageName: string): Promise<B
 
 async function importFrom(name: string, packageName: string): Promise<object> {
   try {
-    return await import(/* @vite-ignore */ packageName);
+    return await import(/* webpackIgnore: true */ /* @vite-ignore */ packageName);
   } catch (error) {
     if (!isMissing(error, packageName)) throw broken(name, packageName, error);
   }
@@ -28,7 +28,7 @@ async function importFrom(name: string, packageName: string): Promise<object> {
     throw new BackendUnavailableError(name, `package '${packageName}' is not installed`, `npm install ${packageName}`);
   }
   try {
-    return await import(/* @vite-ignore */ resolved);
+    return await import(/* webpackIgnore: true */ /* @vite-ignore */ resolved);
   } catch (error) {
     throw broken(name, packageName, error);
   }
