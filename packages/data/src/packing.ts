@@ -17,7 +17,7 @@ export interface Batch {
   readonly batch: number;
   /** Tokens per row. */
   readonly length: number;
-  /** Targets that are not ignoreIndex; at least 1. */
+  /** Targets that are not ignoreIndex; at least 1. Of a part of a batch (`SamplerOptions.part`), those of the whole batch. */
   readonly count: number;
 }
 
@@ -59,6 +59,22 @@ export function packRows(split: TokenSplit, positions: ArrayLike<number>, length
     }
   }
   return { tokens, targets, starts: crossed ? starts : null, batch, length, count: batch * length - ignored };
+}
+
+/** Targets that count in a row, known from where documents end: nothing is read. @internal */
+export function countTargets(split: TokenSplit, from: number, length: number): number {
+  let position = from;
+  let segment = firstAbove(split.offsets, position) - 1;
+  let ignored = 0;
+  for (let filled = 0; filled < length; ) {
+    const left = split.offsets[segment + 1]! - position;
+    const count = Math.min(left, length - filled);
+    if (count === left) ignored++;
+    filled += count;
+    segment = (segment + 1) % split.segments;
+    position = split.offsets[segment]!;
+  }
+  return length - ignored;
 }
 
 /** How many whole windows there are. @throws DataError (DATA_TOO_SHORT) if there is none @internal */

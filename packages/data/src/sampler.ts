@@ -1,6 +1,6 @@
-import { checkOptions } from '@lazy-attention/core';
+import { checkOptions, ValueError } from '@lazy-attention/core';
 import { DataError, requireInteger } from './errors.ts';
-import { type Batch, IGNORE_INDEX, packRows, windowCount } from './packing.ts';
+import { type Batch, countTargets, IGNORE_INDEX, packRows, windowCount } from './packing.ts';
 import { randomStream, shuffledOrder } from './random.ts';
 import { describe, jsonObject, parseAs } from './schema.ts';
 import type { TokenSplit } from './split.ts';
@@ -33,6 +33,8 @@ export interface SamplerOptions {
   readonly state?: SamplerState;
   /** Default -100. */
   readonly ignoreIndex?: number;
+  /** Give part `index` of `of` equal parts of every batch, and read no more: for processes that train together. Default: all of it. */
+  readonly part?: { readonly index: number; readonly of: number };
 }
 
 /** Training batches without end. */
@@ -53,11 +55,16 @@ export interface Sampler {
  */
 export function createSampler(split: TokenSplit, options: SamplerOptions): Sampler {
   const op = 'createSampler';
-  checkOptions(op, options, ['context', 'batch', 'seed', 'state', 'ignoreIndex']);
-  const { context, batch, seed, ignoreIndex = IGNORE_INDEX } = options;
+  checkOptions(op, options, ['context', 'batch', 'seed', 'state', 'ignoreIndex', 'part']);
+  const { context, batch, seed, ignoreIndex = IGNORE_INDEX, part = { index: 0, of: 1 } } = options;
   requireInteger(op, 'context', context, 2);
   requireInteger(op, 'batch', batch, 1);
   requireInteger(op, 'seed', seed, 0);
+  requireInteger(op, 'part.of', part.of, 1);
+  requireInteger(op, 'part.index', part.index, 0, part.of - 1);
+  if (batch % part.of !== 0) {
+    throw new ValueError(`${op}: batch is ${batch}; expected a multiple of part.of, ${part.of}`);
+  }
   const windows = windowCount(op, split, context);
   const { fingerprint } = split;
   const start = options.state;
@@ -78,7 +85,11 @@ export function createSampler(split: TokenSplit, options: SamplerOptions): Sampl
         }
         rows.push((plan.offset + plan.order[position++]! * context) % split.length);
       }
-      return packRows(split, rows, context, ignoreIndex);
+      if (part.of === 1) return packRows(split, rows, context, ignoreIndex);
+      const share = batch / part.of;
+      const own = rows.slice(part.index * share, (part.index + 1) * share);
+      const count = rows.reduce((sum, row) => sum + countTargets(split, row, context), 0);
+      return { ...packRows(split, own, context, ignoreIndex), count };
     },
     state: () => ({ version: 1, fingerprint, context, seed, epoch, position }),
   };
