@@ -14,6 +14,7 @@ const RULES = {
   nn: { runtime: ['core'], tests: ['backend-reference'] },
   analysis: { runtime: ['core', 'nn'], tests: BACKENDS },
   onnx: { runtime: ['core', 'nn'], tests: BACKENDS },
+  'communicator-mpi': { runtime: ['core', 'native', 'nn'], tests: ['backend-reference'] },
   evaluation: MODEL_USERS,
   models: MODEL_USERS,
   conformance: { runtime: ['core', 'backend-reference'], tests: [] },
@@ -22,7 +23,7 @@ const RULES = {
   ),
   'lazy-attention': {
     runtime: ['core', 'nn', 'data', 'analysis', 'evaluation', 'models', 'onnx', ...BACKENDS],
-    tests: ['conformance'],
+    tests: ['conformance', 'communicator-mpi'],
   },
 };
 

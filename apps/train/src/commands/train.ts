@@ -1,5 +1,6 @@
-import { type Backend, CANDIDATES, createBackend } from '@lazy-attention/core';
+import { type Backend, CANDIDATES, createBackend, LazyAttentionError } from '@lazy-attention/core';
 import type { Dataset } from '@lazy-attention/data';
+import type { Communicator } from '@lazy-attention/nn';
 import { catchInterrupt, type Interrupt } from '../cli/interrupt.ts';
 import { openInBrowser } from '../cli/open.ts';
 import { goOnWithoutReaders } from '../cli/pipes.ts';
@@ -10,7 +11,9 @@ import type { PlanOptions } from '../options/table.ts';
 import { count } from '../output/format.ts';
 import { createReporter, type Reporter } from '../output/reporter.ts';
 import { summaryText } from '../output/summary.ts';
-import { createRun, freeFolder, openRun, type RunFolder, replaceRecord } from '../run/folder.ts';
+import { broadcastText, introduction, joinRanks, leaderFirst } from '../ranks/join.ts';
+import { requireSame, requireShare } from '../ranks/same.ts';
+import { createRun, freeFolder, openRun, type RunFolder, replaceRecord, runFolder } from '../run/folder.ts';
 import { type FolderLock, lockFolder } from '../run/lock.ts';
 import { readMetrics } from '../run/metrics.ts';
 import type { RunRecord } from '../run/record.ts';
@@ -39,7 +42,29 @@ export interface TrainOptions extends PlanOptions {
 /** `lazy-attention train [DATA]`; returns the exit code. */
 export async function trainCommand(source: string | undefined, options: TrainOptions): Promise<number> {
   goOnWithoutReaders();
-  const reporter = createReporter(options.json ? 'json' : 'auto');
+  const communicator = await joinRanks();
+  if (communicator.size === 1) return trainRank(source, options, communicator);
+  try {
+    const code = await trainRank(source, options, communicator);
+    await communicator.close();
+    return code;
+  } catch (error) {
+    const what =
+      error instanceof LazyAttentionError ? `[${error.code}] ${error.message}` : String((error as Error).stack);
+    console.error(`rank ${communicator.rank} of ${communicator.size} ends the run: error ${what}`);
+    // The others wait for this one.
+    communicator.abort(error instanceof UsageError ? 2 : 1);
+    throw error;
+  }
+}
+
+/** What each rank does, or a process on its own. */
+async function trainRank(
+  source: string | undefined,
+  options: TrainOptions,
+  communicator: Communicator,
+): Promise<number> {
+  const reporter = createReporter(communicator.rank > 0 ? 'silent' : options.json ? 'json' : 'auto');
   const say = (line: string) => reporter.say(line);
   let started: Started | null = null;
   const interrupt = catchInterrupt(() =>
@@ -49,8 +74,9 @@ export async function trainCommand(source: string | undefined, options: TrainOpt
     const cache = options.store === false || options.plan ? {} : { cache: say };
     const reading = { signal: interrupt.signal, onProgress: sayProgress(say), ...cache };
     if (options.plan) return await planOnly(source, options, reading);
-    started = await (options.resume ? resume : begin)(source, options, reporter, reading);
-    return await runToEnd(started, options, reporter, interrupt);
+    if (communicator.size > 1) say(await introduction(communicator));
+    started = await (options.resume ? resume : begin)(source, options, reporter, reading, communicator);
+    return await runToEnd(started, options, reporter, interrupt, communicator);
   } catch (error) {
     if (started !== null || error !== interrupt.signal.reason) throw error;
     say('Stopped before the first step; nothing was written.');
@@ -58,7 +84,7 @@ export async function trainCommand(source: string | undefined, options: TrainOpt
   } finally {
     interrupt.end();
     reporter.close();
-    started?.lock.release();
+    started?.lock?.release();
     await started?.backend.dispose();
   }
 }
@@ -79,7 +105,8 @@ async function planOnly(source: string | undefined, options: TrainOptions, readi
 }
 
 interface Started {
-  readonly lock: FolderLock;
+  /** Of rank 0, which alone writes. */
+  readonly lock: FolderLock | null;
   readonly backend: Backend;
   readonly folder: RunFolder;
   readonly record: RunRecord;
@@ -92,16 +119,24 @@ async function begin(
   options: TrainOptions,
   reporter: Reporter,
   reading: Reading,
+  communicator: Communicator,
 ): Promise<Started> {
   const backend = await createBackend(options.backend ?? 'auto');
   try {
-    const { record, dataset, memory } = await planRun(backend, source ?? EMBEDDED, options, reading);
-    const outlook = await outlookOf(backend, record, memory);
+    const plan = () => planRun(backend, source ?? EMBEDDED, options, reading);
+    const { record, dataset, memory } = await leaderFirst(communicator, plan);
     reading.signal?.throwIfAborted();
-    const out = options.out ?? freeFolder(`runs/${record.preset}-${record.model.attention}`);
-    const folder = createRun(out, record);
-    const lock = lockFolder(folder.path);
-    announce(reporter, backend, record, dataset, outlook, `into ${out}`);
+    requireShare(communicator, record);
+    await requireSame(communicator, backend.name, record);
+    const leads = communicator.rank === 0;
+    const outlook = leads ? await outlookOf(backend, record, memory) : null;
+    reading.signal?.throwIfAborted();
+    const wanted = options.out ?? freeFolder(`runs/${record.preset}-${record.model.attention}`);
+    if (leads) createRun(wanted, record);
+    const out = await broadcastText(communicator, leads ? wanted : null);
+    const folder = runFolder(out);
+    const lock = leads ? lockFolder(folder.path) : null;
+    if (outlook !== null) announce(reporter, backend, record, dataset, outlook, `into ${out}`);
     return { backend, folder, record, dataset, lock };
   } catch (error) {
     await backend.dispose();
@@ -115,27 +150,30 @@ async function resume(
   options: TrainOptions,
   reporter: Reporter,
   reading: Reading,
+  communicator: Communicator,
 ): Promise<Started> {
   if (options.out === undefined) throw new UsageError('train: --resume needs the folder of the run: --out FOLDER');
   const { folder, record: recorded } = openRun(options.out);
   refuseChanges('train', source, { ...options, steps: undefined }, recorded);
   const record = extended(withIntervals(recorded, options), options.steps);
-  const lock = lockFolder(folder.path);
+  const lock = communicator.rank === 0 ? lockFolder(folder.path) : null;
   let backend: Backend | undefined;
   try {
     backend = await createBackend(resumeOn('train', options.backend, record, (line) => reporter.say(line)));
     const memory = refuseTooLarge(backend, record);
-    const dataset = await loadRunData(record, reading);
-    const outlook = await outlookOf(backend, record, memory, stepsDone(folder));
+    requireShare(communicator, record);
+    await requireSame(communicator, backend.name, record);
+    const dataset = await leaderFirst(communicator, () => loadRunData(record, reading));
+    const outlook = communicator.rank > 0 ? null : await outlookOf(backend, record, memory, stepsDone(folder));
     reading.signal?.throwIfAborted();
-    if (record.training !== recorded.training) {
+    if (record.training !== recorded.training && communicator.rank === 0) {
       replaceRecord(folder, { ...recorded, training: record.training });
       reporter.say(extension(record));
     }
-    announce(reporter, backend, record, dataset, outlook, `on with ${options.out}`);
+    if (outlook !== null) announce(reporter, backend, record, dataset, outlook, `on with ${options.out}`);
     return { backend, folder, record, dataset, lock };
   } catch (error) {
-    lock.release();
+    lock?.release();
     await backend?.dispose();
     throw error;
   }
@@ -172,13 +210,15 @@ async function runToEnd(
   options: TrainOptions,
   reporter: Reporter,
   interrupt: Interrupt,
+  communicator: Communicator,
 ): Promise<number> {
-  const live = options.open ? await showLive(folder, record, dataset, reporter) : null;
+  const live = options.open && communicator.rank === 0 ? await showLive(folder, record, dataset, reporter) : null;
   const outcome = await train(backend, record, folder, dataset, {
     resume: options.resume === true,
     listener: live === null ? reporter : together(reporter, live.listener),
     signal: interrupt.signal,
     mapLength: live === null ? undefined : MAP_LENGTH,
+    communicator,
   }).catch((error) => {
     live?.close();
     throw error;
@@ -190,6 +230,7 @@ async function runToEnd(
   };
   try {
     if (outcome.interrupted) return stopped();
+    if (communicator.rank > 0) return 0;
     const { prompt, sample, summary } = await finishRun(outcome, folder, dataset, interrupt.signal);
     reporter.close();
     reporter.result(summary, summaryText(record, outcome.evaluation, prompt, sample, folder.path));

@@ -12,7 +12,8 @@ export interface Reporter extends TrainListener {
   close(): void;
 }
 
-export function createReporter(mode: 'json' | 'auto'): Reporter {
+export function createReporter(mode: 'json' | 'auto' | 'silent'): Reporter {
+  if (mode === 'silent') return { say: () => {}, result: () => {}, close: () => {} };
   if (mode === 'json') return jsonReporter();
   return process.stdout.isTTY === true ? barReporter() : lineReporter();
 }

@@ -13,10 +13,12 @@ import {
   adamW,
   addingGrad,
   batchTensors,
+  type Communicator,
   cosineSchedule,
   disposeParams,
   type LazyTransformer,
   lazyTransformer,
+  oneProcess,
   type Params,
   type ValueAndGrad,
 } from '@lazy-attention/nn';
@@ -48,6 +50,8 @@ export interface Session {
     previous: ValueAndGrad<Params> | null,
     batch: StepBatch,
   ) => ValueAndGrad<Params>;
+  /** The processes that train it together. */
+  readonly communicator: Communicator;
   /** Steps done. */
   step: number;
 }
@@ -58,6 +62,8 @@ export interface PendingStep {
   readonly learningRate: number;
   readonly loss: Tensor;
   readonly gradNormSquared: Tensor;
+  /** Some rank has been told to stop: all do after this step. */
+  readonly stopping: boolean;
 }
 
 export interface StepResult {
@@ -74,14 +80,19 @@ interface SavedState {
 }
 
 /** A session at step 0, with weights drawn from the run's seed, or those of the model that it starts from. */
-export async function newSession(backend: Backend, record: RunRecord, dataset: Dataset): Promise<Session> {
+export async function newSession(
+  backend: Backend,
+  record: RunRecord,
+  dataset: Dataset,
+  communicator = oneProcess(),
+): Promise<Session> {
   const model = lazyTransformer(record.model);
   const teacher = await teacherOf(backend, record);
   let params: Params = {};
   try {
     params = await firstParams(backend, record, model);
     const optimizer = adamW(backend, trainable(params, record.start?.trainOnly), adamOptions(record));
-    return assemble(backend, record, dataset, { model, params, optimizer, teacher, step: 0 });
+    return assemble(backend, record, dataset, { model, params, optimizer, teacher, communicator, step: 0 });
   } catch (error) {
     disposeParams(params);
     disposeTeacher(teacher);
@@ -95,6 +106,7 @@ export async function resumeSession(
   record: RunRecord,
   folder: RunFolder,
   dataset: Dataset,
+  communicator = oneProcess(),
 ): Promise<{ session: Session; seconds: number }> {
   const model = lazyTransformer(record.model);
   const loaded = await loadCheckpoint(backend, await checkpointOf(folder), { model });
@@ -106,7 +118,7 @@ export async function resumeSession(
   const optimizer = adamW(backend, moved, { ...adamOptions(record), state: loaded.optimizer });
   const state = savedState(loaded.state, folder);
   const teacher = await teacherOf(backend, record);
-  const parts = { model, params, optimizer, teacher, state: state.sampler, step };
+  const parts = { model, params, optimizer, teacher, communicator, state: state.sampler, step };
   return { session: assemble(backend, record, dataset, parts), seconds: state.seconds };
 }
 
@@ -137,10 +149,13 @@ async function teacherOf(backend: Backend, { start, model }: RunRecord): Promise
   return start?.distill === undefined ? null : loadTeacher(backend, start.distill, model);
 }
 
-type Parts = Pick<Session, 'model' | 'params' | 'optimizer' | 'teacher' | 'step'> & { readonly state?: SamplerState };
+type Parts = Pick<Session, 'model' | 'params' | 'optimizer' | 'teacher' | 'communicator' | 'step'> & {
+  readonly state?: SamplerState;
+};
 
 function assemble(backend: Backend, record: RunRecord, dataset: Dataset, { state, ...parts }: Parts): Session {
   const { batch, seed, learningRate, warmupSteps, steps, scheduleSteps = steps, floor } = record.training;
+  const { rank, size } = parts.communicator;
   return {
     backend,
     record,
@@ -149,45 +164,53 @@ function assemble(backend: Backend, record: RunRecord, dataset: Dataset, { state
       context: record.model.context,
       batch,
       seed,
+      part: { index: rank, of: size },
       ...(state === undefined ? {} : { state }),
     }),
     schedule: cosineSchedule({ peak: learningRate, warmupSteps, steps: scheduleSteps, floor }),
     trained: trainable(parts.params, record.start?.trainOnly),
-    lossAndGrads: addingGrad(backend, lossOf(record, parts.model, parts.params)),
+    lossAndGrads: addingGrad(backend, lossOf(record, parts.model, parts.params, size)),
   };
 }
 
 /** The loss as a function of what is trained; the rest of the parameters is constant. Pieces of a batch add up to its loss. */
-function lossOf(record: RunRecord, model: LazyTransformer, params: Params) {
+function lossOf(record: RunRecord, model: LazyTransformer, params: Params, ranks: number) {
   const { recompute, lossRows } = record.training;
   const { sinkPenalty = 0, distillShare } = record.start ?? {};
-  const loss = objective(model, { sinkPenalty: sinkPenalty / piecesOf(record), distillShare, recompute, lossRows });
+  const parts = ranks * piecesOf(record, ranks);
+  const loss = objective(model, { sinkPenalty: sinkPenalty / parts, distillShare, recompute, lossRows });
   return (ops: Ops, trained: Params, batch: StepBatch): Tensor => loss(ops, { ...params, ...trained }, batch);
 }
 
-/** Pieces that a batch is computed in. */
-function piecesOf({ training: { batch, microBatch = batch } }: RunRecord): number {
-  return batch / microBatch;
+/** Pieces that a rank's part of a batch is computed in. */
+function piecesOf({ training: { batch, microBatch = batch } }: RunRecord, ranks: number): number {
+  return Math.max(1, batch / ranks / microBatch);
 }
 
-/** Launches one training step without waiting for the device; between the pieces of a batch others get their turn. */
-export async function launchStep(session: Session): Promise<PendingStep> {
+/**
+ * Launches one training step without waiting for the device; between the pieces of a batch others get their turn. Several ranks
+ * wait for one another's gradients. `stop`: this process has been told to stop.
+ */
+export async function launchStep(session: Session, stop = false): Promise<PendingStep> {
   const { backend, params, optimizer, sampler, record } = session;
   const step = session.step + 1;
   const anneal = record.start?.tauAnneal;
   if (anneal !== undefined) annealTau(backend, params, step, anneal);
-  const { value, grads } = await batchGradients(session, sampler.next());
+  const own = await batchGradients(session, sampler.next());
+  const { value, grads, stopping } =
+    session.communicator.size === 1 ? { ...own, stopping: false } : await overRanks(session, own, stop);
   const learningRate = session.schedule(step);
   const { gradNormSquared } = optimizer.step(grads, learningRate);
   disposeParams(grads);
   session.step = step;
-  return { step, learningRate, loss: value, gradNormSquared };
+  return { step, learningRate, loss: value, gradNormSquared, stopping };
 }
 
 /** Loss and gradients of a batch, piece by piece. The caller disposes them. */
 async function batchGradients(session: Session, host: HostBatch): Promise<ValueAndGrad<Params>> {
   const { backend, trained, lossAndGrads, record, model, teacher } = session;
-  const { batch, microBatch = batch } = record.training;
+  const { batch } = host;
+  const microBatch = Math.min(record.training.microBatch ?? batch, batch);
   let sum: ValueAndGrad<Params> | null = null;
   for (let row = 0; row < batch; row += microBatch) {
     if (sum !== null) await turn();
@@ -205,6 +228,19 @@ async function batchGradients(session: Session, host: HostBatch): Promise<ValueA
     for (const tensor of Object.values(tensors)) tensor?.dispose();
   }
   return sum as ValueAndGrad<Params>;
+}
+
+/** Loss and gradients of the whole batch: each rank's are of its rows, over the targets of all. `own` is used up. */
+async function overRanks({ backend, communicator }: Session, own: ValueAndGrad<Params>, stop: boolean) {
+  const names = Object.keys(own.grads);
+  const flag = backend.tensor([stop ? 1 : 0], []);
+  const parts = [flag, own.value, ...names.map((name) => own.grads[name] as Tensor)];
+  const [stops, value, ...sums] = await communicator.allReduce(backend, parts);
+  for (const tensor of parts) tensor.dispose();
+  const [count] = await (stops as Tensor).data();
+  stops?.dispose();
+  const grads = Object.fromEntries(names.map((name, i) => [name, sums[i] as Tensor]));
+  return { value: value as Tensor, grads, stopping: count > 0 };
 }
 
 /** Some rows of a batch. */

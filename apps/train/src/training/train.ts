@@ -3,6 +3,7 @@ import { setImmediate as turn } from 'node:timers/promises';
 import type { AttentionSummary } from '@lazy-attention/analysis';
 import type { Backend } from '@lazy-attention/core';
 import type { Dataset } from '@lazy-attention/data';
+import { type Communicator, oneProcess } from '@lazy-attention/nn';
 import { latestCheckpoint } from '@lazy-attention/nn/node';
 import { checkpointOf, type RunFolder, refuseLinks, writeRecord } from '../run/folder.ts';
 import { lockFolder } from '../run/lock.ts';
@@ -52,6 +53,8 @@ export interface RunOptions {
   readonly signal?: AbortSignal;
   /** Evaluations keep attention maps of this many tokens. Default: none. */
   readonly mapLength?: number | undefined;
+  /** Processes that train it together, each with its part of every batch; rank 0 writes. Default: this one alone. */
+  readonly communicator?: Communicator;
 }
 
 /**
@@ -67,7 +70,7 @@ export async function train(
   dataset: Dataset,
   options: RunOptions,
 ): Promise<TrainOutcome> {
-  const lock = lockFolder(folder.path);
+  const lock = (options.communicator?.rank ?? 0) === 0 ? lockFolder(folder.path) : null;
   try {
     refuseLinks(folder);
     const run = await openTraining(backend, record, folder, dataset, options);
@@ -78,7 +81,7 @@ export async function train(
       throw error;
     }
   } finally {
-    lock.release();
+    lock?.release();
   }
 }
 
@@ -107,19 +110,22 @@ async function openTraining(
   record: RunRecord,
   folder: RunFolder,
   dataset: Dataset,
-  { resume, listener = {}, signal, mapLength }: RunOptions,
+  { resume, listener = {}, signal, mapLength, communicator = oneProcess() }: RunOptions,
 ): Promise<Training> {
   // A run that was killed before its first checkpoint has no metrics either; it begins anew and nothing is lost.
   const begun = resume && existsSync(folder.metrics);
   const from = begun ? await checkpointOf(folder) : resume ? await latestCheckpoint(folder.checkpoints) : null;
   const { session, seconds } =
     from === null
-      ? { session: await newSession(backend, record, dataset), seconds: 0 }
-      : await resumeSession(backend, record, folder, dataset);
+      ? { session: await newSession(backend, record, dataset, communicator), seconds: 0 }
+      : await resumeSession(backend, record, folder, dataset, communicator);
   const { steps, batch } = record.training;
   try {
+    // All have read what rank 0 now changes.
+    await communicator.barrier();
     // The last evaluation follows the last checkpoint, so a finished run that is resumed makes it again.
-    if (from !== null) truncateMetrics(folder.metrics, session.step, session.step === steps);
+    if (communicator.rank > 0) listener = {};
+    else if (from !== null) truncateMetrics(folder.metrics, session.step, session.step === steps);
     else await saveSession(session, folder, 0, record.rhythm.keep);
   } catch (error) {
     disposeSession(session);
@@ -149,12 +155,12 @@ async function trainToEnd(run: Training): Promise<TrainOutcome> {
   while (session.step < steps) {
     // A backend that computes in place never waits, and signals, sockets and timers would never get their turn.
     await turn();
-    if (signal?.aborted) break;
-    const launched = await launchStep(session);
+    if (signal?.aborted && session.communicator.size === 1) break;
+    const launched = await launchStep(session, signal?.aborted === true);
     // One step ahead: the device computes this one while the host reads the last one's loss.
     await settle(run);
     run.pending = launched;
-    if (session.step === steps) break;
+    if (session.step === steps || launched.stopping) break;
     // Evaluated before saved: a kill between the two repeats the evaluation and cannot lose it.
     if (isDue(session.step, evalEvery)) await pause(run, () => assess(run, evalWindows));
     if (isDue(session.step, checkpointEvery)) await save(run);
@@ -162,6 +168,7 @@ async function trainToEnd(run: Training): Promise<TrainOutcome> {
   await settle(run);
   if (run.savedAt < session.step) await save(run);
   if (session.step < steps) return { session, evaluation: null, interrupted: true };
+  if (!leads(run)) return { session, evaluation: null, interrupted: false };
   try {
     return { session, evaluation: await assess(run, finalEvalWindows, signal), interrupted: false };
   } catch (error) {
@@ -179,14 +186,21 @@ async function settle(run: Training): Promise<void> {
   const { training, model } = run.record;
   const tokensPerSecond = (training.batch * model.context) / run.stepSeconds.add(seconds - run.settledAt);
   run.settledAt = seconds;
+  if (!leads(run)) return;
   const metric: TrainMetric = { type: 'train', ...result, tokensPerSecond, seconds };
   appendMetric(run.folder.metrics, metric);
   run.listener.onStep?.(metric);
 }
 
-/** Does work that is no training, with the clock stopped. */
+/** Whether this process writes and evaluates: all do but the further ranks. */
+function leads({ session }: Training): boolean {
+  return session.communicator.rank === 0;
+}
+
+/** Does work that is no training and one rank's, with the clock stopped. */
 async function pause(run: Training, work: () => Promise<unknown>): Promise<void> {
   await settle(run);
+  if (!leads(run)) return;
   run.clock.stop();
   await work();
   run.clock.start();

@@ -23,7 +23,7 @@ export interface Communicator {
   barrier(): Promise<void>;
   /** Leaves; called once by every rank, as the last. */
   close(): Promise<void>;
-  /** Ends all ranks with an exit code, for a rank that cannot go on. */
+  /** Ends all ranks with an exit code, for a rank that cannot go on; does nothing in a process on its own. */
   abort(code: number): void;
 }
 
@@ -37,7 +37,7 @@ export function oneProcess(): Communicator {
     broadcast: async () => {},
     barrier: async () => {},
     close: async () => {},
-    abort: (code) => process.exit(code),
+    abort: () => {},
   };
 }
 
