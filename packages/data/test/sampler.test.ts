@@ -239,3 +239,20 @@ describe('validationBatches', () => {
     }
   });
 });
+
+describe('parts of a batch', () => {
+  it('make up the batch together, in the same order, with its number of targets', async () => {
+    const split = await wholeSplit(Array.from({ length: 40 }, (_, d) => 'abcdefgh'.repeat(1 + (d % 9))));
+    const options = { context: 16, batch: 4, seed: 5 };
+    const whole = createSampler(split, options);
+    const parts = [0, 1].map((index) => createSampler(split, { ...options, part: { index, of: 2 } }));
+    for (let step = 0; step < 30; step++) {
+      const batch = whole.next();
+      const [a, b] = parts.map((part) => part.next());
+      for (const name of ['tokens', 'targets'] as const) expect([...a![name], ...b![name]]).toEqual([...batch[name]]);
+      expect([a!.count, b!.count]).toEqual([batch.count, batch.count]);
+    }
+    expect(parts[1]!.state()).toEqual(whole.state());
+    expect(() => createSampler(split, { ...options, part: { index: 0, of: 3 } })).toThrow('a multiple of part.of');
+  });
+});
