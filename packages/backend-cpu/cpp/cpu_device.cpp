@@ -82,7 +82,6 @@ class CpuDevice final : public ops::Device {
   std::size_t savedBytes(const ops::AttentionInputs& in) const override {
     return floatsOf(static_cast<std::size_t>(2 * in.sizes.batch * in.sizes.heads * in.sizes.queryLength));
   }
-  std::size_t workspaceBytes(const ops::Sum& op) const override { return partials(sumChunks(op.x.size)); }
   std::size_t workspaceBytes(const ops::SumSquares& op) const override {
     std::int64_t chunks = 0;
     for (const ops::Tensor& x : op.xs) chunks += sumChunks(x.size);

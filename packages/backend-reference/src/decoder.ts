@@ -9,9 +9,9 @@ import {
   sampleToken,
 } from '@lazy-attention/core';
 import { attention } from './attention.ts';
-import { add } from './elementwise.ts';
 import { embedding } from './embedding.ts';
 import { matmul } from './matmul.ts';
+import { binary } from './primitives.ts';
 import { rmsNorm } from './rms-norm.ts';
 import { rope } from './rope.ts';
 import { type Buffer, copyInto, type RefTensor, slice } from './storage.ts';
@@ -134,4 +134,8 @@ function linear(x: RefTensor, weight: DecoderLayerOperands<Buffer>['q']): RefTen
 function like(x: RefTensor, shape: readonly number[], buffer: Buffer): RefTensor {
   if (buffer.length !== elementCount(shape)) throw new Error(`decoder: ${buffer.length} elements for ${shape}`);
   return { buffer, shape, dtype: x.dtype };
+}
+
+function add(a: RefTensor, b: RefTensor): Buffer {
+  return binary(a, b, 'add', { shape: a.shape, sizes: [elementCount(a.shape)], stridesA: [1], stridesB: [1] });
 }

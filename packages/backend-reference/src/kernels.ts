@@ -4,7 +4,7 @@ import { attention, attentionGrad, attentionWeights } from './attention.ts';
 import { crossEntropy, crossEntropyGrad } from './cross-entropy.ts';
 import { decoder } from './decoder.ts';
 import { elasticSoftmax, elasticSoftmaxGrad } from './elastic-softmax.ts';
-import { add, mul, scale, sum, sumGrad, sumSquares } from './elementwise.ts';
+import { scale, sumSquares } from './elementwise.ts';
 import { embedding, embeddingGrad } from './embedding.ts';
 import { matmul } from './matmul.ts';
 import { binary, rearrange, reduce, unary } from './primitives.ts';
@@ -37,11 +37,7 @@ export function createKernels(): Kernels<Buffer> {
     binary,
     reduce,
     rearrange,
-    add,
-    mul,
     scale,
-    sum,
-    sumGrad,
     sumSquares,
     matmul,
     rmsNorm,

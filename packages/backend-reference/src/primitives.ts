@@ -89,10 +89,9 @@ export function binary(a: RefTensor, b: RefTensor, fn: BinaryFunction, view: Bro
   const [x, y] = [values(a), values(b)];
   const f = BINARY[fn];
   const [from, other] = [entries(view.sizes, view.stridesA), entries(view.sizes, view.stridesB)];
-  return store(
-    Float64Array.from(from, (at, i) => f(x[at], y[other[i]])),
-    a.dtype,
-  );
+  const out = new Float64Array(from.length);
+  for (let i = 0; i < out.length; i++) out[i] = f(x[from[i]], y[other[i]]);
+  return store(out, a.dtype);
 }
 
 export function reduce(x: RefTensor, fn: ReduceFunction, view: ReduceView, dtype: DType): Buffer {

@@ -119,18 +119,12 @@ function primitiveKernels(memory: Memory): Family<'unary' | 'binary' | 'reduce' 
   };
 }
 
-/** Sums and products. */
-function arithmeticKernels(
-  memory: Memory,
-): Family<'add' | 'mul' | 'scale' | 'sum' | 'sumGrad' | 'sumSquares' | 'matmul'> {
+/** Products, and the norm. */
+function arithmeticKernels(memory: Memory): Family<'scale' | 'sumSquares' | 'matmul'> {
   const { inside, run, replace } = memory;
   const { products } = memory.engine;
   return {
-    add: (a, b) => run(() => tf.add(view(a), view(b))),
-    mul: (a, b) => run(() => tf.mul(view(a), view(b))),
     scale: (x, factor) => run(() => tf.mul(view(x), factor)),
-    sum: (x) => run(() => arithmetic.sumAll(view(x))),
-    sumGrad: (dy, shape) => run(() => tf.mul(tf.ones([...shape]), view(dy))),
     sumSquares: (tensors) => run(() => arithmetic.sumSquares(tensors.map(view))),
 
     matmul: (a, b, problem, accumulate) => {

@@ -7,6 +7,7 @@ import type {
   UnaryFunction,
 } from '@lazy-attention/core';
 import * as tf from '@tensorflow/tfjs-core';
+import { sumAll } from './arithmetic.ts';
 import { hasHostKernels, runHostKernel } from './host-kernel.ts';
 import { BINARY, hasHostBinary, REARRANGE, REDUCE } from './host-primitives.ts';
 import { relu } from './relu.ts';
@@ -73,6 +74,10 @@ const MOST_AXES = 4;
 /** out = fn(a, b) over the view, `a` and `b` in the order of their memory. */
 export function binary(a: tf.Tensor, b: tf.Tensor, fn: BinaryFunction, view: BroadcastView): tf.Tensor {
   const { shape, sizes, stridesA, stridesB } = view;
+  // Of one shape: the engine's own op.
+  if ((fn === 'add' || fn === 'mul') && sizes.length === 1 && stridesA[0] === 1 && stridesB[0] === 1) {
+    return BROADCAST[fn](a, b);
+  }
   if (hasHostKernels() && hasHostBinary(fn)) {
     return runHostKernel(BINARY, [a, b], { fn, sizes, stridesA, stridesB }, shape);
   }
@@ -105,6 +110,7 @@ function isDense(shape: readonly number[], strides: readonly number[]): boolean 
 
 /** x seen as [outer, length, inner], reduced over the middle; [outer, inner], int32 for argmax. */
 export function reduce(x: tf.Tensor, fn: ReduceFunction, { outer, length, inner }: ReduceView): tf.Tensor {
+  if (fn === 'sum' && outer * inner === 1) return sumAll(x);
   if (hasHostKernels()) {
     const dtype = fn === 'argmax' ? 'int32' : 'float32';
     return runHostKernel(REDUCE, [x], { fn, outer, length, inner }, [outer, inner], dtype);

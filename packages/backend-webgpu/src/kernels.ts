@@ -61,12 +61,15 @@ export function createKernels(rt: Runtime, device: string, stripBytes: number = 
 /** Giving memory back works after a device is lost as well. */
 const ALWAYS = ['free', 'freeSaved'];
 
+/** Kernels that are told which function to compute, and the place of its name: that names them better. */
+const FUNCTION: Readonly<Record<string, number>> = { unary: 1, binary: 2, reduce: 1 };
+
 /** Tells the runtime which op runs, so that errors and device objects carry its name. */
 function namingOps<T extends object>(rt: Runtime, ops: T): T {
   const entries = Object.entries(ops).map(([name, op]: [string, (...args: unknown[]) => unknown]) => {
     if (ALWAYS.includes(name)) return [name, op];
     const named = (...args: unknown[]) => {
-      rt.begin(name);
+      rt.begin(name in FUNCTION ? String(args[FUNCTION[name]]) : name);
       return op(...args);
     };
     return [name, named];

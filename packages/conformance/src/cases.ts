@@ -61,20 +61,9 @@ function againstReference(scenario: Scenario, dtype: FloatDType, size: Size, tol
   if (scenario.dtypes !== undefined && !scenario.dtypes.includes(dtype)) return [];
   return directions(scenario).map((direction) => ({
     ...caseOf(scenario.op, scenario.name, direction, dtype),
-    ...lackOf(scenario),
     run: (backend) =>
       scenario.each(dtype, size, (problem) => assertAgrees(backend, problem, dtype, direction, tolerance)),
   }));
-}
-
-/** The `lacks` of a case whose kernels a backend may leave out. */
-function lackOf({ needs = [] }: Scenario): Pick<Case, 'lacks'> {
-  return {
-    lacks: (backend) => {
-      const missing = needs.filter((kernel) => !backend.offers(kernel));
-      return missing.length === 0 ? undefined : `backend '${backend.name}' has no kernel ${missing.join(', ')}`;
-    },
-  };
 }
 
 /** What is asked once per op and direction, on its random shapes in f32. */
@@ -82,14 +71,12 @@ function properties(size: Size, tolerance: Tolerance): Case[] {
   const firstOfOp = scenarios.filter((scenario, i) => scenarios.findIndex(({ op }) => op === scenario.op) === i);
   return firstOfOp.flatMap((scenario) =>
     directions(scenario).flatMap((direction) => {
-      const lack = lackOf(scenario);
       const repeat = caseOf(scenario.op, 'repeats_bit_for_bit', direction, 'f32');
-      const cases: Case[] = [{ ...repeat, ...lack, run: (backend) => assertRepeats(backend, scenario, direction) }];
+      const cases: Case[] = [{ ...repeat, run: (backend) => assertRepeats(backend, scenario, direction) }];
       if (direction === 'backward') {
         const linear = caseOf(scenario.op, 'linear_in_dy', direction, 'f32');
         cases.push({
           ...linear,
-          ...lack,
           run: (backend) =>
             scenario.each('f32', size, async (problem) => {
               await assertAgrees(backend, linearityProblem(problem), 'f32', 'backward', tolerance);

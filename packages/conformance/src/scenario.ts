@@ -1,4 +1,4 @@
-import type { FloatDType, Kernels } from '@lazy-attention/core';
+import type { FloatDType } from '@lazy-attention/core';
 import fc from 'fast-check';
 import type { Op, Size } from './case.ts';
 import { Generator, type Problem } from './problem.ts';
@@ -12,8 +12,6 @@ export interface Scenario {
   readonly dtypes?: readonly FloatDType[];
   /** False where the op has no gradient, or this problem none. */
   readonly differentiable: boolean;
-  /** Kernels that a backend may lack and this scenario launches. */
-  readonly needs?: readonly (keyof Kernels)[];
   /** Runs `check` on each problem; rejects with the first failure, for random shapes shrunk to the smallest. */
   each(dtype: FloatDType, size: Size, check: (problem: Problem) => Promise<void>): Promise<void>;
 }
@@ -21,7 +19,6 @@ export interface Scenario {
 export interface ScenarioOptions {
   readonly dtypes?: readonly FloatDType[];
   readonly differentiable?: boolean;
-  readonly needs?: readonly (keyof Kernels)[];
   /** Of random shapes; default 'random_shapes'. */
   readonly name?: string;
 }

@@ -126,6 +126,7 @@ Napi::Object makeContext(Napi::Env env, std::unique_ptr<Device> device, std::siz
   context->outputs.resize(outputs);
   object.Set("outputs", context->session->outputs());
   object.Set("axes", context->session->axes());
+  object.Set("axesRoom", axesRoom);
   object.Set("freed", context->session->freed());
   for (const MethodDescription& storage : storageMethods())
     define(object, storage.name, {context, storage.name, storage.method, storage.arguments, 0});

@@ -54,8 +54,10 @@ export interface NativeContext {
   readonly launch: Readonly<Record<string, Launch | Readonly<Record<string, Launch>>>>;
   /** Where ops with several outputs leave them, 0 for none; behind them how many bytes are saved. Valid until the next call. */
   readonly outputs: Float64Array;
-  /** The fields of kind 'axes' of the next call, each nine numbers: how many axes, then which. */
+  /** The fields of kind 'axes' of the next call, each `axesRoom` numbers: how many axes, then which. */
   readonly axes: Float64Array;
+  /** Numbers in `axes` per field, one more than a view may have axes. */
+  readonly axesRoom: number;
   /** Buffers to give back: how many, then which. Taken at the next call of any function. */
   readonly freed: Int32Array;
   /** `dtype` by its place among the names that `cast` states. */

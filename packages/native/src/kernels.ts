@@ -72,9 +72,8 @@ export function createNativeKernels(
 type Hold = (id: number) => NativeBuffer;
 type Some<Name extends keyof NativeKernels> = Required<Pick<NativeKernels, Name>>;
 
-function copies(ops: NativeOps, hold: Hold): Some<'full' | 'slice' | 'copyInto' | 'sumGrad'> {
+function copies(ops: NativeOps, hold: Hold): Some<'full' | 'slice' | 'copyInto'> {
   const full = ops.positional('full', 'size', 'value', 'dtype');
-  const sumGrad = ops.positional('sumGrad', 'dy', 'size', 'dtype');
   const [from, to] = [
     ['fromLength', 'fromStart'],
     ['toLength', 'toStart'],
@@ -87,32 +86,29 @@ function copies(ops: NativeOps, hold: Hold): Some<'full' | 'slice' | 'copyInto' 
     copyInto(target, source, { outer, length, inner, start, count }) {
       copyRows(source.buffer.id, outer, inner, count, count, 0, length, start, target.buffer.id);
     },
-    sumGrad: (dy, shape, dtype) => hold(sumGrad(dy.buffer.id, elementCount(shape), ops.dtype(dtype)) as number),
   };
 }
 
-function arithmetic(
-  ops: NativeOps,
-  hold: Hold,
-): Some<'add' | 'mul' | 'scale' | 'unary' | 'binary' | 'reduce' | 'matmul' | 'adamw'> {
-  const pairs = ops.family('addOrMul', ['add', 'mul'], 'a', 'b');
+function arithmetic(ops: NativeOps, hold: Hold): Some<'scale' | 'unary' | 'binary' | 'reduce' | 'matmul' | 'adamw'> {
   const scale = ops.positional('scale', 'x', 'factor');
   const unary = ops.family('unary', UNARY_FUNCTIONS, 'x');
   const binary = ops.family('binary', BINARY_FUNCTIONS, 'a', 'b');
+  const binaryView = ops.family('binaryView', BINARY_FUNCTIONS, 'a', 'b');
   const reduce = ops.family('reduce', REDUCE_FUNCTIONS, 'x', 'outer', 'length', 'inner', 'dtype');
   const sizes = ['batch', 'm', 'n', 'k'] as const;
   const matmul = ops.positional('matmul', 'a', 'b', ...sizes, 'transposeA', 'transposeB', 'accumulate');
   const adamw = ops.named('adamw');
   return {
-    add: (a, b) => hold(pairs.add(a.buffer.id, b.buffer.id) as number),
-    mul: (a, b) => hold(pairs.mul(a.buffer.id, b.buffer.id) as number),
     scale: (x, factor) => hold(scale(x.buffer.id, factor) as number),
     unary: (x, fn) => hold(unary[fn](x.buffer.id) as number),
     binary(a, b, fn, { sizes, stridesA, stridesB }) {
+      if (sizes.length === 1 && stridesA[0] === 1 && stridesB[0] === 1) {
+        return hold(binary[fn](a.buffer.id, b.buffer.id) as number);
+      }
       ops.putAxes(0, sizes);
       ops.putAxes(1, stridesA);
       ops.putAxes(2, stridesB);
-      return hold(binary[fn](a.buffer.id, b.buffer.id) as number);
+      return hold(binaryView[fn](a.buffer.id, b.buffer.id) as number);
     },
     reduce: (x, fn, { outer, length, inner }, dtype) =>
       hold(reduce[fn](x.buffer.id, outer, length, inner, ops.dtype(dtype)) as number),

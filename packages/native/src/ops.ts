@@ -57,16 +57,13 @@ export class MismatchError extends Error {
   override readonly name = 'MismatchError';
 }
 
-/** Numbers in `NativeContext.axes` per field: how many axes, then eight of them. */
-const AXES_ROOM = 9;
-
 /**
  * @param described the ops that the binary states
  * @param hold makes the handle of a new buffer
  */
 export function nativeOps(
   described: readonly NativeOp[],
-  { launch: launches, outputs, axes, dtypes, packedDtypes = [] }: NativeContext,
+  { launch: launches, outputs, axes, axesRoom, dtypes, packedDtypes = [] }: NativeContext,
   hold: (id: number) => NativeBuffer,
 ): NativeOps {
   const byName = new Map(described.map((op) => [op.name, op]));
@@ -87,8 +84,10 @@ export function nativeOps(
   }
 
   function putAxes(place: number, values: readonly number[]): void {
-    if (values.length >= AXES_ROOM) throw new MismatchError(`a view of ${values.length} axes; the binary takes 8`);
-    const start = place * AXES_ROOM;
+    if (values.length >= axesRoom) {
+      throw new MismatchError(`a view of ${values.length} axes; the binary takes ${axesRoom - 1}`);
+    }
+    const start = place * axesRoom;
     axes[start] = values.length;
     for (let i = 0; i < values.length; i++) axes[start + 1 + i] = values[i] as number;
   }

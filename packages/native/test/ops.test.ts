@@ -40,10 +40,11 @@ function fake() {
     return 9;
   };
   const functions = { exp: launch, log: launch };
-  const context: Pick<NativeContext, 'launch' | 'outputs' | 'axes' | 'dtypes' | 'packedDtypes'> = {
+  const context: Pick<NativeContext, 'launch' | 'outputs' | 'axes' | 'axesRoom' | 'dtypes' | 'packedDtypes'> = {
     launch: Object.fromEntries(OPS.map(({ name }) => [name, name === 'unary' ? functions : launch])),
     outputs: Float64Array.of(5, 0, 0),
     axes: new Float64Array(18),
+    axesRoom: 9,
     dtypes: ['f32', 'i32'],
     packedDtypes: [],
   };

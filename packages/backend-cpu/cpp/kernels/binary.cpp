@@ -73,7 +73,7 @@ LAZY_INLINE void withOperand(const float* x, std::int64_t stride, const Visit& v
 }
 
 template <class Function>
-void combine(const ops::BinaryBroadcast& op, Runtime& runtime, const Function& function) {
+void combine(const ops::BinaryView& op, Runtime& runtime, const Function& function) {
   const std::int64_t last = op.sizes.count - 1, strideA = op.stridesA[last], strideB = op.stridesB[last];
   const ops::Axes* const strides[] = {&op.stridesA, &op.stridesB};
   runtime.pool.ranges(op.out.size, grain, [&](std::int64_t begin, std::int64_t end) {
@@ -88,9 +88,17 @@ void combine(const ops::BinaryBroadcast& op, Runtime& runtime, const Function& f
   });
 }
 
-}  // namespace
+template <class Function>
+void combine(const ops::Binary& op, Runtime& runtime, const Function& function) {
+  runtime.pool.ranges(op.out.size, grain, [&](std::int64_t begin, std::int64_t end) {
+    const float *a = floats(op.a) + begin, *b = floats(op.b) + begin;
+    float* out = floats(op.out) + begin;
+    forEach(end - begin, [&](auto i) { i.put(out, function(i(a), i(b))); });
+  });
+}
 
-void binary(const ops::BinaryBroadcast& op, Runtime& runtime, void*) {
+template <class Op>
+void combineBy(const Op& op, Runtime& runtime) {
   switch (op.fn) {
 #define LAZY_CASE(name)           \
   case ops::BinaryFunction::name: \
@@ -99,6 +107,11 @@ void binary(const ops::BinaryBroadcast& op, Runtime& runtime, void*) {
 #undef LAZY_CASE
   }
 }
+
+}  // namespace
+
+void binary(const ops::Binary& op, Runtime& runtime, void*) { combineBy(op, runtime); }
+void binaryView(const ops::BinaryView& op, Runtime& runtime, void*) { combineBy(op, runtime); }
 
 }  // namespace LAZY_ISA
 }  // namespace lazy_cpu

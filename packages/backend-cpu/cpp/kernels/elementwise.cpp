@@ -13,11 +13,6 @@ namespace LAZY_ISA {
 namespace {
 constexpr std::int64_t grain = 1 << 14;
 
-double integerSum(const std::int32_t* x, std::int64_t count) {
-  std::int64_t total = 0;
-  for (std::int64_t i = 0; i < count; ++i) total += x[i];
-  return static_cast<double>(total);
-}
 }  // namespace
 
 void full(const ops::Fill& op, Runtime& runtime, void*) {
@@ -28,10 +23,6 @@ void full(const ops::Fill& op, Runtime& runtime, void*) {
       std::fill(floats(op.out) + begin, floats(op.out) + end, static_cast<float>(op.value));
     }
   });
-}
-
-void sumGrad(const ops::Broadcast& op, Runtime& runtime, void*) {
-  full({op.out, static_cast<double>(*floats(op.dy))}, runtime, nullptr);
 }
 
 void cast(const ops::Cast& op, Runtime&, void*) {
@@ -51,26 +42,6 @@ void copyRows(const ops::CopyRows& op, Runtime& runtime, void*) {
   });
 }
 
-void addOrMul(const ops::Binary& op, Runtime& runtime, void*) {
-  const bool adds = op.kind == ops::Binary::Kind::add;
-  runtime.pool.ranges(op.out.size, grain, [&](std::int64_t begin, std::int64_t end) {
-    if (op.out.dtype == ops::DType::i32) {  // unsigned, so that overflow wraps instead of being undefined
-      const auto* a = static_cast<const std::uint32_t*>(op.a.data);
-      const auto* b = static_cast<const std::uint32_t*>(op.b.data);
-      auto* out = static_cast<std::uint32_t*>(op.out.data);
-      for (std::int64_t i = begin; i < end; ++i) out[i] = adds ? a[i] + b[i] : a[i] * b[i];
-      return;
-    }
-    const float *a = floats(op.a), *b = floats(op.b);
-    float* __restrict out = floats(op.out);
-    if (adds) {
-      for (std::int64_t i = begin; i < end; ++i) out[i] = a[i] + b[i];
-    } else {
-      for (std::int64_t i = begin; i < end; ++i) out[i] = a[i] * b[i];
-    }
-  });
-}
-
 void scale(const ops::Scale& op, Runtime& runtime, void*) {
   const float factor = static_cast<float>(op.factor);
   runtime.pool.ranges(op.out.size, grain, [&](std::int64_t begin, std::int64_t end) {
@@ -78,18 +49,6 @@ void scale(const ops::Scale& op, Runtime& runtime, void*) {
     float* __restrict out = floats(op.out);
     for (std::int64_t i = begin; i < end; ++i) out[i] = x[i] * factor;
   });
-}
-
-void sum(const ops::Sum& op, Runtime& runtime, void* workspace) {
-  auto* const partials = static_cast<double*>(workspace);
-  runtime.pool.ranges(op.x.size, sumGrain, [&](std::int64_t begin, std::int64_t end) {
-    partials[begin / sumGrain] = op.x.dtype == ops::DType::i32
-                                     ? integerSum(integers(op.x) + begin, end - begin)
-                                     : blockSum(floats(op.x) + begin, end - begin, [](Vector x) { return x; });
-  });
-  double total = 0;
-  for (std::int64_t i = 0; i < sumChunks(op.x.size); ++i) total += partials[i];
-  floats(op.out)[0] = static_cast<float>(total);
 }
 
 void sumSquares(const ops::SumSquares& op, Runtime& runtime, void* workspace) {

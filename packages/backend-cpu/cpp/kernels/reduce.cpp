@@ -2,7 +2,7 @@
 //
 // The axis is cut into chunks by the problem alone (reduceRows), each chunk gives a Partial, and these are combined in order:
 // so results do not depend on threads. Adjacent entries (inner = 1) are reduced in vectors along the row; else vectors hold
-// neighbouring columns. Sums: blocks in f32, added up in double; over everything they are those of the op `sum`, bit for bit.
+// neighbouring columns. Sums: blocks in f32, added up in double.
 #include <algorithm>
 #include <cmath>
 #include <limits>

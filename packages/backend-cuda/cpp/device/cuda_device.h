@@ -31,7 +31,7 @@ class CudaDevice final : public Device {
   void releaseHost(void* memory, std::size_t bytes) noexcept override;
 
   std::size_t savedBytes(const AttentionInputs& in) const override { return gpu::savedBytes(in); }
-  std::size_t workspaceBytes(const Sum& op) const override { return workspace(op); }
+  std::size_t workspaceBytes(const Reduce& op) const override { return workspace(op); }
   std::size_t workspaceBytes(const SumSquares& op) const override { return workspace(op); }
   std::size_t workspaceBytes(const RmsNormGrad& op) const override { return workspace(op); }
   std::size_t workspaceBytes(const ElasticSoftmaxGrad& op) const override { return workspace(op); }

@@ -22,33 +22,9 @@ struct Convert {
   __device__ To operator()(From x) const { return fromFloat<To>(toFloat(x)); }
 };
 template <class T>
-struct Plus {
-  __device__ T operator()(T a, T b) const { return fromFloat<T>(toFloat(a) + toFloat(b)); }
-};
-template <class T>
-struct Times {
-  __device__ T operator()(T a, T b) const { return fromFloat<T>(toFloat(a) * toFloat(b)); }
-};
-// Wraps around, without the undefined behaviour of signed overflow.
-struct PlusInteger {
-  __device__ std::int32_t operator()(std::int32_t a, std::int32_t b) const {
-    return static_cast<std::int32_t>(static_cast<std::uint32_t>(a) + static_cast<std::uint32_t>(b));
-  }
-};
-struct TimesInteger {
-  __device__ std::int32_t operator()(std::int32_t a, std::int32_t b) const {
-    return static_cast<std::int32_t>(static_cast<std::uint32_t>(a) * static_cast<std::uint32_t>(b));
-  }
-};
-template <class T>
 struct Factor {
   float factor;
   __device__ T operator()(T x) const { return fromFloat<T>(toFloat(x) * factor); }
-};
-template <class T>
-struct Spread {
-  const float* value;
-  __device__ T operator()() const { return fromFloat<T>(*value); }
 };
 template <class T>
 struct GatedProduct {
@@ -147,32 +123,10 @@ void run(const CopyRows& op, cudaStream_t stream) {
   copyRows<std::uint16_t>(op, bytes / 2, stream);
 }
 
-void run(const Binary& op, cudaStream_t stream) {
-  const bool plus = op.kind == Binary::Kind::add;
-  if (op.out.dtype == DType::i32) {
-    using I = std::int32_t;
-    if (plus) return map<PlusInteger, I>("add", stream, {}, op.out, pointer<const I>(op.a), pointer<const I>(op.b));
-    return map<TimesInteger, I>("mul", stream, {}, op.out, pointer<const I>(op.a), pointer<const I>(op.b));
-  }
-  withFloatType(op.out.dtype, [&](auto t) {
-    using T = decltype(t);
-    const T *a = pointer<const T>(op.a), *b = pointer<const T>(op.b);
-    if (plus) return map<Plus<T>, T>("add", stream, Plus<T>{}, op.out, a, b);
-    map<Times<T>, T>("mul", stream, Times<T>{}, op.out, a, b);
-  });
-}
-
 void run(const Scale& op, cudaStream_t stream) {
   withFloatType(op.out.dtype, [&](auto t) {
     using T = decltype(t);
     map<Factor<T>, T>("scale", stream, Factor<T>{static_cast<float>(op.factor)}, op.out, pointer<const T>(op.x));
-  });
-}
-
-void run(const Broadcast& op, cudaStream_t stream) {
-  withFloatType(op.out.dtype, [&](auto t) {
-    using T = decltype(t);
-    map<Spread<T>, T>("sumGrad", stream, Spread<T>{pointer<const float>(op.dy)}, op.out);
   });
 }
 

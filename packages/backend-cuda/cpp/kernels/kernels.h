@@ -14,9 +14,7 @@ using namespace lazy_native;  // NOLINT: the ops are this namespace's vocabulary
 void run(const Fill& op, cudaStream_t stream);
 void run(const Cast& op, cudaStream_t stream);
 void run(const CopyRows& op, cudaStream_t stream);
-void run(const Binary& op, cudaStream_t stream);
 void run(const Scale& op, cudaStream_t stream);
-void run(const Broadcast& op, cudaStream_t stream);
 void run(const Swiglu& op, cudaStream_t stream);
 void run(const SwigluGrad& op, cudaStream_t stream);
 void run(const AdamW& op, cudaStream_t stream);
@@ -30,13 +28,13 @@ void run(const CrossEntropyGrad& op, cudaStream_t stream);
 
 // The open primitives.
 void run(const Unary& op, cudaStream_t stream);
-void run(const BinaryBroadcast& op, cudaStream_t stream);
-void run(const Reduce& op, cudaStream_t stream);
+void run(const Binary& op, cudaStream_t stream);
+void run(const BinaryView& op, cudaStream_t stream);
 void run(const Rearrange& op, cudaStream_t stream);
 
 // Ops with scratch: its size in bytes, and the op.
-std::size_t workspace(const Sum& op);
-void run(const Sum& op, void* workspace, cudaStream_t stream);
+std::size_t workspace(const Reduce& op);
+void run(const Reduce& op, void* workspace, cudaStream_t stream);
 std::size_t workspace(const SumSquares& op);
 void run(const SumSquares& op, void* workspace, cudaStream_t stream);
 std::size_t workspace(const RmsNormGrad& op);
@@ -59,6 +57,10 @@ void run(const Matmul& op, cudaStream_t stream);
 
 // out[i] (f32) = sum over `count` of partial[c * size + i], c ascending. The last step of every split sum.
 void sumPartials(const float* partial, float* out, std::int64_t count, std::int64_t size, cudaStream_t stream);
+
+// out[0] (f32) = sum of all elements of x, over as many blocks as there are partial sums.
+std::int64_t partialSums(const Tensor& x);
+void sumAll(const Tensor& x, float* partial, const Tensor& out, cudaStream_t stream);
 
 // out[h] = sum over b and r of rows[b, h, r].
 void sumHeads(const float* rows, float* out, std::int64_t batch, std::int64_t heads, std::int64_t length,

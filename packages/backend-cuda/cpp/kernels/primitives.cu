@@ -110,19 +110,36 @@ __global__ void __launch_bounds__(threads)
 }
 
 template <class F, class T>
-void binary(const char* name, const BinaryBroadcast& op, cudaStream_t stream) {
-  const auto *a = pointer<const T>(op.a), *b = pointer<const T>(op.b);
-  if (op.sizes.count == 1 && op.stridesA[0] == 1 && op.stridesB[0] == 1) {
-    return map<Of<F, T>, T>(name, stream, {}, op.out, a, b);
-  }
-  launch(name, binaryKernel<F, T>, dim3{gridSize(op.out.size, threads)}, dim3{threads}, 0, stream, a, b,
-         pointer<T>(op.out), op.out.size, viewOf(op.sizes, op.stridesA, op.stridesB));
+void binary(const char* name, const Binary& op, cudaStream_t stream) {
+  map<Of<F, T>, T>(name, stream, {}, op.out, pointer<const T>(op.a), pointer<const T>(op.b));
+}
+
+template <class F, class T>
+void binary(const char* name, const BinaryView& op, cudaStream_t stream) {
+  launch(name, binaryKernel<F, T>, dim3{gridSize(op.out.size, threads)}, dim3{threads}, 0, stream,
+         pointer<const T>(op.a), pointer<const T>(op.b), pointer<T>(op.out), op.out.size,
+         viewOf(op.sizes, op.stridesA, op.stridesB));
 }
 
 template <class T>
 void rearrange(const Rearrange& op, cudaStream_t stream) {
   launch("rearrange", rearrangeKernel<T>, dim3{gridSize(op.out.size, threads)}, dim3{threads}, 0, stream,
          pointer<const T>(op.x), pointer<T>(op.out), op.out.size, viewOf(op.sizes, op.strides, op.strides));
+}
+
+template <class Op>
+void binaryBy(const Op& op, cudaStream_t stream) {
+  if (op.out.size == 0) return;
+  withFloatType(op.a.dtype, [&](auto t) {
+    using T = decltype(t);
+    switch (op.fn) {
+#define LAZY_CASE(name)      \
+  case BinaryFunction::name: \
+    return binary<pairs::name, T>(#name, op, stream);
+      LAZY_BINARY_FUNCTIONS(LAZY_CASE)
+#undef LAZY_CASE
+    }
+  });
 }
 
 }  // namespace
@@ -140,19 +157,8 @@ void run(const Unary& op, cudaStream_t stream) {
   });
 }
 
-void run(const BinaryBroadcast& op, cudaStream_t stream) {
-  if (op.out.size == 0) return;
-  withFloatType(op.a.dtype, [&](auto t) {
-    using T = decltype(t);
-    switch (op.fn) {
-#define LAZY_CASE(name)      \
-  case BinaryFunction::name: \
-    return binary<pairs::name, T>(#name, op, stream);
-      LAZY_BINARY_FUNCTIONS(LAZY_CASE)
-#undef LAZY_CASE
-    }
-  });
-}
+void run(const Binary& op, cudaStream_t stream) { binaryBy(op, stream); }
+void run(const BinaryView& op, cudaStream_t stream) { binaryBy(op, stream); }
 
 void run(const Rearrange& op, cudaStream_t stream) {
   if (op.out.size == 0) return;

@@ -99,12 +99,11 @@ void sumPartials(const float* partial, float* out, std::int64_t count, std::int6
          size);
 }
 
-std::size_t workspace(const Sum& op) { return static_cast<std::size_t>(blocksFor(op.x.size)) * sizeof(float); }
+std::int64_t partialSums(const Tensor& x) { return blocksFor(x.size); }
 
-void run(const Sum& op, void* workspace, cudaStream_t stream) {
-  auto* partial = static_cast<float*>(workspace);
-  launchSum<false>(op.x, partial, stream);
-  finish(partial, blocksFor(op.x.size), op.out, stream);
+void sumAll(const Tensor& x, float* partial, const Tensor& out, cudaStream_t stream) {
+  launchSum<false>(x, partial, stream);
+  finish(partial, blocksFor(x.size), out, stream);
 }
 
 std::size_t workspace(const SumSquares& op) {

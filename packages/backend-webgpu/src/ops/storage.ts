@@ -10,14 +10,11 @@ import {
 } from '@lazy-attention/core';
 import type { DeviceBuffer } from '../device/buffers.ts';
 import type { Runtime } from '../device/runtime.ts';
-import { cast, fill, repeatScalar } from '../wgsl/elementwise.ts';
+import { cast, fill } from '../wgsl/elementwise.ts';
 import { moveRows, type Unit } from '../wgsl/move.ts';
 import { allocate, elementGrid, type GpuTensor, runPointwise, scalarOf } from './shared.ts';
 
-type StorageKernels = Pick<
-  Kernels<DeviceBuffer>,
-  'upload' | 'full' | 'read' | 'free' | 'cast' | 'slice' | 'copyInto' | 'sumGrad'
->;
+type StorageKernels = Pick<Kernels<DeviceBuffer>, 'upload' | 'full' | 'read' | 'free' | 'cast' | 'slice' | 'copyInto'>;
 
 /** Value of each of the 65536 halves; filled on first use. */
 let halves: Float32Array | undefined;
@@ -118,12 +115,6 @@ export function storageKernels(rt: Runtime): StorageKernels {
       const copy = slice(source, { ...view, length: view.count, start: 0 });
       move(copy, target.buffer, target.dtype, view, 'insert');
       rt.release(copy);
-    },
-
-    sumGrad(dy, shape, dtype) {
-      const out = allocate(rt, shape, dtype);
-      runPointwise(rt, repeatScalar, { type: scalarOf(dtype) }, { source: dy.buffer, y: out }, elementCount(shape));
-      return out;
     },
   };
 }

@@ -105,16 +105,3 @@ export const fill = kernel({
       y[i] = ${type === 'f16' ? 'vec4<f16>(f16(bitcast<f32>(params.bits)))' : 'vec4<u32>(params.bits)'};`,
   }),
 });
-
-/** Every element = the scalar in `source`. */
-export const repeatScalar = kernel({
-  name: 'repeatScalar',
-  params: { vectors: 'u32' },
-  text: ({ type }: Typed) => ({
-    buffers: { source: read('f32'), y: write(vectorOf(type)) },
-    workgroupSize: ELEMENTWISE_THREADS,
-    body: `
-      ${index('vectors')}
-      y[i] = ${vectorOf(type)}(vec4<f32>(source[0]));`,
-  }),
-});

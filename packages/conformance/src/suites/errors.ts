@@ -8,7 +8,6 @@ import {
   DTYPES,
   type DType,
   DTypeError,
-  type Kernels,
   type LazyAttentionError,
   ShapeError,
   UnsupportedError,
@@ -25,8 +24,6 @@ interface Mistake {
   readonly error: ErrorType | ((backend: Backend) => ErrorType);
   /** Only for backends that fuse decoding. */
   readonly needsDecoder?: 'layer' | 'decode';
-  /** Only for backends with this kernel. */
-  readonly needs?: keyof Kernels;
   /** What the message must hold: the op, the argument, what was expected. */
   readonly says: readonly string[];
   /** Makes the mistake. May reject instead of throwing. */
@@ -105,26 +102,22 @@ const MISTAKES: Readonly<Record<string, Mistake>> = {
     make: (b) => b.sumGrad(b.full([], 1), [4], 'i32'),
   },
   ids_that_the_device_computed: {
-    needs: 'reduce',
     error: ValueError,
     says: ['embedding: ids was computed on the device', 'await ids.data()'],
     make: (b) => b.embedding(b.zeros([3, 2]), largest(b)),
   },
   targets_that_the_device_computed: {
-    needs: 'reduce',
     error: ValueError,
     says: ['crossEntropy: targets was computed on the device'],
     make: (b) => b.crossEntropy(b.zeros([2, 3]), largest(b)),
   },
   starts_that_the_device_computed: {
-    needs: 'reduce',
     error: ValueError,
     says: ['attention: starts was computed on the device'],
     make: (b) =>
       b.attention(q(b, 1, 2, 1, 4), q(b, 1, 2, 1, 4), q(b, 1, 2, 1, 4), { starts: b.reshape(largest(b), [1, 2]) }),
   },
   unknown_indices_copied_over_checked_ones: {
-    needs: 'reduce',
     error: ValueError,
     says: ['copyInto: source was computed on the device'],
     make: (b) => b.copyInto(ids(b, 0, 0, 0), largest(b), 0, 1),
@@ -419,8 +412,7 @@ export const errors: readonly Case[] = Object.entries(MISTAKES).map(([name, mist
   },
 }));
 
-function lackOf({ needsDecoder, needs }: Mistake, backend: Backend): string | undefined {
-  if (needs !== undefined && !backend.offers(needs)) return `backend '${backend.name}' has no kernel ${needs}`;
+function lackOf({ needsDecoder }: Mistake, backend: Backend): string | undefined {
   if (needsDecoder === 'layer') return lacksLayer(backend);
   return needsDecoder === 'decode' ? lacksDecoder(backend) : undefined;
 }

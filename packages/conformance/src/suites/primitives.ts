@@ -84,7 +84,7 @@ const applying = (fn: UnaryFunction, x: HostTensor): Problem => ({
 });
 
 const unary = UNARY_FUNCTIONS.flatMap((fn): Scenario[] => {
-  const options = { ...constant, needs: ['unary'] as const };
+  const options = constant;
   const domain = UNARY_DOMAINS[fn];
   const make = (g: Generator, shape: Shape) =>
     applying(
@@ -165,7 +165,7 @@ const MEETINGS: Readonly<Record<string, Pair>> = {
 };
 
 const binary = BINARY_FUNCTIONS.flatMap((fn): Scenario[] => {
-  const options = { ...constant, needs: ['binary'] as const };
+  const options = constant;
   const pairs = (g: Generator): Problem => {
     const table = (shape: Shape) => g.operandOf(shape, (i) => SPECIAL[i]);
     return {
@@ -192,9 +192,7 @@ const binary = BINARY_FUNCTIONS.flatMap((fn): Scenario[] => {
 });
 
 const meetings = Object.entries(MEETINGS).flatMap(([name, pair]) =>
-  (['sub', 'mul'] as const).map((fn) =>
-    edge('binary', `${fn}_with_${name}`, (g) => combining(fn, g, pair), { ...constant, needs: ['binary'] }),
-  ),
+  (['sub', 'mul'] as const).map((fn) => edge('binary', `${fn}_with_${name}`, (g) => combining(fn, g, pair), constant)),
 );
 
 /** unary and binary. */

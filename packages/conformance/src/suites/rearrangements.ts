@@ -6,7 +6,7 @@ import { edge, randomised, type Scenario, upTo } from '../scenario.ts';
 
 /** Data that is only moved arrives bit for bit. */
 const EXACT = { loosen: 0 };
-const options = { differentiable: false, needs: ['rearrange'] as const };
+const options = { differentiable: false };
 
 /** The same move on numbers and on ids; the ids are then used, so the host must know where they went. */
 const moving = (g: Generator, shape: Shape, move: (ops: Backend, x: Tensor) => Tensor): Problem => ({
@@ -147,7 +147,7 @@ const square = (g: Generator, shape: Shape): Problem => {
 };
 
 const parts = () => fc.tuple(fc.array(upTo(6), { minLength: 1, maxLength: 4 }), fc.nat(), fc.nat(4), fc.nat(4));
-const picked = { differentiable: false, needs: ['binary'] as const };
+const picked = { differentiable: false };
 const composed = { differentiable: false };
 
 /** permute, broadcast, where, concat, pad, gather, and an op of one's own. */

@@ -80,7 +80,7 @@ const rows = (fn: ReduceFunction, g: Generator, axis: number): Problem => {
 
 /** reduce: every function on every place of the axes. */
 export const reductions: readonly Scenario[] = REDUCE_FUNCTIONS.flatMap((fn): Scenario[] => {
-  const options = { differentiable: false, needs: ['reduce', 'rearrange'] as const };
+  const options = { differentiable: false };
   const make = (g: Generator, { shape, options }: (typeof PLACES)[string]) =>
     reducing(
       fn,

@@ -2,11 +2,6 @@ import type { BroadcastView, UnaryFunction } from '@lazy-attention/core';
 import { changed, type Mutation, type ReferenceKernels } from './mutation.ts';
 
 type Wrong = Mutation['wrong'];
-type Primitives = Required<Pick<ReferenceKernels, 'unary' | 'binary' | 'reduce' | 'rearrange'>>;
-
-/** The reference has all four. */
-const have = (right: ReferenceKernels) => right as ReferenceKernels & Primitives;
-
 const fused = (right: ReferenceKernels) => right.decoder as Required<NonNullable<ReferenceKernels['decoder']>>;
 
 /** One function computed by `wrong` instead. */
@@ -14,14 +9,14 @@ const unaryAs =
   (fn: UnaryFunction, wrong: (x: number) => number): Wrong =>
   (right) => ({
     unary: (x, name) => {
-      const y = have(right).unary(x, name);
+      const y = right.unary(x, name);
       return name === fn ? changed(y, (_, i) => wrong(x.buffer[i])) : y;
     },
   });
 
 const viewAs =
   (change: (view: BroadcastView) => Partial<BroadcastView>): Wrong =>
-  (right) => ({ binary: (a, b, fn, view) => have(right).binary(a, b, fn, { ...view, ...change(view) }) });
+  (right) => ({ binary: (a, b, fn, view) => right.binary(a, b, fn, { ...view, ...change(view) }) });
 
 /** What is easily got wrong in the open primitives. */
 const MISTAKES: Partial<Record<keyof ReferenceKernels, Record<string, Wrong>>> = {
@@ -39,53 +34,80 @@ const MISTAKES: Partial<Record<keyof ReferenceKernels, Record<string, Wrong>>> =
     'silu without x': unaryAs('silu', (x) => 1 / (1 + Math.exp(-x))),
   },
   binary: {
+    'adds a to itself': (right) => ({
+      binary: (a, b, fn, view) => right.binary(a, fn === 'add' && a.shape === b.shape ? a : b, fn, view),
+    }),
+    'add leaves out the last element': (right) => ({
+      binary: (a, b, fn, view) =>
+        changed(right.binary(a, b, fn, view), (y, i) =>
+          fn === 'add' && i > 0 && i === a.buffer.length - 1 ? (a.buffer[i] as number) : y,
+        ),
+    }),
+    'multiplies a with itself': (right) => ({
+      binary: (a, b, fn, view) =>
+        fn === 'mul' ? right.binary(a, a, fn, { ...view, stridesB: view.stridesA }) : right.binary(a, b, fn, view),
+    }),
+    'mul is a NaN': (right) => ({
+      binary: (a, b, fn, view) => changed(right.binary(a, b, fn, view), (y) => (fn === 'mul' ? Number.NaN : y)),
+    }),
     'ignores the strides of a': viewAs(({ sizes }) => ({ stridesA: sizes.map(() => 0) })),
     'takes the strides of a for b': viewAs(({ stridesA }) => ({ stridesB: stridesA })),
     'changes sub of a and b': (right) => ({
       binary: (a, b, fn, view) =>
         fn === 'sub'
-          ? have(right).binary(b, a, fn, { ...view, stridesA: view.stridesB, stridesB: view.stridesA })
-          : have(right).binary(a, b, fn, view),
+          ? right.binary(b, a, fn, { ...view, stridesA: view.stridesB, stridesB: view.stridesA })
+          : right.binary(a, b, fn, view),
     }),
     'max of NaN is a number': (right) => ({
       binary: (a, b, fn, view) =>
-        changed(have(right).binary(a, b, fn, view), (y) => (fn === 'max' && Number.isNaN(y) ? 0 : y)),
+        changed(right.binary(a, b, fn, view), (y) => (fn === 'max' && Number.isNaN(y) ? 0 : y)),
     }),
     'equal is true of NaN': (right) => ({
       binary: (a, b, fn, view) => {
-        const sum = have(right).binary(a, b, 'add', view);
-        return changed(have(right).binary(a, b, fn, view), (y, i) => (fn === 'equal' && Number.isNaN(sum[i]) ? 1 : y));
+        const sum = right.binary(a, b, 'add', view);
+        return changed(right.binary(a, b, fn, view), (y, i) => (fn === 'equal' && Number.isNaN(sum[i]) ? 1 : y));
       },
     }),
     'keep multiplies': (right) => ({
-      binary: (a, b, fn, view) => have(right).binary(a, b, fn === 'keep' ? 'mul' : fn, view),
+      binary: (a, b, fn, view) => right.binary(a, b, fn === 'keep' ? 'mul' : fn, view),
     }),
     'less counts equals': (right) => ({
-      binary: (a, b, fn, view) => have(right).binary(a, b, fn === 'less' ? 'lessEqual' : fn, view),
+      binary: (a, b, fn, view) => right.binary(a, b, fn === 'less' ? 'lessEqual' : fn, view),
     }),
     'pow of NaN to 0 is 1': (right) => ({
       binary: (a, b, fn, view) => {
-        const zero = have(right).binary(b, b, 'sub', { ...view, stridesA: view.stridesB });
-        return changed(have(right).binary(a, b, fn, view), (y, i) =>
+        const zero = right.binary(b, b, 'sub', { ...view, stridesA: view.stridesB });
+        return changed(right.binary(a, b, fn, view), (y, i) =>
           fn === 'pow' && zero[i] === 0 && Number.isNaN(y) ? 1 : y,
         );
       },
     }),
   },
   reduce: {
+    'sum misses the last element': (right) => ({
+      reduce: (x, fn, view, dtype) => {
+        const last = x.buffer.length - 1;
+        const buffer = changed(x.buffer, (value, i) => (fn === 'sum' && i === last ? 0 : value));
+        return right.reduce({ ...x, buffer }, fn, view, dtype);
+      },
+    }),
+    'sum changes from run to run': (right) => ({
+      reduce: (x, fn, view, dtype) =>
+        changed(right.reduce(x, fn, view, dtype), (y) => (fn === 'sum' ? y * (1 + 1e-6 * Math.random()) : y)),
+    }),
     'max starts from zero': (right) => ({
       reduce: (x, fn, view, dtype) =>
-        changed(have(right).reduce(x, fn, view, dtype), (y) => (fn === 'max' ? Math.max(y, 0) : y)),
+        changed(right.reduce(x, fn, view, dtype), (y) => (fn === 'max' ? Math.max(y, 0) : y)),
     }),
     'min ignores NaN': (right) => ({
       reduce: (x, fn, view, dtype) =>
-        changed(have(right).reduce(x, fn, view, dtype), (y) => (fn === 'min' && Number.isNaN(y) ? 0 : y)),
+        changed(right.reduce(x, fn, view, dtype), (y) => (fn === 'min' && Number.isNaN(y) ? 0 : y)),
     }),
     'argmax takes the last of equals': (right) => ({
       reduce: (x, fn, view, dtype) => {
-        if (fn !== 'argmax' || view.inner !== 1) return have(right).reduce(x, fn, view, dtype);
-        const most = have(right).reduce(x, 'max', view, 'f64');
-        return changed(have(right).reduce(x, fn, view, dtype), (y, o) => {
+        if (fn !== 'argmax' || view.inner !== 1) return right.reduce(x, fn, view, dtype);
+        const most = right.reduce(x, 'max', view, 'f64');
+        return changed(right.reduce(x, fn, view, dtype), (y, o) => {
           for (let j = view.length - 1; j >= 0; j--) if (x.buffer[o * view.length + j] === most[o]) return j;
           return y;
         });
@@ -94,26 +116,25 @@ const MISTAKES: Partial<Record<keyof ReferenceKernels, Record<string, Wrong>>> =
     'argmax passes NaN over': (right) => ({
       reduce: (x, fn, view, dtype) => {
         const buffer = fn === 'argmax' ? changed(x.buffer, (v) => (Number.isNaN(v) ? -1e30 : v)) : x.buffer;
-        return have(right).reduce({ ...x, buffer }, fn, view, dtype);
+        return right.reduce({ ...x, buffer }, fn, view, dtype);
       },
     }),
     'logSumExp overflows': (right) => ({
       reduce: (x, fn, view, dtype) => {
-        if (fn !== 'logSumExp') return have(right).reduce(x, fn, view, dtype);
+        if (fn !== 'logSumExp') return right.reduce(x, fn, view, dtype);
         const buffer = changed(new Float64Array(x.buffer), Math.exp);
-        return changed(have(right).reduce({ ...x, buffer, dtype: 'f64' }, 'sum', view, 'f64'), Math.log);
+        return changed(right.reduce({ ...x, buffer, dtype: 'f64' }, 'sum', view, 'f64'), Math.log);
       },
     }),
     'mean is the sum': (right) => ({
-      reduce: (x, fn, view, dtype) => have(right).reduce(x, fn === 'mean' ? 'sum' : fn, view, dtype),
+      reduce: (x, fn, view, dtype) => right.reduce(x, fn === 'mean' ? 'sum' : fn, view, dtype),
     }),
     'forgets the inner axis': (right) => ({
-      reduce: (x, fn, view, dtype) =>
-        have(right).reduce(x, fn, { ...view, outer: view.outer * view.inner, inner: 1 }, dtype),
+      reduce: (x, fn, view, dtype) => right.reduce(x, fn, { ...view, outer: view.outer * view.inner, inner: 1 }, dtype),
     }),
     'sums in the wrong precision': (right) => ({
       reduce: (x, fn, view, dtype) =>
-        changed(have(right).reduce(x, fn, view, dtype), (y) => (fn === 'sum' ? y * (1 + 2 ** -6) : y)),
+        changed(right.reduce(x, fn, view, dtype), (y) => (fn === 'sum' ? y * (1 + 2 ** -6) : y)),
     }),
   },
   decoder: {
@@ -154,13 +175,17 @@ const MISTAKES: Partial<Record<keyof ReferenceKernels, Record<string, Wrong>>> =
     }),
   },
   rearrange: {
-    copies: (right) => ({ rearrange: (x, view) => have(right).rearrange(x, { ...view, strides: dense(view.sizes) }) }),
+    'repeats ones': (right) => ({
+      rearrange: (x, view) =>
+        changed(right.rearrange(x, view), (y) => (x.buffer.length === 1 && view.sizes[0] !== 1 ? 1 : y)),
+    }),
+    copies: (right) => ({ rearrange: (x, view) => right.rearrange(x, { ...view, strides: dense(view.sizes) }) }),
     'repeats nothing': (right) => ({
-      rearrange: (x, view) => have(right).rearrange(x, { ...view, strides: view.strides.map((stride) => stride || 1) }),
+      rearrange: (x, view) => right.rearrange(x, { ...view, strides: view.strides.map((stride) => stride || 1) }),
     }),
     'turns the last two axes only': (right) => ({
       rearrange: (x, view) =>
-        have(right).rearrange(x, {
+        right.rearrange(x, {
           ...view,
           strides: view.strides.map((s, i) => (i < view.strides.length - 2 ? 0 : s)),
         }),

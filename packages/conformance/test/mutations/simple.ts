@@ -48,30 +48,9 @@ const MISTAKES: Partial<Record<keyof ReferenceKernels, Record<string, Wrong>>> =
     }),
     'does nothing': () => ({ copyInto: () => {} }),
   },
-  add: {
-    'adds a to itself': (right) => ({ add: (a) => right.add(a, a) }),
-    'leaves out the last element': (right) => ({
-      add: (a, b) => changed(right.add(a, b), (value, i) => (i === a.buffer.length - 1 ? a.buffer[i] : value)),
-    }),
-  },
-  mul: {
-    'multiplies a with itself': (right) => ({ mul: (a) => right.mul(a, a) }),
-    'is a NaN': (right) => ({ mul: (a, b) => changed(right.mul(a, b), () => Number.NaN) }),
-  },
   scale: {
     'has the wrong sign': (right) => ({ scale: (x, factor) => right.scale(x, -factor) }),
     'is off by a thousandth': (right) => ({ scale: (x, factor) => right.scale(x, factor * 1.001) }),
-  },
-  sum: {
-    'misses the last element': (right) => ({
-      sum: (x) => right.sum({ ...x, buffer: changed(x.buffer, (value, i) => (i === x.buffer.length - 1 ? 0 : value)) }),
-    }),
-    'changes from run to run': (right) => ({
-      sum: (x) => changed(right.sum(x), (value) => value * (1 + 1e-6 * Math.random())),
-    }),
-  },
-  sumGrad: {
-    'forgets dy': (right) => ({ sumGrad: (_dy, shape, dtype) => right.full(shape, 1, dtype) }),
   },
   sumSquares: {
     'sees the first tensor only': (right) => ({ sumSquares: (tensors) => right.sumSquares(tensors.slice(0, 1)) }),

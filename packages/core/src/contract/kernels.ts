@@ -70,38 +70,28 @@ export interface Kernels<B extends object = object, S extends SavedState = Saved
   /** In place: target[o, start + j, i] = source[o, j, i], with the view over `target`. All dtypes. */
   copyInto(target: KernelTensor<B>, source: KernelTensor<B>, view: SliceView): void;
 
-  /*
-   * The open primitives. Optional until every backend has them; then they take the place of add, mul, sum and sumGrad.
-   * What the functions are, NaN and all: primitives.ts.
-   */
+  /* The open primitives. What the functions are, NaN and all: primitives.ts. */
 
   /** y = fn(x), x's shape and type, which is a floating one. */
-  unary?(x: KernelTensor<B>, fn: UnaryFunction): B;
+  unary(x: KernelTensor<B>, fn: UnaryFunction): B;
   /**
    * out = fn(a, b), all of one floating type; out has `view.shape`. Entry (i0, i1, ...) of the merged `view.sizes` reads a
    * at sum(i * stridesA) and b at sum(i * stridesB). a and b may be one buffer. The common views are worth a loop of their
    * own: one axis with strides 1 or 0, and [rows, columns] with one operand repeated along either.
    */
-  binary?(a: KernelTensor<B>, b: KernelTensor<B>, fn: BinaryFunction, view: BroadcastView): B;
+  binary(a: KernelTensor<B>, b: KernelTensor<B>, fn: BinaryFunction, view: BroadcastView): B;
   /**
    * x (floating) seen as [outer, length, inner] and reduced over `length`: outer * inner entries in `dtype`, which is x's
    * type or its statistics type, and i32 for argmax. Several axes come as one where they are neighbours; else core
-   * rearranges first. Sums in f32 or better, in a fixed order.
+   * rearranges first. Sums in f32 or better, in a fixed order; that of a whole tensor must be as good in f32 for a million
+   * entries, and is worth all of the device.
    */
-  reduce?(x: KernelTensor<B>, fn: ReduceFunction, view: ReduceView, dtype: DType): B;
+  reduce(x: KernelTensor<B>, fn: ReduceFunction, view: ReduceView, dtype: DType): B;
   /** out[i0, i1, ...] = x[sum(i * strides)] over the merged `view.sizes`: permute and broadcast. All dtypes. */
-  rearrange?(x: KernelTensor<B>, view: RearrangeView): B;
+  rearrange(x: KernelTensor<B>, view: RearrangeView): B;
 
-  /** a + b, of one shape and type. */
-  add(a: KernelTensor<B>, b: KernelTensor<B>): B;
-  /** a * b, of one shape and type. */
-  mul(a: KernelTensor<B>, b: KernelTensor<B>): B;
   /** factor * x. */
   scale(x: KernelTensor<B>, factor: number): B;
-  /** Sum of all elements, shape [], statistics type. */
-  sum(x: KernelTensor<B>): B;
-  /** `dy` (shape [], statistics type) repeated over `shape` in `dtype`. */
-  sumGrad(dy: KernelTensor<B>, shape: readonly number[], dtype: DType): B;
   /** sum over all elements of all tensors of x^2, shape [], statistics type of the first. */
   sumSquares(tensors: readonly KernelTensor<B>[]): B;
 

@@ -56,11 +56,6 @@ export class TensorStore {
     return this.kernels.packedDTypes ?? NO_PACKED;
   }
 
-  /** Whether this backend has a kernel that others may leave out. */
-  offers(kernel: keyof Kernels): boolean {
-    return this.kernels[kernel] !== undefined;
-  }
-
   /** What is alive now, and the most that ever was. */
   memory(): MemoryInfo {
     return this.lifetimes.memory();

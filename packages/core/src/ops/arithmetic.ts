@@ -1,10 +1,11 @@
 import { checkDType, checkElementwise, checkFloat, checkStatisticsScalar } from '../checks.ts';
+import type { BinaryFunction } from '../contract/primitives.ts';
 import { type DType, statisticsDType } from '../dtype.ts';
 import { DTypeError, ValueError } from '../errors.ts';
 import { kernelTensor, type TensorStore } from '../lifetimes/store.ts';
 import type { Tensor } from '../lifetimes/tensor.ts';
-import { checkFinite, checkShape, describe, type Shape } from '../shape.ts';
-import { reshape } from './storage.ts';
+import { checkFinite, checkShape, countBetween, describe, type Shape } from '../shape.ts';
+import { cast, reshape } from './storage.ts';
 
 /** Sums and products. */
 export interface ArithmeticOps {
@@ -39,7 +40,15 @@ export interface NormOps {
 /** As `ArithmeticOps.add`. */
 export function add(store: TensorStore, a: Tensor, b: Tensor): Tensor {
   checkElementwise(store, 'add', ['a', 'b'], [a, b]);
-  return store.wrap(store.kernels.add(kernelTensor(a), kernelTensor(b)), a.shape, a.dtype);
+  return sameShape(store, 'add', a, b);
+}
+
+const ALONG: readonly number[] = [1];
+
+/** fn(a, b), of one shape and type. */
+function sameShape(store: TensorStore, fn: BinaryFunction, a: Tensor, b: Tensor): Tensor {
+  const view = { shape: a.shape, sizes: [a.size], stridesA: ALONG, stridesB: ALONG };
+  return store.wrap(store.kernels.binary(kernelTensor(a), kernelTensor(b), fn, view), a.shape, a.dtype);
 }
 
 /** As `ArithmeticGradOps.addGrad`. */
@@ -51,7 +60,7 @@ export function addGrad(store: TensorStore, dy: Tensor): { da: Tensor; db: Tenso
 /** As `ArithmeticOps.mul`. */
 export function mul(store: TensorStore, a: Tensor, b: Tensor): Tensor {
   checkElementwise(store, 'mul', ['a', 'b'], [a, b]);
-  return store.wrap(store.kernels.mul(kernelTensor(a), kernelTensor(b)), a.shape, a.dtype);
+  return sameShape(store, 'mul', a, b);
 }
 
 /** As `ArithmeticGradOps.mulGrad`. */
@@ -70,7 +79,9 @@ export function scale(store: TensorStore, x: Tensor, factor: number): Tensor {
 /** As `ArithmeticOps.sum`. */
 export function sum(store: TensorStore, x: Tensor): Tensor {
   checkFloat(store, 'sum', ['x'], [x]);
-  return store.wrap(store.kernels.sum(kernelTensor(x)), [], statisticsDType(x.dtype));
+  const dtype = statisticsDType(x.dtype);
+  const whole = { outer: 1, length: x.size, inner: 1 };
+  return store.wrap(store.kernels.reduce(kernelTensor(x), 'sum', whole, dtype), [], dtype);
 }
 
 /** As `ArithmeticGradOps.sumGrad`. */
@@ -80,7 +91,14 @@ export function sumGrad(store: TensorStore, dy: Tensor, shape: Shape, dtype: DTy
   checkDType(store, 'sumGrad', dtype);
   if (dtype === 'i32') throw new DTypeError('sumGrad: dtype is i32; expected a floating type, that of what was summed');
   checkStatisticsScalar('sumGrad', 'dy', dy, dtype);
-  return store.wrap(store.kernels.sumGrad(kernelTensor(dy), sizes, dtype), sizes, dtype);
+  const rounded = cast(store, dy, dtype);
+  try {
+    // Not `broadcast`: the result is never a view of dy.
+    const view = { shape: sizes, sizes: [countBetween(sizes, 0, sizes.length)], strides: [0] };
+    return store.wrap(store.kernels.rearrange(kernelTensor(rounded), view), sizes, dtype);
+  } finally {
+    rounded.dispose();
+  }
 }
 
 /** As `NormOps.sumSquares`. */

@@ -1,5 +1,4 @@
 import { checkFloat, checkIds, checkOwned, checkSameDType } from '../checks.ts';
-import type { Kernels } from '../contract/kernels.ts';
 import {
   BINARY_FUNCTIONS,
   type BinaryFunction,
@@ -9,7 +8,7 @@ import {
   UNARY_FUNCTIONS,
   type UnaryFunction,
 } from '../contract/primitives.ts';
-import { ShapeError, UnsupportedError, ValueError } from '../errors.ts';
+import { ShapeError, ValueError } from '../errors.ts';
 import { kernelTensor, type TensorStore } from '../lifetimes/store.ts';
 import type { Tensor } from '../lifetimes/tensor.ts';
 import {
@@ -40,7 +39,6 @@ export interface ReduceOptions {
  * `UNARY_FUNCTIONS`, `BINARY_FUNCTIONS` and `REDUCE_FUNCTIONS`.
  *
  * "Broadcast" is NumPy's: shapes are aligned at the last axis, and a size of 1, or an axis that is not there, is repeated.
- * All throw `UnsupportedError` on a backend that lacks the kernel.
  */
 export interface PrimitiveOps {
   /** fn(x), element by element: x's shape and type. @throws ValueError for an unknown function; DTypeError for i32 */
@@ -73,9 +71,7 @@ export interface PrimitiveOps {
 export function unary(store: TensorStore, fn: UnaryFunction, x: Tensor): Tensor {
   checkFunction('unary', UNARY_FUNCTIONS, fn);
   checkFloat(store, 'unary', ['x'], [x]);
-  const { kernels } = store;
-  if (kernels.unary === undefined) throw lacks(store, 'unary', 'unary');
-  return store.wrap(kernels.unary(kernelTensor(x), fn), x.shape, x.dtype);
+  return store.wrap(store.kernels.unary(kernelTensor(x), fn), x.shape, x.dtype);
 }
 
 /** fn(a, b), broadcast. */
@@ -84,9 +80,7 @@ export function binary(store: TensorStore, fn: BinaryFunction, a: Tensor, b: Ten
   checkFloat(store, 'binary', ['a', 'b'], [a, b]);
   const view = planBroadcast('binary', a.shape, b.shape);
   checkShape('binary', view.shape);
-  const { kernels } = store;
-  if (kernels.binary === undefined) throw lacks(store, 'binary', 'binary');
-  return store.wrap(kernels.binary(kernelTensor(a), kernelTensor(b), fn, view), view.shape, a.dtype);
+  return store.wrap(store.kernels.binary(kernelTensor(a), kernelTensor(b), fn, view), view.shape, a.dtype);
 }
 
 /** x reduced over `axes`. */
@@ -100,7 +94,6 @@ export function reduce(store: TensorStore, fn: ReduceFunction, x: Tensor, option
     throw new ValueError('reduce: axes is []; expected at least one axis');
   const { first, view, shape } = planReduce(x.shape, resolved, keepDims);
   const { kernels } = store;
-  if (kernels.reduce === undefined) throw lacks(store, 'reduce', 'reduce');
   const dtype = fn === 'argmax' ? 'i32' : x.dtype;
   if (first === null) return store.wrap(kernels.reduce(kernelTensor(x), fn, view, dtype), shape, dtype);
   const ordered = permute(store, x, first);
@@ -114,22 +107,20 @@ export function reduce(store: TensorStore, fn: ReduceFunction, x: Tensor, option
 /** Axis i of the result is axis `axes[i]` of x. */
 export function permute(store: TensorStore, x: Tensor, axes: readonly number[]): Tensor {
   checkOwned(store, 'permute', 'x', x);
-  return rearrange(store, 'permute', x, planPermute('permute', x.shape, checkList('permute', 'axes', axes)));
+  return rearrange(store, x, planPermute('permute', x.shape, checkList('permute', 'axes', axes)));
 }
 
 /** x repeated over `shape`. */
 export function broadcast(store: TensorStore, x: Tensor, shape: Shape): Tensor {
   checkOwned(store, 'broadcast', 'x', x);
-  return rearrange(store, 'broadcast', x, planRepeat('broadcast', x.shape, checkShape('broadcast', shape)));
+  return rearrange(store, x, planRepeat('broadcast', x.shape, checkShape('broadcast', shape)));
 }
 
-function rearrange(store: TensorStore, op: string, x: Tensor, view: RearrangeView): Tensor {
+function rearrange(store: TensorStore, x: Tensor, view: RearrangeView): Tensor {
   if (isDense(view)) return store.view(x.storage, view.shape, x.dtype);
-  const { kernels } = store;
-  if (kernels.rearrange === undefined) throw lacks(store, op, 'rearrange');
   const { indices } = x.storage;
   const known = indices === null ? null : rearrangeIndices(indices, view);
-  return store.wrap(kernels.rearrange(kernelTensor(x), view), view.shape, x.dtype, known);
+  return store.wrap(store.kernels.rearrange(kernelTensor(x), view), view.shape, x.dtype, known);
 }
 
 /** a where `mask` is not 0, else b: keep(mask, a) + keep(mask = 0, b), of which one is exactly 0. */
@@ -220,8 +211,4 @@ export function gather(store: TensorStore, x: Tensor, indices: Tensor, axis: num
 
 function checkFunction(op: string, known: readonly string[], fn: string): void {
   if (!known.includes(fn)) throw new ValueError(`${op}: fn is ${describe(fn)}; expected one of ${known.join(', ')}`);
-}
-
-function lacks(store: TensorStore, op: string, kernel: keyof Kernels): UnsupportedError {
-  return new UnsupportedError(`${op}: backend '${store.name}' has no kernel '${kernel}'; choose another backend`);
 }

@@ -27,13 +27,11 @@
   OP(cast, Cast)                             \
   OP(copyRows, CopyRows)                     \
   OP(unary, Unary)                           \
-  OP(binary, BinaryBroadcast)                \
+  OP(binary, Binary)                         \
+  OP(binaryView, BinaryView)                 \
   OP(reduce, Reduce)                         \
   OP(rearrange, Rearrange)                   \
-  OP(addOrMul, Binary)                       \
   OP(scale, Scale)                           \
-  OP(sum, Sum)                               \
-  OP(sumGrad, Broadcast)                     \
   OP(sumSquares, SumSquares)                 \
   OP(matmul, Matmul)                         \
   OP(rmsNorm, RmsNorm)                       \
