@@ -6,7 +6,7 @@ import { stripBiasSum, stripDiagonals, stripSoftmax, stripSoftmaxGrad } from '..
 import { GROUP, stripColumns, stripRows, stripScores, stripTiles } from '../src/wgsl/attention-strip.ts';
 import { denseScores, elasticSoftmax, elasticSoftmaxGrad } from '../src/wgsl/attention-weights.ts';
 import { decoderAdd, decoderAttention, decoderGate, decoderLogits, decoderProject } from '../src/wgsl/decoder.ts';
-import { cast, fill, repeatScalar, scale, swiglu, swigluGrad } from '../src/wgsl/elementwise.ts';
+import { cast, fill, scale, swiglu, swigluGrad } from '../src/wgsl/elementwise.ts';
 import { embedding, embeddingGrad, linkIds } from '../src/wgsl/embedding.ts';
 import { gemm } from '../src/wgsl/gemm.ts';
 import { type Kernel, type KernelText, keyOf, type Scalar } from '../src/wgsl/kernel.ts';
@@ -67,7 +67,6 @@ function catalogue(): Map<string, Entry> {
     put(reduceColumns, { fn, type: 'f32', to });
   }
   put(fill, ...types);
-  put(repeatScalar, ...types);
   put(rope, ...types);
   put(rmsNorm, ...types);
   put(rmsNormGradInput, ...types);
