@@ -7,6 +7,8 @@ import { seedOf } from '../random.ts';
 
 interface Equality {
   readonly gradient: boolean;
+  /** Bit for bit. */
+  readonly exact?: true;
   /** Two ways to the same results. */
   compute(backend: Backend, g: Generator): { one: Tensors; other: Tensors };
 }
@@ -125,6 +127,22 @@ const EQUALITIES: Readonly<Record<string, Equality>> = {
       };
     },
   },
+  sink_of_minus_infinity_is_none_bit_for_bit: {
+    gradient: true,
+    exact: true,
+    compute: (backend, g) => {
+      const { q, k, v, dy, bias, tau } = inputs(backend, g);
+      const sink = backend.full([HEADS], Number.NEGATIVE_INFINITY, tau.dtype);
+      const all = (sinks: { sink?: Tensor }): Tensors => {
+        const { output, saved } = backend.attention(q, k, v, { bias, tau, ...sinks });
+        const { dq, dk, dv, dbias, dtau } = backend.attentionGrad(dy, saved);
+        const last = backend.slice(q, 1, TOTAL - 1, TOTAL);
+        const decoded = backend.attention(last, k, v, { bias, tau, ...sinks, save: false }).output;
+        return { y: output, dq, dk, dv, dbias: dbias as Tensor, dtau: dtau as Tensor, decoded };
+      };
+      return { one: all({ sink }), other: all({}) };
+    },
+  },
   linear_in_v: {
     gradient: false,
     compute: (backend, g) => {
@@ -137,7 +155,7 @@ const EQUALITIES: Readonly<Record<string, Equality>> = {
 
 /** Identities between runs of attention on the tested backend alone; they hold whatever the oracle says. */
 export function equalities(dtype: FloatDType, tolerance: Tolerance): Case[] {
-  return Object.entries(EQUALITIES).map(([name, { gradient, compute }]) => ({
+  return Object.entries(EQUALITIES).map(([name, { gradient, exact, compute }]) => ({
     name: `attention${gradient ? 'Grad' : ''} ${dtype} ${name}`,
     op: 'attention',
     direction: gradient ? 'backward' : 'forward',
@@ -146,7 +164,7 @@ export function equalities(dtype: FloatDType, tolerance: Tolerance): Case[] {
       const before = backend.memory();
       const { one, other } = backend.scope(() => compute(backend, new Generator(dtype, seedOf(name))));
       try {
-        const allowed = 2 * (gradient ? tolerance.gradient : tolerance.output);
+        const allowed = exact ? 0 : 2 * (gradient ? tolerance.gradient : tolerance.output);
         assertClose(name, await readAll(one), await readAll(other), allowed, 1e-2);
       } finally {
         for (const tensors of [one, other]) for (const tensor of Object.values(tensors)) tensor?.dispose();
