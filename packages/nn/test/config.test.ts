@@ -68,6 +68,11 @@ describe('size', () => {
     expect(table).toMatchInlineSnapshot(`
       [
         [
+          "one-head",
+          50177,
+          0.226176,
+        ],
+        [
           "pico",
           139844,
           0.7872,
