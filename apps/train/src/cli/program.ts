@@ -70,6 +70,10 @@ function addTrain(program: Command, done: (code: number) => void): void {
   addTrainingOptions(command)
     .option('--no-store', 'keep large data in memory, and tokenise it anew at every start')
     .option('--open', 'a live page of the run in the browser')
+    .option(
+      '--config <file>',
+      "a recipe: these options in JSON or YAML, in the program's spelling (weightDecay); flags go before it",
+    )
     .option('--plan', 'say what the run would take (shape, FLOPs, memory, time), and write nothing')
     .addOption(json())
     .action(async (data: string | undefined, options: TrainOptions) => done(await trainCommand(data, options)));

@@ -7,6 +7,7 @@ import { goOnWithoutReaders } from '../cli/pipes.ts';
 import { MAP_LENGTH } from '../compare/collect.ts';
 import { UsageError } from '../errors.ts';
 import { type LivePage, serveLive } from '../live/server.ts';
+import { readConfig } from '../options/config-file.ts';
 import type { PlanOptions } from '../options/table.ts';
 import { count } from '../output/format.ts';
 import { createReporter, type Reporter } from '../output/reporter.ts';
@@ -35,12 +36,17 @@ export interface TrainOptions extends PlanOptions {
   /** false: large data is not tokenised into a store. */
   store?: boolean;
   json?: boolean;
+  /** A recipe: options in a file. */
+  config?: string;
   /** Say what the run would take, and write nothing. */
   plan?: boolean;
 }
 
 /** `lazy-attention train [DATA]`; returns the exit code. */
-export async function trainCommand(source: string | undefined, options: TrainOptions): Promise<number> {
+export async function trainCommand(argument: string | undefined, given: TrainOptions): Promise<number> {
+  const { data, ...recipe } = given.config === undefined ? {} : readConfig(given.config);
+  const source = argument ?? (data as string | undefined);
+  const options: TrainOptions = { ...recipe, ...given };
   goOnWithoutReaders();
   const communicator = await joinRanks();
   if (communicator.size === 1) return trainRank(source, options, communicator);

@@ -2,6 +2,7 @@ import { resolve } from 'node:path';
 import { type AttentionKind, attentionKinds, PRESETS, type PresetName } from '@lazy-attention/nn';
 import * as v from 'valibot';
 import type { RunRecord } from '../run/record.ts';
+import { RECIPE_OPTIONS, type RecipeValues } from './recipe.ts';
 import { checked, choice, flag, integer, integers, positive, range, span, text, type Value } from './values.ts';
 
 /** Most steps, windows and the like: far above any use, far below where sums lose integers. */
@@ -13,7 +14,7 @@ export const LONGEST_AXIS = 2 ** 20;
 export type ComputeType = 'f32' | 'bf16' | 'f16';
 
 /** Every option that says how a run trains, by its name in the program. */
-export interface TrainingValues {
+export interface TrainingValues extends RecipeValues {
   /** Size of the model. */
   preset: PresetName;
   /** Kind of attention. */
@@ -238,6 +239,7 @@ export const TRAINING_OPTIONS: { readonly [K in keyof TrainingValues]: TrainingO
     recorded: 'model.window',
     resume: 'fixed',
   },
+  ...RECIPE_OPTIONS,
   lr: {
     flags: '--lr <x>',
     help: 'peak learning rate',

@@ -8,37 +8,56 @@ export interface Value<T> {
   read(text: string): T | undefined;
   /** Checks a value parsed from JSON. */
   readonly schema: v.GenericSchema<unknown, T>;
+  /** The same as JSON Schema. */
+  readonly json: object;
 }
 
 /** Whole numbers from `low` to `high`; thousands may be set apart by `_` on a command line. */
 export function integer(low: number, high: number = Number.MAX_SAFE_INTEGER): Value<number> {
   const top = high === Number.MAX_SAFE_INTEGER ? '' : ` and at most ${high}`;
-  return numeric(`an integer of at least ${low}${top}`, (x) => Number.isSafeInteger(x) && x >= low && x <= high);
+  const json = { type: 'integer', minimum: low, ...(top === '' ? {} : { maximum: high }) };
+  return numeric(`an integer of at least ${low}${top}`, json, (x) => Number.isSafeInteger(x) && x >= low && x <= high);
 }
 
 /** Numbers from `low` to `high`, both included. */
 export function range(low: number, high: number): Value<number> {
-  return numeric(`a number from ${low} to ${high}`, (x) => x >= low && x <= high);
+  const json = { type: 'number', minimum: low, maximum: high };
+  return numeric(`a number from ${low} to ${high}`, json, (x) => x >= low && x <= high);
 }
 
 /** Finite numbers above 0. */
-export const positive: Value<number> = numeric('a positive number', (x) => x > 0 && Number.isFinite(x));
+export const positive: Value<number> = numeric(
+  'a positive number',
+  { type: 'number', exclusiveMinimum: 0 },
+  (x) => x > 0 && Number.isFinite(x),
+);
 
 /** A probability that keeps something. */
-export const share: Value<number> = numeric('a number above 0 and at most 1', (x) => x > 0 && x <= 1);
+export const share: Value<number> = numeric(
+  'a number above 0 and at most 1',
+  { type: 'number', exclusiveMinimum: 0, maximum: 1 },
+  (x) => x > 0 && x <= 1,
+);
 
 /** Text of at least one character. */
 export const text: Value<string> = {
   expected: 'at least one character',
   read: (given) => (given === '' ? undefined : given),
   schema: checked('a text of at least one character', (x): x is string => typeof x === 'string' && x !== ''),
+  json: { type: 'string', minLength: 1 },
 };
 
 /** One of several names. */
 export function choice<const T extends string>(names: readonly T[]): Value<T> & { readonly names: readonly T[] } {
   const expected = `one of ${names.join(', ')}`;
   const isName = (x: unknown): x is T => names.includes(x as T);
-  return { expected, names, read: (given) => names.find((name) => name === given), schema: checked(expected, isName) };
+  return {
+    expected,
+    names,
+    read: (given) => names.find((name) => name === given),
+    schema: checked(expected, isName),
+    json: { enum: names },
+  };
 }
 
 /** Several different names, with commas between them on a command line. */
@@ -53,6 +72,7 @@ export function choices<const T extends string>(names: readonly T[]): Value<T[]>
       return areNames(parts) ? parts : undefined;
     },
     schema: checked(expected, areNames),
+    json: { type: 'array', items: { enum: names }, uniqueItems: true, minItems: 1 },
   };
 }
 
@@ -68,6 +88,7 @@ export function integers(low: number, high: number): Value<number[]> {
       return areIntegers(parts) ? parts : undefined;
     },
     schema: checked(expected, areIntegers),
+    json: { type: 'array', items: { type: 'integer', minimum: low, maximum: high }, minItems: 1 },
   };
 }
 
@@ -79,6 +100,7 @@ export const span: Value<[number, number]> = {
     return isSpan(parts) ? parts : undefined;
   },
   schema: checked('two whole numbers from 0, the second above the first', isSpan),
+  json: { type: 'array', items: { type: 'integer', minimum: 0 }, minItems: 2, maxItems: 2 },
 };
 
 function isSpan(x: unknown): x is [number, number] {
@@ -90,6 +112,7 @@ export const flag: Value<boolean> = {
   expected: 'true or false',
   read: (given) => (given === 'true' ? true : given === 'false' ? false : undefined),
   schema: checked('true or false', (x): x is boolean => typeof x === 'boolean'),
+  json: { type: 'boolean' },
 };
 
 /** A schema whose every failure says what was expected. */
@@ -97,9 +120,10 @@ export function checked<T>(expected: string, accepts: (value: unknown) => value 
   return v.custom<T>((value) => accepts(value), expected) as v.GenericSchema<unknown, T>;
 }
 
-function numeric(expected: string, fits: (x: number) => boolean): Value<number> {
+function numeric(expected: string, json: object, fits: (x: number) => boolean): Value<number> {
   return {
     expected,
+    json,
     read(given) {
       const value = Number(given.replaceAll('_', ''));
       return given.trim() !== '' && fits(value) ? value : undefined;

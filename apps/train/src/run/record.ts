@@ -63,6 +63,20 @@ export interface TrainingRecord {
   readonly lossRows?: number | undefined;
   /** Type of the optimiser's state. Left out: f32. */
   readonly optimizerDtype?: 'f32' | 'bf16' | undefined;
+  /** Standard deviation of attention's initial bias. Left out: 0. */
+  readonly biasInit?: number | undefined;
+  /** Weight decay of attention's bias and tau. Left out: 0. */
+  readonly biasTauDecay?: number | undefined;
+  /** Steps after which attention's bias and tau stay as they are. Left out: never. */
+  readonly biasTauFreeze?: number | undefined;
+  /** Of AdamW. Left out: 0.9. */
+  readonly beta1?: number | undefined;
+  /** Of AdamW. Left out: 0.95. */
+  readonly beta2?: number | undefined;
+  /** Of AdamW. Left out: 1e-8. */
+  readonly epsilon?: number | undefined;
+  /** Whether a token attends across the borders of its document. Left out: isolated. */
+  readonly documents?: 'isolated' | 'joined' | undefined;
   /** Peak of the schedule. */
   readonly learningRate: number;
   readonly warmupSteps: number;

@@ -19,6 +19,8 @@ export interface Evaluation {
 export interface EvaluateOptions {
   /** Windows at a time. */
   readonly batch: number;
+  /** Whether tokens attend across the borders of documents. Default false. */
+  readonly joined?: boolean;
   /** Tokens whose logits exist at a time; default all. */
   readonly lossRows?: number | undefined;
   /** Windows looked at, evenly spread. */
@@ -48,7 +50,7 @@ export async function evaluate(
   for (const held of validationBatches(split, { context, batch: options.batch, maxWindows: options.windows })) {
     await turn();
     options.signal?.throwIfAborted();
-    const batch = batchTensors(backend, held);
+    const batch = batchTensors(backend, options.joined ? { ...held, starts: null } : held);
     const loss = backend.scope(() => model.loss(backend, params, batch, { lossRows: options.lossRows }));
     nats += (await loss.data())[0] * held.count;
     targets += held.count;

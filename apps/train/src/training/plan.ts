@@ -133,14 +133,16 @@ async function planModel(backend: Backend, source: string, options: PlanOptions)
   const name = options.preset ?? (task ? TASK_PRESET : suitablePreset(backend));
   const context = options.context ?? (task ? TASK_CONTEXT : preset(name).context);
   const dtype = options.dtype === undefined || options.dtype === 'f32' ? {} : { computeDType: options.dtype };
-  const { attention, window } = options;
+  const { attention, window, ropeBase, layers: numLayers, heads: numHeads, kvHeads: numKvHeads } = options;
+  const { width: hiddenSize, mlpWidth: intermediateSize, tie: tieEmbeddings } = options;
+  const shape = { numLayers, numHeads, numKvHeads, hiddenSize, intermediateSize, tieEmbeddings, ropeBase };
   return {
     name,
     context,
     defaults: task && name !== TASK_PRESET ? TASK_DEFAULTS : TRAINING_DEFAULTS[name],
     tokenizer: options.tokenizer,
     configOf: ({ tokenizer: { vocabSize } }) =>
-      lazyTransformer(preset(name, { ...given({ attention, window }), context, vocabSize, ...dtype })).config,
+      lazyTransformer(preset(name, { ...given({ attention, window, ...shape }), context, vocabSize, ...dtype })).config,
   };
 }
 
@@ -149,6 +151,14 @@ async function planFrom(from: string, options: PlanOptions): Promise<ModelPlan> 
   for (const [flag, value] of [
     ['--preset', options.preset],
     ['--tokenizer', options.tokenizer],
+    ['--layers', options.layers],
+    ['--heads', options.heads],
+    ['--kv-heads', options.kvHeads],
+    ['--width', options.width],
+    ['--mlp-width', options.mlpWidth],
+    ['--tie', options.tie],
+    ['--rope-base', options.ropeBase],
+    ['--bias-init', options.biasInit],
   ] as const) {
     if (value !== undefined) throw new UsageError(`train: ${flag} does not go with --from, whose model has its own`);
   }

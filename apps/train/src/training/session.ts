@@ -10,11 +10,13 @@ import {
 } from '@lazy-attention/data';
 import {
   type AdamW,
+  type AdamWConfig,
   adamW,
   addingGrad,
   batchTensors,
   type Communicator,
   cosineSchedule,
+  decaysByDefault,
   disposeParams,
   type LazyTransformer,
   lazyTransformer,
@@ -29,7 +31,7 @@ import type { RunRecord } from '../run/record.ts';
 import { disposeTeacher, loadTeacher, type Teacher, teacherPull } from './distill.ts';
 import { objective, type StepBatch } from './objective.ts';
 import { firstTokenMarks } from './sink-penalty.ts';
-import { annealTau, firstParams, trainable } from './start.ts';
+import { annealTau, firstParams, STATISTICS, trainable } from './start.ts';
 
 /** Model, optimiser and sampler of one run on one backend: what a checkpoint holds, alive. */
 export interface Session {
@@ -134,14 +136,22 @@ function savedState(state: unknown, folder: RunFolder): SavedState {
   return { sampler: sampler as SamplerState, seconds };
 }
 
-function adamOptions({ training, start }: RunRecord) {
-  const { weightDecay, maxNorm, optimizerDtype } = training;
+function adamOptions({ training, start }: RunRecord): AdamWConfig {
+  const { weightDecay, maxNorm, optimizerDtype, beta1, beta2, epsilon } = training;
   const { tauRate = 1, biasRate = 1 } = start ?? {};
+  const { biasTauDecay = 0, biasTauFreeze = Number.POSITIVE_INFINITY } = training;
   return {
     weightDecay,
     maxNorm,
-    multiples: (name: string) => (name.endsWith('.attn.tau') ? tauRate : name.endsWith('.attn.bias') ? biasRate : 1),
-    ...(optimizerDtype === 'bf16' ? { stateDType: optimizerDtype } : {}),
+    beta1,
+    beta2,
+    epsilon,
+    stateDType: optimizerDtype === 'bf16' ? optimizerDtype : undefined,
+    decays: (name, param) => (STATISTICS.test(name) ? biasTauDecay : decaysByDefault(name, param)),
+    multiples(name, step) {
+      if (!STATISTICS.test(name)) return 1;
+      return step > biasTauFreeze ? 0 : name.endsWith('.attn.tau') ? tauRate : biasRate;
+    },
   };
 }
 
@@ -214,7 +224,7 @@ async function batchGradients(session: Session, host: HostBatch): Promise<ValueA
   let sum: ValueAndGrad<Params> | null = null;
   for (let row = 0; row < batch; row += microBatch) {
     if (sum !== null) await turn();
-    const piece = rowsOf(host, row, microBatch);
+    const piece = rowsOf(asTrained(record, host), row, microBatch);
     const { tokens, targets, starts = null } = batchTensors(backend, piece);
     const part = { tokens, targets, starts, count: host.count };
     const tensors = {
@@ -241,6 +251,11 @@ async function overRanks({ backend, communicator }: Session, own: ValueAndGrad<P
   stops?.dispose();
   const grads = Object.fromEntries(names.map((name, i) => [name, sums[i] as Tensor]));
   return { value: value as Tensor, grads, stopping: count > 0 };
+}
+
+/** A batch with its documents isolated or joined, as the run has it. */
+export function asTrained<B extends { readonly starts: Int32Array | null }>({ training }: RunRecord, batch: B): B {
+  return training.documents === 'joined' ? { ...batch, starts: null } : batch;
 }
 
 /** Some rows of a batch. */
@@ -287,7 +302,7 @@ export async function checkUsable(session: Session, dataset: Dataset): Promise<v
   const { backend, model, params, step, record } = session;
   const { lossRows } = record.training;
   const [window] = validationBatches(dataset.train, { context: model.config.context, batch: 1, maxWindows: 1 });
-  const batch = batchTensors(backend, window);
+  const batch = batchTensors(backend, asTrained(record, window));
   const tensor = backend.scope(() => model.loss(backend, params, batch, { lossRows }));
   const [loss] = await tensor.data();
   for (const used of [tensor, ...Object.values(batch)]) used?.dispose();

@@ -1,11 +1,11 @@
 import type { Backend, Tensor } from '@lazy-attention/core';
-import { disposeParams, type LazyTransformer, lazyTransformer, type Params } from '@lazy-attention/nn';
+import { disposeParams, type LazyTransformer, lazyTransformer, type Params, uniform } from '@lazy-attention/nn';
 import { UsageError } from '../errors.ts';
 import { openArgument } from '../run/model.ts';
 import type { RunRecord } from '../run/record.ts';
 
 /** Bias and tau of attention, as nn names them. */
-const STATISTICS = /\.attn\.(bias|tau)$/;
+export const STATISTICS = /\.attn\.(bias|tau)$/;
 
 /**
  * The first parameters of a run: drawn from its seed, or those of the model that it starts from. A softmax model becomes a lazy one
@@ -20,7 +20,7 @@ export async function firstParams(backend: Backend, record: RunRecord, model: La
 }
 
 async function drawnOrRead(backend: Backend, record: RunRecord, model: LazyTransformer): Promise<Params> {
-  if (record.start?.from === undefined) return model.init(backend, record.training.seed);
+  if (record.start?.from === undefined) return initialParams(backend, record, model);
   const { from } = record.start;
   const { opened } = await openArgument(from);
   try {
@@ -50,6 +50,26 @@ function setTau(backend: Backend, params: Params, value: number): void {
 /** Whether a model has a tau. */
 export function hasTau(model: LazyTransformer): boolean {
   return Object.keys(model.shapes).some(isTau);
+}
+
+/** Drawn from the seed, with the recipe's bias. */
+function initialParams(backend: Backend, { training }: RunRecord, model: LazyTransformer): Params {
+  const { seed, biasInit = 0 } = training;
+  const params: Record<string, Tensor> = { ...model.init(backend, seed) };
+  for (const [name, old] of Object.entries(params)) {
+    if (!name.endsWith('.attn.bias') || biasInit === 0) continue;
+    params[name] = backend.tensor(gaussian(old.size, biasInit, uniform(seed, name)), old.shape, old.dtype);
+    old.dispose();
+  }
+  return params;
+}
+
+/** Box and Muller's. */
+function gaussian(size: number, deviation: number, random: () => number): Float32Array {
+  return Float32Array.from(
+    { length: size },
+    () => deviation * Math.sqrt(-2 * Math.log(1 - random())) * Math.cos(2 * Math.PI * random()),
+  );
 }
 
 /** `params` with a bias and a tau of 0 where the model has one and they have not. */

@@ -230,6 +230,7 @@ async function assess(run: Training, windows: number, signal?: AbortSignal): Pro
   const evaluation = await evaluate(backend, session.model, session.params, dataset.validation ?? dataset.train, {
     batch: record.training.microBatch ?? record.training.batch,
     lossRows: record.training.lossRows,
+    joined: record.training.documents === 'joined',
     windows,
     on: dataset.validation === null ? 'train' : 'validation',
     ...(signal === undefined ? {} : { signal }),

@@ -24,8 +24,8 @@ export interface AdamWConfig {
   readonly weightDecay?: number | undefined;
   /** Gradients are scaled down to this global norm; null: never. Default 1. */
   readonly maxNorm?: number | null | undefined;
-  /** Which parameters decay; default `decaysByDefault`. */
-  readonly decays?: ((name: string, param: Tensor) => boolean) | undefined;
+  /** Which parameters decay, or by how much instead of `weightDecay`; default `decaysByDefault`. */
+  readonly decays?: ((name: string, param: Tensor) => boolean | number) | undefined;
   /**
    * What the learning rate of a parameter is multiplied with at a step (from 1), its decay too; 0 leaves parameter, m and v as they
    * are. Default 1 for all.
@@ -101,7 +101,7 @@ export function adamW(backend: Backend, params: Params, config: AdamWConfig = {}
     );
   const m = state === undefined ? zeros() : inStateDType(backend, state.m, params, stateDType);
   const v = state === undefined ? zeros() : inStateDType(backend, state.v, params, stateDType);
-  const decayOf = Object.fromEntries(names.map((name) => [name, decays(name, params[name]) ? weightDecay : 0]));
+  const decayOf = Object.fromEntries(names.map((name) => [name, decayOfOne(decays(name, params[name]), weightDecay)]));
   let steps = state?.steps ?? 0;
 
   return {
@@ -144,6 +144,10 @@ export function adamW(backend: Backend, params: Params, config: AdamWConfig = {}
       for (const tensor of [...Object.values(m), ...Object.values(v)]) tensor.dispose();
     },
   };
+}
+
+function decayOfOne(decays: boolean | number, weightDecay: number): number {
+  return typeof decays === 'number' ? decays : decays ? weightDecay : 0;
 }
 
 /** The names by their multiple of the learning rate, in order. @throws ValueError for one that is no number from 0 */
