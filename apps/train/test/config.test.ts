@@ -34,15 +34,16 @@ it.each([
 it('trains by a recipe, which flags go before, and holds it on resume', async () => {
   const root = temporary();
   const [config, out] = [join(root, 'recipe.json'), join(root, 'run')];
-  const values = { layers: 1, heads: 4, kvHeads: 2, width: 32, mlpWidth: 48, tie: true, ropeBase: 500, tauInit: -0.5 };
+  const values = { layers: 1, heads: 4, kvHeads: 2, width: 32, mlpWidth: 48, tie: true, ropeBase: 500, tau: -0.5 };
   const rates = { biasInit: 0.01, biasTauFreeze: 3, beta1: 0.8, beta2: 0.9, epsilon: 1e-6 };
   writeFileSync(config, JSON.stringify({ ...values, ...rates, lr: 1e-3, documents: 'joined', out }));
   const { code, stderr } = await run('train', ...TINY, '--config', config, '--lr', '2e-3');
   expect(code, stderr).toBe(0);
-  const { model, training } = JSON.parse(readFileSync(join(out, 'run.json'), 'utf8'));
+  const { model, training, start } = JSON.parse(readFileSync(join(out, 'run.json'), 'utf8'));
   expect(model).toMatchObject({ numLayers: 1, numHeads: 4, numKvHeads: 2, hiddenSize: 32, intermediateSize: 48 });
   expect(model).toMatchObject({ tieEmbeddings: true, ropeBase: 500 });
-  expect(training).toMatchObject({ ...rates, learningRate: 2e-3, tauInit: -0.5, documents: 'joined' });
+  expect(training).toMatchObject({ ...rates, learningRate: 2e-3, documents: 'joined' });
+  expect(start).toEqual({ tau: -0.5 });
   const other = await run('train', '--resume', '--out', out, '--beta1', '0.9');
   expect(other.stderr).toContain('--beta1 is 0.9, but the run was started with 0.8');
 });
