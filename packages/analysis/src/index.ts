@@ -1,4 +1,5 @@
 export { AnalysisError, type AnalysisErrorCode } from './errors.ts';
+export { MAP_COLORS, type MapColors, mapShade } from './maps.ts';
 export type { MapOptions, MeterOptions } from './meter/settings.ts';
 export { type AttentionMeter, createAttentionMeter } from './meter.ts';
 export type {

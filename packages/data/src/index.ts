@@ -1,6 +1,6 @@
 /** Corpora, tokenisers, packing and sampling: from text on disk to training batches. See README.md. */
 export * from './browser.ts';
-export { chooseTokenizer, type Dataset, type DatasetOptions, loadDataset } from './dataset.ts';
+export { chooseTokenizer, type DatasetOptions, loadDataset } from './dataset.ts';
 export { isStore as isTokenStore } from './disk/format.ts';
 export { type OpenedStore, openTokenStore } from './disk/open.ts';
 export { type StoreProgress, sourceStamp, type WriteStoreOptions, writeTokenStore } from './disk/write.ts';

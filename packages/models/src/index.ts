@@ -10,5 +10,6 @@ export {
   openModelFiles,
 } from './open.ts';
 export type { WeightsFormat } from './packed.ts';
+export { openRunFiles } from './run.ts';
 export type { StoredBlocks, StoredTensor, TensorStore } from './tensors/store.ts';
 export type { WriteDType } from './write/config.ts';

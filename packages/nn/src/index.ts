@@ -31,6 +31,7 @@ export { recomputed } from './autodiff/recomputed.ts';
 export { addingGrad, type ValueAndGrad, valueAndGrad } from './autodiff/value-and-grad.ts';
 export { batchTensors, type HostBatch } from './batch.ts';
 export { decodeElements, encodeElements } from './checkpoint/elements.ts';
+export { type LoadParamsOptions, loadParamsFrom } from './checkpoint/params.ts';
 export {
   decodeSafetensors,
   encodeHeader as encodeSafetensorsHeader,

@@ -1,4 +1,6 @@
 /** What needs Node's file system; everything else is in the main entry, which runs in browsers too. */
+
+export type { LoadParamsOptions } from './checkpoint/params.ts';
 export {
   type CheckpointContents,
   type LoadedCheckpoint,
@@ -11,4 +13,4 @@ export {
 export { type OpenFile, openFile, renameDurably, syncFolder, writeDurably } from './node/files.ts';
 export { loadAttention } from './node/load-attention.ts';
 export type { Json } from './node/manifest.ts';
-export { type LoadParamsOptions, loadParams, saveParams } from './node/tensors.ts';
+export { loadParams, saveParams } from './node/tensors.ts';

@@ -1,4 +1,11 @@
+import { MAP_COLORS } from '../maps.ts';
 import { kindColors } from './kinds.ts';
+
+/** Declarations of the colours of attention maps. */
+function mapColors(page: 'light' | 'dark'): string {
+  const { zero, stops } = MAP_COLORS[page];
+  return [`--map-zero: ${zero};`, ...stops.map((stop, n) => `--map-${n}: ${stop};`)].join(' ');
+}
 
 const LIGHT = `
   color-scheme: light;
@@ -7,7 +14,7 @@ const LIGHT = `
   --subject: #0b62c4; --zoom: rgb(11 92 173 / 0.14);
   --heat-sparsity-0: #eef2f7; --heat-sparsity-1: #b9d2f0; --heat-sparsity-2: #5f97d8; --heat-sparsity-3: #0b4c9c;
   --heat-sink-0: #f7f0ee; --heat-sink-1: #f2b9a8; --heat-sink-2: #de6f58; --heat-sink-3: #9b2418; --on-heat: #ffffff;
-  --map-zero: #eee9dc; --map-0: #d8e6f7; --map-1: #7fb0e6; --map-2: #2a6fc0; --map-3: #0a2a5c;`;
+  ${mapColors('light')}`;
 
 const DARK = `
   color-scheme: dark;
@@ -16,7 +23,7 @@ const DARK = `
   --subject: #58a6ff; --zoom: rgb(125 184 255 / 0.2);
   --heat-sparsity-0: #1f2833; --heat-sparsity-1: #244a75; --heat-sparsity-2: #2f78c4; --heat-sparsity-3: #6db4ff;
   --heat-sink-0: #262322; --heat-sink-1: #6b3329; --heat-sink-2: #b9503d; --heat-sink-3: #ff8d78; --on-heat: #0c1116;
-  --map-zero: #2c2a22; --map-0: #1d3450; --map-1: #2c64a3; --map-2: #5aa3ee; --map-3: #d9ecff;`;
+  ${mapColors('dark')}`;
 
 const HEADS = ['#3b82d0', '#d1653b', '#2f9e77', '#a45fc4', '#b8890b', '#d14b7d', '#6b7f8f', '#5a9a2c'];
 

@@ -1,3 +1,4 @@
+import { ValueError } from '@lazy-attention/core';
 import type { Corpus } from '../corpus.ts';
 
 const SYMBOLS = 'abcdefghijklmnopqrstuvwxyz';
@@ -10,8 +11,14 @@ export interface BigramTable {
   readonly cumulative: Float64Array;
 }
 
-/** Of the letters of a text, all small and without what stands between them. */
-export async function bigramTable(corpus: Corpus): Promise<BigramTable> {
+/** How often each letter from a to z follows each other one in a text: all that a task keeps of it, 676 numbers. */
+export interface LetterPairs {
+  /** [26][26], row by row: how often the column's letter comes after the row's, plus 1. Whole numbers above 0. */
+  readonly counts: ArrayLike<number>;
+}
+
+/** Counts the pairs of a text's letters, all small and without what stands between them. */
+export async function letterPairs(corpus: Corpus): Promise<LetterPairs> {
   const n = SYMBOLS.length;
   // One of each, so that every symbol can follow every other.
   const counts = new Float64Array(n * n).fill(1);
@@ -25,9 +32,19 @@ export async function bigramTable(corpus: Corpus): Promise<BigramTable> {
       previous = symbol;
     }
   }
+  return { counts };
+}
+
+/** The table that letters are drawn from. @throws ValueError for counts that are no 676 whole numbers above 0 */
+export function bigramTable({ counts }: LetterPairs): BigramTable {
+  const n = SYMBOLS.length;
+  const all = Float64Array.from(counts);
+  if (all.length !== n * n || !all.every((count) => Number.isSafeInteger(count) && count > 0)) {
+    throw new ValueError(`letter pairs: counts has ${all.length} entries; expected ${n * n} whole numbers above 0`);
+  }
   const cumulative = new Float64Array(n * n);
   for (let row = 0; row < n; row++) {
-    const line = counts.subarray(row * n, (row + 1) * n);
+    const line = all.subarray(row * n, (row + 1) * n);
     const total = line.reduce((sum, count) => sum + count, 0);
     let sum = 0;
     for (let column = 0; column < n; column++) {

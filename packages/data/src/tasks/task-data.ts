@@ -7,7 +7,7 @@ import { IntegerHash } from '../hash.ts';
 import { randomStream } from '../random.ts';
 import type { TokenSplit } from '../split.ts';
 import type { TokenStore } from '../store.ts';
-import { type BigramTable, bigramTable, drawAfter } from './symbols.ts';
+import { type BigramTable, bigramTable, drawAfter, type LetterPairs, letterPairs } from './symbols.ts';
 
 /**
  * Tasks on which attention sinks appear, by name (spec §Bigram-Backcopy):
@@ -41,10 +41,14 @@ const MARKER = 256;
 
 /**
  * A task as a dataset: sequences are made when they are read, each from the seed and its number alone. `source` is the text whose
- * letters they imitate.
+ * letters they imitate, or what `letterPairs` counted in it.
  * @throws ValueError for a wrong option
  */
-export async function taskDataset(name: TaskName, source: Corpus, options: TaskOptions): Promise<Dataset> {
+export async function taskDataset(
+  name: TaskName,
+  source: Corpus | LetterPairs,
+  options: TaskOptions,
+): Promise<Dataset> {
   const op = 'taskDataset';
   checkOptions(op, options, ['context', 'triggers', 'markerPositions', 'sequences', 'validation', 'seed']);
   const { context, triggers = 'teo', sequences = 2 ** 18, validation = 0.01, seed = 0 } = options;
@@ -60,7 +64,7 @@ export async function taskDataset(name: TaskName, source: Corpus, options: TaskO
   if (!(validation >= 0 && validation < 1)) {
     throw new ValueError(`${op}: validation is ${String(validation)}; expected a share of at least 0 and below 1`);
   }
-  const table = await bigramTable(source);
+  const table = bigramTable('counts' in source ? source : await letterPairs(source));
   const held = validation === 0 ? 0 : Math.max(1, Math.round(sequences * validation));
   const make = sequenceMaker(table, { context, triggers, markerPositions, seed });
   const fingerprint = new IntegerHash()

@@ -1,21 +1,13 @@
 import { join } from 'node:path';
-import { type Tokenizer, type TokenizerJSON, tokenizerFromJSON } from '@lazy-attention/data';
-import { castParams, disposeParams, type LazyTransformerOptions, lazyTransformer } from '@lazy-attention/nn';
+import type { Tokenizer } from '@lazy-attention/data';
+import { castParams, disposeParams, lazyTransformer } from '@lazy-attention/nn';
 import { latestCheckpoint, loadCheckpoint } from '@lazy-attention/nn/node';
-import * as v from 'valibot';
-import { ModelError, messageOf } from '../errors.ts';
+import { ModelError } from '../errors.ts';
 import { readJson } from '../files.ts';
 import { checkVocabulary, countTypes, type OpenedModel } from '../open.ts';
+import { checkpointModel, readManifest, runTokenizer } from '../run.ts';
 import { safetensorsStore } from '../tensors/safetensors.ts';
 import { type ClosableFiles, pathFiles } from './files.ts';
-
-/** What tells a run and a checkpoint of this project. */
-export const RUN = 'run.json';
-export const CHECKPOINT = 'checkpoint.json';
-
-/** Of a run's record only what a model needs; whoever goes on with the run checks the rest. */
-const RunSchema = v.looseObject({ data: v.looseObject({ tokenizer: v.looseObject({ kind: v.string() }) }) });
-const ManifestSchema = v.looseObject({ step: v.pipe(v.number(), v.safeInteger(), v.minValue(0)) });
 
 /** The newest checkpoint of a run. @throws ModelError MODEL_MISSING when it has none */
 export async function openRunFolder(path: string): Promise<OpenedModel> {
@@ -28,9 +20,8 @@ export async function openRunFolder(path: string): Promise<OpenedModel> {
 /** A checkpoint; its tokenizer is in the record of the run that it lies in. */
 export async function openCheckpointFolder(path: string, files: ClosableFiles): Promise<OpenedModel> {
   const config = await readJson(files, 'config.json');
-  const manifest = v.safeParse(ManifestSchema, await readJson(files, CHECKPOINT));
-  if (!manifest.success) throw new ModelError('MODEL_CORRUPT', `${path}/${CHECKPOINT}`, 'has no step');
-  const model = build(`${path}/config.json`, config);
+  const { step } = await readManifest(files);
+  const model = checkpointModel(`${path}/config.json`, config);
   const tokenizer = await tokenizerOfRun(join(path, '..', '..'));
   checkVocabulary(path, model.config, tokenizer);
   return {
@@ -38,7 +29,7 @@ export async function openCheckpointFolder(path: string, files: ClosableFiles): 
     format: 'checkpoint',
     config: model.config,
     tokenizer,
-    step: manifest.output.step,
+    step,
     async load(backend, { dtype, weights = 'dense' } = {}) {
       if (weights !== 'dense') {
         throw new ModelError(
@@ -66,21 +57,10 @@ export async function openCheckpointFolder(path: string, files: ClosableFiles): 
   };
 }
 
-function build(path: string, config: Record<string, unknown>) {
-  try {
-    return lazyTransformer(config as unknown as LazyTransformerOptions);
-  } catch (cause) {
-    throw new ModelError('MODEL_CONFIG', path, `describes no model: ${messageOf(cause)}`, { cause });
-  }
-}
-
 async function tokenizerOfRun(run: string): Promise<Tokenizer | null> {
   const files = await pathFiles(run);
   try {
-    if (!files.names.includes(RUN)) return null;
-    const parsed = v.safeParse(RunSchema, await readJson(files, RUN));
-    if (!parsed.success) throw new ModelError('MODEL_CORRUPT', `${run}/${RUN}`, 'has no data.tokenizer');
-    return tokenizerFromJSON(parsed.output.data.tokenizer as unknown as TokenizerJSON);
+    return await runTokenizer(files);
   } finally {
     await files.close();
   }

@@ -1,5 +1,6 @@
 import { type OpenedModel, openModelFiles } from '../open.ts';
-import { CHECKPOINT, openCheckpointFolder, openRunFolder, RUN } from './checkpoint.ts';
+import { CHECKPOINT, RUN } from '../run.ts';
+import { openCheckpointFolder, openRunFolder } from './checkpoint.ts';
 import { pathFiles } from './files.ts';
 
 /**

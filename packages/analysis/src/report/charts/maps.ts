@@ -1,3 +1,4 @@
+import { mapShade } from '../../maps.ts';
 import type { Arm, Scenario } from '../aggregate.ts';
 import type { ReportRun } from '../data.ts';
 import { axis, type Chart, type ChartGroup, call, css, frame, slug, TOOLTIP } from './chart.ts';
@@ -93,9 +94,9 @@ function mapId(id: string, arm: Arm, layer: number, head: number): string {
   return `${id}-map-${slug(arm.name)}-${layer}-${head}`;
 }
 
-/** 0 only for exact zeros; three digits elsewhere. */
+/** Three digits: enough for a colour. */
 function colour(w: number): number {
-  return w === 0 ? 0 : Math.max(0.001, Number(Math.min(1, Math.sqrt(w)).toFixed(3)));
+  return Number(mapShade(w).toFixed(3));
 }
 
 function run0Text(run: ReportRun): string {
