@@ -25,6 +25,10 @@ const RULES = {
     runtime: ['core', 'nn', 'data', 'analysis', 'evaluation', 'models', 'onnx', ...BACKENDS],
     tests: ['conformance', 'communicator-mpi'],
   },
+  playground: {
+    runtime: ['core', 'nn', 'data', 'analysis', 'models', 'backend-reference', 'backend-tfjs', 'backend-webgpu'],
+    tests: ['backend-cpu'],
+  },
 };
 
 /** The tools are nobody's dependency, so they may depend on everything. */

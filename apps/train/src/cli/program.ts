@@ -7,6 +7,7 @@ import { type EvaluateCommandOptions, evaluateCommand } from '../commands/evalua
 import { type ExportCommandOptions, exportCommand } from '../commands/export.ts';
 import { type GenerateCommandOptions, generateCommand } from '../commands/generate.ts';
 import { type InspectCommandOptions, inspectCommand } from '../commands/inspect.ts';
+import { type PlaygroundOptions, playgroundCommand } from '../commands/playground.ts';
 import { type ReportOptions, reportCommand } from '../commands/report.ts';
 import { type ScoreCommandOptions, scoreCommand } from '../commands/score.ts';
 import { type StudyOptions, studyCommand } from '../commands/study.ts';
@@ -47,6 +48,7 @@ export function createProgram(version: string, done: (exitCode: number) => void)
   addStudy(program, done);
   addReport(program, done);
   addExport(program, done);
+  addPlayground(program, done);
   addBackends(program, done);
   return program;
 }
@@ -143,6 +145,18 @@ function addTrainingOptions(command: Command): Command {
 
 function addTraining(command: Command, { flags, help, value }: TrainingOption): void {
   command.addOption(checkedOption(flags, help, value));
+}
+
+function addPlayground(program: Command, done: (code: number) => void): void {
+  program
+    .command('playground')
+    .description('serve the page on which two models train side by side in the browser')
+    .addOption(checkedOption('--port <n>', 'port of this machine, 0 for any', integer(0, 65_535)).default(4180))
+    .option('--open', 'show it in the browser')
+    .action(async (options: PlaygroundOptions) => {
+      await playgroundCommand(options);
+      done(0);
+    });
 }
 
 function addReport(program: Command, done: (code: number) => void): void {

@@ -1,0 +1,90 @@
+import { frame, headPlace, looked, problem, shown } from '../state/store.ts';
+import { chosenTheme, theme } from '../state/theme.ts';
+import { Controls } from './controls.tsx';
+import { Curves } from './curves.tsx';
+import { Look } from './look.tsx';
+import { Own } from './own.tsx';
+import { Share } from './share.tsx';
+import { Side } from './side.tsx';
+import { Tour, tour } from './tour.tsx';
+import { Transport } from './transport.tsx';
+import { Words } from './words.tsx';
+
+/** The page. */
+export function App() {
+  const { layer, head } = headPlace.value;
+  return (
+    <>
+      <a class="skip" href="#main">
+        To the figure
+      </a>
+      <header class="top">
+        <p class="name">lazy-attention</p>
+        <nav aria-label="Page">
+          <button
+            type="button"
+            onClick={() => {
+              tour.value = 0;
+            }}
+          >
+            Tour
+          </button>
+          <button
+            type="button"
+            onClick={() => {
+              chosenTheme.value = theme() === 'dark' ? 'light' : 'dark';
+            }}
+          >
+            {theme() === 'dark' ? 'Light' : 'Dark'}
+          </button>
+        </nav>
+      </header>
+      <main id="main">
+        <h1>
+          One grows a sink.
+          <br />
+          The other does not.
+        </h1>
+        <p class="lead">
+          Two small language models, alike in all but their attention, learn the same letters. Softmax ends up staring
+          at the first token. Lazy Attention may give a weight of exactly zero, and has no need to.
+        </p>
+        {problem.value !== '' && (
+          <div class="problem" role="alert" data-testid="problem">
+            <p>{problem.value}</p>
+            <button
+              type="button"
+              onClick={() => {
+                problem.value = '';
+              }}
+            >
+              Close
+            </button>
+          </div>
+        )}
+        <div class="stage" data-step={frame.value?.step ?? -1}>
+          <Transport />
+          <Controls />
+          <p class="caption">
+            Head {layer}.{head}
+            {looked.value === null ? `, ${shown.value?.tokens.length ?? 0} tokens of held-out text` : ', your text'}.
+            One row a token, one column a token that it may look at. <span class="swatch" /> exactly zero
+          </p>
+          <div class="sides">
+            <Side side={0} />
+            <Side side={1} />
+          </div>
+          <Curves />
+        </div>
+        <Look />
+        <Words />
+        <Own />
+        <Share />
+      </main>
+      <footer>
+        <p>Everything is computed in this page; nothing is sent anywhere. Apache-2.0.</p>
+      </footer>
+      <Tour />
+    </>
+  );
+}

@@ -1,0 +1,133 @@
+import { useEffect, useRef } from 'preact/hooks';
+import uPlot from 'uplot';
+import type { Record } from '../record/format.ts';
+import { frame, headPlace, shown } from '../state/store.ts';
+import { theme } from '../state/theme.ts';
+import { kindColor, kindLabel } from './palette.ts';
+
+type Data = uPlot.AlignedData;
+
+/** The three curves of a training: loss, weight on the first token of the chosen head, sink rate. */
+export function Curves() {
+  const record = shown.value;
+  if (record === null) return null;
+  const { layer, head } = headPlace.value;
+  const steps = record.frames.map(({ step }) => step);
+  const ofHead = (side: 0 | 1) =>
+    record.frames.map(
+      ({ sides }) => sides[side]?.heads.find((of) => of.layer === layer && of.head === head)?.firstTokenWeight ?? null,
+    );
+  const rate = (side: 0 | 1) =>
+    record.frames.map(({ sides }) => (sides[side] === null ? null : 100 * sides[side].sinkRate));
+  return (
+    <div class="curves">
+      <Curve
+        title={`Weight on the first token, head ${layer}.${head}`}
+        data={[steps, ofHead(0), ofHead(1)]}
+        record={record}
+        least={0.4}
+      />
+      <Curve title="Sink rate, % of the heads above 0.3" data={[steps, rate(0), rate(1)]} record={record} least={50} />
+      <Curve title="Loss, nats a token" data={smoothed(record)} record={record} />
+    </div>
+  );
+}
+
+/** Losses of single batches jump: a running mean, of the last tenth of what is there at most. */
+function smoothed({ losses }: Record): Data {
+  const smooth = (values: readonly number[]) => {
+    let mean = values[0] ?? 0;
+    return values.map((value, i) => {
+      mean += (value - mean) / Math.min(i + 1, 8);
+      return mean;
+    });
+  };
+  return [losses.steps as number[], smooth(losses.values[0]), smooth(losses.values[1])];
+}
+
+interface CurveProps {
+  readonly title: string;
+  readonly data: Data;
+  readonly record: Record;
+  /** The axis reaches this at least, from 0. */
+  readonly least?: number;
+}
+
+function Curve({ title, data, record, least }: CurveProps) {
+  const place = useRef<HTMLDivElement>(null);
+  const plot = useRef<uPlot | null>(null);
+  const marked = useRef(0);
+  marked.current = frame.value?.step ?? 0;
+  const page = theme();
+  const [left, right] = record.settings.kinds;
+  useEffect(() => {
+    const element = place.current;
+    if (element === null) return;
+    const style = getComputedStyle(element);
+    const soft = style.getPropertyValue('--ink-soft');
+    const line = style.getPropertyValue('--line');
+    const axis: uPlot.Axis = {
+      stroke: soft,
+      grid: { stroke: line, width: 1 },
+      ticks: { show: false },
+      font: '11px system-ui',
+    };
+    const series = (kind: string, dash?: number[]): uPlot.Series => ({
+      label: kindLabel(kind),
+      stroke: kindColor(kind),
+      width: 2,
+      points: { show: false },
+      ...(dash && { dash }),
+    });
+    const made = new uPlot(
+      {
+        width: element.clientWidth,
+        height: 150,
+        legend: { show: false },
+        cursor: { show: false },
+        scales: {
+          x: { time: false, range: [0, record.settings.steps] },
+          y: least === undefined ? {} : { range: (_, __, most) => [0, Math.max(least, 1.05 * most)] },
+        },
+        axes: [
+          { ...axis, size: 24, space: 70 },
+          { ...axis, size: 36, space: 32 },
+        ],
+        series: [{}, series(left), series(right, left === right ? [4, 4] : undefined)],
+        hooks: {
+          draw: [
+            (of) => {
+              const x = Math.round(of.valToPos(marked.current, 'x', true));
+              of.ctx.strokeStyle = soft;
+              of.ctx.beginPath();
+              of.ctx.moveTo(x, of.bbox.top);
+              of.ctx.lineTo(x, of.bbox.top + of.bbox.height);
+              of.ctx.stroke();
+            },
+          ],
+        },
+      },
+      data,
+      element,
+    );
+    plot.current = made;
+    const resized = new ResizeObserver(() => made.setSize({ width: element.clientWidth, height: 150 }));
+    resized.observe(element);
+    return () => {
+      resized.disconnect();
+      made.destroy();
+    };
+  }, [page, left, right, least, record.settings.steps]);
+  useEffect(() => plot.current?.setData(data));
+  const last = (of: 1 | 2) => data[of].at(-1)?.toFixed(2) ?? 'none yet';
+  return (
+    <figure>
+      <figcaption>{title}</figcaption>
+      <div
+        ref={place}
+        role="img"
+        aria-label={`${title}: ${kindLabel(left)} ${last(1)}, ${kindLabel(right)} ${last(2)} at the end`}
+      />
+    </figure>
+  );
+}

@@ -1,0 +1,61 @@
+import { useEffect, useRef } from 'preact/hooks';
+import { rowStart, rowsOf, type Triangle } from '../engine/view.ts';
+import { row } from '../state/store.ts';
+import { theme } from '../state/theme.ts';
+import { weightColor } from './palette.ts';
+
+/** Paints a triangle, one pixel a weight; nothing above the diagonal. */
+export function paint(canvas: HTMLCanvasElement, weights: Triangle, kind: string): void {
+  const size = rowsOf(weights);
+  if (size === 0) return;
+  canvas.width = size;
+  canvas.height = size;
+  const context = canvas.getContext('2d');
+  if (context === null) return;
+  const image = context.createImageData(size, size);
+  const color = weightColor(kind);
+  for (let i = 0; i < size; i++) {
+    for (let j = 0; j <= i; j++) {
+      image.data.set([...color(weights[rowStart(i) + j] as number), 255], 4 * (i * size + j));
+    }
+  }
+  context.putImageData(image, 0, 0);
+}
+
+interface MapProps {
+  readonly weights: Triangle;
+  readonly kind: string;
+  /** For who does not see it. */
+  readonly label: string;
+  /** Whether a row can be pointed at. */
+  readonly pointed?: boolean;
+}
+
+/** One head's weights: a row per token, a column per earlier token. */
+export function AttentionMap({ weights, kind, label, pointed = false }: MapProps) {
+  const canvas = useRef<HTMLCanvasElement>(null);
+  const page = theme();
+  useEffect(() => {
+    if (canvas.current !== null) paint(canvas.current, weights, kind);
+  }, [weights, kind, page]);
+  const size = rowsOf(weights);
+  const point = (event: PointerEvent) => {
+    const box = (event.currentTarget as HTMLElement).getBoundingClientRect();
+    row.value = Math.max(0, Math.min(size - 1, Math.floor(((event.clientY - box.top) / box.height) * size)));
+  };
+  return (
+    <div class="map" {...(pointed ? { onPointerMove: point } : {})}>
+      <canvas ref={canvas} role="img" aria-label={label} />
+      {pointed && row.value !== null && row.value < size && (
+        <div
+          class="pointer"
+          style={{
+            top: `${(100 * row.value) / size}%`,
+            height: `${100 / size}%`,
+            width: `${(100 * (row.value + 1)) / size}%`,
+          }}
+        />
+      )}
+    </div>
+  );
+}

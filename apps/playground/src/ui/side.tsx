@@ -1,0 +1,107 @@
+import { rowsOf, type SideView } from '../engine/view.ts';
+import { chosenHead, headOf, headPlace, kinds, looked, opened, shown, tau, views } from '../state/store.ts';
+import { AttentionMap } from './map.tsx';
+import { kindColor, kindLabel } from './palette.ts';
+
+/** Thumbnails of more heads would be a page of their own. */
+const MOST_THUMBNAILS = 64;
+
+/** One of the two models: its figures, the map of the chosen head, and all heads as thumbnails. */
+export function Side({ side }: { readonly side: 0 | 1 }) {
+  const kind = kinds.value[side];
+  const view = views.value[side];
+  const head = headOf(view);
+  const model = opened.value[side];
+  return (
+    <section class="side" aria-labelledby={`side-${side}`} style={{ '--accent': kindColor(kind) }} data-side={side}>
+      <header>
+        <h2 id={`side-${side}`}>{model === null ? kindLabel(kind) : model.name}</h2>
+        <p class="figure">
+          <strong data-testid={`first-${side}`}>{head === null ? '–' : head.firstTokenWeight.toFixed(2)}</strong>
+          <span>of its weight on the first token</span>
+        </p>
+      </header>
+      {head === null || head.weights.length === 0 ? (
+        <p class="nothing">{nothing(view, side)}</p>
+      ) : (
+        <AttentionMap weights={head.weights} kind={kind} label={described(kindLabel(kind), head)} pointed />
+      )}
+      {view !== null && <Figures view={view} side={side} />}
+      {view !== null && <Thumbnails view={view} kind={kind} side={side} />}
+    </section>
+  );
+}
+
+function nothing(view: SideView | null, side: 0 | 1): string {
+  if (view !== null || looked.value?.sides[side]) return 'This kind of attention has no weights to show.';
+  return looked.value === null ? 'Waiting for the first look.' : 'No model on this side.';
+}
+
+function described(label: string, head: NonNullable<ReturnType<typeof headOf>>): string {
+  const { layer, head: number, firstTokenWeight, sparsity, weights } = head;
+  return `${label}, layer ${layer}, head ${number}: ${rowsOf(weights)} tokens; ${(100 * firstTokenWeight).toFixed(0)} percent of the weight on the first token, ${(100 * sparsity).toFixed(0)} percent of the weights exactly zero`;
+}
+
+function Figures({ view, side }: { readonly view: SideView; readonly side: 0 | 1 }) {
+  const losses = looked.value === null ? shown.value?.losses : undefined;
+  const loss = losses?.values[side].at(-1);
+  const head = headOf(view);
+  return (
+    <dl class="figures">
+      <div>
+        <dt>exactly zero</dt>
+        <dd>{(100 * view.sparsity).toFixed(0)} %</dd>
+      </div>
+      <div>
+        <dt title="share of the heads that give the first token more than 0.3">sink rate</dt>
+        <dd>{(100 * view.sinkRate).toFixed(0)} %</dd>
+      </div>
+      {loss !== undefined && (
+        <div>
+          <dt>last loss</dt>
+          <dd>{loss.toFixed(3)}</dd>
+        </div>
+      )}
+      {head?.tau != null && (
+        <div>
+          <dt>τ of this head</dt>
+          <dd>{head.tau.toFixed(2)}</dd>
+        </div>
+      )}
+    </dl>
+  );
+}
+
+function Thumbnails({ view, kind, side }: { readonly view: SideView; readonly kind: string; readonly side: 0 | 1 }) {
+  const place = headPlace.value;
+  const shownHeads = view.heads.slice(0, MOST_THUMBNAILS);
+  return (
+    <>
+      <ul class="thumbnails" aria-label={`Heads, ${kindLabel(kind)}`}>
+        {shownHeads.map(({ layer, head, weights, firstTokenWeight }) => (
+          <li key={`${layer}.${head}`}>
+            <button
+              type="button"
+              aria-pressed={layer === place.layer && head === place.head}
+              aria-label={`Layer ${layer}, head ${head}: ${firstTokenWeight.toFixed(2)} on the first token`}
+              onClick={() => {
+                chosenHead.value = { layer, head };
+                tau.value = null;
+              }}
+            >
+              <AttentionMap weights={weights} kind={kind} label="" />
+              <span aria-hidden="true">
+                {layer}.{head} <b>{firstTokenWeight.toFixed(2)}</b>
+              </span>
+            </button>
+          </li>
+        ))}
+      </ul>
+      {view.heads.length > MOST_THUMBNAILS && side === 0 && (
+        <p class="soft">
+          The first {MOST_THUMBNAILS} of {view.heads.length} heads.
+        </p>
+      )}
+    </>
+  );
+}

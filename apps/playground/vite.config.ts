@@ -1,0 +1,54 @@
+import { gzipSync } from 'node:zlib';
+import { openCorpus } from '@lazy-attention/data';
+import katex from 'katex';
+import { defineConfig, type Plugin } from 'vite';
+
+/** The formulas of the page. */
+const FORMULAS = {
+  softmax: String.raw`p_{ij} = \frac{e^{s_{ij}}}{\sum_{k \le i} e^{s_{ik}}} \qquad \sum_{j \le i} p_{ij} = 1`,
+  elastic: String.raw`w_{ij} = \max\Bigl(0,\; p_{ij} + \frac{\tau_h}{i}\Bigr)`,
+  scores: String.raw`s_{ij} = \frac{q_i^\top k_j}{\sqrt{d}} + b_h(i - j)`,
+};
+
+/** KaTeX runs when the page is built: its MathML needs no fonts, no styles and no script in the page. */
+function formulas(): Plugin {
+  const id = 'virtual:formulas';
+  return {
+    name: 'formulas',
+    resolveId: (source) => (source === id ? `\0${id}` : null),
+    load(source) {
+      if (source !== `\0${id}`) return null;
+      const rendered = Object.entries(FORMULAS).map(([name, tex]) => [
+        name,
+        katex.renderToString(tex, { output: 'mathml', displayMode: true }),
+      ]);
+      return `export default ${JSON.stringify(Object.fromEntries(rendered))}`;
+    },
+  };
+}
+
+/** Moby Dick, packed, beside the recording: not in the tree, since a package has it. */
+function book(): Plugin {
+  const fileName = 'record/moby-dick.txt.gz';
+  const packed = async () => {
+    let text = '';
+    for await (const piece of (await openCorpus('moby-dick')).pieces()) text += piece.text;
+    return gzipSync(text, { level: 9 });
+  };
+  return {
+    name: 'book',
+    async generateBundle() {
+      this.emitFile({ type: 'asset', fileName, source: await packed() });
+    },
+    configureServer({ middlewares }) {
+      middlewares.use(`/${fileName}`, (_request, response) => void packed().then((bytes) => response.end(bytes)));
+    },
+  };
+}
+
+export default defineConfig({
+  base: './',
+  plugins: [formulas(), book()],
+  worker: { format: 'es' },
+  build: { target: 'es2023', assetsInlineLimit: 0, modulePreload: { polyfill: false }, chunkSizeWarningLimit: 2000 },
+});
