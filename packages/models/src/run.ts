@@ -69,7 +69,14 @@ export async function openRunFiles(files: ModelFiles): Promise<Omit<OpenedModel,
     config: model.config,
     tokenizer,
     step: manifest.step,
-    async load(backend, { dtype } = {}) {
+    async load(backend, { dtype, weights: format = 'dense' } = {}) {
+      if (format !== 'dense') {
+        throw new ModelError(
+          'MODEL_UNSUPPORTED',
+          path,
+          `weights is '${format}', but a checkpoint is loaded as it was trained; write it with export --format hf or gguf first`,
+        );
+      }
       await checkDigest(held, manifest.files[SINGLE]);
       const computeDType = dtype === 'bf16' || dtype === 'f16' ? dtype : null;
       const weights = dtype ?? 'f32';
