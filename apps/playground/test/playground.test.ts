@@ -108,7 +108,7 @@ describe.skipIf(noBrowser !== null)(`the built page in Chromium${noBrowser === n
     await page.getByTestId('look').click();
     await page.waitForSelector('.next li');
     expect(await page.locator('[data-side="0"] .thumbnails button').count()).toBe(4);
-    await page.getByLabel('Layer 1, head 0').first().click();
+    await page.getByRole('button', { name: 'layer 1, head 0' }).first().click();
     await page.getByLabel('each row made to sum to one').check();
     await page.getByRole('button', { name: 'Write on, left' }).click();
     await page.waitForFunction(

@@ -25,8 +25,8 @@ export function paint(canvas: HTMLCanvasElement, weights: Triangle, kind: string
 interface MapProps {
   readonly weights: Triangle;
   readonly kind: string;
-  /** For who does not see it. */
-  readonly label: string;
+  /** For who does not see it; left out where the words beside it say it. */
+  readonly label?: string;
   /** Whether a row can be pointed at. */
   readonly pointed?: boolean;
 }
@@ -45,7 +45,10 @@ export function AttentionMap({ weights, kind, label, pointed = false }: MapProps
   };
   return (
     <div class="map" {...(pointed ? { onPointerMove: point } : {})}>
-      <canvas ref={canvas} role="img" aria-label={label} />
+      <canvas
+        ref={canvas}
+        {...(label === undefined ? { 'aria-hidden': true } : { role: 'img', 'aria-label': label })}
+      />
       {pointed && row.value !== null && row.value < size && (
         <div
           class="pointer"

@@ -83,13 +83,13 @@ function Thumbnails({ view, kind, side }: { readonly view: SideView; readonly ki
             <button
               type="button"
               aria-pressed={layer === place.layer && head === place.head}
-              aria-label={`Layer ${layer}, head ${head}: ${firstTokenWeight.toFixed(2)} on the first token`}
+              aria-label={`${layer}.${head} ${firstTokenWeight.toFixed(2)}: layer ${layer}, head ${head}, weight on the first token`}
               onClick={() => {
                 chosenHead.value = { layer, head };
                 tau.value = null;
               }}
             >
-              <AttentionMap weights={weights} kind={kind} label="" />
+              <AttentionMap weights={weights} kind={kind} />
               <span aria-hidden="true">
                 {layer}.{head} <b>{firstTokenWeight.toFixed(2)}</b>
               </span>
