@@ -40,7 +40,8 @@ export function addonPlace(
 function manifestOf(name: string, directory: string): { readonly name: string; readonly version: string } {
   const path = join(directory, 'package.json');
   const found = existsSync(path) ? JSON.parse(readFileSync(path, 'utf8')) : {};
-  if (found.name?.endsWith(name)) return found;
+  // A package may hold variants of its backend: cuda_emulated is in backend-cuda.
+  if (found.name?.endsWith(name.split('_')[0])) return found;
   throw new BackendUnavailableError(
     name,
     `its code is not in its package (${path} is not there, or another package's), so its binary cannot be found; a bundler moved it`,
