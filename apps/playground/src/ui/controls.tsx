@@ -32,30 +32,12 @@ export function Controls() {
       />
     </label>
   );
-  const kind = (side: 0 | 1) => (
-    <label>
-      <span>{side === 0 ? 'left' : 'right'}</span>
-      <select
-        value={now.kinds[side]}
-        data-testid={`kind-${side}`}
-        onChange={({ currentTarget: { value } }) =>
-          set({ kinds: side === 0 ? [value, now.kinds[1]] : [now.kinds[0], value] })
-        }
-      >
-        {attentionKinds().map(({ name }) => (
-          <option key={name} value={name}>
-            {kindLabel(name)}
-          </option>
-        ))}
-      </select>
-    </label>
-  );
   return (
     <details class="controls" id="controls">
       <summary>What is trained</summary>
       <form onSubmit={(event) => event.preventDefault()}>
-        {kind(0)}
-        {kind(1)}
+        <KindChoice side={0} />
+        <KindChoice side={1} />
         <label>
           <span>learns</span>
           <select
@@ -105,5 +87,28 @@ export function Controls() {
         )}
       </form>
     </details>
+  );
+}
+
+/** The kind of one side. */
+function KindChoice({ side }: { readonly side: 0 | 1 }) {
+  const now = settings.value;
+  return (
+    <label>
+      <span>{side === 0 ? 'left' : 'right'}</span>
+      <select
+        value={now.kinds[side]}
+        data-testid={`kind-${side}`}
+        onChange={({ currentTarget: { value } }) => {
+          settings.value = { ...now, kinds: side === 0 ? [value, now.kinds[1]] : [now.kinds[0], value] };
+        }}
+      >
+        {attentionKinds().map(({ name }) => (
+          <option key={name} value={name}>
+            {kindLabel(name)}
+          </option>
+        ))}
+      </select>
+    </label>
   );
 }
