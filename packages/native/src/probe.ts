@@ -11,8 +11,9 @@ export interface AddonProbe {
   readonly path: string | null;
 }
 
+/** The path comes last: Deno, unlike Node and Bun, puts a name for the script before it. */
 const SCRIPT = `
-const addon = require(process.argv[1]);
+const addon = require(process.argv.at(-1));
 process.stdout.write(JSON.stringify({ version: addon.version, probe: addon.probe() }));
 `;
 
@@ -52,7 +53,7 @@ function inChild(path: string): Promise<Answer> {
     execFile(
       process.execPath,
       ['-e', SCRIPT, path],
-      { timeout: 60_000, env: { ...process.env, ELECTRON_RUN_AS_NODE: '1', NODE_OPTIONS: '' } },
+      { timeout: 60_000, env: { ...process.env, ELECTRON_RUN_AS_NODE: '1', NODE_OPTIONS: '', NO_COLOR: '1' } },
       (error, stdout, stderr) => {
         if (error === null) resolve({ output: stdout, error: null });
         else if (error.killed === true) resolve({ output: '', error: 'did not answer within 60 s' });

@@ -48,12 +48,13 @@ function resolveFromWorkingDirectory(packageName: string): string | null {
   }
 }
 
-/** Missing itself, as opposed to missing one of its own dependencies. Browsers only have a TypeError to say so. */
+/** Missing itself, as opposed to missing one of its own dependencies. Browsers only have a TypeError to say so; Deno quotes with ". */
 function isMissing(error: unknown, packageName: string): boolean {
   if (!(error instanceof Error)) return false;
   const code = (error as { code?: unknown }).code;
   if (code === undefined) return error instanceof TypeError;
-  return (code === 'ERR_MODULE_NOT_FOUND' || code === 'MODULE_NOT_FOUND') && error.message.includes(`'${packageName}'`);
+  const named = error.message.includes(`'${packageName}'`) || error.message.includes(`"${packageName}"`);
+  return (code === 'ERR_MODULE_NOT_FOUND' || code === 'MODULE_NOT_FOUND') && named;
 }
 
 function broken(name: string, packageName: string, error: unknown): BackendUnavailableError {
