@@ -7,7 +7,8 @@ export { type HuggingFaceTokenizerOptions, huggingFaceTokenizer } from './huggin
 export { type Batch, IGNORE_INDEX } from './packing.ts';
 export { createSampler, type Sampler, type SamplerOptions, type SamplerState } from './sampler.ts';
 export { type SplitOptions, type StoreSplit, splitStore, type TokenSplit } from './split.ts';
-export { type TokenizeOptions, type TokenizeProgress, type TokenStore, tokenizeCorpus } from './store.ts';
+export { type TokenizeOptions, type TokenStore, tokenizeCorpus } from './store.ts';
+export type { TokenizeProgress } from './store-builder.ts';
 export { type LetterPairs, letterPairs } from './tasks/symbols.ts';
 export { TASKS, type TaskName, type TaskOptions, taskDataset } from './tasks/task-data.ts';
 export type {

@@ -1,6 +1,15 @@
 import { IntegerHash } from './hash.ts';
-import type { TokenizeProgress } from './store.ts';
 import type { Tokenizer } from './tokenizer.ts';
+
+/** How far `tokenizeCorpus` has come. */
+export interface TokenizeProgress {
+  /** Documents that are complete. */
+  readonly documents: number;
+  /** Tokens so far. */
+  readonly tokens: number;
+  /** Bytes of their text in UTF-8. */
+  readonly bytes: number;
+}
 
 /** Where a store's parts go as they are made. Nothing that was given is taken back. */
 export interface StoreSink {

@@ -1,7 +1,7 @@
 import { checkOptions } from '@lazy-attention/core';
 import type { Corpus, Piece } from './corpus.ts';
 import { DataError } from './errors.ts';
-import { bytesBefore, storeBuilder } from './store-builder.ts';
+import { bytesBefore, storeBuilder, type TokenizeProgress } from './store-builder.ts';
 import { PIECE, withTimeLimit } from './time-limit.ts';
 import { TokenBuffer } from './token-buffer.ts';
 import type { Tokenizer } from './tokenizer.ts';
@@ -28,16 +28,6 @@ export interface TokenStore {
   read(start: number, count: number, out: Int32Array, at: number): void;
   /** UTF-8 bytes of the text of tokens [0, end): exact at document ends, interpolated within 64 Ki characters elsewhere. */
   bytesBefore(end: number): number;
-}
-
-/** How far `tokenizeCorpus` has come. */
-export interface TokenizeProgress {
-  /** Documents that are complete. */
-  readonly documents: number;
-  /** Tokens so far. */
-  readonly tokens: number;
-  /** Bytes of their text in UTF-8. */
-  readonly bytes: number;
 }
 
 /** What `tokenizeCorpus` takes. */

@@ -32,7 +32,7 @@ const RULES = {
 };
 
 /** The tools are nobody's dependency, so they may depend on everything. */
-const TOOLS = ['api-docs', 'bench', 'example-programs', 'examples', 'fuzz', 'gpu', 'release', 'setup'];
+const TOOLS = ['api-docs', 'bench', 'evidence', 'example-programs', 'examples', 'fuzz', 'gpu', 'release', 'setup'];
 
 /** A native backend's binaries, one package per platform, made when it is published. */
 const BINARY = /^backend-(cpu|cuda)-(linux|darwin|win32)-/;

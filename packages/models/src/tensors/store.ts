@@ -17,9 +17,29 @@ export interface StoredTensor {
 }
 
 /** Rows of a tensor as packed weights have them (core's `packFourBits`, `packEightBits`). */
-export type StoredBlocks =
-  | { readonly bits: 4; readonly codes: Uint32Array; readonly scales: Uint16Array; readonly offsets: Uint16Array }
-  | { readonly bits: 8; readonly codes: Int8Array; readonly scales: Uint16Array };
+export type StoredBlocks = StoredFourBits | StoredEightBits;
+
+/** Blocks of 32 codes from 0 to 15: scale times code, plus offset. */
+export interface StoredFourBits {
+  /** Of a code. */
+  readonly bits: 4;
+  /** Eight codes in each word. */
+  readonly codes: Uint32Array;
+  /** One per block, the bits of an f16. */
+  readonly scales: Uint16Array;
+  /** One per block, the bits of an f16. */
+  readonly offsets: Uint16Array;
+}
+
+/** Blocks of 32 codes from -128 to 127: scale times code. */
+export interface StoredEightBits {
+  /** Of a code. */
+  readonly bits: 8;
+  /** One byte each. */
+  readonly codes: Int8Array;
+  /** One per block, the bits of an f16. */
+  readonly scales: Uint16Array;
+}
 
 /** The tensors of a model by the names of its files. */
 export type TensorStore = ReadonlyMap<string, StoredTensor>;

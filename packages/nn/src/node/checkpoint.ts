@@ -20,6 +20,7 @@ import {
 import { checkJson, decodeManifest, encodeManifest, type Json, type Manifest } from './manifest.ts';
 import { readTensors, tensorBytes } from './tensors.ts';
 
+/** What `saveCheckpoint` writes. */
 export interface CheckpointContents {
   /** What the parameters are of. */
   readonly model: LazyTransformer;
@@ -35,6 +36,7 @@ export interface CheckpointContents {
   readonly keep?: number | undefined;
 }
 
+/** What `loadCheckpoint` read. */
 export interface LoadedCheckpoint {
   /** The folder that was read. */
   readonly path: string;
@@ -50,6 +52,7 @@ export interface LoadedCheckpoint {
   readonly state: Json;
 }
 
+/** Of `loadCheckpoint`. */
 export interface LoadOptions {
   /** Refuse a checkpoint of any other shape than this model's. */
   readonly model?: LazyTransformer | undefined;

@@ -78,12 +78,7 @@ export function adamW(backend: Backend, params: Params, config: AdamWConfig = {}
   ]);
   const { beta1 = 0.9, beta2 = 0.95, epsilon = 1e-8, weightDecay = 0.1, maxNorm = 1 } = config;
   const { decays = decaysByDefault, state, stateDType, multiples = () => 1 } = config;
-  if (!(weightDecay >= 0 && Number.isFinite(weightDecay))) {
-    throw new ValueError(`adamW: weightDecay is ${weightDecay}; expected a number from 0`);
-  }
-  if (maxNorm !== null && !(maxNorm > 0)) {
-    throw new ValueError(`adamW: maxNorm is ${maxNorm}; expected a positive number, or null for no clipping`);
-  }
+  checkLimits(weightDecay, maxNorm);
   const names = Object.keys(params);
   if (names.length === 0) throw new ValueError('adamW: params is empty');
   if (state !== undefined) {
@@ -181,5 +176,14 @@ function checkLike(what: string, tensors: Params, params: Params): void {
         `adamW: ${what}['${name}'] has shape ${formatShape(tensors[name].shape)}; the parameter has ${formatShape(param.shape)}`,
       );
     }
+  }
+}
+
+function checkLimits(weightDecay: number, maxNorm: number | null): void {
+  if (!(weightDecay >= 0 && Number.isFinite(weightDecay))) {
+    throw new ValueError(`adamW: weightDecay is ${weightDecay}; expected a number from 0`);
+  }
+  if (maxNorm !== null && !(maxNorm > 0)) {
+    throw new ValueError(`adamW: maxNorm is ${maxNorm}; expected a positive number, or null for no clipping`);
   }
 }
