@@ -4,7 +4,8 @@ import { root } from './workspaces.mjs';
 
 /** Runs a program in the repository root with its output on ours; returns its exit code. */
 export function run(command, args, env = {}) {
-  const result = spawnSync(command, args, { cwd: root, stdio: 'inherit', env: { ...process.env, ...env } });
+  const shell = process.platform === 'win32' && command === 'npm'; // a script there, which only a shell starts
+  const result = spawnSync(command, args, { cwd: root, stdio: 'inherit', env: { ...process.env, ...env }, shell });
   if (result.error) {
     console.error(`${command} could not be started: ${result.error.message}`);
     return 1;
