@@ -91,9 +91,10 @@ test('100,000 op calls with disposal leave memory as it was', async () => {
   const x = kernels.upload(new Float32Array(64).fill(1), [64], 'f32');
   const tensor = (buffer: typeof x) => ({ buffer, shape: [64], dtype: 'f32' as const });
   const before = { resident: 0, system: 0 };
+  const view = { shape: [64], sizes: [64], stridesA: [1], stridesB: [1] };
   for (let i = 0; i < 100_000; i++) {
-    const sum = kernels.add(tensor(x), tensor(x));
-    const product = kernels.mul(tensor(sum), tensor(x));
+    const sum = kernels.binary(tensor(x), tensor(x), 'add', view);
+    const product = kernels.binary(tensor(sum), tensor(x), 'mul', view);
     kernels.free(sum);
     kernels.free(product);
     if (i === 20_000) {

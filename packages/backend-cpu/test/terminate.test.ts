@@ -10,7 +10,7 @@ const dist = fileURLToPath(new URL('../dist/index.js', import.meta.url));
 
 /** What a worker does for ever; `x` is a square matrix, `n` its width. */
 const BUSY = {
-  ops: 'for (;;) for (let i = 0; i < 50; i++) kernels.free(kernels.add(x, x));',
+  ops: "for (;;) for (let i = 0; i < 50; i++) kernels.free(kernels.binary(x, x, 'add', view));",
   'ops and waiting for them':
     'for (;;) { kernels.free(kernels.matmul(x, x, problem, null)); await kernels.synchronize(); }',
   reads: 'for (;;) await Promise.all(Array.from({ length: 20 }, () => kernels.read(x)));',
@@ -18,7 +18,8 @@ const BUSY = {
     for (let i = 0; i < 5; i++) kernels.free(kernels.upload(new Float32Array(n * n), [n, n], 'f32'));
     await kernels.synchronize();
   }`,
-  'forgetting tensors': 'for (;;) { for (let i = 0; i < 50; i++) kernels.add(x, x); await kernels.read(x); }',
+  'forgetting tensors':
+    "for (;;) { for (let i = 0; i < 50; i++) kernels.binary(x, x, 'add', view); await kernels.read(x); }",
   'refused ops': `for (;;) try { kernels.full([2 ** 60], 0, 'f32'); } catch {}`,
   'creating and disposing': `for (;;) { const other = await provider.create({ threads: 2 }); await other.dispose(); }`,
 };
@@ -33,6 +34,7 @@ const TERMINATE = `
       const { n } = workerData;
       const x = { buffer: kernels.full([n, n], 0.01, 'f32'), shape: [n, n], dtype: 'f32' };
       const problem = { batch: 1, m: n, n, k: n, transposeA: false, transposeB: true };
+      const view = { shape: [n, n], sizes: [n * n], stridesA: [1], stridesB: [1] };
       parentPort.postMessage('busy');
       \${busy}
     });\`;

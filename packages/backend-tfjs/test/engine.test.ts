@@ -32,9 +32,11 @@ describe('choosing an engine', () => {
   it('leaves the engine that was active in tfjs as it was', async () => {
     await tf.setBackend('cpu');
     const kernels = await provider.create({ engine: 'wasm' });
-    const cell = kernels.add(
+    const cell = kernels.binary(
       { buffer: kernels.full([2], 1, 'f32'), shape: [2], dtype: 'f32' },
       { buffer: kernels.full([2], 2, 'f32'), shape: [2], dtype: 'f32' },
+      'add',
+      { shape: [2], sizes: [2], stridesA: [1], stridesB: [1] },
     );
     expect(tf.getBackend()).toBe('cpu');
     expect(Array.from(await kernels.read({ buffer: cell, shape: [2], dtype: 'f32' }))).toEqual([3, 3]);
