@@ -1,6 +1,7 @@
 import { execFileSync, spawn } from 'node:child_process';
 import { existsSync, mkdirSync, writeFileSync } from 'node:fs';
 import { createServer } from 'node:net';
+import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 
 /** The newest that runs on Node 20. */
@@ -32,7 +33,8 @@ export function installVerdaccio(folder) {
  */
 export async function startRegistry(program, folder) {
   const port = await freePort();
-  const upstream = execFileSync('npm', ['config', 'get', 'registry'], { encoding: 'utf8' }).trim();
+  // Outside of the repository: npm answers nothing within a workspace.
+  const upstream = execFileSync('npm', ['config', 'get', 'registry'], { cwd: tmpdir(), encoding: 'utf8' }).trim();
   mkdirSync(folder, { recursive: true });
   const ours = { access: ['$all'], publish: ['$all'], unpublish: ['$all'] };
   const config = {
