@@ -147,6 +147,11 @@ const WEIGHT: Readonly<Record<PackedDType, WeightAt>> = {
 
 /** @internal What `Backend.packed` is given. @throws DTypeError, ShapeError, ValueError */
 export function checkPacked(op: string, packed: PackedWeights): PackedWeights {
+  if (typeof packed !== 'object' || packed === null) {
+    throw new ValueError(
+      `${op}: weights are ${describe(packed)}; expected what packFourBits, packEightBits or packBF16 returned`,
+    );
+  }
   const { dtype, shape, words } = packed;
   if (!isPacked(dtype)) throw new DTypeError(`${op}: dtype is ${describe(dtype)}; expected w4, w8 or w16`);
   const { groups, blocks } = sizesOf(op, shape, {});

@@ -114,11 +114,19 @@ interface LayerPlan {
 }
 
 function layerPlans(config: LazyTransformerConfig, parameters: readonly string[]): readonly LayerPlan[] {
+  const noRope = new Set(config.noRopeLayers);
+  const full = new Set(config.fullAttentionLayers);
+  // One pass: a file may claim thousands of layers before anyone has looked for their tensors.
+  const byLayer: string[][] = Array.from({ length: config.numLayers }, () => []);
+  for (const name of parameters) {
+    const layer = /^model\.layers\.(\d+)\./.exec(name)?.[1];
+    if (layer !== undefined) byLayer[Number(layer)].push(name);
+  }
   return layerNamesOf(config).map((names, layer) => ({
     names,
-    parameters: parameters.filter((name) => name.startsWith(`model.layers.${layer}.`)),
-    rotates: !config.noRopeLayers.includes(layer),
-    slides: !config.fullAttentionLayers.includes(layer),
+    parameters: byLayer[layer],
+    rotates: !noRope.has(layer),
+    slides: !full.has(layer),
   }));
 }
 
