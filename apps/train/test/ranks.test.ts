@@ -29,7 +29,7 @@ function mpirun(
     ...(i === 0 ? [] : [':']),
     ...['-n', String(ranks), process.execPath, BIN, ...args],
   ]);
-  const child = spawn('mpirun', ['--oversubscribe', '--mca', 'odls_base_sigkill_timeout', '10', ...each], {
+  const child = spawn('mpirun', ['--oversubscribe', '--mca', 'odls_base_sigkill_timeout', '4', ...each], {
     env: { ...process.env, NO_COLOR: '1', OMPI_ALLOW_RUN_AS_ROOT: '1', OMPI_ALLOW_RUN_AS_ROOT_CONFIRM: '1' },
     stdio: ['ignore', 'pipe', 'pipe'],
   });
