@@ -84,7 +84,7 @@ describe.skipIf(noBrowser !== null)(`the built page in Chromium${noBrowser === n
       for (const [i, loss] of here[side].entries())
         expect(Math.abs(loss - (expected[side][i] as number))).toBeLessThan(1e-3);
     }
-    // Not held to 50 ms here: 206 ms were seen on a machine with 25 jobs on two cores; a timing is no test.
+    // Measured, not held to 50 ms: a timing is no test. On two quiet cores no task reached 50 ms, on busy ones 206 ms were seen.
     expect(await longestTask(page)).toBeGreaterThanOrEqual(0);
     expect(complaints).toEqual([]);
     await page.context().close();
