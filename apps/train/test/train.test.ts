@@ -264,7 +264,7 @@ it('Ctrl-C while data is read ends at once and leaves no folder', async () => {
   const text = join(root, 'long.txt');
   writeFileSync(text, 'It was the best of times, it was the worst of times. '.repeat(4_000_000));
   const out = join(root, 'run');
-  const { child, done } = start(['train', text, ...TINY, '--out', out]);
+  const { child, done } = start(['train', text, ...TINY, '--no-store', '--out', out]);
   child.stdout?.on('data', (chunk) => {
     if (String(chunk).startsWith('Reading:')) child.kill('SIGINT');
   });
