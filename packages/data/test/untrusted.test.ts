@@ -38,6 +38,21 @@ describe('parquet', () => {
     expect(error.message).toContain('row group 0 cannot be read');
   });
 
+  it('outlives a run length at which hyparquet grows an array until V8 aborts', { timeout: 120_000 }, async () => {
+    const data = Array.from({ length: 200 }, (_, i) => `It was ${i % 2}`);
+    const bytes = new Uint8Array(parquetWriteBuffer({ columnData: [column(data)], codec: 'UNCOMPRESSED' }));
+    // The page's values are one bit wide, and packed: their header, and the first of the bits, become a run of 2^31 - 1.
+    const at = Buffer.from(bytes).indexOf(Buffer.of(0xaa, 0xaa, 0xaa, 0xaa, 0xaa));
+    expect(bytes[at - 1]).toBe(2 * (200 / 8) + 1);
+    bytes.set([0xfe, 0xff, 0xff, 0xff, 0x0f], at - 1);
+    const path = fileWith('a.parquet', bytes);
+    const error = await dataError('DATA_FORMAT', async () => documentsOf(await openCorpus(path)));
+    expect(error.message).toContain('row group 0 cannot be read: the process that read it died; the file is damaged');
+    // The next file gets a process of its own.
+    const intact = fileWith('b.parquet', parquet('UNCOMPRESSED'));
+    expect(await documentsOf(await openCorpus(intact))).toEqual(rows);
+  });
+
   it.each(['UNCOMPRESSED', 'SNAPPY'] as const)('never gives fewer rows than the file has (%s)', async (codec) => {
     const intact = parquet(codec);
     const footer = intact.length - 8 - new DataView(intact.buffer).getUint32(intact.length - 8, true);

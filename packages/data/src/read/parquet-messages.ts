@@ -1,11 +1,11 @@
 import type { DataErrorCode } from '../errors.ts';
 
-/** What `parquet.ts` asks its thread: 'open' for every file, then its row groups, one at a time. */
+/** What `parquet.ts` asks its process: 'open' for every file, then its row groups, one at a time. */
 export type Question =
   | { readonly kind: 'open'; readonly path: string; readonly column: string }
   | { readonly kind: 'read'; readonly group: number; readonly rowStart: number; readonly rows: number };
 
-/** What the thread answers: any number of 'alive' while it gets on, then one of the others. */
+/** What the process answers: any number of 'alive' while it gets on, then one of the others. */
 export type Answer =
   | { readonly kind: 'alive' }
   | { readonly kind: 'opened'; readonly groups: readonly RowGroup[] }

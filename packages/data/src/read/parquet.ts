@@ -1,4 +1,5 @@
-import { Worker } from 'node:worker_threads';
+import { type ChildProcess, fork } from 'node:child_process';
+import { fileURLToPath } from 'node:url';
 import type { Piece, ReadOptions } from '../corpus.ts';
 import { DataError, messageOf } from '../errors.ts';
 import { firstBytes, statOf } from './file.ts';
@@ -11,13 +12,15 @@ import type { Answer, Question } from './parquet-messages.ts';
 const PATIENCE = 6;
 const BYTES_PER_SECOND = 2 ** 23;
 
-/** Megabytes that the thread may fill, so that a damaged file ends it and not the process. */
+/** Megabytes that the process may fill with objects. */
 const MEMORY = 4096;
 
-/** From source, as tests run it, the thread that was built: Node 20 runs no TypeScript. */
-const THREAD = new URL(
-  import.meta.url.endsWith('.ts') ? '../../dist/read/parquet-worker.js' : './parquet-worker.js',
-  import.meta.url,
+/** From source, as tests run it, the program that was built: Node 20 runs no TypeScript. */
+const PROGRAM = fileURLToPath(
+  new URL(
+    import.meta.url.endsWith('.ts') ? '../../dist/read/parquet-process.js' : './parquet-process.js',
+    import.meta.url,
+  ),
 );
 
 /**
@@ -25,19 +28,19 @@ const THREAD = new URL(
  * @throws DataError (DATA_FORMAT) for a damaged file, (DATA_COLUMN) when it has no column of that name
  */
 export async function checkParquet(path: string, column: string): Promise<void> {
-  const thread = await startThread(path, {});
+  const reader = await startReader(path, {});
   try {
-    await thread.ask({ kind: 'open', path, column }, 'its footer', PATIENCE);
+    await reader.ask({ kind: 'open', path, column }, 'its footer', PATIENCE);
   } finally {
-    await thread.stop();
+    await reader.stop();
   }
 }
 
 /** One document per row, one row group in memory at a time. A null is an empty document. */
 export async function* parquetPieces(path: string, column: string, options: ReadOptions): AsyncGenerator<Piece> {
-  const thread = await startThread(path, options);
+  const reader = await startReader(path, options);
   try {
-    const opened = await thread.ask({ kind: 'open', path, column }, 'its footer', PATIENCE);
+    const opened = await reader.ask({ kind: 'open', path, column }, 'its footer', PATIENCE);
     const groups = opened.kind === 'opened' ? opened.groups : [];
     // Of a file with other columns, the share of this one's bytes stands for the share of the file.
     const share = (await statOf(path)).size / groups.reduce((sum, { bytes }) => sum + bytes, 0);
@@ -45,46 +48,61 @@ export async function* parquetPieces(path: string, column: string, options: Read
     let bytesDone = 0;
     for (const [group, { rows, bytes }] of groups.entries()) {
       const seconds = PATIENCE + Math.floor(bytes / BYTES_PER_SECOND);
-      const read = await thread.ask({ kind: 'read', group, rowStart, rows }, `row group ${group}`, seconds);
+      const read = await reader.ask({ kind: 'read', group, rowStart, rows }, `row group ${group}`, seconds);
       for (const text of read.kind === 'texts' ? read.texts : []) yield { text: text ?? '', last: true };
       rowStart += rows;
       bytesDone += bytes;
       options.onRead?.(Math.round(bytesDone * share));
     }
   } finally {
-    await thread.stop();
+    await reader.stop();
   }
 }
 
-interface ReadingThread {
-  /** @throws DataError as the thread gave it, or (DATA_FORMAT) when it does not answer in time; the signal's reason */
+interface Reader {
+  /** @throws DataError as the process gave it, or (DATA_FORMAT) when it dies or does not answer in time; the signal's reason */
   ask(question: Question, part: string, seconds: number): Promise<Answer>;
-  /** Gives the thread back. */
+  /** Gives the process back. */
   stop(): Promise<void>;
 }
 
-/** A thread without a file: starting one takes longer than reading a small file, and folders have many. */
-let idle: Worker | null = null;
+/** A process without a file: starting one takes longer than reading a small file, and folders have many. */
+let idle: ChildProcess | null = null;
 
-function takeThread(): Worker {
+function takeProcess(): ChildProcess {
   const waiting = idle;
   idle = null;
   if (waiting !== null) {
-    waiting.ref();
+    hold(waiting, true);
     return waiting;
   }
-  // Not the arguments of this process, which may be meant for its own program.
-  const worker = new Worker(THREAD, { execArgv: [], resourceLimits: { maxOldGenerationSizeMb: MEMORY } });
-  worker.on('exit', () => {
-    if (idle === worker) idle = null;
+  const child = fork(PROGRAM, [], {
+    // Not the arguments of this process, which may be meant for its own program.
+    execArgv: [`--max-old-space-size=${MEMORY}`],
+    serialization: 'advanced',
+    // What V8 prints as it aborts is no message for a reader of a damaged file.
+    stdio: ['ignore', 'ignore', 'ignore', 'ipc'],
   });
-  return worker;
+  // Of one that waits; who asks listens too.
+  child.on('error', () => {});
+  child.on('exit', () => {
+    if (idle === child) idle = null;
+  });
+  return child;
 }
 
-async function startThread(path: string, { signal }: ReadOptions): Promise<ReadingThread> {
+/** Whether this process lives as long as `child`. */
+function hold(child: ChildProcess, on: boolean): void {
+  if (on) child.ref();
+  else child.unref();
+  if (on) child.channel?.ref();
+  else child.channel?.unref();
+}
+
+async function startReader(path: string, { signal }: ReadOptions): Promise<Reader> {
   // Refuses what is no file, with its reason.
   await firstBytes(path, 1);
-  const worker = takeThread();
+  const child = takeProcess();
   // Whether it owes no answer: else it may be in an endless loop.
   let free = true;
   return {
@@ -98,11 +116,12 @@ async function startThread(path: string, { signal }: ReadOptions): Promise<Readi
         let timer = setTimeout(late, seconds * 1000);
         const aborted = () => settle(() => reject(signal?.reason));
         const failed = (error: unknown) => fail(messageOf(error), error);
+        const died = () => fail('the process that read it died; the file is damaged');
         const settle = (done: () => void, answers = false) => {
           free = answers;
           clearTimeout(timer);
           signal?.removeEventListener('abort', aborted);
-          worker.off('message', answered).off('error', failed);
+          child.off('message', answered).off('error', failed).off('exit', died);
           done();
         };
         const answered = (answer: Answer) => {
@@ -112,16 +131,23 @@ async function startThread(path: string, { signal }: ReadOptions): Promise<Readi
           } else if (answer.kind === 'failed') settle(() => reject(new DataError(answer.code, answer.message)), true);
           else settle(() => resolve(answer), true);
         };
-        worker.on('message', answered).on('error', failed);
+        child.on('message', answered).on('error', failed).on('exit', died);
         signal?.addEventListener('abort', aborted);
         free = false;
         if (signal?.aborted) settle(() => reject(signal.reason), true);
-        else worker.postMessage(question);
+        else child.send(question);
       }),
     async stop() {
-      if (!free || idle !== null) return void (await worker.terminate());
-      worker.unref();
-      idle = worker;
+      const alive = child.exitCode === null && child.signalCode === null;
+      if (!alive) return;
+      if (free && idle === null && child.connected) {
+        hold(child, false);
+        idle = child;
+        return;
+      }
+      const ended = new Promise((resolve) => child.once('exit', resolve));
+      child.kill('SIGKILL');
+      await ended;
     },
   };
 }

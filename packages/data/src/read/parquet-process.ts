@@ -1,9 +1,8 @@
 /*
- * Reads a parquet file in a thread of its own. hyparquet 1.31 believes the sizes in a file: a damaged one can make it loop
- * for ever or fill the memory, and only a thread can be stopped then. `parquet.ts` asks, and watches the time.
+ * Reads parquet files in a process of its own. hyparquet 1.31 believes the sizes in a file: a damaged one can make it loop
+ * for ever, fill the memory, or grow an array until V8 aborts, which no thread survives. `parquet.ts` asks, and watches the time.
  */
 import { TextDecoder } from 'node:util';
-import { parentPort } from 'node:worker_threads';
 import { brotliDecompressSync, gunzipSync } from 'node:zlib';
 import {
   type AsyncBuffer,
@@ -124,7 +123,7 @@ function damaged(part: string, what: string): DataError {
 }
 
 function post(answer: Answer): void {
-  parentPort?.postMessage(answer);
+  process.send?.(answer);
 }
 
 async function answer(question: Question): Promise<Answer> {
@@ -144,4 +143,7 @@ async function answer(question: Question): Promise<Answer> {
   }
 }
 
-parentPort?.on('message', async (question: Question) => post(await answer(question)));
+process.on('message', async (question: Question) => post(await answer(question)));
+// The one who asked decides: a signal to the terminal's whole group is meant for it, and when it is gone so is this one.
+for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) process.on(signal, () => {});
+process.on('disconnect', () => process.exit());
