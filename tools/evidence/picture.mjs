@@ -1,7 +1,7 @@
 // node tools/evidence/picture.mjs: docs/pictures/smollm2-sinks.svg, first-token weight by layer and head, before and after the conversion.
 import { readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { root } from './tables.mjs';
+import { root } from '../setup/lib/workspaces.mjs';
 
 const CELL = 18;
 const GAP = 2;
@@ -16,7 +16,7 @@ function cell(weight, layer, head, top) {
 }
 
 /** `models`: by name, weights [layers][heads]. */
-export function picture(models) {
+function picture(models) {
   const parts = [];
   let top = 36;
   for (const [name, layers] of Object.entries(models)) {

@@ -1,11 +1,8 @@
 // The tables of the docs from table.json of `compare` and `study`: a figure is a mean over seeds and, with more than one, its
 // sample standard deviation.
 import { readFileSync } from 'node:fs';
-import { dirname, join } from 'node:path';
-import { fileURLToPath } from 'node:url';
-
-/** The repository. */
-export const root = dirname(dirname(dirname(fileURLToPath(import.meta.url))));
+import { join } from 'node:path';
+import { root } from '../setup/lib/workspaces.mjs';
 
 /** Where tables stand: between `<!-- table NAME -->` and `<!-- end -->`. */
 const BLOCK = /<!-- table ([\w-]+) -->\n[\s\S]*?<!-- end -->/g;

@@ -1,7 +1,8 @@
 // node tools/evidence/write.mjs: fills every table of the docs.
 import { readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { DOCUMENTS, filled, readTables, root } from './tables.mjs';
+import { root } from '../setup/lib/workspaces.mjs';
+import { DOCUMENTS, filled, readTables } from './tables.mjs';
 
 const tables = readTables();
 for (const name of DOCUMENTS) {

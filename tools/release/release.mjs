@@ -88,7 +88,8 @@ async function rehearse(packed) {
 }
 
 const out = resolve(values.out);
-rmSync(out, { recursive: true, force: true });
+// Whatever else lies in a folder that was named stays there.
+rmSync(join(out, 'staged'), { recursive: true, force: true });
 mkdirSync(out, { recursive: true });
 try {
   const missing = missingBinaries();

@@ -1,4 +1,4 @@
-// What the page may weigh and how long its thread may be held: asserted by `node scripts/budget.mjs` and by the tests.
+// What the page weighs, asserted by `node scripts/budget.mjs` and by the tests, and how long its thread is held, by the tests.
 import { readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
@@ -12,7 +12,7 @@ export const WHOLE_PAGE = 1_000_000;
 const MODEL = /\.safetensors$/;
 
 /** { path: bytes } of the built page, compressed. */
-export function weigh(dist) {
+function weigh(dist) {
   const files = readdirSync(dist, { recursive: true, withFileTypes: true }).filter((entry) => entry.isFile());
   return Object.fromEntries(
     files.map((entry) => {

@@ -84,8 +84,8 @@ describe.skipIf(noBrowser !== null)(`the built page in Chromium${noBrowser === n
       for (const [i, loss] of here[side].entries())
         expect(Math.abs(loss - (expected[side][i] as number))).toBeLessThan(1e-3);
     }
-    // Measured, not held to 50 ms: a timing is no test. On two quiet cores no task reached 50 ms, on busy ones 206 ms were seen.
-    expect(await longestTask(page)).toBeGreaterThanOrEqual(0);
+    // The goal is 50 ms, which holds on two quiet cores; a page that trained on its own thread would hold it for seconds.
+    expect(await longestTask(page)).toBeLessThan(1000);
     expect(complaints).toEqual([]);
     await page.context().close();
   });

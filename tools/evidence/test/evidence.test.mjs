@@ -1,7 +1,8 @@
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
-import { DOCUMENTS, filled, readTables, rendered, root } from '../tables.mjs';
+import { root } from '../../setup/lib/workspaces.mjs';
+import { DOCUMENTS, filled, readTables, rendered } from '../tables.mjs';
 
 const SETTINGS = { preset: 'pico', context: 128, steps: 3000, batch: 16, learningRate: 0.003, backend: 'cpu' };
 const RESULT = {

@@ -5,6 +5,7 @@
  * `npm run fuzz -- --target NAME --seed S --from INDEX --cases 1`. Exits with 1 when there was any.
  */
 import { parseArgs } from 'node:util';
+import { number } from './arguments.ts';
 import { type Finding, keyOf, type Limits, runStretch } from './supervise.ts';
 import { TARGETS } from './targets/index.ts';
 
@@ -31,9 +32,9 @@ const { values, positionals } = parseArgs({
     jobs: { type: 'string', default: '2' },
   },
 });
-const minutes = number('MINUTES', positionals[0] ?? '1');
-const seed = number('--seed', values.seed);
-const only = values.cases === undefined ? null : number('--cases', values.cases);
+const minutes = number('fuzz', 'MINUTES', positionals[0] ?? '1');
+const seed = number('fuzz', '--seed', values.seed);
+const only = values.cases === undefined ? null : number('fuzz', '--cases', values.cases);
 const names = values.target ?? TARGETS.map(({ name }) => name);
 for (const name of names) {
   if (!TARGETS.some((target) => target.name === name)) {
@@ -42,12 +43,12 @@ for (const name of names) {
   }
 }
 
-const first = number('--from', values.from);
+const first = number('fuzz', '--from', values.from);
 const tallies = new Map<string, Tally>(
   names.map((name) => [name, { tried: 0, accepted: 0, next: first, findings: new Map() }]),
 );
 const end = Date.now() + minutes * 60_000;
-await Promise.all(Array.from({ length: number('--jobs', values.jobs) }, (_, job) => work(job)));
+await Promise.all(Array.from({ length: number('fuzz', '--jobs', values.jobs, 1) }, (_, job) => work(job)));
 report();
 
 /** Takes the targets in turn, a stretch of cases each, until the time is over or the cases are done. */
@@ -83,13 +84,4 @@ function report(): void {
   }
   console.log(`fuzz: seed ${seed}, ${findings} findings`);
   process.exitCode = findings > 0 ? 1 : 0;
-}
-
-function number(name: string, text: string): number {
-  const value = Number(text);
-  if (text.trim() === '' || !Number.isFinite(value) || value < 0) {
-    console.error(`fuzz: ${name} is '${text}'; expected a number from 0`);
-    process.exit(2);
-  }
-  return value;
 }

@@ -2,6 +2,7 @@ import { execFileSync } from 'node:child_process';
 import { mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { builtinModules } from 'node:module';
 import { join } from 'node:path';
+import { pathToFileURL } from 'node:url';
 import { gzipSync } from 'node:zlib';
 import { BUNDLERS } from './bundlers.mjs';
 
@@ -97,7 +98,7 @@ function nodeModules(text) {
 /** Runs a bundle in a process of its own, for a page without the global `process`; gives what it left in `lazyResult`. */
 function run(file, forNode) {
   const page = forNode ? '' : 'globalThis.process = undefined;';
-  const source = `const { log } = console; log(''); ${page} await import(${JSON.stringify(file)}); log(JSON.stringify(globalThis.lazyResult));`;
+  const source = `const { log } = console; log(''); ${page} await import(${JSON.stringify(pathToFileURL(file).href)}); log(JSON.stringify(globalThis.lazyResult));`;
   const output = execFileSync(process.execPath, ['--input-type=module', '--eval', source], {
     encoding: 'utf8',
     stdio: ['ignore', 'pipe', 'pipe'],

@@ -4,22 +4,27 @@ import { join } from 'node:path';
 import { platformPackage } from '@lazy-attention/native/pack';
 import { absoluteLinks, identity, publishedManifest } from './manifest.mjs';
 
-/** The native backends and their binaries. */
-export const NATIVE = { 'backend-cpu': 'lazy_cpu.node', 'backend-cuda': 'lazy_cuda.node' };
+/** The native packages and their binaries. */
+const NATIVE = {
+  'backend-cpu': 'lazy_cpu.node',
+  'backend-cuda': 'lazy_cuda.node',
+  'communicator-mpi': 'lazy_mpi.node',
+};
 
-/** Platforms that a release must have a binary for, by backend; more are taken along. */
+const UNIX = [
+  'linux-x64-glibc',
+  'linux-x64-musl',
+  'linux-arm64-glibc',
+  'linux-arm64-musl',
+  'darwin-x64',
+  'darwin-arm64',
+];
+
+/** Platforms that a release must have a binary for, by package; more are taken along. */
 export const REQUIRED = {
-  'backend-cpu': [
-    'linux-x64-glibc',
-    'linux-x64-musl',
-    'linux-arm64-glibc',
-    'linux-arm64-musl',
-    'darwin-x64',
-    'darwin-arm64',
-    'win32-x64',
-    'win32-arm64',
-  ],
+  'backend-cpu': [...UNIX, 'win32-x64', 'win32-arm64'],
   'backend-cuda': ['linux-x64-glibc'],
+  'communicator-mpi': UNIX,
 };
 
 /** Build information, and what only a checkout has. */
@@ -28,7 +33,7 @@ const LEFT_OUT = /(^|[\\/])(\.tsbuildinfo|[^\\/]*\.tsbuildinfo|node_modules|\.DS
 const readJson = (path) => JSON.parse(readFileSync(path, 'utf8'));
 const writeJson = (path, value) => writeFileSync(path, `${JSON.stringify(value, null, 2)}\n`);
 
-/** Binaries that lie in build/<target>/ of a native backend: [{ target, path }]. */
+/** Binaries that lie in build/<target>/ of a native package: [{ target, path }]. */
 export function binariesOf(root, backend) {
   const build = join(root, 'packages', backend, 'build');
   if (!existsSync(build)) return [];

@@ -73,7 +73,6 @@ export interface Engine {
   /** A text, or ids where the text is a list of numbers and the model has no tokenizer. */
   look(input: string | readonly number[], tau: TauChange | null): Promise<Looked>;
   generate(side: 0 | 1, prompt: string, tokens: number, more: (text: string) => void): Promise<void>;
-  stopGenerating(): Promise<void>;
   /** The weights of a side as safetensors. */
   weights(side: 0 | 1): Promise<Uint8Array>;
 }

@@ -36,7 +36,6 @@ interface Side extends Loaded {
 let backend: Backend | null = null;
 let device: Device | null = null;
 let training: Training | null = null;
-let writing: AbortController | null = null;
 const sides: [Side | null, Side | null] = [null, null];
 /** The page's own folder: the worker's script lies in assets/ beneath it. */
 const base = new URL(import.meta.env.DEV ? '/' : '../', self.location.href);
@@ -253,22 +252,12 @@ const engine: Engine = {
     const on = await ready();
     const { model, params, tokenizer, ...rest } = needed(side);
     const ids = idsOf({ model, params, tokenizer, ...rest }, prompt);
-    writing?.abort();
-    const mine = new AbortController();
-    writing = mine;
     const decoder = tokenizer?.decoder(ids);
-    try {
-      const options = { maxNewTokens: tokens, temperature: 0.8, topK: 40, seed: 0, signal: mine.signal };
-      for await (const [id] of generate(on, model, params, [ids], options)) {
-        const piece = decoder === undefined ? ` ${id}` : decoder.push(id as number);
-        if (piece !== '') more(piece);
-      }
-    } catch (error) {
-      if (!mine.signal.aborted) throw error;
+    const options = { maxNewTokens: tokens, temperature: 0.8, topK: 40, seed: 0 };
+    for await (const [id] of generate(on, model, params, [ids], options)) {
+      const piece = decoder === undefined ? ` ${id}` : decoder.push(id as number);
+      if (piece !== '') more(piece);
     }
-  },
-  async stopGenerating() {
-    writing?.abort();
   },
   async weights(side) {
     const { params, model } = needed(side);

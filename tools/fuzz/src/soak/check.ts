@@ -30,6 +30,11 @@ const LOADER = /EMFILE[\s\S]*node:internal\/modules/;
 /** Exit codes of SIGHUP, SIGINT and SIGTERM, which need no explanation. */
 const ASKED = [129, 130, 143];
 
+/** Of its folder. */
+export function checkpointName(step: number): string {
+  return `step-${String(step).padStart(8, '0')}`;
+}
+
 /** A process that ended by itself must have said why in a sentence. */
 export function complaintOf({ code, signal, stderr }: Ended): string | null {
   if (/no end after/.test(stderr)) return `hangs: ${stderr}`;
@@ -69,6 +74,6 @@ export function dropNewest(folder: string): number {
   const steps = checkpointsOf(folder);
   const newest = steps.at(-1);
   if (newest === undefined) return 0;
-  rmSync(join(folder, 'checkpoints', `step-${String(newest).padStart(8, '0')}`), { recursive: true });
+  rmSync(join(folder, 'checkpoints', checkpointName(newest)), { recursive: true });
   return steps.at(-2) ?? 0;
 }

@@ -9,6 +9,7 @@ import { cpSync, existsSync, mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { parseArgs } from 'node:util';
+import { number } from '../arguments.ts';
 import { type Random, randomOf } from '../random.ts';
 import { checkFolder, checkpointsOf, complaintOf, dropNewest, type Losses, lossesOf } from './check.ts';
 import { drawFault } from './faults.ts';
@@ -22,9 +23,9 @@ const { values, positionals } = parseArgs({
     jobs: { type: 'string', default: '1' },
   },
 });
-const minutes = number('MINUTES', positionals[0] ?? '1');
-const seed = number('--seed', values.seed);
-const most = values.faults === undefined ? Number.POSITIVE_INFINITY : number('--faults', values.faults);
+const minutes = number('soak', 'MINUTES', positionals[0] ?? '1');
+const seed = number('soak', '--seed', values.seed);
+const most = values.faults === undefined ? Number.POSITIVE_INFINITY : number('soak', '--faults', values.faults);
 const end = values.faults === undefined ? Date.now() + minutes * 60_000 : Number.POSITIVE_INFINITY;
 
 const root = mkdtempSync(join(tmpdir(), 'lazy-soak-'));
@@ -37,7 +38,7 @@ const first = await start(trainArguments(undisturbed, false)).ended;
 if (first.code !== 0) throw new Error(`soak: the undisturbed run failed: ${first.stderr}`);
 const whole = lossesOf(undisturbed);
 patience.milliseconds = Math.max(120_000, 30 * (Date.now() - begin));
-await Promise.all(Array.from({ length: number('--jobs', values.jobs) }, (_, job) => work(job)));
+await Promise.all(Array.from({ length: number('soak', '--jobs', values.jobs, 1) }, (_, job) => work(job)));
 for (const [name, count] of [...counts].sort()) console.log(`${name.padEnd(16)} ${String(count).padStart(6)}`);
 console.log(`soak: seed ${seed}, ${faults} faults, ${runs} runs brought to their end, ${lost} things lost`);
 if (lost === 0) rmSync(root, { recursive: true });
@@ -87,13 +88,4 @@ function report(folder: string, message: string): void {
   const kept = `${folder}-lost-${lost}`;
   if (existsSync(folder)) cpSync(folder, kept, { recursive: true });
   console.log(`\n${message}\nkept: ${kept}\n`);
-}
-
-function number(name: string, text: string): number {
-  const value = Number(text);
-  if (text.trim() === '' || !Number.isFinite(value) || value < 0) {
-    console.error(`soak: ${name} is '${text}'; expected a number from 0`);
-    process.exit(2);
-  }
-  return value;
 }

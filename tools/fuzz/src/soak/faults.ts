@@ -2,6 +2,7 @@ import { existsSync, readdirSync, statSync, truncateSync } from 'node:fs';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { oneOf, type Random, upTo } from '../random.ts';
+import { checkpointName, checkpointsOf } from './check.ts';
 import { type Ended, start, trainArguments } from './run.ts';
 
 /** What a fault left behind: how the disturbed process ended, and what should not have been. */
@@ -87,21 +88,19 @@ const cutCheckpoint: Fault = {
   weight: 1,
   async disturb(folder, resumed, random) {
     const checkpoints = join(folder, 'checkpoints');
-    const names = existsSync(checkpoints) ? readdirSync(checkpoints).filter((name) => /^step-\d+$/.test(name)) : [];
-    const newest = names.sort().at(-1);
-    if (!resumed || names.length < 2 || newest === undefined) {
+    const [before, newest] = checkpointsOf(folder).slice(-2).map(checkpointName);
+    if (!resumed || before === undefined || newest === undefined) {
       return fine(await start(trainArguments(folder, resumed)).ended);
     }
     const path = join(checkpoints, newest, oneOf(random, readdirSync(join(checkpoints, newest))));
     truncateSync(path, upTo(random, statSync(path).size));
     const ended = await start(trainArguments(folder, true)).ended;
-    const before = names.at(-2) as string;
     const named = ended.code !== 0 && ended.stderr.includes(before);
     return { ended, wrong: named ? null : `a cut ${path} did not name ${before}: ${ended.code} ${ended.stderr}` };
   },
 };
 
-export const FAULTS: readonly Fault[] = [
+const FAULTS: readonly Fault[] = [
   signalled('SIGKILL', 20),
   signalled('SIGTERM', 2),
   signalled('SIGINT', 2),

@@ -3,7 +3,7 @@ import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 
 /** The built command, beside the package's entry. */
-export const BIN = join(dirname(fileURLToPath(import.meta.resolve('lazy-attention'))), 'bin.js');
+const BIN = join(dirname(fileURLToPath(import.meta.resolve('lazy-attention'))), 'bin.js');
 
 /** What does not change what is computed, and so is said again when a run is resumed. */
 const INTERVALS = [
@@ -40,9 +40,8 @@ export const patience = { milliseconds: 600_000 };
 
 /** Starts the command, below the limits of `ulimit` where some are given. */
 export function start(args: readonly string[], limits = ''): Running {
-  const command = limits === '' ? [process.execPath, BIN, ...args] : ['bash', '-c', `ulimit ${limits}; exec "$0" "$@"`];
-  if (limits !== '') command.push(process.execPath, BIN, ...args);
-  const [program = '', ...rest] = command;
+  const own = [process.execPath, BIN, ...args];
+  const [program = '', ...rest] = limits === '' ? own : ['bash', '-c', `ulimit ${limits}; exec "$0" "$@"`, ...own];
   const child = spawn(program, rest, {
     env: { ...process.env, NO_COLOR: '1' },
     stdio: ['ignore', 'pipe', 'pipe'],
