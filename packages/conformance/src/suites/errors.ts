@@ -24,12 +24,15 @@ interface Mistake {
   readonly error: ErrorType | ((backend: Backend) => ErrorType);
   /** Only for backends that fuse decoding. */
   readonly needsDecoder?: 'layer' | 'decode';
+  /** Only for backends of several floating types. */
+  readonly needsSecondType?: true;
   /** What the message must hold: the op, the argument, what was expected. */
   readonly says: readonly string[];
   /** Makes the mistake. May reject instead of throwing. */
   make(backend: Backend): unknown;
 }
 
+const secondType = (backend: Backend) => [...backend.dtypes].find((dtype) => dtype !== 'f32' && dtype !== 'i32');
 const missingType = (backend: Backend) => DTYPES.find((dtype) => !backend.dtypes.has(dtype));
 const q = (backend: Backend, ...shape: number[]) => backend.zeros(shape);
 const ids = (backend: Backend, ...values: number[]) => backend.tensor(Int32Array.from(values), [values.length]);
@@ -89,6 +92,13 @@ const MISTAKES: Readonly<Record<string, Mistake>> = {
       const layer = layerOf(b);
       return decode(b, {}, 0, [layer, layer]);
     },
+  },
+  decoding_with_a_layer_of_another_type: {
+    needsDecoder: 'decode',
+    needsSecondType: true,
+    error: DTypeError,
+    says: ['decoder.decode, layer 1: ', 'expected one type'],
+    make: (b) => decode(b, {}, 0, [layerOf(b), layerOf(b, {}, secondType(b))]),
   },
   decoding_logits_that_are_not_numbers: {
     needsDecoder: 'decode',
@@ -412,7 +422,8 @@ export const errors: readonly Case[] = Object.entries(MISTAKES).map(([name, mist
   },
 }));
 
-function lackOf({ needsDecoder }: Mistake, backend: Backend): string | undefined {
+function lackOf({ needsDecoder, needsSecondType }: Mistake, backend: Backend): string | undefined {
+  if (needsSecondType && secondType(backend) === undefined) return `backend '${backend.name}' has one floating type`;
   if (needsDecoder === 'layer') return lacksLayer(backend);
   return needsDecoder === 'decode' ? lacksDecoder(backend) : undefined;
 }
@@ -446,14 +457,14 @@ function judge(expected: ErrorType, says: readonly string[], error: unknown): st
 }
 
 /** Of width 8 with two heads of 4, and a cache for 6. */
-function layerOf(b: Backend, weights: Partial<DecoderLayerWeights> = {}): DecoderLayerState {
-  const square = b.zeros([8, 8]);
-  const norm = b.zeros([8]);
+function layerOf(b: Backend, weights: Partial<DecoderLayerWeights> = {}, dtype: DType = 'f32'): DecoderLayerState {
+  const square = b.zeros([8, 8], dtype);
+  const norm = b.zeros([8], dtype);
   const attention = { attentionNorm: norm, q: square, k: square, v: square, o: square };
   return {
     weights: { ...attention, mlpNorm: norm, gate: square, up: square, down: square, ...weights },
-    keys: b.zeros([1, 6, 2, 4]),
-    values: b.zeros([1, 6, 2, 4]),
+    keys: b.zeros([1, 6, 2, 4], dtype),
+    values: b.zeros([1, 6, 2, 4], dtype),
   };
 }
 

@@ -48,7 +48,7 @@ export function planDecode(
   const [batch] = tokens.shape;
   const room = { batch, length: steps, width, position };
   const sizes = layers.map((layer, i) => planLayer(backend, `${OP}, layer ${i}`, layer, room));
-  if (layers.length > 0) checkSameDType(OP, 'norm', norm, 'keys', layers[0].keys);
+  for (const [i, { keys }] of layers.entries()) checkSameDType(`${OP}, layer ${i}`, 'keys', keys, 'norm', norm);
   const first = onlySizes(sizes);
   checkDecoderNumbers(OP, first, ropeBase, epsilon);
   const written = layers.flatMap(({ keys, values }) => [keys.storage, values.storage]);
