@@ -20,7 +20,7 @@ export function checkOwned(backend: Checked, op: string, name: string, x: Tensor
   checkHeld(backend, op, name, x);
   if (isPacked(x.dtype)) {
     throw new DTypeError(
-      `${op}: ${name} is packed (${x.dtype}); packed weights go to matmul as b with transposeB, to embedding and to the decoder`,
+      `${op}: ${name} is packed (${x.dtype}); packed weights go to matmul as b with transposeB and without transposeA, to embedding and to the decoder`,
     );
   }
 }

@@ -65,7 +65,7 @@ export function packed(store: TensorStore, weights: PackedWeights): Tensor {
   if (!store.packedDTypes.has(dtype)) {
     const has = [...store.packedDTypes].join(', ') || 'none';
     throw new UnsupportedError(
-      `packed: backend '${store.name}' (${store.device}) has no packed weights of ${dtype}; it has ${has}`,
+      `packed: backend '${store.name}' (${store.device}) has no packed weights of ${dtype}; it has ${has}; choose another backend, or tensor(unpackWeights(weights), weights.shape)`,
     );
   }
   const sizes = checkShape('packed', shape);
