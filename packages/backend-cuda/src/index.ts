@@ -20,6 +20,7 @@ const hardware = nativeProvider({
 const emulated = nativeProvider({
   name: 'cuda_emulated',
   directory,
+  packageName: '@lazy-attention/backend-cuda',
   file: `../${targetName(currentTarget())}-emulated/lazy_cuda_emulated.node`,
   build: { script: 'build:emulated', needs: 'CMake 3.18 and a C++17 compiler' },
   options: [],

@@ -67,7 +67,8 @@ export function mpiCommunicator(launcher: Launcher | null = launcherOf(process.e
 
 function loadAddon(): Addon {
   const directory = dirname(dirname(fileURLToPath(import.meta.url)));
-  const located = locateAddon(addonPlace({ name: 'mpi', directory, file: 'lazy_mpi.node' }));
+  const packageName = '@lazy-attention/communicator-mpi';
+  const located = locateAddon(addonPlace({ name: 'mpi', directory, packageName, file: 'lazy_mpi.node' }));
   if (located.path === null) throw new CommunicatorError('MPI_MISSING', `mpi: ${located.reason}; ${located.fix}`);
   return createRequire(import.meta.url)(located.path) as Addon;
 }

@@ -8,7 +8,7 @@ import { currentTarget, inspectBinary, type Target, targetName } from './binary.
 export interface AddonPlace {
   /** Short name of the backend: 'cpu'. */
   readonly name: string;
-  /** '@lazy-attention/backend-cpu'; the per-platform packages are called '<packageName>-<target>'. */
+  /** '@lazy-attention/backend-cpu', which is the default for 'cpu'; the per-platform packages are called '<packageName>-<target>'. */
   readonly packageName: string;
   /** Version of that package. */
   readonly version: string;
@@ -25,27 +25,26 @@ export interface AddonPlace {
  * @throws BackendUnavailableError where it is not there, as in a bundle, which leaves the binary behind
  */
 export function addonPlace(
-  backend: Pick<AddonPlace, 'name' | 'directory' | 'file'> & Partial<Pick<AddonPlace, 'build'>>,
+  backend: Pick<AddonPlace, 'name' | 'directory' | 'file'> & Partial<Pick<AddonPlace, 'packageName' | 'build'>>,
 ): AddonPlace {
   const {
     name,
     directory,
     file,
+    packageName = `@lazy-attention/backend-${name}`,
     build = { script: 'build:native', needs: 'CMake 3.18 and a C++17 compiler' },
   } = backend;
-  const manifest = manifestOf(name, directory);
-  return { name, packageName: manifest.name, version: manifest.version, directory, file, build };
+  return { name, packageName, version: versionOf(name, packageName, directory), directory, file, build };
 }
 
-function manifestOf(name: string, directory: string): { readonly name: string; readonly version: string } {
+function versionOf(name: string, packageName: string, directory: string): string {
   const path = join(directory, 'package.json');
   const found = existsSync(path) ? JSON.parse(readFileSync(path, 'utf8')) : {};
-  // A package may hold variants of its backend: cuda_emulated is in backend-cuda.
-  if (found.name?.endsWith(name.split('_')[0])) return found;
+  if (found.name === packageName) return found.version;
   throw new BackendUnavailableError(
     name,
     `its code is not in its package (${path} is not there, or another package's), so its binary cannot be found; a bundler moved it`,
-    `mark the package as external in the bundler: external: ['@lazy-attention/backend-${name}']`,
+    `mark the package as external in the bundler: external: ['${packageName}']`,
   );
 }
 

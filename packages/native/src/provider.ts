@@ -21,6 +21,8 @@ export interface NativeBackend {
   readonly name: string;
   /** Folder of the backend's package, which holds its package.json. */
   readonly directory: string;
+  /** Name of that package. Default: '@lazy-attention/backend-<name>'. */
+  readonly packageName?: string;
   /** File name of the addon: 'lazy_cpu.node'. */
   readonly file: string;
   /** How the addon is built from source. Default: `npm run build:native`, with CMake and a C++ compiler. */
