@@ -17,11 +17,6 @@ LAZY_KERNELS(LAZY_KERNEL)
 #undef LAZY_KERNEL
 #undef LAZY_OP
 
-// Part of a product with few rows: (op, a, b, c, begin, end) of its items (matmul_thin.cpp).
-using Stretch = void (*)(const ops::Matmul&, const float*, const float*, float*, std::int64_t, std::int64_t);
-// The same with packed weights, and its number of items (packed_dots.cpp).
-Stretch packedStretch(const ops::Matmul&);
-std::int64_t packedStretchLength(const ops::Matmul&);
 // Decoding and other products with few rows (matmul_thin.cpp): true when it took the problems.
 bool matmulThin(const ops::Matmul* products, int count, Runtime&);
 // Attention of a few query rows over unpacked keys (attention_decode.cpp).

@@ -14,7 +14,6 @@ namespace LAZY_ISA {
 
 namespace {
 
-constexpr std::int64_t mostRows = 4;
 constexpr std::int64_t ahead = 2048;  // floats, asked for where there are two streams; beyond the end nothing is read
 
 // Rows of B read side by side for R rows of A: as many as there are registers for their sums.
@@ -98,7 +97,8 @@ void addRows(const ops::Matmul& op, const float* a, const float* b, float* c, st
 constexpr Stretch dotsOf[] = {dotRows<1>, dotRows<2>, dotRows<3>, dotRows<4>};
 constexpr Stretch addsOf[] = {addRows<1>, addRows<2>, addRows<3>, addRows<4>};
 
-// How a product is cut into items of about 64 KiB of B: rows of every stream, or whole groups of columns.
+// How a product is cut into items: a group of rows of every stream of packed weights; else about 64 KiB of B, as rows of every
+// stream or whole groups of columns.
 struct Cut {
   explicit Cut(const ops::Matmul& op) {
     if (isPacked(op.b)) {

@@ -16,9 +16,7 @@ namespace LAZY_ISA {
 inline constexpr int packedRows = 16, packedColumns = 32;
 static_assert(packedRows % lanes == 0, "a vector is a part of a group of rows");
 
-inline bool isPacked(const ops::Tensor& x) {
-  return x.dtype == ops::DType::w4 || x.dtype == ops::DType::w8 || x.dtype == ops::DType::w16;
-}
+inline bool isPacked(const ops::Tensor& x) { return ops::isPackedType(x.dtype); }
 
 // Halves (f16) from `p` on, exactly: exponent and fraction in a float's places are 2^112 too small. No infinities, as core sees to.
 LAZY_INLINE Vector halves(const std::uint16_t* p) {
@@ -103,6 +101,14 @@ decltype(auto) withFormat(const ops::Tensor& x, const F& f) {
       return f(BrainFloats{});
   }
 }
+
+// Most rows of a product with few (matmul_thin.cpp).
+inline constexpr std::int64_t mostRows = 4;
+// Part of one: (op, a, b, c, begin, end) of its items.
+using Stretch = void (*)(const ops::Matmul&, const float*, const float*, float*, std::int64_t, std::int64_t);
+// The same with packed weights, and its number of items (packed_dots.cpp).
+Stretch packedStretch(const ops::Matmul&);
+std::int64_t packedStretchLength(const ops::Matmul&);
 
 // Products of packed weights with many rows on tiles (packed_tiles.cpp), where the processor has them.
 bool tilesTake(const ops::Matmul&);

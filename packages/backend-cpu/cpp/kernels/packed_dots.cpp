@@ -12,7 +12,6 @@ namespace LAZY_ISA {
 
 namespace {
 
-constexpr int mostRows = 4;
 constexpr std::int64_t mostBlocks = (1 << 16) / packedColumns;  // core packs no longer rows
 
 constexpr int streamsFor(int R) { return registers == 32 ? (R == 1 ? 4 : 2) : (R == 1 ? 2 : 1); }

@@ -174,7 +174,8 @@ std::int64_t tilesOf(const ops::Matmul& op) { return (op.m + rowsAtOnce - 1) / r
 
 bool tilesTake(const ops::Matmul& op) {
   static const bool has = supported();
-  return has && lanes == tile && isPacked(op.b) && 2 * groupFloats(op.k / packedColumns) <= std::int64_t{packFloats};
+  return has && lanes == tile && isPacked(op.b) && op.m > mostRows &&
+         2 * groupFloats(op.k / packedColumns) <= std::int64_t{packFloats};
 }
 
 std::size_t tilesWorkspace(const ops::Matmul& op) {
