@@ -7,28 +7,14 @@ import { slice as takeBlock } from './slice.ts';
 /** Most entries that one f32 accumulator takes. */
 const SUM_WIDTH = 1024;
 
-/**
- * Sums of x [outer, length, inner] over the middle: [outer, inner]. In stages, since one f32 accumulator over a million
- * entries loses digits.
- */
-export function sumMiddle(x: tf.Tensor3D): tf.Tensor2D {
-  let rest = x;
-  while (rest.shape[1] > SUM_WIDTH) {
-    const [outer, length, inner] = rest.shape;
-    const padded = tf.pad3d(rest, [
-      [0, 0],
-      [0, -length & (SUM_WIDTH - 1)],
-      [0, 0],
-    ]);
-    const stages = padded.shape[1] / SUM_WIDTH;
-    rest = tf.sum<tf.Tensor3D>(tf.reshape(padded, [outer, stages, SUM_WIDTH, inner]), 2);
-  }
-  return tf.sum<tf.Tensor2D>(rest, 1);
-}
-
-/** Sum of all elements, shape []. */
+/** Sum of all elements, shape []. In stages, since one f32 accumulator over a million entries loses digits. */
 export function sumAll(x: tf.Tensor): tf.Scalar {
-  return tf.reshape(sumMiddle(tf.reshape(x, [1, x.size, 1])), []);
+  let rest = tf.reshape<tf.Rank.R1>(x, [x.size]);
+  while (rest.size > SUM_WIDTH) {
+    const padded = tf.pad1d(rest, [0, -rest.size & (SUM_WIDTH - 1)]);
+    rest = tf.sum<tf.Tensor1D>(tf.reshape(padded, [padded.size / SUM_WIDTH, SUM_WIDTH]), 1);
+  }
+  return tf.sum<tf.Scalar>(rest);
 }
 
 /** Sum over all elements of all tensors of x^2, shape []. */

@@ -115,7 +115,13 @@ export function reduce(x: tf.Tensor, fn: ReduceFunction, { outer, length, inner 
     const dtype = fn === 'argmax' ? 'int32' : 'float32';
     return runHostKernel(REDUCE, [x], { fn, outer, length, inner }, [outer, inner], dtype);
   }
-  return REDUCE_LAST[fn](tf.transpose(tf.reshape(x, [outer, length, inner]), [0, 2, 1]));
+  if (fn === 'mean' && outer * inner === 1) return tf.div(sumAll(x), length);
+  // No transpose where the axis is the last already.
+  const rows =
+    inner === 1
+      ? tf.reshape<tf.Rank.R3>(x, [outer, 1, length])
+      : tf.transpose(tf.reshape<tf.Rank.R3>(x, [outer, length, inner]), [0, 2, 1]);
+  return REDUCE_LAST[fn](rows);
 }
 
 /**
