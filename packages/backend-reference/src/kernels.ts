@@ -1,4 +1,4 @@
-import { DTYPES, elementCount, type Kernels } from '@lazy-attention/core';
+import { DTYPES, elementCount, type Kernels, PACKED_DTYPES } from '@lazy-attention/core';
 import { adamw } from './adamw.ts';
 import { attention, attentionGrad, attentionWeights } from './attention.ts';
 import { crossEntropy, crossEntropyGrad } from './cross-entropy.ts';
@@ -20,7 +20,7 @@ export function createKernels(): Kernels<Buffer> {
     device: 'JavaScript, float64, one thread',
     dtypes: new Set(DTYPES),
 
-    packedDTypes: new Set(['w4', 'w8', 'w16']),
+    packedDTypes: new Set(PACKED_DTYPES),
     upload,
     full: (shape, value, dtype) => full(elementCount(shape), value, dtype),
     read: async (x) => read(x),

@@ -48,8 +48,8 @@ export interface NativeContext {
   readonly device: string;
   /** Element types that every op takes. */
   readonly dtypes: readonly string[];
-  /** Packed types that the device takes; a binary may leave it out. */
-  readonly packedDtypes?: readonly string[];
+  /** Packed types that the device takes. */
+  readonly packedDtypes: readonly string[];
   /** The ops that the device offers, by name (and choice), each taking its fields in order. */
   readonly launch: Readonly<Record<string, Launch | Readonly<Record<string, Launch>>>>;
   /** Where ops with several outputs leave them, 0 for none; behind them how many bytes are saved. Valid until the next call. */

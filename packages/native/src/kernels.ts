@@ -52,7 +52,7 @@ export function createNativeKernels(
     name,
     device: native.device,
     dtypes: new Set(native.dtypes as readonly DType[]),
-    packedDTypes: new Set((native.packedDtypes ?? []) as readonly PackedDType[]),
+    packedDTypes: new Set(native.packedDtypes as readonly PackedDType[]),
     nativeMemory: () => native.memory(),
 
     upload: (data, _shape, dtype) => hold(native.upload(hostData(data, dtype), ops.dtype(dtype))),

@@ -63,7 +63,7 @@ export class MismatchError extends Error {
  */
 export function nativeOps(
   described: readonly NativeOp[],
-  { launch: launches, outputs, axes, axesRoom, dtypes, packedDtypes = [] }: NativeContext,
+  { launch: launches, outputs, axes, axesRoom, dtypes, packedDtypes }: NativeContext,
   hold: (id: number) => NativeBuffer,
 ): NativeOps {
   const byName = new Map(described.map((op) => [op.name, op]));
