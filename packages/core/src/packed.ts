@@ -1,4 +1,4 @@
-import { fromBF16Bits, fromF16Bits, isPacked, type PackedDType, type TensorData } from './dtype.ts';
+import { fromBF16Bits, fromF16Bits, isPacked, PACKED_DTYPES, type PackedDType, type TensorData } from './dtype.ts';
 import { DTypeError, ShapeError, ValueError } from './errors.ts';
 import { describe, formatShape, type Shape } from './shape.ts';
 
@@ -8,6 +8,8 @@ export const PACKED_ROWS = 16;
 export const PACKED_COLUMNS = 32;
 /** A row's sums over blocks are kept on a thread's stack. */
 const MOST_COLUMNS = 1 << 16;
+/** Words of a block of 16 x 32. */
+const WORDS: Readonly<Record<PackedDType, number>> = { w4: 80, w8: 136, w16: 256 };
 
 /**
  * A matrix [N, K] of weights in few bits, as `Backend.packed` takes it to a device; N is a multiple of 16, K of 32 and at most 65,536.
@@ -48,16 +50,16 @@ export function packFourBits(
   scales: Uint16Array,
   offsets: Uint16Array,
 ): PackedWeights {
-  const { groups, blocks } = sizesOf('packFourBits', shape, { codes: [codes, 8], scales: [scales, 32] });
-  sizesOf('packFourBits', shape, { offsets: [offsets, 32] });
-  checkFiniteHalves('packFourBits', scales, offsets);
-  const words = new Int32Array(groups * blocks * 80);
+  const parts: Parts = { codes: [codes, 8], scales: [scales, 32], offsets: [offsets, 32] };
+  const { groups, blocks } = sizesOf('packFourBits', shape, parts);
+  checkFiniteHalves('packFourBits', { scales, offsets });
+  const words = new Int32Array(groups * blocks * WORDS.w4);
   const halves = new Uint16Array(words.buffer);
   for (let group = 0; group < groups; group++) {
     for (let row = 0; row < PACKED_ROWS; row++) {
       const from = (group * PACKED_ROWS + row) * blocks;
       for (let block = 0; block < blocks; block++) {
-        const at = (group * blocks + block) * 80;
+        const at = (group * blocks + block) * WORDS.w4;
         halves[2 * at + row] = scales[from + block];
         halves[2 * at + 16 + row] = offsets[from + block];
         for (let j = 0; j < 4; j++) words[at + 16 + 16 * j + row] = codes[4 * (from + block) + j];
@@ -73,15 +75,15 @@ export function packFourBits(
  */
 export function packEightBits(shape: Shape, codes: Int8Array, scales: Uint16Array): PackedWeights {
   const { groups, blocks } = sizesOf('packEightBits', shape, { codes: [codes, 1], scales: [scales, 32] });
-  checkFiniteHalves('packEightBits', scales);
-  const words = new Int32Array(groups * blocks * 136);
+  checkFiniteHalves('packEightBits', { scales });
+  const words = new Int32Array(groups * blocks * WORDS.w8);
   const halves = new Uint16Array(words.buffer);
   const bytes = new Int8Array(words.buffer);
   for (let group = 0; group < groups; group++) {
     for (let row = 0; row < PACKED_ROWS; row++) {
       const from = (group * PACKED_ROWS + row) * blocks;
       for (let block = 0; block < blocks; block++) {
-        const at = (group * blocks + block) * 136;
+        const at = (group * blocks + block) * WORDS.w8;
         halves[2 * at + row] = scales[from + block];
         const to = 4 * at + 32 + row;
         for (let column = 0; column < 32; column++) bytes[to + 16 * column] = codes[32 * (from + block) + column];
@@ -94,7 +96,7 @@ export function packEightBits(shape: Shape, codes: Int8Array, scales: Uint16Arra
 /** w16 of bf16 bits [N, K]. @throws ShapeError */
 export function packBF16(shape: Shape, bits: Uint16Array): PackedWeights {
   const { groups, blocks } = sizesOf('packBF16', shape, { bits: [bits, 1] });
-  const words = new Int32Array(groups * blocks * 256);
+  const words = new Int32Array(groups * blocks * WORDS.w16);
   const columns = blocks * PACKED_COLUMNS;
   for (let group = 0; group < groups; group++) {
     for (let row = 0; row < PACKED_ROWS; row++) {
@@ -128,9 +130,6 @@ export function unpackWeights(packed: PackedWeights): Float32Array {
   return out;
 }
 
-/** Words of a block of 16 x 32. */
-const WORDS: Readonly<Record<PackedDType, number>> = { w4: 80, w8: 136, w16: 256 };
-
 type WeightAt = (halves: Uint16Array, bytes: Int8Array, at: number, row: number, column: number) => number;
 
 /** The weight of a row and column of the block whose words begin at `at`. */
@@ -153,7 +152,8 @@ export function checkPacked(op: string, packed: PackedWeights): PackedWeights {
     );
   }
   const { dtype, shape, words } = packed;
-  if (!isPacked(dtype)) throw new DTypeError(`${op}: dtype is ${describe(dtype)}; expected w4, w8 or w16`);
+  if (!isPacked(dtype))
+    throw new DTypeError(`${op}: dtype is ${describe(dtype)}; expected one of ${PACKED_DTYPES.join(', ')}`);
   const { groups, blocks } = sizesOf(op, shape, {});
   const expected = groups * blocks * WORDS[dtype];
   if (!(words instanceof Int32Array) || words.length !== expected) {
@@ -185,10 +185,11 @@ function sizesOf(op: string, shape: Shape, parts: Parts): { groups: number; bloc
   return { groups: rows / PACKED_ROWS, blocks: columns / PACKED_COLUMNS };
 }
 
-function checkFiniteHalves(op: string, ...lists: readonly Uint16Array[]): void {
-  for (const list of lists) {
+function checkFiniteHalves(op: string, lists: Readonly<Record<string, Uint16Array>>): void {
+  for (const [name, list] of Object.entries(lists)) {
     const bad = list.findIndex((bits) => (bits & 0x7c00) === 0x7c00);
-    if (bad >= 0)
-      throw new ValueError(`${op}: scale or offset ${bad} is ${fromF16Bits(list[bad])}; expected finite numbers`);
+    if (bad >= 0) {
+      throw new ValueError(`${op}: ${name}[${bad}] is ${fromF16Bits(list[bad])}; expected finite numbers`);
+    }
   }
 }
