@@ -4,8 +4,9 @@ import { type DType, statisticsDType } from '../dtype.ts';
 import { DTypeError, ValueError } from '../errors.ts';
 import { kernelTensor, type TensorStore } from '../lifetimes/store.ts';
 import type { Tensor } from '../lifetimes/tensor.ts';
-import { checkFinite, checkShape, countBetween, describe, type Shape } from '../shape.ts';
+import { checkFinite, checkShape, describe, type Shape } from '../shape.ts';
 import { cast, reshape } from './storage.ts';
+import { planRepeat } from './views.ts';
 
 /** Sums and products. */
 export interface ArithmeticOps {
@@ -40,13 +41,13 @@ export interface NormOps {
 /** As `ArithmeticOps.add`. */
 export function add(store: TensorStore, a: Tensor, b: Tensor): Tensor {
   checkElementwise(store, 'add', ['a', 'b'], [a, b]);
-  return sameShape(store, 'add', a, b);
+  return combine(store, 'add', a, b);
 }
 
 const ALONG: readonly number[] = [1];
 
-/** fn(a, b), of one shape and type. */
-function sameShape(store: TensorStore, fn: BinaryFunction, a: Tensor, b: Tensor): Tensor {
+/** fn(a, b), of one shape and type. Not by `planBroadcast`: a view made here costs a quarter less of a whole add. */
+function combine(store: TensorStore, fn: BinaryFunction, a: Tensor, b: Tensor): Tensor {
   const view = { shape: a.shape, sizes: [a.size], stridesA: ALONG, stridesB: ALONG };
   return store.wrap(store.kernels.binary(kernelTensor(a), kernelTensor(b), fn, view), a.shape, a.dtype);
 }
@@ -60,7 +61,7 @@ export function addGrad(store: TensorStore, dy: Tensor): { da: Tensor; db: Tenso
 /** As `ArithmeticOps.mul`. */
 export function mul(store: TensorStore, a: Tensor, b: Tensor): Tensor {
   checkElementwise(store, 'mul', ['a', 'b'], [a, b]);
-  return sameShape(store, 'mul', a, b);
+  return combine(store, 'mul', a, b);
 }
 
 /** As `ArithmeticGradOps.mulGrad`. */
@@ -94,7 +95,7 @@ export function sumGrad(store: TensorStore, dy: Tensor, shape: Shape, dtype: DTy
   const rounded = cast(store, dy, dtype);
   try {
     // Not `broadcast`: the result is never a view of dy.
-    const view = { shape: sizes, sizes: [countBetween(sizes, 0, sizes.length)], strides: [0] };
+    const view = planRepeat('sumGrad', dy.shape, sizes);
     return store.wrap(store.kernels.rearrange(kernelTensor(rounded), view), sizes, dtype);
   } finally {
     rounded.dispose();

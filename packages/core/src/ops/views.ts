@@ -1,6 +1,6 @@
 import { type BroadcastView, MAX_VIEW_AXES, type RearrangeView, type ReduceView } from '../contract/primitives.ts';
 import { ShapeError, ValueError } from '../errors.ts';
-import { checkInteger, countBetween, formatShape, type Shape, sameShape } from '../shape.ts';
+import { checkInteger, elementCount, formatShape, type Shape, sameShape } from '../shape.ts';
 
 /** One step through memory per axis, in elements, for a dense tensor of this shape. */
 function denseStrides(shape: Shape): number[] {
@@ -51,8 +51,7 @@ function mergeAxes(op: string, shape: Shape, strides: readonly Shape[]): { sizes
 /** The shape that both are broadcast to, and where its entries come from. */
 export function planBroadcast(op: string, a: Shape, b: Shape): BroadcastView {
   if (sameShape(a, b)) {
-    const size = countBetween(a, 0, a.length);
-    return { shape: a, sizes: [size], stridesA: [1], stridesB: [1] };
+    return { shape: a, sizes: [elementCount(a)], stridesA: [1], stridesB: [1] };
   }
   const length = Math.max(a.length, b.length);
   const shape = Array.from({ length }, (_, axis) => {
