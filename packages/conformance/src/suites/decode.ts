@@ -11,9 +11,11 @@ import {
   type LayerSpec,
   lacksDecoder,
   layerArguments,
+  type Matrix,
 } from './decoder-layer.ts';
 
-interface Spec extends SampleOptions {
+/** A model, and how tokens are drawn from it. */
+export interface DecodeSpec extends SampleOptions {
   readonly layer?: Omit<LayerSpec, 'L' | 'starts'>;
   readonly layers?: number;
   readonly steps?: number;
@@ -24,7 +26,7 @@ interface Spec extends SampleOptions {
   readonly flat?: boolean;
 }
 
-const SPECS: Readonly<Record<string, Spec>> = {
+const SPECS: Readonly<Record<string, DecodeSpec>> = {
   one_step: { temperature: 0, steps: 1 },
   several_steps: { temperature: 0, steps: 7 },
   fills_the_cache: { temperature: 0, steps: 9, layer: { position: 11, capacity: 20 } },
@@ -47,9 +49,10 @@ const SPECS: Readonly<Record<string, Spec>> = {
 const FULL = { layers: 2, steps: 5, vocabulary: 31 } as const;
 
 /** The same on every backend and for both ways of decoding. */
-function problemOf(backend: Backend, g: Generator, spec: Spec) {
+export function problemOf(backend: Backend, g: Generator, spec: DecodeSpec, matrix?: Matrix) {
   const { layers: count, steps, vocabulary } = { ...FULL, ...spec };
-  const layers = Array.from({ length: count }, () => layerArguments(backend, g, spec.layer ?? {}));
+  const layers = Array.from({ length: count }, () => layerArguments(backend, g, spec.layer ?? {}, matrix));
+  const words: Matrix = matrix ?? ((shape, deviation) => toTensor(backend, g.operand(shape, deviation), g.dtype));
   const [{ x, options }] = layers;
   const [B, , C] = x.shape;
   const { position, ropeBase, epsilon } = options;
@@ -59,9 +62,9 @@ function problemOf(backend: Backend, g: Generator, spec: Spec) {
   return {
     tokens: Int32Array.from({ length: B }, (_, row) => (row * 7 + 3) % vocabulary),
     layers,
-    embeddings: toTensor(backend, g.operand([vocabulary, C]), g.dtype),
+    embeddings: words([vocabulary, C], 1),
     norm: toTensor(backend, g.operand([C], 0.1, 1), g.dtype),
-    head: toTensor(backend, g.operand([vocabulary, C], spec.flat ? 0 : 0.5), g.dtype),
+    head: words([vocabulary, C], spec.flat ? 0 : 0.5),
     starts: reach === undefined ? undefined : backend.tensor(firsts, [steps, B]),
     uniforms: Float64Array.from({ length: steps * B }, () => g.random()),
     steps,
@@ -73,7 +76,12 @@ function problemOf(backend: Backend, g: Generator, spec: Spec) {
 
 type DecodeProblem = ReturnType<typeof problemOf>;
 
-function fused(backend: Backend, problem: DecodeProblem, { temperature, topK, topP }: Spec): Promise<Int32Array> {
+/** Draws with `decoder.decode`. */
+export function fused(
+  backend: Backend,
+  problem: DecodeProblem,
+  { temperature, topK, topP }: DecodeSpec,
+): Promise<Int32Array> {
   const { tokens, layers, embeddings, norm, head, ...rest } = problem;
   const states = layers.map(({ weights, options: { keys, values, bias, tau } }) => ({
     weights,
@@ -93,7 +101,7 @@ function fused(backend: Backend, problem: DecodeProblem, { temperature, topK, to
 }
 
 /** What `decoder.decode` is short for. */
-async function composed(backend: Backend, problem: DecodeProblem, spec: Spec): Promise<Int32Array> {
+export async function composed(backend: Backend, problem: DecodeProblem, spec: DecodeSpec): Promise<Int32Array> {
   const { layers, embeddings, norm, head, starts, uniforms, steps, position, epsilon } = problem;
   const B = problem.tokens.length;
   const [V, C] = embeddings.shape;
@@ -146,7 +154,8 @@ export function decodings(dtype: FloatDType, tolerance: Tolerance): Case[] {
   }));
 }
 
-function caches({ layers }: DecodeProblem): Record<string, Tensor> {
+/** What decoding changes. */
+export function caches({ layers }: DecodeProblem): Record<string, Tensor> {
   return Object.fromEntries(
     layers.flatMap(({ options: { keys, values } }, i) => [
       [`keys of layer ${i}`, keys],
@@ -155,7 +164,8 @@ function caches({ layers }: DecodeProblem): Record<string, Tensor> {
   );
 }
 
-function dispose({ layers, embeddings, norm, head, starts }: DecodeProblem): void {
+/** Disposes of all that `problemOf` made. */
+export function dispose({ layers, embeddings, norm, head, starts }: DecodeProblem): void {
   for (const { x, weights, options } of layers) {
     for (const tensor of [x, ...Object.values(weights), options.keys, options.values, options.bias, options.tau]) {
       tensor?.dispose();

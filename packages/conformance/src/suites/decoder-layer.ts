@@ -2,7 +2,7 @@ import type { Backend, Decoder, FloatDType, Tensor } from '@lazy-attention/core'
 import { type Case, caseName, type Tolerance } from '../case.ts';
 import { assertClose, ConformanceError } from '../compare.ts';
 import { assertNothingLeft, readAll } from '../evaluate.ts';
-import { Generator, type Tensors, toTensor } from '../problem.ts';
+import { Generator, type Shape, type Tensors, toTensor } from '../problem.ts';
 import { seedOf } from '../random.ts';
 
 export interface LayerSpec {
@@ -40,13 +40,15 @@ const SPECS: Readonly<Record<string, LayerSpec>> = {
   wide: { C: 512, H: 8, Hkv: 8, D: 64, I: 1536, position: 130, capacity: 160 },
 };
 
+/** Makes a matrix of weights. */
+export type Matrix = (shape: readonly [number, number], deviation: number) => Tensor;
+
 /** Arguments on the backend, the same for the same spec. */
-export function layerArguments(backend: Backend, g: Generator, spec: LayerSpec) {
+export function layerArguments(backend: Backend, g: Generator, spec: LayerSpec, matrix?: Matrix) {
   const { B = 1, L = 1, C = 24, H = 4, Hkv = H, D = 8, I = 40, capacity = 20, position = 11 } = spec;
   const { window = 6, tau = true, starts, rotates = true } = spec;
-  const make = (shape: number[], deviation = 1, mean = 0) =>
-    toTensor(backend, g.operand(shape, deviation, mean), g.dtype);
-  const linear = (out: number, inner: number) => make([out, inner], 1 / Math.sqrt(inner));
+  const make = (shape: Shape, deviation = 1, mean = 0) => toTensor(backend, g.operand(shape, deviation, mean), g.dtype);
+  const linear = (out: number, inner: number) => (matrix ?? make)([out, inner], 1 / Math.sqrt(inner));
   const first = starts === undefined ? undefined : new Int32Array(B * L).fill(starts);
   return {
     x: make([B, L, C]),
@@ -149,6 +151,7 @@ export function decoderLayers(dtype: FloatDType, tolerance: Tolerance): Case[] {
   }));
 }
 
-function results(x: Tensor, { keys, values }: { keys: Tensor; values: Tensor }): Tensors {
+/** What a layer changes. */
+export function results(x: Tensor, { keys, values }: { keys: Tensor; values: Tensor }): Tensors {
   return { x, keys, values };
 }

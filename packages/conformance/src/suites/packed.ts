@@ -1,7 +1,7 @@
 import {
   type Backend,
-  createBackend,
   type FloatDType,
+  PACKED_DTYPES,
   type PackedDType,
   type PackedWeights,
   packBF16,
@@ -14,9 +14,19 @@ import {
 } from '@lazy-attention/core';
 import { type Case, caseName, type Tolerance } from '../case.ts';
 import { assertClose, ConformanceError, type Results } from '../compare.ts';
-import { assertNothingLeft, readAll } from '../evaluate.ts';
+import { assertNothingLeft, oracle, readAll } from '../evaluate.ts';
 import { Generator, toTensor } from '../problem.ts';
 import { seedOf } from '../random.ts';
+import { caches, composed, type DecodeSpec, dispose, fused, problemOf } from './decode.ts';
+import {
+  results as changed,
+  composeLayer,
+  fusedLayer,
+  lacksDecoder,
+  lacksLayer,
+  layerArguments,
+  type Matrix,
+} from './decoder-layer.ts';
 
 /** [N, K] of the weights: one block; more groups of rows than streams, and none left over; a vocabulary; long sums. */
 const SHAPES: readonly (readonly [number, number])[] = [
@@ -28,34 +38,42 @@ const SHAPES: readonly (readonly [number, number])[] = [
 /** Rows of activations: those of decoding, which kernels take one by one, and those of prompts. */
 const ROWS = [1, 2, 3, 4, 5, 37];
 
-const TYPES: readonly PackedDType[] = ['w4', 'w8', 'w16'];
+/** A decoder whose matrices can all be packed. */
+const LAYER = { C: 64, H: 4, Hkv: 2, D: 16, I: 96 };
+const MODEL: DecodeSpec = { layer: LAYER, vocabulary: 48, temperature: 0 };
 
 /** Products, lookups and decoding with packed weights, against the reference with the same weights as numbers. */
 export function packedWeights(dtype: FloatDType, tolerance: Tolerance): Case[] {
   if (dtype !== 'f32') return [];
-  return TYPES.flatMap((type) => [
+  return PACKED_DTYPES.flatMap((type) => [
     ...SHAPES.map((shape) => product(type, shape, tolerance)),
     caseOf(type, 'a_row_that_is_no_number', 'matmul', noNumber),
     caseOf(type, 'embedding', 'embedding', lookup),
+    ...[1, 3, 7].map((B) => layer(type, B, tolerance)),
+    ...[1, 7].map((B) => decoding(type, B, tolerance)),
   ]);
 }
 
 /** Why a backend does not run these. */
-function lacks(type: PackedDType): (backend: Backend) => string | undefined {
-  return (backend) =>
-    backend.packedDTypes.has(type) ? undefined : `backend '${backend.name}' has no packed weights of ${type}`;
+function lacks(type: PackedDType, op: PackedOp): (backend: Backend) => string | undefined {
+  return (backend) => {
+    if (!backend.packedDTypes.has(type)) return `backend '${backend.name}' has no packed weights of ${type}`;
+    if (op === 'decoder.layer') return lacksLayer(backend);
+    return op === 'decoder.decode' ? lacksDecoder(backend) : undefined;
+  };
 }
 
+type PackedOp = 'matmul' | 'embedding' | 'decoder.layer' | 'decoder.decode';
 type Work = (backend: Backend, type: PackedDType, name: string) => Promise<void>;
 
-function caseOf(type: PackedDType, title: string, op: 'matmul' | 'embedding', work: Work): Case {
+function caseOf(type: PackedDType, title: string, op: PackedOp, work: Work): Case {
   const name = `packed_${type}_${title}`;
   return {
     name: caseName(op, name, 'forward', 'f32'),
     op,
     direction: 'forward',
     dtype: 'f32',
-    lacks: lacks(type),
+    lacks: lacks(type, op),
     run: async (backend) => {
       const before = backend.memory();
       await work(backend, type, name);
@@ -76,12 +94,62 @@ function product(type: PackedDType, [n, k]: readonly [number, number], tolerance
           const y = on.matmul(a, b, { transposeB: true });
           return { y, sum: on.matmul(a, b, { transposeB: true, accumulate: sum }) };
         });
-      const reference = await createBackend('reference');
-      const expected = await run(reference).finally(() => reference.dispose());
-      assertClose(`${name}, ${m} rows`, await run(backend), expected, 4 * tolerance.output, 0.1);
+      assertClose(`${name}, ${m} rows`, await run(backend), await run(oracle()), 4 * tolerance.output, 0.1);
     }
   });
 }
+
+/** A decoder layer with packed matrices is the reference's ops with the same weights as numbers. */
+function layer(type: PackedDType, B: number, tolerance: Tolerance): Case {
+  return caseOf(type, `${B}_rows`, 'decoder.layer', async (backend, _, name) => {
+    const argumentsOn = (on: Backend, place: Place) => {
+      const g = new Generator('f32', seedOf(name));
+      return layerArguments(on, g, { ...LAYER, B }, matrices(type, g, place));
+    };
+    const actual = await results(backend, () => {
+      const { x, weights, options } = argumentsOn(backend, (weights) => backend.packed(weights));
+      fusedLayer(backend, x, weights, options);
+      return changed(x, options);
+    });
+    const expected = await results(oracle(), () => {
+      const given = argumentsOn(oracle(), numbers);
+      return changed(composeLayer(oracle(), given), given.options);
+    });
+    assertClose(name, actual, expected, 4 * tolerance.output, 1e-2);
+  });
+}
+
+/** Decoding with packed matrices, embeddings and head draws the tokens that the reference's ops lead to. */
+function decoding(type: PackedDType, B: number, tolerance: Tolerance): Case {
+  return caseOf(type, `${B}_rows`, 'decoder.decode', async (backend, _, name) => {
+    const spec = { ...MODEL, layer: { ...LAYER, B } };
+    const drawn = async (on: Backend, place: Place, draw: typeof fused) => {
+      const g = new Generator('f32', seedOf(name));
+      const problem = on.scope(() => problemOf(on, g, spec, matrices(type, g, place)));
+      try {
+        return { tokens: await draw(on, problem, spec), caches: await readAll(caches(problem)) };
+      } finally {
+        dispose(problem);
+      }
+    };
+    const actual = await drawn(backend, (weights) => backend.packed(weights), fused);
+    const expected = await drawn(oracle(), numbers, composed);
+    if (actual.tokens.join() !== expected.tokens.join()) {
+      throw new ConformanceError(`${name}: drew ${actual.tokens.join(' ')}; expected ${expected.tokens.join(' ')}`);
+    }
+    assertClose(name, actual.caches, expected.caches, 4 * tolerance.output, 1e-2);
+  });
+}
+
+/** Makes a tensor of packed weights. */
+type Place = (weights: PackedWeights) => Tensor;
+
+const numbers: Place = (weights) => oracle().tensor(unpackWeights(weights), weights.shape);
+
+const matrices =
+  (type: PackedDType, g: Generator, place: Place): Matrix =>
+  ([n, k], deviation) =>
+    place(made(type, n, k, g, deviation));
 
 /** Only the outputs of that row are none: weights of every sign meet it. */
 const noNumber: Work = async (backend, type, name) => {
@@ -124,10 +192,10 @@ async function results(backend: Backend, work: () => Record<string, Tensor>): Pr
 }
 
 /** Codes of every value, scales and offsets of both signs. */
-function made(type: PackedDType, n: number, k: number, g: Generator): PackedWeights {
+function made(type: PackedDType, n: number, k: number, g: Generator, deviation = 1): PackedWeights {
   const integers = (count: number, most: number) => Array.from({ length: count }, () => Math.floor(g.random() * most));
-  const halves = (deviation: number) =>
-    Uint16Array.from(g.operand([(n * k) / 32], deviation).values, (value) => toF16Bits(value));
+  const halves = (part: number) =>
+    Uint16Array.from(g.operand([(n * k) / 32], part * deviation).values, (value) => toF16Bits(value));
   if (type === 'w4') {
     return packFourBits([n, k], Uint32Array.from(integers((n * k) / 8, 2 ** 32)), halves(0.1), halves(0.7));
   }
@@ -139,6 +207,6 @@ function made(type: PackedDType, n: number, k: number, g: Generator): PackedWeig
     );
   return packBF16(
     [n, k],
-    Uint16Array.from(g.operand([n, k]).values, (value) => toBF16Bits(value)),
+    Uint16Array.from(g.operand([n, k], deviation).values, (value) => toBF16Bits(value)),
   );
 }
