@@ -13,7 +13,7 @@ import { reduceColumns, reduceRows } from '../wgsl/reduce.ts';
 import { allocate, elementGrid, type GpuTensor, linearGrid, runPointwise, scalarOf, withScratch } from './shared.ts';
 import { totalOf } from './sums.ts';
 
-type PrimitiveKernels = Required<Pick<Kernels<DeviceBuffer>, 'unary' | 'binary' | 'reduce' | 'rearrange'>>;
+type PrimitiveKernels = Pick<Kernels<DeviceBuffer>, 'unary' | 'binary' | 'reduce' | 'rearrange'>;
 
 /** How operands with these strides are read four at a time, where the view allows that for all of them. */
 function accessOf(sizes: readonly number[], operands: readonly (readonly number[])[]): Access[] {

@@ -84,7 +84,6 @@ const applying = (fn: UnaryFunction, x: HostTensor): Problem => ({
 });
 
 const unary = UNARY_FUNCTIONS.flatMap((fn): Scenario[] => {
-  const options = constant;
   const domain = UNARY_DOMAINS[fn];
   const make = (g: Generator, shape: Shape) =>
     applying(
@@ -97,10 +96,10 @@ const unary = UNARY_FUNCTIONS.flatMap((fn): Scenario[] => {
       g.operandOf([257], () => 0.05 * Math.abs(normal(g.random)) + 1e-3),
     );
   return [
-    randomised('unary', 5, shapes, make, { ...options, name: `${fn}_of_random_shapes` }),
-    edge('unary', `${fn}_odd_length`, (g) => make(g, [3, 337]), options),
-    edge('unary', `${fn}_near_zero`, near, options),
-    edge('unary', `${fn}_of_special_values`, (g) => special(fn, g), options),
+    randomised('unary', 5, shapes, make, { ...constant, name: `${fn}_of_random_shapes` }),
+    edge('unary', `${fn}_odd_length`, (g) => make(g, [3, 337]), constant),
+    edge('unary', `${fn}_near_zero`, near, constant),
+    edge('unary', `${fn}_of_special_values`, (g) => special(fn, g), constant),
   ];
 });
 
@@ -165,7 +164,6 @@ const MEETINGS: Readonly<Record<string, Pair>> = {
 };
 
 const binary = BINARY_FUNCTIONS.flatMap((fn): Scenario[] => {
-  const options = constant;
   const pairs = (g: Generator): Problem => {
     const table = (shape: Shape) => g.operandOf(shape, (i) => SPECIAL[i]);
     return {
@@ -182,12 +180,12 @@ const binary = BINARY_FUNCTIONS.flatMap((fn): Scenario[] => {
   });
   return [
     randomised('binary', 8, broadcasts, (g, pair) => combining(fn, g, pair), {
-      ...options,
+      ...constant,
       name: `${fn}_of_random_shapes`,
     }),
-    edge('binary', `${fn}_odd_lengths`, (g) => combining(fn, g, { a: [3, 337], b: [3, 337] }), options),
-    edge('binary', `${fn}_of_special_values`, pairs, options),
-    edge('binary', `${fn}_of_a_tensor_with_itself`, itself, options),
+    edge('binary', `${fn}_odd_lengths`, (g) => combining(fn, g, { a: [3, 337], b: [3, 337] }), constant),
+    edge('binary', `${fn}_of_special_values`, pairs, constant),
+    edge('binary', `${fn}_of_a_tensor_with_itself`, itself, constant),
   ];
 });
 

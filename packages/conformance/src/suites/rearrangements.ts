@@ -147,8 +147,6 @@ const square = (g: Generator, shape: Shape): Problem => {
 };
 
 const parts = () => fc.tuple(fc.array(upTo(6), { minLength: 1, maxLength: 4 }), fc.nat(), fc.nat(4), fc.nat(4));
-const picked = { differentiable: false };
-const composed = { differentiable: false };
 
 /** permute, broadcast, where, concat, pad, gather, and an op of one's own. */
 export const rearrangements: readonly Scenario[] = [
@@ -168,10 +166,10 @@ export const rearrangements: readonly Scenario[] = [
       const [mask, a, b] = ones.map((bits) => shape.map((size, axis) => ((bits >> axis) & 1 ? 1 : size)));
       return picking(g, mask, a, b);
     },
-    picked,
+    options,
   ),
-  edge('where', 'a_mask_of_keys', (g) => picking(g, [9, 33], [2, 3, 9, 33], []), picked),
-  edge('where', 'what_is_not_taken_is_no_number', pickingNumbers, picked),
+  edge('where', 'a_mask_of_keys', (g) => picking(g, [9, 33], [2, 3, 9, 33], []), options),
+  edge('where', 'what_is_not_taken_is_no_number', pickingNumbers, options),
   randomised(
     'concat',
     10,
@@ -180,9 +178,9 @@ export const rearrangements: readonly Scenario[] = [
       const at = axis % shape.length;
       return joining(g, [shape, shape.with(at, second + 1), shape.with(at, third + 1)], at);
     },
-    composed,
+    options,
   ),
-  edge('concat', 'one_tensor', (g) => joining(g, [[3, 2]], 0), composed),
+  edge('concat', 'one_tensor', (g) => joining(g, [[3, 2]], 0), options),
   edge(
     'concat',
     'last_axis',
@@ -196,18 +194,18 @@ export const rearrangements: readonly Scenario[] = [
         ],
         -1,
       ),
-    composed,
+    options,
   ),
   randomised(
     'pad',
     10,
     parts,
     (g, [shape, axis, before, after]) => padding(g, shape, axis % shape.length, before, after),
-    composed,
+    options,
   ),
-  edge('pad', 'with_a_value', (g) => padding(g, [3, 5], 1, 2, 4, 7), composed),
-  edge('pad', 'with_infinity', (g) => padding(g, [3, 5], 0, 1, 0, Number.NEGATIVE_INFINITY), composed),
-  edge('pad', 'with_nothing', (g) => padding(g, [3, 5], 0, 0, 0), composed),
+  edge('pad', 'with_a_value', (g) => padding(g, [3, 5], 1, 2, 4, 7), options),
+  edge('pad', 'with_infinity', (g) => padding(g, [3, 5], 0, 1, 0, Number.NEGATIVE_INFINITY), options),
+  edge('pad', 'with_nothing', (g) => padding(g, [3, 5], 0, 0, 0), options),
   randomised(
     'gather',
     10,
@@ -229,6 +227,6 @@ export const rearrangements: readonly Scenario[] = [
       forward: (ops, x) => ({ y: ops.custom({ inputs: [x.x], forward: () => x.x, backward: (_ops, dy) => [dy] }) }),
       ...EXACT,
     }),
-    composed,
+    options,
   ),
 ];
