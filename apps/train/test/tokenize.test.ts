@@ -2,8 +2,9 @@ import { createHash } from 'node:crypto';
 import { existsSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { expect, it } from 'vitest';
+import { expect, it, onTestFinished } from 'vitest';
 import { readMetrics } from '../src/index.ts';
+import { lockFolder } from '../src/run/lock.ts';
 import { RHYTHM, run, start, TINY, temporary } from './helpers.ts';
 
 const losses = (folder: string) => readMetrics(join(folder, 'metrics.jsonl')).metrics.map(({ loss }) => loss);
@@ -95,6 +96,10 @@ it('large data is tokenised once, into a cache that is named and can be turned o
       /Tokens of a.txt \(66 MB\) are kept in .*cache.stores.a\.txt-\w{16}; --no-store turns that off/,
     );
     expect(losses(join(root, name))).toEqual(losses(join(root, 'off')));
+    // The second opens what is whole while this process has its lock.
+    const [store] = readdirSync(join(root, 'cache', 'stores'));
+    const lock = lockFolder(join(root, 'cache', 'stores', store as string));
+    onTestFinished(() => lock.release());
   }
   expect(readdirSync(join(root, 'cache', 'stores'))).toHaveLength(1);
 });

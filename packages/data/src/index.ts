@@ -1,8 +1,9 @@
 /** Corpora, tokenisers, packing and sampling: from text on disk to training batches. See README.md. */
 export * from './browser.ts';
 export { chooseTokenizer, type DatasetOptions, loadDataset } from './dataset.ts';
-export { isStore as isTokenStore } from './disk/format.ts';
+export { isStore as isTokenStore, isWholeStore as isWholeTokenStore } from './disk/format.ts';
 export { type OpenedStore, openTokenStore } from './disk/open.ts';
 export { type StoreProgress, sourceStamp, type WriteStoreOptions, writeTokenStore } from './disk/write.ts';
 export { type CorpusOptions, openCorpus } from './read/open.ts';
+export { isUrl } from './read/stream.ts';
 export { loadTokenizer } from './read/tokenizer-file.ts';

@@ -7,6 +7,7 @@ import {
   chooseTokenizer,
   type DatasetOptions,
   isTokenStore,
+  isWholeTokenStore,
   openCorpus,
   type StoreProgress,
   sourceStamp,
@@ -56,13 +57,14 @@ function cacheFolder(): string {
   return LAZY_ATTENTION_CACHE || join(XDG_CACHE_HOME || join(homedir(), '.cache'), 'lazy-attention');
 }
 
-/** `writeTokenStore` for one process at a time. @throws RunError RUN_LOCKED */
+/** `writeTokenStore` for one process at a time; a whole store is only compared, by as many as like. @throws RunError RUN_LOCKED */
 export async function writeLocked(
   corpus: Corpus,
   tokenizer: Tokenizer,
   folder: string,
   options: Parameters<typeof writeTokenStore>[3],
 ): Promise<void> {
+  if (isWholeTokenStore(folder)) return writeTokenStore(corpus, tokenizer, folder, options);
   makeFolder(folder);
   const lock = lockFolder(folder);
   try {

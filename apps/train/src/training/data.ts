@@ -2,6 +2,7 @@ import { resolve } from 'node:path';
 import {
   type Dataset,
   type DatasetOptions,
+  isUrl,
   loadDataset,
   openCorpus,
   TASKS,
@@ -21,17 +22,13 @@ export const EMBEDDED = 'moby-dick';
 const SILENCE = 3000;
 
 export function absoluteSource(source: string): string {
-  return source === EMBEDDED || isTask(source) || isAddress(source) ? source : resolve(source);
+  return source === EMBEDDED || isTask(source) || isUrl(source) ? source : resolve(source);
 }
 
 /** How reading is followed and stopped: `onProgress` is told of it, an abort of `signal` rejects with its reason. */
 export interface Reading extends Pick<DatasetOptions, 'onProgress' | 'signal'> {
   /** Large data is tokenised once, into a store that later runs use again; is told of it. Left out: all in memory. */
   readonly cache?: (line: string) => void;
-}
-
-function isAddress(source: string): boolean {
-  return /^https?:\/\//i.test(source);
 }
 
 /** Says how far reading is when it takes more than a moment. */

@@ -57,10 +57,16 @@ export type StoreIndex = v.InferOutput<typeof index>;
 
 /** Whether a folder holds a store, complete or not. */
 export function isStore(folder: string): boolean {
-  return [FILES.index, FILES.journal].some((name) => {
-    const path = join(folder, name);
-    return existsSync(path) && readFileSync(path, 'utf8').slice(0, 200).includes(`"${FORMAT}`);
-  });
+  return isWholeStore(folder) || isOurs(join(folder, FILES.journal));
+}
+
+/** Whether a folder holds a complete store, which nobody writes to any more. */
+export function isWholeStore(folder: string): boolean {
+  return isOurs(join(folder, FILES.index));
+}
+
+function isOurs(path: string): boolean {
+  return existsSync(path) && readFileSync(path, 'utf8').slice(0, 200).includes(`"${FORMAT}`);
 }
 
 /** What a store in progress begins with: never taken for a whole one. */
