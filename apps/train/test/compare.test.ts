@@ -2,6 +2,8 @@ import { cpSync, existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, symli
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { scenarioNames } from '../src/compare/comparable.ts';
+import { openRun, type RunRecord } from '../src/index.ts';
 import { lines, run, start, TINY, temporary } from './helpers.ts';
 
 const PAIR = ['--attention', 'softmax,lazy'];
@@ -136,6 +138,8 @@ describe('lazy-attention compare', () => {
     const record = json(join(lazy, 'run.json'));
     writeFileSync(join(lazy, 'run.json'), JSON.stringify({ ...record, training: { ...record.training, floor: 0.5 } }));
     expect(await resume()).toMatchObject({ code: 1, stderr: expect.stringMatching(/RUN_DIFFERS.*its training/) });
+    writeFileSync(join(lazy, 'run.json'), JSON.stringify({ ...record, start: { tau: -0.5 } }));
+    expect(await resume()).toMatchObject({ code: 1, stderr: expect.stringMatching(/RUN_DIFFERS.*its start/) });
     writeFileSync(join(lazy, 'run.json'), JSON.stringify(record));
     cpSync(join(lazy, 'checkpoints'), join(victim, 'checkpoints'), { recursive: true });
     rmSync(join(lazy, 'checkpoints'), { recursive: true });
@@ -208,6 +212,27 @@ describe('lazy-attention report', () => {
     expect(stdout).toContain('pico, context 16, learning rate 0.003');
     expect(stdout).toContain('pico, context 16, learning rate 0.0001');
     expect(readFileSync(at('out.html'), 'utf8')).toMatch(/<svg|<script/);
+  });
+
+  it.each([
+    ['model', { ropeBase: 500 }, 'rope base 500'],
+    ['training', { beta2: 0.99 }, 'beta2 0.99'],
+    ['training', { documents: 'joined' }, 'documents joined'],
+    ['training', { scheduleSteps: 3 }, 'schedule steps 3'],
+    ['start', { tau: -0.5 }, 'tau -0.5'],
+    ['start', { tauAnneal: [0, 4] as const }, 'tau anneal 0:4'],
+  ] as const)('%s %o makes another scenario', (section, change, name) => {
+    const { record } = openRun(at('lazy'));
+    const other = { ...record, [section]: { ...record[section], ...change } } as RunRecord;
+    const [first, second] = scenarioNames([record, other]);
+    expect(second).toBe(`pico, context 16, ${name}`);
+    expect(first).not.toBe(second);
+  });
+
+  it('how a run is cut to fit does not', () => {
+    const { record } = openRun(at('lazy'));
+    const training = { ...record.training, microBatch: 1, recompute: true, lossRows: 4, seed: 3 };
+    expect(scenarioNames([record, { ...record, training }])).toEqual(['pico, context 16', 'pico, context 16']);
   });
 
   it('runs that differ in nothing are kept apart by name', async () => {

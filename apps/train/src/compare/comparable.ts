@@ -1,5 +1,6 @@
 import { type TokenizerJSON, tokenizerFromJSON } from '@lazy-attention/data';
 import { RunError } from '../errors.ts';
+import { flagOf, OPTION_ROWS, recordedValue, type TrainingValues } from '../options/table.ts';
 import type { RunRecord } from '../run/record.ts';
 
 interface Named {
@@ -48,8 +49,13 @@ const MUST_AGREE: readonly Agreement[] = [
   },
 ];
 
-/** What is the same in all runs of a scenario: everything but the kind of attention and the seed. */
-const SETTINGS: Readonly<Record<string, (record: RunRecord) => string>> = {
+/** Options that do not tell scenarios apart: in every name, free within a scenario, or without effect on what is computed. */
+const APART: readonly (keyof TrainingValues)[] = [
+  ...(['preset', 'context', 'attention', 'seed', 'microBatch', 'recompute', 'lossRows'] as const),
+];
+
+/** Settings with a name of their own. */
+const NAMED: Readonly<Record<string, (record: RunRecord) => string>> = {
   hidden: ({ model }) => String(model.hiddenSize),
   layers: ({ model }) => String(model.numLayers),
   heads: ({ model }) => `${model.numHeads}/${model.numKvHeads}`,
@@ -65,7 +71,34 @@ const SETTINGS: Readonly<Record<string, (record: RunRecord) => string>> = {
   floor: ({ training }) => String(training.floor),
   'weight decay': ({ training }) => String(training.weightDecay),
   clip: ({ training }) => String(training.maxNorm),
+  // Of a run that was extended.
+  'schedule steps': ({ training }) => String(training.scheduleSteps ?? 'all'),
 };
+
+/** Options that NAMED has. */
+const HAS: readonly (keyof TrainingValues)[] = [
+  ...(['width', 'layers', 'heads', 'kvHeads', 'mlpWidth', 'window', 'tie', 'dtype', 'steps', 'batch'] as const),
+  ...(['lr', 'warmup', 'floor', 'weightDecay', 'clip'] as const),
+];
+
+/** What is the same in all runs of a scenario: every option that decides what is computed, but the kind of attention and the seed. */
+const SETTINGS: Readonly<Record<string, (record: RunRecord) => string>> = {
+  ...NAMED,
+  ...Object.fromEntries(
+    OPTION_ROWS.flatMap(([key, option]) => {
+      const { recorded, resume } = option;
+      if (recorded === null || resume === 'free' || recorded.startsWith('data.')) return [];
+      if (APART.includes(key) || HAS.includes(key)) return [];
+      return [
+        [flagOf(option).slice(2).replaceAll('-', ' '), (record: RunRecord) => shown(recordedValue(option, record))],
+      ];
+    }),
+  ),
+};
+
+function shown(value: unknown): string {
+  return Array.isArray(value) ? value.join(':') : String(value ?? 'default');
+}
 
 /** One name per run; equal names mean that only attention and seed may differ. Settings are named where they tell scenarios apart. */
 export function scenarioNames(records: readonly RunRecord[]): string[] {

@@ -56,7 +56,7 @@ function prepare({ folder, record }: CompareRun): boolean {
     return true;
   }
   const found = openRun(folder.path).record;
-  for (const part of ['model', 'data', 'training'] as const) {
+  for (const part of ['model', 'data', 'training', 'start'] as const) {
     if (isDeepStrictEqual(found[part], record[part])) continue;
     throw new RunError(
       'RUN_DIFFERS',
