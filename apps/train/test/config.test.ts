@@ -14,8 +14,8 @@ it('the published schema is that of the options (UPDATE_SCHEMA=1 writes it)', ()
   expect(JSON.parse(readFileSync(path, 'utf8'))).toEqual(configSchema());
 });
 
-it.each(['paper-340m', 'one-gpu-day'])('the recipe %s can be read', (name) => {
-  expect(readConfig(recipe(name))).toMatchObject({ preset: '340m', attention: 'lazy' });
+it.each(['paper-340m', 'one-gpu-day'])('the recipe %s can be read', async (name) => {
+  expect(await readConfig(recipe(name))).toMatchObject({ preset: '340m', attention: 'lazy' });
 });
 
 it.each([
@@ -25,10 +25,10 @@ it.each([
   ['data: 3', 'data is 3; expected a text'],
   ['[1, 2]', 'holds [1,2]; expected an object'],
   ['a: [', 'cannot be read'],
-])('refuses %s', (text, message) => {
+])('refuses %s', async (text, message) => {
   const path = join(temporary(), 'recipe.yaml');
   writeFileSync(path, text);
-  expect(() => readConfig(path)).toThrow(message);
+  await expect(readConfig(path)).rejects.toThrow(message);
 });
 
 it('trains by a recipe, which flags go before, and holds it on resume', async () => {

@@ -13,8 +13,9 @@ import {
   preset,
   valueAndGrad,
 } from '@lazy-attention/nn';
-import { describe, expect, it } from 'vitest';
-import { readMetrics } from '../src/index.ts';
+import { describe, expect, it, vi } from 'vitest';
+import { type RunRecord, readMetrics } from '../src/index.ts';
+import { memoryLimit, planMemory, refuseTooLarge } from '../src/training/memory.ts';
 import { RHYTHM, run, TINY, temporary } from './helpers.ts';
 
 const losses = (folder: string) =>
@@ -44,6 +45,25 @@ it.each([
   const { code, stderr } = await run('train', ...TINY, ...options, '--out', out);
   expect([code, existsSync(out)]).toEqual([2, false]);
   expect(stderr).toContain(message);
+});
+
+it('counts and refuses by the share of a rank', async () => {
+  const model = preset('pico', { context: 1024 });
+  const training = (batch: number, microBatch?: number) => ({ batch, microBatch }) as RunRecord['training'];
+  const record = (batch: number, microBatch?: number) => ({ model, training: training(batch, microBatch) });
+  const traits = { dtypes: new Set(['f32', 'i32'] as const), savedBytes: 8 };
+  expect(planMemory(record(8), traits, 4)).toEqual(planMemory(record(2), traits));
+  expect(planMemory(record(8, 4), traits, 4)).toEqual(planMemory(record(2), traits));
+  expect(planMemory(record(8, 1), traits, 4)).toEqual(planMemory(record(2, 1), traits));
+  const host = await createBackend('reference');
+  const large = record(2 ** 20);
+  expect(() => refuseTooLarge(host, large)).toThrow(/1048576 sequences .*--micro-batch/);
+  expect(() => refuseTooLarge(host, large, 2 ** 20)).not.toThrow();
+  vi.stubEnv('OMPI_COMM_WORLD_LOCAL_SIZE', '2');
+  const all = memoryLimit(host) as number;
+  vi.unstubAllEnvs();
+  expect(memoryLimit(host)).toBe(2 * all);
+  await host.dispose();
 });
 
 /** The most bytes that were alive in training steps. */

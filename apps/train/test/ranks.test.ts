@@ -1,4 +1,5 @@
 import { execFileSync, spawn } from 'node:child_process';
+import { existsSync } from 'node:fs';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
@@ -115,9 +116,29 @@ describe.skipIf(reason !== null)(`ranks over MPI${reason === null ? '' : `: ${re
     const uneven = await mpirun([3, ['train', ...training, '--out', out]]);
     expect(uneven.stderr).toContain('--batch 4 cannot be shared by 3 ranks; choose a multiple: 6');
     const pieces = await mpirun([2, ['train', ...training, '--batch', '12', '--micro-batch', '4', '--out', out]]);
-    expect(pieces.stderr).toContain('each of 2 ranks has 6 of 12 sequences, which --micro-batch 4 does not divide');
+    expect(pieces.stderr).toContain(
+      'each of 2 ranks has 6 of 12 sequences, which --micro-batch 4 does not divide; choose a divisor of 6',
+    );
     expect(() => losses(out)).not.toThrow();
     expect(losses(out)).toEqual([]);
+  });
+
+  it('--plan is said once, of the share that each rank has', async () => {
+    const options = [...training, '--plan', '--json'];
+    const { memory } = JSON.parse((await run('train', ...options)).stdout);
+    const { code, stdout, stderr } = await mpirun([2, ['train', ...options]]);
+    expect(code, stderr).toBe(0);
+    const shared = JSON.parse(stdout);
+    expect(shared).toMatchObject({ tokensPerStep: 64, memory: { weights: memory.weights } });
+    expect(shared.memory.logits).toBe(memory.logits / 2);
+  });
+
+  it.each([['compare'], ['study', 'tau']])('do not each do what %s does', async (...command) => {
+    const out = join(temporary(), 'out');
+    const { code, stderr } = await mpirun([2, [...command, ...TINY, '--out', out]]);
+    expect(code).toBe(2);
+    expect(stderr).toMatch(/an mpirun started 2 processes, .*; start it without mpirun/);
+    expect(existsSync(out)).toBe(false);
   });
 
   it('says what to do where the library is missing', async () => {

@@ -36,6 +36,35 @@ describe('lazy-attention study', () => {
     );
   }, 300_000);
 
+  it.each([
+    [['train', '--attention', 'softmax', '--tau-rate', '2'], '--tau-rate needs a tau, which softmax attention has not'],
+    [['train', '--attention', 'alibi', '--bias-rate', '2'], '--bias-rate needs a bias, which alibi attention has not'],
+    [['train', '--attention', 'softmax', '--bias-init', '0.1'], '--bias-init needs a bias'],
+    [['compare', '--attention', 'softmax,alibi', '--bias-rate', '2'], 'softmax and alibi attention has not'],
+    [['train', '--warmup', '9', '--steps', '8'], '--warmup is 9'],
+  ])('refuses %j, before any data is read', async (args, message) => {
+    const out = join(temporary(), 'out');
+    const [command, ...rest] = args as [string, ...string[]];
+    const refused = await run(command, '/nowhere/at/all.txt', ...SHORT, ...rest, '--out', out);
+    expect(refused.stderr).toContain(message);
+    expect([refused.code, existsSync(out)]).toEqual([2, false]);
+  });
+
+  it('takes an option of tau where one of its kinds has a tau', async () => {
+    const out = join(temporary(), 'out');
+    const { code, stderr } = await run(
+      'compare',
+      ...SHORT,
+      '--attention',
+      'softmax,lazy',
+      '--tau-rate',
+      '2',
+      '--out',
+      out,
+    );
+    expect(code, stderr).toBe(0);
+  });
+
   it('refuses a name that is no study, and --tau without a tau', async () => {
     expect((await run('study', 'sleep')).stderr).toContain('moving-marker');
     const out = join(temporary(), 'run');

@@ -22,6 +22,7 @@ import { UsageError } from '../errors.ts';
 import type { PlanOptions } from '../options/table.ts';
 import { duration } from '../output/format.ts';
 import { createReporter } from '../output/reporter.ts';
+import { refuseRanks } from '../ranks/join.ts';
 import { writeWhole } from '../run/files.ts';
 import { freeFolder } from '../run/folder.ts';
 import { type FolderLock, lockFolder } from '../run/lock.ts';
@@ -61,6 +62,7 @@ function defaultKinds(source: string): AttentionKind[] {
 /** `lazy-attention compare [DATA]`: trains all kinds of attention alike and writes one report; returns the exit code. */
 export async function compareCommand(source: string | undefined, options: CompareOptions): Promise<number> {
   goOnWithoutReaders();
+  refuseRanks('compare');
   const say = (line: string) => (options.json ? process.stderr : process.stdout).write(`${line}\n`);
   const interrupt = catchInterrupt(() => say('Stopping after this step; once more to stop at once.'));
   const opened = options.resume ? reopen(source, options) : null;
@@ -123,7 +125,7 @@ async function begin(
 ): Promise<Started> {
   const attentions = options.attention ?? defaultKinds(source ?? EMBEDDED);
   const subject = { ...trainingOptions(options), attention: SUBJECT };
-  const { record, dataset } = await planRun(backend, source ?? EMBEDDED, subject, reading);
+  const { record, dataset } = await planRun(backend, source ?? EMBEDDED, subject, reading, { kinds: attentions });
   reading.signal?.throwIfAborted();
   const plan: ComparePlan = {
     version: COMPARE_VERSION,

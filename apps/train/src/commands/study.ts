@@ -9,6 +9,7 @@ import { isFinished, trainPlanned } from '../compare/run.ts';
 import { UsageError } from '../errors.ts';
 import type { PlanOptions } from '../options/table.ts';
 import { createReporter } from '../output/reporter.ts';
+import { refuseRanks } from '../ranks/join.ts';
 import { writeWhole } from '../run/files.ts';
 import { freeFolder } from '../run/folder.ts';
 import { type FolderLock, lockFolder } from '../run/lock.ts';
@@ -43,6 +44,7 @@ interface Started {
 /** `lazy-attention study NAME [DATA]`: trains what a study needs, measures it and writes table.json; returns the exit code. */
 export async function studyCommand(name: string, source: string | undefined, options: StudyOptions): Promise<number> {
   goOnWithoutReaders();
+  refuseRanks('study');
   const study = STUDIES[name] as Study;
   const say = (line: string) => (options.json ? process.stderr : process.stdout).write(`${line}\n`);
   const interrupt = catchInterrupt(() => say('Stopping after this step; once more to stop at once.'));
@@ -97,6 +99,7 @@ async function begin(
     source ?? study.source,
     { ...study.options, ...asked, attention: attentions[0] },
     reading,
+    { kinds: attentions },
   );
   reading.signal?.throwIfAborted();
   const looks = name === 'emergence' && options.evalEvery === undefined;

@@ -44,7 +44,7 @@ export interface TrainOptions extends PlanOptions {
 
 /** `lazy-attention train [DATA]`; returns the exit code. */
 export async function trainCommand(argument: string | undefined, given: TrainOptions): Promise<number> {
-  const { data, ...recipe } = given.config === undefined ? {} : readConfig(given.config);
+  const { data, ...recipe } = given.config === undefined ? {} : await readConfig(given.config);
   const source = argument ?? (data as string | undefined);
   const options: TrainOptions = { ...recipe, ...given };
   goOnWithoutReaders();
@@ -79,7 +79,7 @@ async function trainRank(
   try {
     const cache = options.store === false || options.plan ? {} : { cache: say };
     const reading = { signal: interrupt.signal, onProgress: sayProgress(say), ...cache };
-    if (options.plan) return await planOnly(source, options, reading);
+    if (options.plan) return await planOnly(source, options, reading, communicator);
     if (communicator.size > 1) say(await introduction(communicator));
     started = await (options.resume ? resume : begin)(source, options, reporter, reading, communicator);
     return await runToEnd(started, options, reporter, interrupt, communicator);
@@ -96,13 +96,20 @@ async function trainRank(
 }
 
 /** `train --plan`: what the run would take. Nothing is written. */
-async function planOnly(source: string | undefined, options: TrainOptions, reading: Reading): Promise<number> {
+async function planOnly(
+  source: string | undefined,
+  options: TrainOptions,
+  reading: Reading,
+  { rank, size: ranks }: Communicator,
+): Promise<number> {
   if (options.resume)
     throw new UsageError('train: --plan does not go with --resume, which says the same when it begins');
+  // What the first says goes for all.
+  if (rank > 0) return 0;
   const backend = await createBackend(options.backend ?? 'auto');
   try {
-    const { record, memory } = await planRun(backend, source ?? EMBEDDED, options, reading);
-    const outlook = await outlookOf(backend, record, memory);
+    const { record, memory } = await planRun(backend, source ?? EMBEDDED, options, reading, { ranks });
+    const outlook = await outlookOf(backend, record, memory, { ranks });
     console.log(options.json ? JSON.stringify({ type: 'plan', ...outlook }) : outlookText(outlook));
     return 0;
   } finally {
@@ -129,13 +136,13 @@ async function begin(
 ): Promise<Started> {
   const backend = await createBackend(options.backend ?? 'auto');
   try {
-    const plan = () => planRun(backend, source ?? EMBEDDED, options, reading);
+    const ranks = communicator.size;
+    const plan = () => planRun(backend, source ?? EMBEDDED, options, reading, { ranks });
     const { record, dataset, memory } = await leaderFirst(communicator, plan);
     reading.signal?.throwIfAborted();
-    requireShare(communicator, record);
     await requireSame(communicator, backend.name, record);
     const leads = communicator.rank === 0;
-    const outlook = leads ? await outlookOf(backend, record, memory) : null;
+    const outlook = leads ? await outlookOf(backend, record, memory, { ranks }) : null;
     reading.signal?.throwIfAborted();
     const wanted = options.out ?? freeFolder(`runs/${record.preset}-${record.model.attention}`);
     if (leads) createRun(wanted, record);
@@ -166,11 +173,13 @@ async function resume(
   let backend: Backend | undefined;
   try {
     backend = await createBackend(resumeOn('train', options.backend, record, (line) => reporter.say(line)));
-    const memory = refuseTooLarge(backend, record);
-    requireShare(communicator, record);
+    const ranks = communicator.size;
+    requireShare(ranks, record.training);
+    const memory = refuseTooLarge(backend, record, ranks);
     await requireSame(communicator, backend.name, record);
     const dataset = await leaderFirst(communicator, () => loadRunData(record, reading));
-    const outlook = communicator.rank > 0 ? null : await outlookOf(backend, record, memory, stepsDone(folder));
+    const outlook =
+      communicator.rank > 0 ? null : await outlookOf(backend, record, memory, { stepsDone: stepsDone(folder), ranks });
     reading.signal?.throwIfAborted();
     if (record.training !== recorded.training && communicator.rank === 0) {
       replaceRecord(folder, { ...recorded, training: record.training });

@@ -1,6 +1,5 @@
 import { readFileSync } from 'node:fs';
 import * as v from 'valibot';
-import { parse } from 'yaml';
 import { UsageError } from '../errors.ts';
 import { flagOf, OPTION_ROWS } from './table.ts';
 
@@ -18,7 +17,9 @@ export type ConfigFile = Record<string, unknown>;
  * Reads a recipe: JSON or YAML, one key for each flag (`weightDecay` for `--weight-decay`). What the command line gives goes before it.
  * @throws UsageError for a file that cannot be read, an unknown key (with the nearest one), or a value that the flag would refuse
  */
-export function readConfig(path: string): ConfigFile {
+export async function readConfig(path: string): Promise<ConfigFile> {
+  // Most commands read none, and it takes a while to load.
+  const { parse } = await import('yaml');
   let found: unknown;
   try {
     found = parse(readFileSync(path, 'utf8'));

@@ -28,9 +28,29 @@ export async function joinRanks(): Promise<Communicator> {
   return mpi.mpiCommunicator();
 }
 
+/** @throws UsageError for a command that would be done by each of an mpirun's processes, in one folder */
+export function refuseRanks(command: string): void {
+  const size = fromEnvironment(SIZES);
+  if (!(size > 1)) return;
+  throw new UsageError(
+    `${command}: an mpirun started ${size} processes, which would all do the same; start it without mpirun (train is what ranks share)`,
+  );
+}
+
+/** Ranks on this machine. */
+export function ranksHere(): number {
+  const here = fromEnvironment(LOCAL_SIZES);
+  return here > 1 ? here : 1;
+}
+
+/** A number that an mpirun says; NaN where there is none. */
+function fromEnvironment(names: readonly string[]): number {
+  return Number(names.map((name) => process.env[name]).find((value) => value !== undefined));
+}
+
 /** The ranks of a machine share its cores, unless somebody says otherwise. */
 function shareThreads(): void {
-  const here = Number(LOCAL_SIZES.map((name) => process.env[name]).find((value) => value !== undefined));
+  const here = ranksHere();
   if (process.env.LAZY_ATTENTION_THREADS !== undefined || !(here > 1)) return;
   // Fewer where the launcher has bound the process to some of them.
   process.env.LAZY_ATTENTION_THREADS = String(

@@ -4,10 +4,6 @@ import { UsageError } from '../errors.ts';
 import type { RunRecord } from '../run/record.ts';
 import { broadcastText } from './join.ts';
 
-const { version } = JSON.parse(readFileSync(new URL('../../package.json', import.meta.url), 'utf8')) as {
-  version: string;
-};
-
 /**
  * Refuses ranks that would not compute the same: another version, backend, data or option.
  * @throws UsageError that names the rank and what differs
@@ -15,6 +11,8 @@ const { version } = JSON.parse(readFileSync(new URL('../../package.json', import
 export async function requireSame(communicator: Communicator, backend: string, record: RunRecord): Promise<void> {
   if (communicator.size === 1) return;
   const { createdAt, command, environment, ...decides } = record;
+  const manifest = readFileSync(new URL('../../package.json', import.meta.url), 'utf8');
+  const { version } = JSON.parse(manifest) as { version: string };
   const mine = JSON.stringify({ program: version, backend, ...decides });
   const theirs = await broadcastText(communicator, communicator.rank === 0 ? mine : null);
   const difference = firstDifference(JSON.parse(theirs), JSON.parse(mine), '');
@@ -28,9 +26,10 @@ export async function requireSame(communicator: Communicator, backend: string, r
 }
 
 /** @throws UsageError for a batch that cannot be shared evenly, before anything is made */
-export function requireShare(communicator: Communicator, { training }: Pick<RunRecord, 'training'>): void {
-  const { batch, microBatch = batch } = training;
-  const { size } = communicator;
+export function requireShare(
+  size: number,
+  { batch, microBatch = batch }: Pick<RunRecord['training'], 'batch' | 'microBatch'>,
+): void {
   if (batch % size !== 0) {
     const fits = Math.ceil(batch / size) * size;
     throw new UsageError(`train: --batch ${batch} cannot be shared by ${size} ranks; choose a multiple: ${fits}`);
@@ -38,7 +37,7 @@ export function requireShare(communicator: Communicator, { training }: Pick<RunR
   const share = batch / size;
   if (share % Math.min(microBatch, share) !== 0) {
     throw new UsageError(
-      `train: each of ${size} ranks has ${share} of ${batch} sequences, which --micro-batch ${microBatch} does not divide`,
+      `train: each of ${size} ranks has ${share} of ${batch} sequences, which --micro-batch ${microBatch} does not divide; choose a divisor of ${share}`,
     );
   }
 }

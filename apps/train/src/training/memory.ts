@@ -2,6 +2,7 @@ import { totalmem } from 'node:os';
 import type { Backend } from '@lazy-attention/core';
 import { type CountingOptions, type MemoryPlan, memoryPlan, memoryTraits } from '@lazy-attention/nn';
 import { UsageError } from '../errors.ts';
+import { ranksHere } from '../ranks/join.ts';
 import type { RunRecord } from '../run/record.ts';
 import { isTrained } from './start.ts';
 
@@ -15,15 +16,21 @@ const MOST = 2 ** 42;
 /** Tokens on the device at a time up to which a step is counted; from there on bytes are taken as linear in the sequences. */
 const COUNTED_TOKENS = 2 ** 15;
 
-/** Bytes that the backend may use; 4 TiB where nobody tells. */
-export function memoryLimit(backend: Backend): number {
-  return IN_HOST_MEMORY.includes(backend.name) ? hostMemory() : MOST;
+/** Bytes that the backend may use; null where nobody tells. The ranks of a machine share its memory. */
+export function memoryLimit(backend: Backend): number | null {
+  return IN_HOST_MEMORY.includes(backend.name) ? hostMemory() / ranksHere() : null;
 }
 
-/** The live bytes of the run's training steps at their peak. */
-export function planMemory({ model, training, start }: Sized, traits: CountingOptions): MemoryPlan {
-  const { batch, microBatch = batch, recompute, lossRows, optimizerDtype } = training;
-  const pieces = batch / microBatch;
+/** Sequences that one of `ranks` processes has on the device at a time. */
+export function rowsAtATime({ batch, microBatch = batch }: Sized['training'], ranks: number): number {
+  return Math.min(microBatch, batch / ranks);
+}
+
+/** The live bytes of the run's training steps at their peak, in each of `ranks` processes. */
+export function planMemory({ model, training, start }: Sized, traits: CountingOptions, ranks = 1): MemoryPlan {
+  const { recompute, lossRows, optimizerDtype } = training;
+  const microBatch = rowsAtATime(training, ranks);
+  const pieces = training.batch / ranks / microBatch;
   const planned = (rows: number) =>
     memoryPlan(
       model,
@@ -51,20 +58,19 @@ export function planMemory({ model, training, start }: Sized, traits: CountingOp
  * Refuses a run that cannot fit, before anything is made for it.
  * @throws UsageError that says what would fit: the largest --micro-batch, with --recompute where that is needed
  */
-export function refuseTooLarge(backend: Backend, record: Sized): MemoryPlan {
-  const limit = memoryLimit(backend);
+export function refuseTooLarge(backend: Backend, record: Sized, ranks = 1): MemoryPlan {
+  const limit = memoryLimit(backend) ?? MOST;
   const traits = memoryTraits(backend);
-  const plan = planMemory(record, traits);
+  const plan = planMemory(record, traits, ranks);
   if (plan.peakBytes <= limit) return plan;
   const { batch } = record.training;
   throw new UsageError(
-    `train: ${batch} sequences of ${record.model.context} tokens in a model of this size take ${gibibytes(plan.peakBytes)} at the peak, and ${gibibytes(limit)} are there; ${whatFits(record, traits, limit)}`,
+    `train: ${batch / ranks} sequences of ${record.model.context} tokens in a model of this size take ${gibibytes(plan.peakBytes)} at the peak, and ${gibibytes(limit)} are there${ranks === 1 ? '' : ` for each of ${ranks} ranks`}; ${whatFits(record, traits, limit, ranks)}`,
   );
 }
 
-function whatFits({ model, training, start }: Sized, traits: CountingOptions, limit: number): string {
-  const { batch, microBatch = batch } = training;
-  const divisors = divisorsOf(batch).filter((rows) => rows <= microBatch);
+function whatFits({ model, training, start }: Sized, traits: CountingOptions, limit: number, ranks: number): string {
+  const divisors = divisorsOf(training.batch / ranks).filter((rows) => rows <= rowsAtATime(training, ranks));
   const ways = [
     { flags: '', training },
     { flags: ' --recompute', training: { ...training, recompute: true } },
@@ -75,7 +81,7 @@ function whatFits({ model, training, start }: Sized, traits: CountingOptions, li
   ];
   const found = ways.flatMap((way) => {
     const fits = (rows: number) =>
-      planMemory({ model, training: { ...way.training, microBatch: rows }, start }, traits).peakBytes <= limit;
+      planMemory({ model, training: { ...way.training, microBatch: rows }, start }, traits, ranks).peakBytes <= limit;
     const rows = largest(divisors, fits);
     return rows === null ? [] : [`--micro-batch ${rows}${way.flags}`];
   });

@@ -46,13 +46,12 @@ export async function outlookOf(
   backend: Backend,
   record: RunRecord,
   memory: MemoryPlan,
-  stepsDone = 0,
+  { stepsDone = 0, ranks = 1 }: { stepsDone?: number; ranks?: number } = {},
 ): Promise<Outlook> {
   const { model, training } = record;
   const tokensPerStep = training.batch * model.context;
   const steps = Math.max(0, training.steps - stepsDone);
-  const tokensPerSecond = await trialRun(backend, record);
-  const limit = memoryLimit(backend);
+  const tokensPerSecond = await trialRun(backend, record, ranks);
   return {
     preset: record.preset,
     attention: model.attention,
@@ -71,7 +70,7 @@ export async function outlookOf(
     tokensPerStep,
     tokens: steps * tokensPerStep,
     memory,
-    memoryLimit: limit >= 2 ** 42 ? null : limit,
+    memoryLimit: memoryLimit(backend),
     tokensPerSecond,
     seconds: tokensPerSecond === null ? null : (steps * tokensPerStep) / tokensPerSecond,
   };

@@ -1,9 +1,10 @@
 import { basename } from 'node:path';
 import type { Backend } from '@lazy-attention/core';
 import type { Dataset, Tokenizer } from '@lazy-attention/data';
-import { lazyTransformer, type MemoryPlan, type PresetName, preset } from '@lazy-attention/nn';
+import { type AttentionKind, lazyTransformer, type MemoryPlan, type PresetName, preset } from '@lazy-attention/nn';
 import { UsageError } from '../errors.ts';
 import { flagOf, OPTION_ROWS, type PlanOptions, recordedValue, recordSection } from '../options/table.ts';
+import { requireShare } from '../ranks/same.ts';
 import { openArgument, tokenizerOf } from '../run/model.ts';
 import { type Intervals, RUN_VERSION, type RunRecord, type TrainingRecord } from '../run/record.ts';
 import { absoluteSource, isTask, openDataset, type Reading } from './data.ts';
@@ -18,10 +19,22 @@ import {
 } from './defaults.ts';
 import { refuseStranger } from './distill.ts';
 import { refuseTooLarge } from './memory.ts';
-import { hasTau, startConfig } from './start.ts';
+import { hasBias, hasTau, startConfig } from './start.ts';
+
+/** By whom and for what a plan is made, where that is not one process and one kind of attention. */
+export interface PlanScope {
+  /** Processes that share each batch. */
+  readonly ranks?: number;
+  /** Kinds of attention that are trained alike: an option has a use when one of them has one for it. Default: the model's. */
+  readonly kinds?: readonly AttentionKind[];
+}
+
+/** Of the byte tokenizer, for checks that do not depend on it. */
+const SOME_VOCABULARY = 256;
 
 /**
- * Fills in what was not given, loads the data, and checks all of it, before any folder is made.
+ * Fills in what was not given, loads the data, and checks all of it, before any folder is made. What needs no data is checked
+ * before that is read.
  * @throws UsageError, DataError, ConfigError, RunError
  */
 export async function planRun(
@@ -29,6 +42,7 @@ export async function planRun(
   source: string,
   options: PlanOptions,
   reading: Reading = {},
+  { ranks = 1, kinds }: PlanScope = {},
 ): Promise<{ record: RunRecord; dataset: Dataset; memory: MemoryPlan }> {
   if (options.dtype !== undefined && !backend.dtypes.has(options.dtype)) {
     throw new UsageError(
@@ -45,6 +59,16 @@ export async function planRun(
     throw new UsageError(`train: ${flag} has no use for ${source}, whose letters are bytes; leave it out`);
   }
   const { name, defaults, context, tokenizer, configOf } = await planModel(backend, source, options);
+  const steps = options.steps ?? defaults.steps;
+  if (options.warmup !== undefined && options.warmup > steps) {
+    throw new UsageError(`train: --warmup is ${options.warmup}, more than the ${steps} steps of the run`);
+  }
+  refusePenaltyWith(options);
+  const batch = options.batch ?? defaults.batch;
+  refuseUneven(batch, options.microBatch);
+  requireShare(ranks, { batch, microBatch: options.microBatch });
+  refuseUnused(configOf(SOME_VOCABULARY), options, kinds);
+  refuseStart(options);
   const data = recordSection('data.options', options) as RunRecord['data']['options'];
   const validation = options.validation ?? 0.1;
   const dataset = await openDataset(source, data, {
@@ -53,15 +77,7 @@ export async function planRun(
     ...(tokenizer === undefined ? {} : { tokenizer }),
     ...reading,
   });
-  const steps = options.steps ?? defaults.steps;
-  if (options.warmup !== undefined && options.warmup > steps) {
-    throw new UsageError(`train: --warmup is ${options.warmup}, more than the ${steps} steps of the run`);
-  }
-  refusePenaltyWith(options);
-  const batch = options.batch ?? defaults.batch;
-  refuseUneven(batch, options.microBatch);
-  const model = configOf(dataset);
-  refuseWithoutTau(model, options);
+  const model = configOf(dataset.tokenizer.vocabSize);
   const record: RunRecord = {
     version: RUN_VERSION,
     createdAt: new Date().toISOString(),
@@ -86,14 +102,14 @@ export async function planRun(
       batch,
       steps,
     }) as unknown as TrainingRecord,
-    ...(await startOf(options, configOf(dataset))),
+    ...(await startOf(options, model)),
     ...withIntervals(
       { rhythm: defaultIntervals(steps), sample: { prompt: defaultPrompt(dataset), tokens: 200 } },
       options,
     ),
     environment: environment(backend),
   };
-  return { record, dataset, memory: refuseTooLarge(backend, record) };
+  return { record, dataset, memory: refuseTooLarge(backend, record, ranks) };
 }
 
 /** Pieces of a batch are of one size, so that each weighs what its targets weigh and all take the same memory. */
@@ -124,7 +140,7 @@ interface ModelPlan {
   readonly defaults: TrainingDefaults;
   readonly context: number;
   readonly tokenizer: string | Tokenizer | undefined;
-  configOf(dataset: Dataset): RunRecord['model'];
+  configOf(vocabSize: number): RunRecord['model'];
 }
 
 async function planModel(backend: Backend, source: string, options: PlanOptions): Promise<ModelPlan> {
@@ -141,7 +157,7 @@ async function planModel(backend: Backend, source: string, options: PlanOptions)
     context,
     defaults: task && name !== TASK_PRESET ? TASK_DEFAULTS : TRAINING_DEFAULTS[name],
     tokenizer: options.tokenizer,
-    configOf: ({ tokenizer: { vocabSize } }) =>
+    configOf: (vocabSize) =>
       lazyTransformer(preset(name, { ...given({ attention, window, ...shape }), context, vocabSize, ...dtype })).config,
   };
 }
@@ -179,15 +195,33 @@ async function planFrom(from: string, options: PlanOptions): Promise<ModelPlan> 
   }
 }
 
-function refuseWithoutTau(config: RunRecord['model'], options: PlanOptions): void {
-  for (const [flag, value] of [
-    ['--tau', options.tau],
-    ['--tau-anneal', options.tauAnneal],
+/** Tau and bias of attention are not what every kind has. */
+function refuseUnused(
+  config: RunRecord['model'],
+  options: PlanOptions,
+  kinds: readonly AttentionKind[] = [config.attention],
+): void {
+  const models = kinds.map((attention) => lazyTransformer({ ...config, attention }));
+  for (const [flag, value, what, has] of [
+    ['--tau', options.tau, 'tau', hasTau],
+    ['--tau-anneal', options.tauAnneal, 'tau', hasTau],
+    ['--tau-rate', options.tauRate, 'tau', hasTau],
+    ['--bias-rate', options.biasRate, 'bias', hasBias],
+    ['--bias-init', options.biasInit, 'bias', hasBias],
   ] as const) {
-    if (value === undefined || hasTau(lazyTransformer(config))) continue;
+    if (value === undefined || models.some(has)) continue;
     throw new UsageError(
-      `train: ${flag} needs a tau, which ${config.attention} attention has not; choose --attention lazy`,
+      `train: ${flag} needs a ${what}, which ${kinds.join(' and ')} attention has not; choose --attention lazy`,
     );
+  }
+}
+
+function refuseStart({ from, tauAnneal, distill, distillShare }: PlanOptions): void {
+  if (from === undefined && tauAnneal !== undefined) {
+    throw new UsageError('train: --tau-anneal goes with --from; a model trained from scratch begins with tau -1');
+  }
+  if (distill === undefined && distillShare !== undefined) {
+    throw new UsageError('train: --distill-share goes with --distill MODEL');
   }
 }
 
@@ -195,13 +229,7 @@ function refuseWithoutTau(config: RunRecord['model'], options: PlanOptions): voi
 async function startOf(options: PlanOptions, config: RunRecord['model']): Promise<Pick<RunRecord, 'start'>> {
   const start = recordSection('start', options) as NonNullable<RunRecord['start']>;
   if (Object.keys(start).length === 0) return {};
-  if (start.from === undefined && start.tauAnneal !== undefined) {
-    throw new UsageError('train: --tau-anneal goes with --from; a model trained from scratch begins with tau -1');
-  }
-  if (start.distill === undefined) {
-    if (start.distillShare !== undefined) throw new UsageError('train: --distill-share goes with --distill MODEL');
-    return { start };
-  }
+  if (start.distill === undefined) return { start };
   const { opened } = await openArgument(start.distill);
   try {
     refuseStranger(start.distill, opened.config, config);

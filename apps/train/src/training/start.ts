@@ -52,6 +52,11 @@ export function hasTau(model: LazyTransformer): boolean {
   return Object.keys(model.shapes).some(isTau);
 }
 
+/** Whether a model's attention has a bias that is learned. */
+export function hasBias(model: LazyTransformer): boolean {
+  return Object.keys(model.shapes).some((name) => name.endsWith('.attn.bias'));
+}
+
 /** Drawn from the seed, with the recipe's bias. */
 function initialParams(backend: Backend, { training }: RunRecord, model: LazyTransformer): Params {
   const { seed, biasInit = 0 } = training;

@@ -8,9 +8,11 @@ import {
   type LazyTransformer,
   lazyTransformer,
   type Params,
+  parameterCount,
   valueAndGrad,
 } from '@lazy-attention/nn';
 import type { RunRecord } from '../run/record.ts';
+import { rowsAtATime } from './memory.ts';
 
 /** Seconds after which a trial grows no more. */
 const ENOUGH = 0.4;
@@ -32,11 +34,11 @@ interface Size {
 /**
  * Tokens per second of training, from steps of a model with the run's widths that grows from one layer and few tokens to what the device
  * holds at a time, for about a second. Scaled by `flopsPerToken` where the whole was not reached. Null where the smallest trial would
- * already take seconds.
+ * already take seconds. Of `ranks` processes each has its share of the batch; what they say to each other is not counted.
  */
-export async function trialRun(backend: Backend, record: RunRecord): Promise<number | null> {
+export async function trialRun(backend: Backend, record: RunRecord, ranks = 1): Promise<number | null> {
   const { model, training } = record;
-  const rows = training.microBatch ?? training.batch;
+  const rows = rowsAtATime(training, ranks);
   const whole = { layers: model.numLayers, context: model.context, rows };
   let size: Size = { layers: 1, context: Math.min(64, model.context), rows: 1 };
   if (operations(record, whole) <= SMALL) size = whole;
@@ -48,7 +50,7 @@ export async function trialRun(backend: Backend, record: RunRecord): Promise<num
     if (time.piece > ENOUGH || next === null) {
       const tokens = rows * model.context;
       const piece = time.piece * ((flopsPerToken(model) * tokens) / operations(record, size));
-      const step = piece * (training.batch / rows) + time.optimizer;
+      const step = piece * (training.batch / ranks / rows) + time.optimizer;
       return (training.batch * model.context) / step;
     }
     size = next;
@@ -105,15 +107,11 @@ async function timeOf(backend: Backend, record: RunRecord, size: Size): Promise<
   await backend.synchronize();
   const ended = performance.now();
   for (const tensor of [value, gradNormSquared, batch.tokens, batch.targets]) tensor.dispose();
-  const share = parametersOf(lazyTransformer(record.model)) / parametersOf(model);
+  const share = parameterCount(record.model) / parameterCount(model.config);
   disposeParams(grads);
   disposeParams(params);
   optimizer.dispose();
   return { piece: (between - started) / 1000, optimizer: (share * (ended - between)) / 1000 };
-}
-
-function parametersOf({ shapes }: LazyTransformer): number {
-  return Object.values(shapes).reduce((sum, shape) => sum + elementCount(shape), 0);
 }
 
 /** Numbers of the size of initial weights, made fast: drawing those of a large model takes longer than the trial. */
