@@ -1,10 +1,14 @@
-import { existsSync, readFileSync } from 'node:fs';
+import { existsSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { createBackend } from '@lazy-attention/core';
+import type { TokenSplit } from '@lazy-attention/data';
 import { describe, expect, it } from 'vitest';
+import { collectReport } from '../src/compare/collect.ts';
+import { loadRunData, loadTrained, openRun, runFolder } from '../src/index.ts';
 import { quantisedActivations, roundToNearest } from '../src/study/quantise.ts';
 import { spreadRows } from '../src/study/table.ts';
-import { run, temporary } from './helpers.ts';
+import { evaluationOf, measureAttention } from '../src/training/evaluate.ts';
+import { run, start, temporary } from './helpers.ts';
 
 const SMALL = ['--context', '16', '--batch', '2', '--window', '8', '--backend', 'reference', '--warmup', '0'];
 const SHORT = [...SMALL, '--steps', '2', '--eval-windows', '2', '--final-eval-windows', '4', '--sample-tokens', '3'];
@@ -63,6 +67,67 @@ describe('lazy-attention study', () => {
       out,
     );
     expect(code, stderr).toBe(0);
+  });
+
+  it('emergence has a row for every evaluation that --eval-every asks for', async () => {
+    const out = join(temporary(), 'emergence');
+    const steps = ['--steps', '5', '--eval-every', '3', '--attention', 'lazy'];
+    const { code, stderr } = await run('study', 'emergence', ...SHORT, ...steps, '--out', out);
+    expect([code, stderr]).toEqual([0, '']);
+    expect(table(out).rows.map(({ key }: { key: unknown[] }) => key)).toEqual([
+      ['Lazy', 3],
+      ['Lazy', 5],
+    ]);
+  });
+
+  it('measures a run as it was trained: over the borders of documents, and in pieces', async () => {
+    const [root, texts] = [temporary(), temporary()];
+    for (let n = 0; n < 12; n++) writeFileSync(join(texts, `${n}.txt`), `${n} is one of a dozen words. `.repeat(3));
+    const how = ['--preset', 'pico', '--documents', 'joined', '--micro-batch', '1', '--loss-rows', '5'];
+    const args = [texts, ...SHORT, ...how, '--validation', '0.5', '--attention', 'lazy', '--out', root];
+    const { code, stderr } = await run('study', 'quantisation', ...args);
+    expect(code, stderr).toBe(0);
+    const folder = join(root, 'lazy-seed0');
+    const summary = JSON.parse(readFileSync(join(folder, 'summary.json'), 'utf8'));
+    expect(table(root).rows[0].figures.loss.mean).toBe(summary.loss);
+    const evaluated = await run('eval', folder, '--windows', '4', '--backend', 'reference', '--json');
+    const { loss, firstTokenWeight } = JSON.parse(evaluated.stdout);
+    expect({ loss, firstTokenWeight }).toEqual({ loss: summary.loss, firstTokenWeight: summary.firstTokenWeight });
+    const report = { title: '', command: '', backend: 'reference', measure: true };
+    const { runs } = await collectReport([folder], report);
+    expect(runs[0].attention?.overall).toEqual(summary.attention.overall);
+
+    const backend = await createBackend('reference');
+    const { record } = openRun(folder);
+    expect(evaluationOf(record)).toEqual({ batch: 1, joined: true, lossRows: 5 });
+    const { validation } = await loadRunData(record);
+    const { model, params } = await loadTrained(backend, runFolder(folder), record);
+    const split = validation as TokenSplit;
+    const isolated = await measureAttention(backend, model, params, split);
+    expect(isolated?.overall.firstTokenWeight).not.toBe(summary.firstTokenWeight);
+    await backend.dispose();
+  });
+
+  it('Ctrl-C is heard while it measures', async () => {
+    const out = join(temporary(), 'quantised');
+    expect((await run('study', 'quantisation', ...SHORT, '--attention', 'lazy', '--out', out)).code).toBe(0);
+    const long = ['--resume', '--final-eval-windows', '100000', '--out', out];
+    const { child, done } = start(['study', 'quantisation', ...long]);
+    child.stdout?.on('data', (chunk) => {
+      if (String(chunk).includes('Study quantisation')) setTimeout(() => child.kill('SIGINT'), 300);
+    });
+    const { code, stdout } = await done;
+    expect([code, stdout]).toEqual([130, expect.stringContaining('study quantisation --resume --out')]);
+  });
+
+  it.each([
+    [['tau', '--attention', 'softmax,lazy'], 'softmax attention has no tau'],
+    [['moving-marker', 'bigram-backcopy'], 'DATA is bigram-backcopy; leave it out'],
+  ])('refuses %j before anything is trained', async (args, message) => {
+    const out = join(temporary(), 'out');
+    const refused = await run('study', ...args, ...SHORT, '--out', out);
+    expect([refused.code, existsSync(out)]).toEqual([2, false]);
+    expect(refused.stderr).toContain(message);
   });
 
   it('refuses a name that is no study, and --tau without a tau', async () => {

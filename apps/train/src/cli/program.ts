@@ -270,7 +270,13 @@ function addEvaluate(program: Command, done: (code: number) => void): void {
       checkedOption('--context <n>', "tokens per sequence (default: the run's; 512 of another model)", integer(2)),
     )
     .addOption(checkedOption('--windows <n>', 'sequences looked at', integer(1)).default(256))
-    .addOption(checkedOption('--batch <n>', 'sequences at a time', integer(1)).default(8))
+    .addOption(
+      checkedOption(
+        '--batch <n>',
+        'sequences at a time (default: 8, or those of the run where they are fewer)',
+        integer(1),
+      ),
+    )
     .addOption(backendOption())
     .addOption(json())
     .action(async (model: string, options: EvaluateCommandOptions) => {

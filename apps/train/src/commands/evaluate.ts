@@ -5,7 +5,7 @@ import { UsageError } from '../errors.ts';
 import { evaluationText } from '../output/summary.ts';
 import { type LoadedArgument, loadArgument, type ModelArgument, openArgument } from '../run/model.ts';
 import { EMBEDDED, loadRunData } from '../training/data.ts';
-import { evaluate } from '../training/evaluate.ts';
+import { evaluate, evaluationOf } from '../training/evaluate.ts';
 
 export interface EvaluateCommandOptions {
   data?: string;
@@ -14,13 +14,15 @@ export interface EvaluateCommandOptions {
   column?: string;
   context?: number;
   windows: number;
-  batch: number;
+  batch?: number;
   backend: string;
   json?: boolean;
 }
 
 /** Tokens per sequence of a model that was not trained here, if it takes as many: its own context may be longer than a text. */
 const USUAL_CONTEXT = 512;
+/** Sequences at a time, where the run does not say that fewer fit. */
+const USUAL_BATCH = 8;
 
 /** `lazy-attention eval MODEL`: loss, perplexity, bits per byte, sparsity and sinks. */
 export async function evaluateCommand(path: string, options: EvaluateCommandOptions): Promise<void> {
@@ -31,8 +33,10 @@ export async function evaluateCommand(path: string, options: EvaluateCommandOpti
     const loaded = await loadArgument(backend, argument);
     const model = lazyTransformer({ ...loaded.model.config, context: contextOf(argument, options) });
     const split = await chooseSplit(argument, loaded, model.config.context, options);
+    const how = run === null ? { batch: USUAL_BATCH } : evaluationOf(run.record);
     const evaluation = await evaluate(backend, model, loaded.params, split, {
-      batch: options.batch,
+      ...how,
+      batch: options.batch ?? Math.min(USUAL_BATCH, how.batch),
       windows: options.windows,
     });
     console.log(

@@ -1,7 +1,7 @@
 import { join } from 'node:path';
 import { type Backend, createBackend } from '@lazy-attention/core';
 import type { Dataset } from '@lazy-attention/data';
-import { type AttentionKind, attentionKind } from '@lazy-attention/nn';
+import { type AttentionKind, attentionKind, lazyTransformer } from '@lazy-attention/nn';
 import { catchInterrupt } from '../cli/interrupt.ts';
 import { goOnWithoutReaders } from '../cli/pipes.ts';
 import { type CompareRun, shownPath } from '../compare/plan.ts';
@@ -15,11 +15,12 @@ import { freeFolder } from '../run/folder.ts';
 import { type FolderLock, lockFolder } from '../run/lock.ts';
 import { createStudy, openStudy, type StudyPlan, studyRuns } from '../study/plan.ts';
 import { settingsOf } from '../study/settings.ts';
-import { lookEvery, STUDIES, type Study } from '../study/studies.ts';
+import { STUDIES, type Study } from '../study/studies.ts';
 import { type Measurement, type ResultTable, spreadRows, tableText } from '../study/table.ts';
 import { withTrained } from '../study/trained.ts';
 import { loadRunData, type Reading, sayProgress } from '../training/data.ts';
 import { planRun, refuseChanges, withIntervals } from '../training/plan.ts';
+import { hasTau } from '../training/start.ts';
 import type { TrainListener } from '../training/train.ts';
 import { resumeOn } from './train.ts';
 
@@ -62,11 +63,19 @@ export async function studyCommand(name: string, source: string | undefined, opt
     lock = lockFolder(started.root);
     const runs = studyRuns(started.root, study, started.plan);
     say(`Study ${name}: ${runs.length} runs in ${shownPath(started.root)}, on ${backend.name}: ${backend.device}`);
-    if (!(await trainAll(backend, runs, started.dataset, interrupt.signal, options.json === true, say))) {
+    const stopped = () => {
       say(`Saved. Go on with: lazy-attention study ${name} --resume --out ${shownPath(started.root)}`);
       return interrupt.exitCode();
+    };
+    if (!(await trainAll(backend, runs, started.dataset, interrupt.signal, options.json === true, say))) {
+      return stopped();
     }
-    const table = await measureAll(backend, name, study, started, runs);
+    const { signal } = interrupt;
+    const table = await measureAll(backend, name, study, started, runs, signal).catch((error) => {
+      if (signal.aborted) return null;
+      throw error;
+    });
+    if (table === null) return stopped();
     const path = join(started.root, 'table.json');
     writeWhole(path, `${JSON.stringify(table, null, 1)}\n`);
     console.log(
@@ -93,6 +102,9 @@ async function begin(
 ): Promise<Started> {
   const study = STUDIES[name] as Study;
   const attentions = options.attention ?? study.attentions;
+  if (source !== undefined && study.sources?.includes(source) === false) {
+    throw new UsageError(`study ${name}: DATA is ${source}; leave it out`);
+  }
   const asked = Object.fromEntries(Object.entries(trainingOptions(options)).filter(([, value]) => value !== undefined));
   const { record, dataset } = await planRun(
     backend,
@@ -102,10 +114,16 @@ async function begin(
     { kinds: attentions },
   );
   reading.signal?.throwIfAborted();
-  const looks = name === 'emergence' && options.evalEvery === undefined;
+  const tauless = attentions.filter((attention) => !hasTau(lazyTransformer({ ...record.model, attention })));
+  if (study.taus !== undefined && tauless.length > 0) {
+    throw new UsageError(`study ${name}: ${tauless.join(' and ')} attention has no tau; leave it out of --attention`);
+  }
+  const looks = options.evalEvery === undefined ? study.looks : undefined;
+  const evalEvery =
+    looks === undefined ? record.rhythm.evalEvery : Math.max(1, Math.round(record.training.steps / looks));
   const plan = {
     study: name,
-    record: looks ? { ...record, rhythm: { ...record.rhythm, evalEvery: lookEvery(record.training.steps) } } : record,
+    record: { ...record, rhythm: { ...record.rhythm, evalEvery } },
     attentions,
     seeds: Array.from({ length: options.seeds ?? 1 }, (_, seed) => seed),
   };
@@ -164,10 +182,12 @@ async function measureAll(
   study: Study,
   { plan, dataset }: Started,
   runs: readonly CompareRun[],
+  signal: AbortSignal,
 ): Promise<ResultTable> {
   const measured: Measurement[] = [];
   for (const run of runs) {
-    const rows = await withTrained(backend, run, dataset, (trained) => study.measure(trained));
+    signal.throwIfAborted();
+    const rows = await withTrained(backend, run, dataset, signal, (trained) => study.measure(trained));
     const { label } = attentionKind(run.attention);
     measured.push(...rows.map(({ key, figures }) => ({ key: [label, ...key], figures })));
   }

@@ -11,7 +11,7 @@ import { loadTrained } from '../run/load.ts';
 import { readMetrics } from '../run/metrics.ts';
 import type { RunRecord } from '../run/record.ts';
 import { loadRunData } from '../training/data.ts';
-import { measureAttention } from '../training/evaluate.ts';
+import { evaluationOf, measureAttention } from '../training/evaluate.ts';
 import { refuseIncomparable, scenarioNames, tokenizerName } from './comparable.ts';
 import { isCompareFolder, openCompare, plannedRuns, shownPath } from './plan.ts';
 
@@ -147,7 +147,10 @@ async function measure(backend: Backend, { folder, record }: Source, dataset: Da
   const length = Math.min(MAP_LENGTH, record.model.context);
   const { model, params } = await loadTrained(backend, folder, record);
   try {
-    const attention = await measureAttention(backend, model, params, split, { maps: { length } });
+    const attention = await measureAttention(backend, model, params, split, {
+      ...evaluationOf(record),
+      maps: { length },
+    });
     return { attention, mapTokens: mapTokens(dataset, record) };
   } finally {
     disposeParams(params);

@@ -1,6 +1,5 @@
-import { UsageError } from '../errors.ts';
 import { openDataset } from '../training/data.ts';
-import { measureAttention } from '../training/evaluate.ts';
+import { evaluationOf, measureAttention } from '../training/evaluate.ts';
 import type { Measurement } from './table.ts';
 import type { TrainedRun } from './trained.ts';
 
@@ -11,9 +10,16 @@ const SINK = 0.3;
 const POSITIONS = [1, 2, 5, 9];
 
 /** The weight that heads give the marker, with the marker at one position in all sequences. */
-export async function moveMarker({ backend, model, params, record, figures }: TrainedRun): Promise<Measurement[]> {
+export async function moveMarker({
+  backend,
+  model,
+  params,
+  record,
+  figures,
+  signal,
+}: TrainedRun): Promise<Measurement[]> {
   const { source, options } = record.data;
-  if (source !== 'moving-marker') throw new UsageError(`study moving-marker: DATA is ${source}; leave it out`);
+  const { loss } = await figures();
   const rows: Measurement[] = [];
   for (const position of options.markerPositions ?? POSITIONS) {
     const { validation, train } = await openDataset(
@@ -21,7 +27,11 @@ export async function moveMarker({ backend, model, params, record, figures }: Tr
       { ...options, markerPositions: [position] },
       { context: record.model.context, validation: record.data.validation },
     );
-    const attention = await measureAttention(backend, model, params, validation ?? train, { positions: position });
+    const attention = await measureAttention(backend, model, params, validation ?? train, {
+      ...evaluationOf(record),
+      positions: position,
+      signal,
+    });
     if (attention === null) continue;
     const heads = attention.layers.flatMap((layer) => layer.heads);
     const weights = heads.map(({ positionWeights }) => positionWeights[position - 1] ?? 0);
@@ -29,7 +39,7 @@ export async function moveMarker({ backend, model, params, record, figures }: Tr
     rows.push({
       key: [position],
       figures: {
-        loss: figures.loss,
+        loss,
         markerWeight: share(weights.reduce((sum, x) => sum + x, 0)),
         largestMarkerWeight: Math.max(...weights),
         sinkRateOnMarker: share(weights.filter((x) => x > SINK).length),

@@ -14,6 +14,10 @@ export interface Study {
   readonly description: string;
   /** Trained on where nothing else is said. */
   readonly source: string;
+  /** All that it may be trained on; left out: anything. */
+  readonly sources?: readonly string[];
+  /** How many times the heads are looked at in training, where --eval-every does not say it. */
+  readonly looks?: number;
   readonly attentions: readonly AttentionKind[];
   /** What this study trains with, where the command line does not say otherwise. */
   readonly options: PlanOptions;
@@ -29,14 +33,12 @@ export interface Study {
 
 const PAIR: readonly AttentionKind[] = ['softmax', 'lazy'];
 
-/** How many times emergence looks at the heads. */
-const LOOKS = 20;
-
 /** The studies by name. */
 export const STUDIES: Readonly<Record<string, Study>> = {
   'moving-marker': {
     description: 'does the sink follow the repeated first token to position 1, 2, 5 or 9',
     source: 'moving-marker',
+    sources: ['moving-marker'],
     attentions: PAIR,
     options: {},
     keys: ['marker at'],
@@ -48,9 +50,10 @@ export const STUDIES: Readonly<Record<string, Study>> = {
     source: 'bigram-backcopy',
     attentions: PAIR,
     options: {},
+    looks: 20,
     keys: ['step'],
     shown: ['loss', 'firstTokenWeight', 'sinkRate@0.3', 'sparsity'],
-    measure: async ({ metrics, steps }) => emergence(metrics, steps),
+    measure: async ({ metrics }) => emergence(metrics),
   },
   tau: {
     description: "tau's initial value against zeros and loss (the paper's Table 2)",
@@ -60,7 +63,7 @@ export const STUDIES: Readonly<Record<string, Study>> = {
     taus: [0, -0.5, -1, -1.5, -2],
     keys: ['tau'],
     shown: ['loss', 'sparsity', 'firstTokenWeight', 'sinkRate@0.3', 'lastTau'],
-    measure: async ({ record, figures }) => [{ key: [record.start?.tau ?? -1], figures }],
+    measure: async ({ record, figures }) => [{ key: [record.start?.tau ?? -1], figures: await figures() }],
   },
   length: {
     description: 'trained on 512 tokens, tried on 1024 and 2048',
@@ -82,22 +85,14 @@ export const STUDIES: Readonly<Record<string, Study>> = {
   },
 };
 
-/** Steps between the evaluations of a run that emergence is read off. */
-export function lookEvery(steps: number): number {
-  return Math.max(1, Math.round(steps / LOOKS));
-}
-
-function emergence(metrics: readonly EvalMetric[], steps: number): Measurement[] {
-  const every = lookEvery(steps);
-  return metrics
-    .filter(({ step }) => step % every === 0)
-    .map(({ step, loss, firstTokenWeight, sinkRate, sparsity }) => ({
-      key: [step],
-      figures: {
-        loss,
-        firstTokenWeight: firstTokenWeight ?? null,
-        'sinkRate@0.3': sinkRate ?? null,
-        sparsity: sparsity ?? null,
-      },
-    }));
+function emergence(metrics: readonly EvalMetric[]): Measurement[] {
+  return metrics.map(({ step, loss, firstTokenWeight, sinkRate, sparsity }) => ({
+    key: [step],
+    figures: {
+      loss,
+      firstTokenWeight: firstTokenWeight ?? null,
+      'sinkRate@0.3': sinkRate ?? null,
+      sparsity: sparsity ?? null,
+    },
+  }));
 }

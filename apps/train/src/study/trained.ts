@@ -5,7 +5,7 @@ import type { CompareRun } from '../compare/plan.ts';
 import { loadTrained } from '../run/load.ts';
 import { type EvalMetric, readMetrics } from '../run/metrics.ts';
 import type { RunRecord } from '../run/record.ts';
-import { evaluate } from '../training/evaluate.ts';
+import { evaluate, evaluationOf } from '../training/evaluate.ts';
 import { type Figures, figuresOf } from './figures.ts';
 
 /** A finished run, with what a study measures it by. */
@@ -15,30 +15,34 @@ export interface TrainedRun {
   readonly params: Params;
   readonly record: RunRecord;
   readonly dataset: Dataset;
-  /** Of the model as it is, on the held-out part. */
-  readonly figures: Figures;
+  /** Of the model as it is, on the held-out part: measured when they are asked for. */
+  figures(): Promise<Figures>;
   /** Its evaluations during training. */
   readonly metrics: readonly EvalMetric[];
-  /** Of the whole training. */
-  readonly steps: number;
+  /** Ends what is measured. */
+  readonly signal: AbortSignal;
 }
 
-/** Loads a finished run and measures it as it is, for as long as `use` takes. */
+/** Loads a finished run for as long as `use` takes. */
 export async function withTrained<T>(
   backend: Backend,
   { folder, record }: CompareRun,
   dataset: Dataset,
+  signal: AbortSignal,
   use: (run: TrainedRun) => Promise<T>,
 ): Promise<T> {
   const { model, params } = await loadTrained(backend, folder, record);
   try {
-    const { headline, attention } = await evaluate(backend, model, params, dataset.validation ?? dataset.train, {
-      batch: record.training.batch,
-      windows: record.rhythm.finalEvalWindows,
-    });
+    const figures = async () => {
+      const { headline, attention } = await evaluate(backend, model, params, dataset.validation ?? dataset.train, {
+        ...evaluationOf(record),
+        windows: record.rhythm.finalEvalWindows,
+        signal,
+      });
+      return { ...figuresOf(headline.loss, attention), ...(await tauFigure(params)) };
+    };
     const metrics = readMetrics(folder.metrics).metrics.filter((metric) => metric.type === 'eval');
-    const figures = { ...figuresOf(headline.loss, attention), ...(await tauFigure(params)) };
-    return await use({ backend, model, params, record, dataset, figures, metrics, steps: record.training.steps });
+    return await use({ backend, model, params, record, dataset, figures, metrics, signal });
   } finally {
     disposeParams(params);
   }

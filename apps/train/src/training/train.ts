@@ -9,7 +9,7 @@ import { checkpointOf, type RunFolder, refuseLinks, writeRecord } from '../run/f
 import { lockFolder } from '../run/lock.ts';
 import { appendMetric, type EvalMetric, type TrainMetric, truncateMetrics } from '../run/metrics.ts';
 import type { RunRecord } from '../run/record.ts';
-import { type Evaluation, evaluate } from './evaluate.ts';
+import { type Evaluation, evaluate, evaluationOf } from './evaluate.ts';
 import {
   checkUsable,
   disposeSession,
@@ -228,12 +228,10 @@ async function assess(run: Training, windows: number, signal?: AbortSignal): Pro
   const { backend, session, dataset, folder, record, listener } = run;
   await checkUsable(session, dataset);
   const evaluation = await evaluate(backend, session.model, session.params, dataset.validation ?? dataset.train, {
-    batch: record.training.microBatch ?? record.training.batch,
-    lossRows: record.training.lossRows,
-    joined: record.training.documents === 'joined',
+    ...evaluationOf(record),
     windows,
     on: dataset.validation === null ? 'train' : 'validation',
-    ...(signal === undefined ? {} : { signal }),
+    signal,
     mapLength: run.mapLength,
   });
   const metric: EvalMetric = { type: 'eval', step: session.step, ...evaluation.headline };
