@@ -7,6 +7,7 @@ import { catchInterrupt } from '../cli/interrupt.ts';
 import { openInBrowser } from '../cli/open.ts';
 import { goOnWithoutReaders } from '../cli/pipes.ts';
 import { collectReport } from '../compare/collect.ts';
+import { resumedPlan, type SeveralOptions, seedsOf, trainingOptions } from '../compare/options.ts';
 import {
   COMPARE_VERSION,
   type ComparePlan,
@@ -19,7 +20,6 @@ import {
 import { isFinished, trainPlanned } from '../compare/run.ts';
 import { reportText } from '../compare/text.ts';
 import { UsageError } from '../errors.ts';
-import type { PlanOptions } from '../options/table.ts';
 import { duration } from '../output/format.ts';
 import { createReporter } from '../output/reporter.ts';
 import { refuseRanks } from '../ranks/join.ts';
@@ -30,21 +30,13 @@ import { figuresOf } from '../study/figures.ts';
 import { settingsOf } from '../study/settings.ts';
 import { type ResultTable, spreadRows } from '../study/table.ts';
 import { EMBEDDED, isTask, loadRunData, type Reading, sayProgress } from '../training/data.ts';
-import { planRun, refuseChanges, withIntervals } from '../training/plan.ts';
+import { planRun } from '../training/plan.ts';
 import type { TrainListener } from '../training/train.ts';
 import { writeReport } from './report.ts';
 import { resumeOn } from './train.ts';
 
-export interface CompareOptions extends Omit<PlanOptions, 'attention' | 'seed'> {
-  /** Kinds of attention, in this order. */
-  attention?: readonly AttentionKind[];
-  /** How many seeds: 0, 1, ... */
-  seeds?: number;
-  backend?: string;
-  out?: string;
-  resume?: boolean;
+export interface CompareOptions extends SeveralOptions {
   open?: boolean;
-  json?: boolean;
 }
 
 /** The pair that matters most first, in case one stops early. */
@@ -131,7 +123,7 @@ async function begin(
     version: COMPARE_VERSION,
     record,
     attentions,
-    seeds: Array.from({ length: options.seeds ?? 1 }, (_, seed) => seed),
+    seeds: seedsOf(options),
   };
   const root = options.out ?? freeFolder(`runs/compare-${record.preset}`);
   createCompare(root, plan);
@@ -142,27 +134,7 @@ function reopen(source: string | undefined, options: CompareOptions): Omit<Start
   if (options.out === undefined)
     throw new UsageError('compare: --resume needs the folder of the comparison: --out FOLDER');
   const plan = openCompare(options.out);
-  refuseChanges('compare', source, trainingOptions(options), plan.record);
-  if (options.attention !== undefined && options.attention.join() !== plan.attentions.join()) {
-    throw new UsageError(
-      `compare: --attention is ${options.attention.join(',')}, but the comparison was started with ${plan.attentions.join(',')}; leave it out to resume`,
-    );
-  }
-  if (options.seeds !== undefined && options.seeds !== plan.seeds.length) {
-    throw new UsageError(
-      `compare: --seeds is ${options.seeds}, but the comparison was started with ${plan.seeds.length}; leave it out to resume`,
-    );
-  }
-  return { root: options.out, plan: { ...plan, record: withIntervals(plan.record, trainingOptions(options)) } };
-}
-
-/** The options that `train` would take, without those that a comparison sets itself. */
-function trainingOptions({
-  attention: _,
-  seeds: __,
-  ...options
-}: CompareOptions): Omit<PlanOptions, 'attention' | 'seed'> {
-  return options;
+  return { root: options.out, plan: resumedPlan('compare', 'comparison', source, options, plan) };
 }
 
 async function report(root: string, plan: ComparePlan, backend: Backend, options: CompareOptions): Promise<void> {

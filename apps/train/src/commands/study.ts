@@ -1,13 +1,13 @@
 import { join } from 'node:path';
 import { type Backend, createBackend } from '@lazy-attention/core';
 import type { Dataset } from '@lazy-attention/data';
-import { type AttentionKind, attentionKind, lazyTransformer } from '@lazy-attention/nn';
+import { attentionKind, lazyTransformer } from '@lazy-attention/nn';
 import { catchInterrupt } from '../cli/interrupt.ts';
 import { goOnWithoutReaders } from '../cli/pipes.ts';
-import { type CompareRun, shownPath } from '../compare/plan.ts';
+import { resumedPlan, type SeveralOptions, seedsOf, trainingOptions } from '../compare/options.ts';
+import { COMPARE_VERSION, type CompareRun, shownPath } from '../compare/plan.ts';
 import { isFinished, trainPlanned } from '../compare/run.ts';
 import { UsageError } from '../errors.ts';
-import type { PlanOptions } from '../options/table.ts';
 import { createReporter } from '../output/reporter.ts';
 import { refuseRanks } from '../ranks/join.ts';
 import { writeWhole } from '../run/files.ts';
@@ -19,22 +19,13 @@ import { STUDIES, type Study } from '../study/studies.ts';
 import { type Measurement, type ResultTable, spreadRows, tableText } from '../study/table.ts';
 import { withTrained } from '../study/trained.ts';
 import { loadRunData, type Reading, sayProgress } from '../training/data.ts';
-import { planRun, refuseChanges, withIntervals } from '../training/plan.ts';
+import { planRun } from '../training/plan.ts';
 import { hasTau } from '../training/start.ts';
 import type { TrainListener } from '../training/train.ts';
 import { resumeOn } from './train.ts';
 
 /** As commander gives them. */
-export interface StudyOptions extends Omit<PlanOptions, 'attention' | 'seed'> {
-  /** Kinds of attention, in this order. */
-  attention?: readonly AttentionKind[];
-  /** How many seeds: 0, 1, ... */
-  seeds?: number;
-  backend?: string;
-  out?: string;
-  resume?: boolean;
-  json?: boolean;
-}
+export type StudyOptions = SeveralOptions;
 
 interface Started {
   readonly root: string;
@@ -121,38 +112,22 @@ async function begin(
   const looks = options.evalEvery === undefined ? study.looks : undefined;
   const evalEvery =
     looks === undefined ? record.rhythm.evalEvery : Math.max(1, Math.round(record.training.steps / looks));
-  const plan = {
+  const plan: StudyPlan = {
+    version: COMPARE_VERSION,
     study: name,
     record: { ...record, rhythm: { ...record.rhythm, evalEvery } },
     attentions,
-    seeds: Array.from({ length: options.seeds ?? 1 }, (_, seed) => seed),
+    seeds: seedsOf(options),
   };
   const root = options.out ?? freeFolder(`runs/study-${name}`);
   createStudy(root, plan);
-  return { root, plan: openStudy(root, name), dataset };
+  return { root, plan, dataset };
 }
 
 function reopen(name: string, source: string | undefined, options: StudyOptions): Omit<Started, 'dataset'> {
   if (options.out === undefined) throw new UsageError('study: --resume needs the folder of the study: --out FOLDER');
   const plan = openStudy(options.out, name);
-  refuseChanges('study', source, trainingOptions(options), plan.record);
-  for (const [flag, asked, was] of [
-    ['--attention', options.attention?.join(), plan.attentions.join()],
-    ['--seeds', options.seeds, plan.seeds.length],
-  ] as const) {
-    if (asked === undefined || asked === was) continue;
-    throw new UsageError(`study: ${flag} is ${asked}, but the study was started with ${was}; leave it out to resume`);
-  }
-  return { root: options.out, plan: { ...plan, record: withIntervals(plan.record, trainingOptions(options)) } };
-}
-
-/** The options that `train` would take, without those that a study sets itself. */
-function trainingOptions({
-  attention: _,
-  seeds: __,
-  ...options
-}: StudyOptions): Omit<PlanOptions, 'attention' | 'seed'> {
-  return options;
+  return { root: options.out, plan: resumedPlan('study', 'study', source, options, plan) };
 }
 
 /** False when it was interrupted. */

@@ -35,32 +35,45 @@ export function plannedRuns(root: string, plan: ComparePlan): CompareRun[] {
       attention,
       seed,
       folder: runFolder(join(root, `${attention}-seed${seed}`)),
-      record: {
-        ...plan.record,
-        model: lazyTransformer({ ...plan.record.model, attention }).config,
-        training: { ...plan.record.training, seed },
-      },
+      record: variantOf(plan.record, attention, seed),
     })),
   );
 }
 
+/** The record of the run that has another kind of attention and another seed. */
+export function variantOf(record: RunRecord, attention: AttentionKind, seed: number): RunRecord {
+  return {
+    ...record,
+    model: lazyTransformer({ ...record.model, attention }).config,
+    training: { ...record.training, seed },
+  };
+}
+
 /** Makes the folder of a new comparison. Refuses one that already holds anything. @throws RunError RUN_EXISTS or RUN_WRITE */
 export function createCompare(root: string, plan: ComparePlan): void {
-  checkOut('compare', root);
-  refuseTaken('compare', root, isCompareFolder(root), (name) => name.endsWith('.tmp') || name === LOCK);
+  createPlan('compare', 'comparison', root, planPath(root), plan);
+}
+
+/** Makes the folder of a plan, with the plan at `path`. @throws RunError RUN_EXISTS or RUN_WRITE */
+export function createPlan(command: string, what: string, root: string, path: string, plan: ComparePlan): void {
+  checkOut(command, root);
+  refuseTaken(command, root, existsSync(path), (name) => name.endsWith('.tmp') || name === LOCK);
   makeFolder(root);
-  if (!writeNew(planPath(root), `${JSON.stringify(plan, null, 2)}\n`)) {
-    throw new RunError('RUN_EXISTS', `compare: ${root} holds another comparison; name another folder with --out`);
+  if (!writeNew(path, `${JSON.stringify(plan, null, 2)}\n`)) {
+    throw new RunError('RUN_EXISTS', `${command}: ${root} holds another ${what}; name another folder with --out`);
   }
 }
 
 /** Reads compare.json of a folder. @throws RunError when there is none, or it is damaged or from a newer version */
 export function openCompare(root: string): ComparePlan {
   const path = planPath(root);
-  if (!existsSync(path)) {
-    throw new RunError('RUN_MISSING', `compare: there is no ${path}; expected a folder that 'compare' wrote`);
-  }
-  return checkPlan(path, readJson(path), COMPARE_VERSION);
+  return checkPlan(path, readPlan('compare', path), COMPARE_VERSION);
+}
+
+/** The JSON of a plan, not yet checked. @throws RunError RUN_MISSING */
+export function readPlan(command: string, path: string): unknown {
+  if (existsSync(path)) return readJson(path);
+  throw new RunError('RUN_MISSING', `${command}: there is no ${path}; expected a folder that '${command}' wrote`);
 }
 
 /** A path as a reader of the report would type it. */

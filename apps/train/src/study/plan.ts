@@ -1,12 +1,8 @@
-import { existsSync } from 'node:fs';
 import { join } from 'node:path';
-import { lazyTransformer } from '@lazy-attention/nn';
 import type { ComparePlan } from '../compare/compare-plan.ts';
-import { COMPARE_VERSION, type CompareRun } from '../compare/plan.ts';
+import { COMPARE_VERSION, type CompareRun, createPlan, readPlan, variantOf } from '../compare/plan.ts';
 import { RunError } from '../errors.ts';
-import { makeFolder, readJson, writeNew } from '../run/files.ts';
-import { checkOut, refuseTaken, runFolder } from '../run/folder.ts';
-import { LOCK } from '../run/lock.ts';
+import { runFolder } from '../run/folder.ts';
 import { checkPlan } from '../run/schema.ts';
 import type { Study } from './studies.ts';
 
@@ -20,22 +16,14 @@ function planPath(root: string): string {
 }
 
 /** Makes the folder of a new study. Refuses one that already holds anything. @throws RunError RUN_EXISTS or RUN_WRITE */
-export function createStudy(root: string, plan: Omit<StudyPlan, 'version'>): void {
-  checkOut('study', root);
-  refuseTaken('study', root, existsSync(planPath(root)), (name) => name.endsWith('.tmp') || name === LOCK);
-  makeFolder(root);
-  if (!writeNew(planPath(root), `${JSON.stringify({ version: COMPARE_VERSION, ...plan }, null, 2)}\n`)) {
-    throw new RunError('RUN_EXISTS', `study: ${root} holds another study; name another folder with --out`);
-  }
+export function createStudy(root: string, plan: StudyPlan): void {
+  createPlan('study', 'study', root, planPath(root), plan);
 }
 
 /** @throws RunError when there is none, it is of another study, damaged or from a newer version */
 export function openStudy(root: string, study: string): StudyPlan {
   const path = planPath(root);
-  if (!existsSync(path)) {
-    throw new RunError('RUN_MISSING', `study: there is no ${path}; expected a folder that 'study' wrote`);
-  }
-  const json = readJson(path);
+  const json = readPlan('study', path);
   const plan = checkPlan(path, json, COMPARE_VERSION);
   const found = (json as { study?: unknown }).study;
   if (found !== study) {
@@ -54,10 +42,8 @@ export function studyRuns(root: string, { taus }: Study, plan: StudyPlan): Compa
         seed,
         folder: runFolder(join(root, `${attention}${tau === null ? '' : `-tau${tau}`}-seed${seed}`)),
         record: {
-          ...plan.record,
+          ...variantOf(plan.record, attention, seed),
           ...(tau === null ? {} : { start: { ...plan.record.start, tau } }),
-          model: lazyTransformer({ ...plan.record.model, attention }).config,
-          training: { ...plan.record.training, seed },
         },
       })),
     ),

@@ -1,3 +1,4 @@
+import { spreadOf } from '@lazy-attention/analysis/report';
 import { table } from '../output/format.ts';
 import type { Figures } from './figures.ts';
 
@@ -46,17 +47,12 @@ export function spreadRows(measurements: readonly Measurement[]): ResultRow[] {
     const names = [...new Set(group.flatMap(({ figures }) => Object.keys(figures)))];
     const figures = names.flatMap((name) => {
       const values = group.map((of) => of.figures[name]).filter((x): x is number => typeof x === 'number');
-      return values.length === 0 ? [] : [[name, spreadOf(values)] as const];
+      if (values.length === 0) return [];
+      const { count: seeds, ...spread } = spreadOf(values);
+      return [[name, { ...spread, seeds }] as const];
     });
     return { key: group[0].key, figures: Object.fromEntries(figures) };
   });
-}
-
-function spreadOf(values: readonly number[]): Spread {
-  const seeds = values.length;
-  const mean = values.reduce((sum, x) => sum + x, 0) / seeds;
-  const squares = values.reduce((sum, x) => sum + (x - mean) ** 2, 0);
-  return { mean, deviation: seeds > 1 ? Math.sqrt(squares / (seeds - 1)) : null, seeds };
 }
 
 /** The figures that are named, for a terminal. */

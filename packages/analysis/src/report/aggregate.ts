@@ -46,7 +46,11 @@ export function spread(
   figure: (run: ReportRun) => number | null | undefined,
 ): Spread | null {
   const values = runs.map(figure).filter((value): value is number => typeof value === 'number');
-  if (values.length === 0) return null;
+  return values.length === 0 ? null : spreadOf(values);
+}
+
+/** Of at least one value. */
+export function spreadOf(values: readonly number[]): Spread {
   const mean = values.reduce((sum, value) => sum + value, 0) / values.length;
   const squares = values.reduce((sum, value) => sum + (value - mean) ** 2, 0);
   return { mean, deviation: values.length > 1 ? Math.sqrt(squares / (values.length - 1)) : null, count: values.length };

@@ -1,4 +1,4 @@
-export { type Arm, groupRuns, type Scenario, type Spread, spread } from './aggregate.ts';
+export { type Arm, groupRuns, type Scenario, type Spread, spread, spreadOf } from './aggregate.ts';
 export type { CurvePoint, FinalFigures, ReportData, ReportRun } from './data.ts';
 export { EXPECTED, PAPER } from './data.ts';
 export { type Verdict, verdicts } from './headline.ts';

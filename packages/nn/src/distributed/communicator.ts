@@ -1,4 +1,5 @@
 import type { Backend, Tensor } from '@lazy-attention/core';
+import { neighbours } from '../groups.ts';
 
 /**
  * Processes that train one model together, each a rank. All of them make the same calls in the same order; a call ends on a rank
@@ -62,7 +63,7 @@ export async function hostAllReduce(
       }
       under = null;
     };
-    for (const group of bucketsOf(tensors, bucketBytes / 4)) {
+    for (const group of neighbours(tensors, ({ size }) => size, bucketBytes / 4)) {
       const bucket = await readBucket(group);
       await settle();
       const done = sum(bucket.values);
@@ -81,22 +82,6 @@ export async function hostAllReduce(
 interface Bucket {
   readonly values: Float32Array;
   readonly places: readonly { readonly shape: readonly number[]; readonly at: number; readonly length: number }[];
-}
-
-/** Neighbours that are small enough together; a large tensor is a bucket of its own. */
-function bucketsOf(tensors: readonly Tensor[], most: number): Tensor[][] {
-  const buckets: Tensor[][] = [];
-  let size = Number.POSITIVE_INFINITY;
-  for (const tensor of tensors) {
-    const length = tensor.shape.reduce((a, b) => a * b, 1);
-    if (size + length > most) {
-      buckets.push([]);
-      size = 0;
-    }
-    buckets.at(-1)?.push(tensor);
-    size += length;
-  }
-  return buckets;
 }
 
 async function readBucket(tensors: readonly Tensor[]): Promise<Bucket> {

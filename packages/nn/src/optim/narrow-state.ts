@@ -1,4 +1,5 @@
 import type { AdamWOptions, AdamWTensors, Backend, Tensor } from '@lazy-attention/core';
+import { neighbours } from '../groups.ts';
 import type { Params } from '../params.ts';
 
 /** Elements of the parameters whose narrow state is wide at a time: 16 MB of m and v in f32. */
@@ -6,7 +7,7 @@ const GROUP = 2 ** 21;
 
 /** As `backend.adamw`, for m and v in a narrower type than the parameters': a few at a time are widened, and rounded to nearest. */
 export function adamwNarrow(backend: Backend, updates: readonly AdamWTensors[], options: AdamWOptions): void {
-  for (const group of groupsOf(updates)) {
+  for (const group of neighbours(updates, ({ param }) => param.size, GROUP)) {
     backend.scope(() => {
       const wide = group.map(({ param, m, v, ...rest }) => ({
         ...rest,
@@ -22,21 +23,6 @@ export function adamwNarrow(backend: Backend, updates: readonly AdamWTensors[], 
       }
     });
   }
-}
-
-/** Neighbours of at most `GROUP` elements together, a larger one alone. */
-function groupsOf(updates: readonly AdamWTensors[]): AdamWTensors[][] {
-  const groups: AdamWTensors[][] = [];
-  let size = Number.POSITIVE_INFINITY;
-  for (const update of updates) {
-    if (size + update.param.size > GROUP) {
-      groups.push([]);
-      size = 0;
-    }
-    groups[groups.length - 1].push(update);
-    size += update.param.size;
-  }
-  return groups;
 }
 
 /** State to go on from, in the type that it is kept in; what had another is used up. */
