@@ -7,6 +7,7 @@ import { collectReport } from '../src/compare/collect.ts';
 import { loadRunData, loadTrained, openRun, runFolder } from '../src/index.ts';
 import { quantisedActivations, roundToNearest } from '../src/study/quantise.ts';
 import { spreadRows } from '../src/study/table.ts';
+import { withTrained } from '../src/study/trained.ts';
 import { evaluationOf, measureAttention } from '../src/training/evaluate.ts';
 import { run, start, temporary } from './helpers.ts';
 
@@ -67,6 +68,31 @@ describe('lazy-attention study', () => {
       out,
     );
     expect(code, stderr).toBe(0);
+  });
+
+  it('length tries the context of training, twice that and four times that', async () => {
+    const out = join(temporary(), 'length');
+    const how = ['--preset', 'pico', '--attention', 'lazy', '--documents', 'joined', '--backend', 'cpu'];
+    const { code, stderr } = await run('study', 'length', ...SHORT, ...how, '--out', out);
+    expect([code, stderr]).toEqual([0, '']);
+    const { rows } = table(out);
+    expect(rows.map(({ key }: { key: unknown[] }) => key[1])).toEqual([16, 32, 64]);
+    const beyond = rows.map(({ figures }: { figures: object }) => 'lossBeyond' in figures);
+    expect(beyond).toEqual([false, true, true]);
+  });
+
+  it('figures of a run are measured where a study asks for them', async () => {
+    const out = join(temporary(), 'emergence');
+    expect((await run('study', 'emergence', ...SHORT, '--attention', 'lazy', '--out', out)).code).toBe(0);
+    const folder = runFolder(join(out, 'lazy-seed0'));
+    const { record } = openRun(folder.path);
+    const [backend, dataset] = [await createBackend('reference'), await loadRunData(record)];
+    const aborted = AbortSignal.abort();
+    const run0 = { attention: 'lazy', seed: 0, folder, record } as const;
+    const steps = await withTrained(backend, run0, dataset, aborted, async ({ metrics }) => metrics.length);
+    expect(steps).toBe(2);
+    await expect(withTrained(backend, run0, dataset, aborted, ({ figures }) => figures())).rejects.toBe(aborted.reason);
+    await backend.dispose();
   });
 
   it('emergence has a row for every evaluation that --eval-every asks for', async () => {
