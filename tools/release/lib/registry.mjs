@@ -40,7 +40,8 @@ export async function startRegistry(program, folder) {
   const config = {
     storage: join(folder, 'storage'),
     auth: { htpasswd: { file: join(folder, 'htpasswd'), max_users: 10 } },
-    uplinks: { npm: { url: upstream, timeout: '60s', maxage: '1d' } },
+    // Two failures in five minutes would count as a registry that is away, and what it has as not there.
+    uplinks: { npm: { url: upstream, timeout: '60s', maxage: '1d', max_fails: 100, fail_timeout: '1s' } },
     // Packages of the project are never asked of the world: a name that is wrong must fail.
     packages: { '@lazy-attention/*': ours, 'lazy-attention': ours, '**': { access: ['$all'], proxy: ['npm'] } },
     max_body_size: '200mb',
