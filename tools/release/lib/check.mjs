@@ -14,6 +14,7 @@ export function faults({ folder, manifest, files }, names) {
       .filter((file) => /tsbuildinfo|node_modules|(^|\/)test\/|\.env|\.npmrc/.test(file))
       .map((f) => `holds ${f}`),
     ...missingEntries(manifest, files).map((path) => `package.json names ${path}, which is not in it`),
+    ...emptyFolders(manifest, files).map((path) => `package.json's files have ${path}, of which nothing is in it`),
     ...relativeLinks(join(folder, 'README.md')).map((link) => `README.md has the relative link ${link}`),
     ...wrongVersions(manifest, names),
     ...wrongBinary(folder, manifest),
@@ -24,6 +25,12 @@ export function faults({ folder, manifest, files }, names) {
 function missingEntries({ exports: entries = {}, bin = {} }, files) {
   const paths = (value) => (typeof value === 'string' ? [value] : Object.values(value).flatMap(paths));
   return [...paths(entries), ...paths(bin)].map((path) => path.replace(/^\.\//, '')).filter((p) => !files.includes(p));
+}
+
+/** Entries of `files` that are not there; a changelog comes with the first release. */
+function emptyFolders({ files: listed = [] }, files) {
+  const there = (path) => files.some((file) => file === path || file.startsWith(`${path.replace(/\/$/, '')}/`));
+  return listed.filter((path) => path !== 'CHANGELOG.md' && !path.includes('*') && !there(path));
 }
 
 function relativeLinks(readme) {

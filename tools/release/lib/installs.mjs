@@ -15,6 +15,21 @@ if (report.available) {
 }
 `;
 
+/** The installed page is served; it and its program arrive whole. */
+const PLAYGROUND = `
+import { spawn } from 'node:child_process';
+const page = spawn(process.execPath, ['node_modules/lazy-attention/bin/lazy-attention.js', 'playground', '--port', '0']);
+const address = await new Promise((resolve, reject) => {
+  page.stdout.on('data', (data) => resolve(/http:\\S+/.exec(String(data))[0]));
+  page.stderr.on('data', (data) => reject(new Error(String(data))));
+});
+const html = await (await fetch(address)).text();
+const program = await fetch(new URL(/src="([^"]+\\.js)"/.exec(html)[1], address));
+if (!program.ok || (await program.text()).length < 1000) throw new Error('the program of the page is not there');
+page.kill();
+console.log('the playground is served');
+`;
+
 /**
  * What a reader of the READMEs installs and runs. `install`: as it stands in the README, which is checked. `modules` and `scripts`:
  * the marked blocks of that README by name. `expects`: a pattern that the output matches.
@@ -57,8 +72,9 @@ export const CASES = [
     name: 'lazy-attention',
     readme: 'apps/train/README.md',
     install: 'lazy-attention',
+    sources: [PLAYGROUND],
     rootScripts: ['train'],
-    expects: /validation|loss/i,
+    expects: /the playground is served[\s\S]*(validation|loss)/i,
   },
 ];
 

@@ -56,6 +56,9 @@ export function stageAll({ root, workspaces, where, out }) {
     const binaries = short in NATIVE ? stageBinaries({ root, folder, manifest, where, out, backend: short }) : [];
     const to = join(out, short);
     mkdirSync(to, { recursive: true });
+    // What a package takes from its neighbours before it is packed, as npm would: the playground's page.
+    if (manifest.scripts?.prepack)
+      execFileSync('npm', ['run', '--silent', 'prepack'], { cwd: join(root, folder), stdio: 'inherit' });
     const published = publishedManifest({ folder, manifest, where, binaries: binaries.map(({ name }) => name) });
     for (const path of published.files) {
       const from = join(root, folder, path);

@@ -74,6 +74,7 @@ it('a package that is not fit to publish is told what is wrong with it', () => {
   const manifest = {
     name: '@lazy-attention/x',
     version: '1.0.0',
+    files: ['dist', 'playground'],
     exports: { '.': { default: './dist/index.js' } },
     dependencies: { '@lazy-attention/core': '^2.0.0' },
   };
@@ -84,6 +85,7 @@ it('a package that is not fit to publish is told what is wrong with it', () => {
     'no LICENSE',
     'holds dist/.tsbuildinfo',
     'package.json names dist/index.js, which is not in it',
+    "package.json's files have playground, of which nothing is in it",
     'README.md has the relative link other.md',
     'dependencies has @lazy-attention/core ^2.0.0; released is 1.0.0',
   ]) {
