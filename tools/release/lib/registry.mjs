@@ -33,15 +33,15 @@ export function installVerdaccio(folder) {
  */
 export async function startRegistry(program, folder) {
   const port = await freePort();
-  // Outside of the repository: npm answers nothing within a workspace.
-  const upstream = execFileSync('npm', ['config', 'get', 'registry'], { cwd: tmpdir(), encoding: 'utf8' }).trim();
+  const behind = upstream();
   mkdirSync(folder, { recursive: true });
   const ours = { access: ['$all'], publish: ['$all'], unpublish: ['$all'] };
   const config = {
     storage: join(folder, 'storage'),
     auth: { htpasswd: { file: join(folder, 'htpasswd'), max_users: 10 } },
     // Two failures in five minutes would count as a registry that is away, and what it has as not there.
-    uplinks: { npm: { url: upstream, timeout: '60s', maxage: '1d', max_fails: 100, fail_timeout: '1s' } },
+    uplinks: { npm: { ...behind.uplink, timeout: '60s', maxage: '1d', max_fails: 100, fail_timeout: '1s' } },
+    ...behind.proxies,
     // Packages of the project are never asked of the world: a name that is wrong must fail.
     packages: { '@lazy-attention/*': ours, 'lazy-attention': ours, '**': { access: ['$all'], proxy: ['npm'] } },
     max_body_size: '200mb',
@@ -52,9 +52,7 @@ export async function startRegistry(program, folder) {
   const child = spawn(
     process.execPath,
     [program, '--config', join(folder, 'config.yaml'), '--listen', `localhost:${port}`],
-    {
-      stdio: 'ignore',
-    },
+    { stdio: 'ignore', env: { ...process.env, ...behind.env } },
   );
   const url = `http://localhost:${port}/`;
   const stop = () => child.kill();
@@ -65,6 +63,19 @@ export async function startRegistry(program, folder) {
     throw error;
   }
   return { url, npmrc: `registry=${url}\n//localhost:${port}/:_authToken=rehearsal\n`, stop };
+}
+
+/** How npm reaches its registry here: verdaccio reads none of npm's settings, and answers 404 where it cannot connect. */
+function upstream() {
+  // Outside of the repository: npm answers nothing within a workspace.
+  const options = { cwd: tmpdir(), encoding: 'utf8' };
+  const config = JSON.parse(execFileSync('npm', ['config', 'list', '--json', '--long'], options));
+  const { registry: url, cafile, proxy, 'https-proxy': httpsProxy, 'strict-ssl': strict } = config;
+  return {
+    uplink: { url, strict_ssl: strict },
+    proxies: { ...(proxy && { http_proxy: proxy }), ...(httpsProxy && { https_proxy: httpsProxy }) },
+    env: cafile && !process.env.NODE_EXTRA_CA_CERTS ? { NODE_EXTRA_CA_CERTS: cafile } : {},
+  };
 }
 
 async function answers(url, child) {
