@@ -1,9 +1,12 @@
 // Attention of one new token per sequence (L = 1). There is little to compute and a whole cache to read, so the keys are
-// split over blocks (flash decoding) and only those rows of v are read that some query head of the group gives a positive
+// split over blocks (flash decoding) and only those rows of v are read that some query head of a pass gives a positive
 // weight (spec §Decoding): with 60 % of the weights zero and as many kv heads as heads, 30 % of the cache stays unread.
 //
 // Three launches: scores, with maximum and sum per split; weighted values per split; the sum over the splits, in order.
+// Eight lanes read a row, 16 bytes each and several rows at a time, so that a multiprocessor has tens of kilobytes under
+// way. Where rows do not begin at multiples of 16 bytes, the same kernels read element by element.
 #include <algorithm>
+#include <cstdint>
 
 #include "kernels/attention.h"
 
@@ -13,114 +16,241 @@ namespace {
 
 constexpr int threads = 128;
 constexpr int warps = threads / 32;
-constexpr int keysPerSplit = 256;
-constexpr int columnsPerLane = 8;  // 32 lanes hold head size 256
+constexpr int lanesPerRow = 8;
+constexpr int rowsPerWarp = 32 / lanesPerRow;
+constexpr int blockRows = warps * rowsPerWarp;  // keys that a block reads at once
+constexpr int scoreHeads = 8;                   // query heads that share a reading of k
+constexpr int mostHeadDim = 256;
 
-int splitsOf(int keys) { return ceilDiv(keys, keysPerSplit); }
+// Keys per block: fewer where there are few sequences and heads, so that every multiprocessor has several blocks.
+int keysPerSplit(std::int64_t batch, std::int64_t kvHeads, std::int64_t keys) {
+  constexpr int most = 256, least = 64, enoughBlocks = 1024;
+  int split = most;
+  while (split > least && batch * kvHeads * ceilDiv(keys, std::int64_t{split}) < enoughBlocks) split /= 2;
+  return split;
+}
 
 struct Scratch {
   float* scores;   // [B, H, S]
   float2* norms;   // [B, H, splits]: maximum and sum of exp(s - maximum)
   float* partial;  // [splits, B, H, D]
+  int splits, splitKeys;
 };
 
-// s_j for a split's keys and all query heads of a group: a warp per key, which reads k_j once.
-template <class T>
+// `vector` elements in one load; a lane has columns (8 c + lane) vector + e of a row, for c < `columns`.
+template <class T, int vector>
+struct alignas(vector * sizeof(T)) Run {
+  T x[vector];
+};
+// Loads that a lane has under way, in units of rows: four in all.
+template <int columns>
+constexpr int rowsAhead = columns < 4 ? 4 / columns : 1;
+// Query heads whose sums a thread keeps while it reads v once.
+template <int columns>
+constexpr int valueHeads = rowsAhead<columns>;
+
+// The keys of a block, and its lanes' places.
+struct Place {
+  int first, count, lane, row;
+  __device__ __forceinline__ Place(int split, int splitKeys, int keys) {
+    first = split * splitKeys;
+    count = first + splitKeys < keys ? splitKeys : keys - first;
+    lane = static_cast<int>(threadIdx.x) % lanesPerRow;
+    row = static_cast<int>(threadIdx.x) / lanesPerRow;
+  }
+};
+
+// Query heads [first, first + count) of a pass over one kv head's group.
+struct Pass {
+  int kvHead, first, count;
+  __device__ __forceinline__ Pass(int block, int group, int headsPerPass) {
+    const int passes = ceilDiv(group, headsPerPass);
+    kvHead = block / passes;
+    first = kvHead * group + block % passes * headsPerPass;
+    const int end = (kvHead + 1) * group;
+    count = first + headsPerPass < end ? headsPerPass : end - first;
+  }
+};
+
+// s_j for a split's keys and the query heads of a pass.
+template <class T, int vector, int columns>
 __global__ void __launch_bounds__(threads)
     decodeScoresKernel(const __grid_constant__ AttentionProblem<T> p, Scratch scratch) {
-  const int split = static_cast<int>(blockIdx.x), kvHead = static_cast<int>(blockIdx.y),
-            b = static_cast<int>(blockIdx.z);
-  const int group = p.heads / p.kvHeads, warp = static_cast<int>(threadIdx.x) / 32,
-            lane = static_cast<int>(threadIdx.x) % 32;
-  const int start = p.start(b, 0), first = split * keysPerSplit;
-  const int end = first + keysPerSplit < p.keys ? first + keysPerSplit : p.keys;
-  const auto meet = sharedMemory<float>();
-  for (int g = 0; g < group; ++g) {
-    const int h = kvHead * group + g;
-    float q[columnsPerLane];
+  constexpr int ahead = rowsAhead<columns>;
+  const int split = static_cast<int>(blockIdx.x), b = static_cast<int>(blockIdx.z), start = p.start(b, 0);
+  const Pass pass(static_cast<int>(blockIdx.y), p.heads / p.kvHeads, scoreHeads);
+  const Place at(split, scratch.splitKeys, p.keys);
+  const auto q = sharedMemory<float>();                                             // [scoreHeads, D]
+  const auto scores = sharedMemory<float>(scoreHeads * p.headDim * sizeof(float));  // [scoreHeads, splitKeys]
+  for (int i = static_cast<int>(threadIdx.x); i < pass.count * p.headDim; i += threads) {
+    q[i] = toFloat(p.q[p.queryAt(b, 0, pass.first) + i]);
+  }
+  __syncthreads();
+  for (int base = 0; base < at.count; base += blockRows * ahead) {
+    Run<T, vector> x[ahead][columns];
 #pragma unroll
-    for (int c = 0; c < columnsPerLane; ++c) {
-      const int d = c * 32 + lane;
-      q[c] = d < p.headDim ? toFloat(p.q[p.queryAt(b, 0, h) + d]) : 0.0f;
+    for (int u = 0; u < ahead; ++u) {
+      const int i = base + u * blockRows + at.row, j = at.first + i;
+      const T* key = p.k + p.keyAt(b, j, pass.kvHead);
+#pragma unroll
+      for (int c = 0; c < columns; ++c) {
+        const int d = (c * lanesPerRow + at.lane) * vector;
+        x[u][c] = Run<T, vector>{};
+        if (i < at.count && j >= start && d < p.headDim) x[u][c] = *reinterpret_cast<const Run<T, vector>*>(key + d);
+      }
     }
-    float* scores = scratch.scores + (static_cast<std::int64_t>(b) * p.heads + h) * p.keys;
+    for (int g = 0; g < pass.count; ++g) {
+      float dot[ahead] = {};
+#pragma unroll
+      for (int c = 0; c < columns; ++c) {
+        const int d = (c * lanesPerRow + at.lane) * vector;
+        if (d >= p.headDim) continue;
+#pragma unroll
+        for (int e = 0; e < vector; ++e) {
+          const float qd = q[g * p.headDim + d + e];
+#pragma unroll
+          for (int u = 0; u < ahead; ++u) dot[u] += qd * toFloat(x[u][c].x[e]);
+        }
+      }
+#pragma unroll
+      for (int u = 0; u < ahead; ++u) {
+#pragma unroll
+        for (int mask = lanesPerRow / 2; mask > 0; mask /= 2) dot[u] += shuffleXor(dot[u], mask);
+        const int i = base + u * blockRows + at.row;
+        if (at.lane != 0 || i >= at.count) continue;
+        const float bias = p.biasAt(pass.first + g, p.keys - 1 - (at.first + i));
+        scores[g * scratch.splitKeys + i] = dot[u] * p.scale + bias;
+      }
+    }
+  }
+  __syncthreads();
+  // A warp per head: maximum, sum of the exponentials, and the scores for the next launch.
+  const int lane = static_cast<int>(threadIdx.x) % 32, skipped = start > at.first ? start - at.first : 0;
+  for (int g = static_cast<int>(threadIdx.x) / 32; g < pass.count; g += warps) {
+    const std::int64_t row = static_cast<std::int64_t>(b) * p.heads + pass.first + g;
     float most = lowest, total = 0;
-    for (int j = first + warp; j < end; j += warps) {
-      if (j < start) continue;
-      const T* key = p.k + p.keyAt(b, j, kvHead);
-      float dot = 0;
-#pragma unroll
-      for (int c = 0; c < columnsPerLane; ++c) {
-        const int d = c * 32 + lane;
-        if (d < p.headDim) dot += q[c] * toFloat(key[d]);
-      }
-      const float s = warpSum(dot) * p.scale + p.biasAt(h, p.keys - 1 - j);
-      if (lane == 0) scores[j] = s;
-      const float next = fmaxf(most, s);
-      total = total * expf(most - next) + expf(s - next);
-      most = next;
+    for (int i = skipped + lane; i < at.count; i += 32) most = fmaxf(most, scores[g * scratch.splitKeys + i]);
+    most = warpMax(most);
+    for (int i = skipped + lane; i < at.count; i += 32) {
+      const float s = scores[g * scratch.splitKeys + i];
+      total += expf(s - most);
+      scratch.scores[row * p.keys + at.first + i] = s;
     }
-    if (lane == 0) {
-      meet[2 * warp] = most;
-      meet[2 * warp + 1] = total;
-    }
-    __syncthreads();
-    if (threadIdx.x == 0) {
-      for (int w = 1; w < warps; ++w) {
-        const float otherMost = meet[2 * w], otherTotal = meet[2 * w + 1], next = fmaxf(most, otherMost);
-        total = total * expf(most - next) + otherTotal * expf(otherMost - next);
-        most = next;
-      }
-      scratch.norms[(static_cast<std::int64_t>(b) * p.heads + h) * gridDim.x + split] = make_float2(most, total);
-    }
-    __syncthreads();
+    total = warpSum(total);
+    if (lane == 0) scratch.norms[row * scratch.splits + split] = make_float2(most, total);
   }
 }
 
-// partial[split] = sum of w_j v_j over the split's keys, for one query head. A thread per column; the weights first, so
-// that rows of v whose weight is 0 are never touched. Heads of a group run side by side and share v in the cache.
+// lse of a query row from the norms of its splits. Whole warps; the same on every lane.
 template <class T>
-__global__ void __launch_bounds__(threads)
-    decodeValuesKernel(const __grid_constant__ AttentionProblem<T> p, Scratch scratch, int splits) {
-  const int split = static_cast<int>(blockIdx.y), h = static_cast<int>(blockIdx.x), b = static_cast<int>(blockIdx.z);
-  const int kvHead = h / (p.heads / p.kvHeads), start = p.start(b, 0), first = split * keysPerSplit;
-  const int count = first + keysPerSplit < p.keys ? keysPerSplit : p.keys - first;
-  const std::int64_t row = static_cast<std::int64_t>(b) * p.heads + h;
+__device__ __forceinline__ float decodedLse(const AttentionProblem<T>& p, const Scratch& scratch, std::int64_t row,
+                                            int h) {
+  const int lane = static_cast<int>(threadIdx.x) % 32;
   float most = lowest, total = 0;
-  for (int s = 0; s < splits; ++s) most = fmaxf(most, scratch.norms[row * splits + s].x);
-  for (int s = 0; s < splits; ++s) {
-    const float2 norm = scratch.norms[row * splits + s];
+  for (int s = lane; s < scratch.splits; s += 32) most = fmaxf(most, scratch.norms[row * scratch.splits + s].x);
+  most = warpMax(most);
+  for (int s = lane; s < scratch.splits; s += 32) {
+    const float2 norm = scratch.norms[row * scratch.splits + s];
     total += norm.y * expf(norm.x - most);
   }
+  total = warpSum(total);
   const float sink = p.sinkLogit(h);
   if (sink != -INFINITY) {
     const float next = fmaxf(most, sink);
     total = total * expf(most - next) + expf(sink - next);
     most = next;
   }
-  const float lse = most + logf(total), offset = p.offset(b, h, 0);
-  const auto weights = sharedMemory<float>();
-  for (int i = static_cast<int>(threadIdx.x); i < count; i += threads) {
-    const int j = first + i;
-    weights[i] = j < start ? 0.0f : nanMax(expf(scratch.scores[row * p.keys + j] - lse) + offset, 0.0f);
+  return most + logf(total);
+}
+
+// partial[split] = sum of w_j v_j over the split's keys, for the query heads of a pass. The weights first, so that rows of
+// v to which no head of the pass gives any are never touched.
+template <class T, int vector, int columns>
+__global__ void __launch_bounds__(threads)
+    decodeValuesKernel(const __grid_constant__ AttentionProblem<T> p, Scratch scratch) {
+  constexpr int ahead = rowsAhead<columns>, passHeads = valueHeads<columns>;
+  const int split = static_cast<int>(blockIdx.y), b = static_cast<int>(blockIdx.z), start = p.start(b, 0);
+  const Pass pass(static_cast<int>(blockIdx.x), p.heads / p.kvHeads, passHeads);
+  const Place at(split, scratch.splitKeys, p.keys);
+  const int warp = static_cast<int>(threadIdx.x) / 32;
+  const auto lse = sharedMemory<float>();                                                      // [passHeads]
+  const auto weights = sharedMemory<float>(passHeads * sizeof(float));                         // [passHeads, splitKeys]
+  const auto sums = sharedMemory<float>(passHeads * (1 + scratch.splitKeys) * sizeof(float));  // [warps, passHeads, D]
+  const std::int64_t rows = static_cast<std::int64_t>(b) * p.heads + pass.first;
+  for (int g = warp; g < pass.count; g += warps) {
+    const float value = decodedLse(p, scratch, rows + g, pass.first + g);
+    if (threadIdx.x % 32 == 0) lse[g] = value;
   }
   __syncthreads();
-  float o[2] = {};
-  for (int i = 0; i < count; ++i) {
-    const float w = weights[i];
-    if (w == 0) continue;
-    const T* value = p.v + p.keyAt(b, first + i, kvHead);
-#pragma unroll
-    for (int c = 0; c < 2; ++c) {
-      const int d = c * threads + static_cast<int>(threadIdx.x);
-      if (d < p.headDim) o[c] += w * toFloat(value[d]);
+  for (int g = 0; g < passHeads; ++g) {
+    for (int i = static_cast<int>(threadIdx.x); i < at.count; i += threads) {
+      const int j = at.first + i;
+      const bool attends = g < pass.count && j >= start;
+      weights[g * scratch.splitKeys + i] =
+          attends
+              ? nanMax(expf(scratch.scores[(rows + g) * p.keys + j] - lse[g]) + p.offset(b, pass.first + g, 0), 0.0f)
+              : 0.0f;
     }
   }
+  __syncthreads();
+  float o[passHeads][columns][vector] = {};
+  for (int base = 0; base < at.count; base += blockRows * ahead) {
+    Run<T, vector> x[ahead][columns];
+    float w[ahead][passHeads];
 #pragma unroll
-  for (int c = 0; c < 2; ++c) {
-    const int d = c * threads + static_cast<int>(threadIdx.x);
-    if (d < p.headDim)
-      scratch.partial[((static_cast<std::int64_t>(split) * p.batch + b) * p.heads + h) * p.headDim + d] = o[c];
+    for (int u = 0; u < ahead; ++u) {
+      const int i = base + u * blockRows + at.row;
+      bool any = false;
+#pragma unroll
+      for (int g = 0; g < passHeads; ++g) {
+        w[u][g] = i < at.count ? weights[g * scratch.splitKeys + i] : 0.0f;
+        any = any || w[u][g] != 0;
+      }
+      const T* value = p.v + p.keyAt(b, at.first + i, pass.kvHead);
+#pragma unroll
+      for (int c = 0; c < columns; ++c) {
+        const int d = (c * lanesPerRow + at.lane) * vector;
+        x[u][c] = Run<T, vector>{};
+        if (any && d < p.headDim) x[u][c] = *reinterpret_cast<const Run<T, vector>*>(value + d);
+      }
+    }
+#pragma unroll
+    for (int u = 0; u < ahead; ++u) {
+#pragma unroll
+      for (int g = 0; g < passHeads; ++g) {
+        if (w[u][g] == 0) continue;  // also where v is not a number
+#pragma unroll
+        for (int c = 0; c < columns; ++c) {
+#pragma unroll
+          for (int e = 0; e < vector; ++e) o[g][c][e] += w[u][g] * toFloat(x[u][c].x[e]);
+        }
+      }
+    }
+  }
+  // The rows of a warp, then the warps, in order.
+#pragma unroll
+  for (int g = 0; g < passHeads; ++g) {
+#pragma unroll
+    for (int c = 0; c < columns; ++c) {
+#pragma unroll
+      for (int e = 0; e < vector; ++e) {
+        float& sum = o[g][c][e];
+#pragma unroll
+        for (int mask = lanesPerRow; mask < 32; mask *= 2) sum += shuffleXor(sum, mask);
+        const int d = (c * lanesPerRow + at.lane) * vector + e;
+        if (at.row % rowsPerWarp == 0 && d < p.headDim) sums[(warp * passHeads + g) * p.headDim + d] = sum;
+      }
+    }
+  }
+  __syncthreads();
+  const int size = pass.count * p.headDim;
+  float* partial =
+      scratch.partial + ((static_cast<std::int64_t>(split) * p.batch + b) * p.heads + pass.first) * p.headDim;
+  for (int i = static_cast<int>(threadIdx.x); i < size; i += threads) {
+    float total = 0;
+#pragma unroll
+    for (int other = 0; other < warps; ++other) total += sums[other * passHeads * p.headDim + i];
+    partial[i] = total;
   }
 }
 
@@ -136,11 +266,36 @@ __global__ void __launch_bounds__(threads)
 
 std::int64_t alignedFloats(std::int64_t count) { return ceilDiv(count, std::int64_t{64}) * 64; }
 
+template <class T, int vector, int columns>
+void launchDecode(const AttentionProblem<T>& p, void* workspace, cudaStream_t stream) {
+  constexpr int passHeads = valueHeads<columns>;
+  const std::int64_t rows = static_cast<std::int64_t>(p.batch) * p.heads, size = rows * p.headDim;
+  Scratch scratch{};
+  scratch.splitKeys = keysPerSplit(p.batch, p.kvHeads, p.keys);
+  scratch.splits = ceilDiv(p.keys, scratch.splitKeys);
+  scratch.scores = static_cast<float*>(workspace);
+  float* norms = scratch.scores + alignedFloats(rows * p.keys);
+  scratch.norms = reinterpret_cast<float2*>(norms);
+  scratch.partial = norms + alignedFloats(2 * rows * scratch.splits);
+  const auto u = [](int x) { return static_cast<unsigned>(x); };
+  const auto passes = [&](int headsPerPass) { return p.kvHeads * ceilDiv(p.heads / p.kvHeads, headsPerPass); };
+  launch("attention decode scores", decodeScoresKernel<T, vector, columns>,
+         dim3{u(scratch.splits), u(passes(scoreHeads)), u(p.batch)}, dim3{threads},
+         static_cast<std::size_t>(scoreHeads * (p.headDim + scratch.splitKeys)) * sizeof(float), stream, p, scratch);
+  launch("attention decode values", decodeValuesKernel<T, vector, columns>,
+         dim3{u(passes(passHeads)), u(scratch.splits), u(p.batch)}, dim3{threads},
+         static_cast<std::size_t>(passHeads * (1 + scratch.splitKeys + warps * p.headDim)) * sizeof(float), stream, p,
+         scratch);
+  launch("attention decode sum", decodeSumKernel<T>, dim3{gridSize(size, threads)}, dim3{threads}, 0, stream,
+         static_cast<const float*>(scratch.partial), p.out, scratch.splits, size);
+}
+
 }  // namespace
 
 std::size_t decodeWorkspace(const AttentionInputs& in) {
   const AttentionSizes& z = in.sizes;
-  const std::int64_t rows = z.batch * z.heads, splits = splitsOf(static_cast<int>(z.keyLength));
+  const std::int64_t rows = z.batch * z.heads,
+                     splits = ceilDiv(z.keyLength, std::int64_t{keysPerSplit(z.batch, z.kvHeads, z.keyLength)});
   return static_cast<std::size_t>(alignedFloats(rows * z.keyLength) + alignedFloats(2 * rows * splits) +
                                   rows * splits * z.headDim) *
          sizeof(float);
@@ -148,20 +303,16 @@ std::size_t decodeWorkspace(const AttentionInputs& in) {
 
 template <class T>
 void decode(const AttentionProblem<T>& p, void* workspace, cudaStream_t stream) {
-  const int splits = splitsOf(p.keys);
-  const std::int64_t rows = static_cast<std::int64_t>(p.batch) * p.heads, size = rows * p.headDim;
-  Scratch scratch{};
-  scratch.scores = static_cast<float*>(workspace);
-  float* norms = scratch.scores + alignedFloats(rows * p.keys);
-  scratch.norms = reinterpret_cast<float2*>(norms);
-  scratch.partial = norms + alignedFloats(2 * rows * splits);
-  const auto u = [](int x) { return static_cast<unsigned>(x); };
-  launch("attention decode scores", decodeScoresKernel<T>, dim3{u(splits), u(p.kvHeads), u(p.batch)}, dim3{threads},
-         2 * warps * sizeof(float), stream, p, scratch);
-  launch("attention decode values", decodeValuesKernel<T>, dim3{u(p.heads), u(splits), u(p.batch)}, dim3{threads},
-         keysPerSplit * sizeof(float), stream, p, scratch, splits);
-  launch("attention decode sum", decodeSumKernel<T>, dim3{gridSize(size, threads)}, dim3{threads}, 0, stream,
-         static_cast<const float*>(scratch.partial), p.out, splits, size);
+  constexpr int vector = 16 / sizeof(T);
+  const auto whole = [](const void* start) { return reinterpret_cast<std::uintptr_t>(start) % 16 == 0; };
+  if (p.headDim % vector != 0 || !whole(p.k) || !whole(p.v)) {
+    return launchDecode<T, 1, mostHeadDim / lanesPerRow>(p, workspace, stream);
+  }
+  const int columns = ceilDiv(p.headDim, lanesPerRow * vector);
+  if (columns == 1) return launchDecode<T, vector, 1>(p, workspace, stream);
+  if (columns == 2) return launchDecode<T, vector, 2>(p, workspace, stream);
+  if (columns <= 4) return launchDecode<T, vector, 4>(p, workspace, stream);
+  if constexpr (sizeof(T) == 4) return launchDecode<T, vector, 8>(p, workspace, stream);
 }
 
 template void decode(const AttentionProblem<float>&, void*, cudaStream_t);

@@ -149,8 +149,8 @@ export const MUTATIONS = [
   {
     name: 'decode: no barrier before weights are read',
     file: decode,
-    from: '  __syncthreads();\n  float o[2] = {};',
-    to: '  float o[2] = {};',
+    from: '  __syncthreads();\n  float o[passHeads][columns][vector] = {};',
+    to: '  float o[passHeads][columns][vector] = {};',
     run: 'attention f32 decode',
     always: true,
   },
@@ -368,8 +368,8 @@ export const MUTATIONS = [
   {
     name: 'decode: keys before the start attended',
     file: decode,
-    from: 'if (j < start) continue;',
-    to: '',
+    from: 'skipped = start > at.first ? start - at.first : 0;',
+    to: 'skipped = 0;',
     run: 'attention f32 decode_with_left',
   },
   {
