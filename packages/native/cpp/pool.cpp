@@ -10,7 +10,6 @@ namespace lazy_native {
 
 namespace {
 constexpr std::size_t smallest = 256;
-constexpr std::size_t cacheSlack = std::size_t{64} << 20;
 }  // namespace
 
 Pool::Pool(Device& device, std::size_t limit, Fence fence) : device_(device), limit_(limit), fence_(std::move(fence)) {}
@@ -80,7 +79,15 @@ void Pool::free(Handle block) {
   shelf.splice(shelf.end(), used_, block);
   statistics_.inUse -= bytes;
   statistics_.cached += bytes;
-  while (statistics_.inUse + statistics_.cached > statistics_.peak + cacheSlack) dropOldest();
+  while (!mayKeepAll()) dropOldest();
+}
+
+bool Pool::mayKeepAll() {
+  const std::size_t held = statistics_.inUse + statistics_.cached;
+  if (held <= statistics_.peak + slack_) return true;
+  if (held > statistics_.peak + statistics_.peak / 3 || device_.freeBytes() < statistics_.peak / 3) return false;
+  slack_ = held - statistics_.peak;  // so that the device is asked a few times only
+  return true;
 }
 
 void Pool::dropOldest() {

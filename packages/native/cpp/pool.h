@@ -4,8 +4,9 @@
 // for the same sizes at every step. Reuse is in queue order (device.h), so a freed block is usable at once.
 //
 // Sizes are rounded up to one of four steps per power of two, so at most a quarter of a block is slack. What is kept and
-// not used is bounded by the most that was ever in use at one time, plus 64 MiB; beyond that the blocks that waited
-// longest go back to the device. A block moves between lists by splicing, so that reuse allocates nothing. Not thread safe:
+// not used is bounded by the most that was ever in use at one time, plus a third where the device has as much free, else 64 MiB;
+// beyond that the blocks that waited longest go back to the device. With less, training, whose forward and backward pass ask
+// for different sizes, would drop what its next step wants. A block moves between lists by splicing, so that reuse allocates nothing. Not thread safe:
 // JavaScript thread only.
 #pragma once
 
@@ -58,6 +59,8 @@ class Pool {
 
   // Shelf of the blocks that serve `bytes`, and their size.
   static std::size_t shelfOf(std::size_t bytes, std::size_t& size);
+  // Whether what is held is within the bound.
+  bool mayKeepAll();
   void dropOldest();
   void dropAll();
   void giveBack(const Block& block) { device_.release(block.memory, block.bytes); }
@@ -66,6 +69,7 @@ class Pool {
   const std::size_t limit_;
   const Fence fence_;
   PoolStatistics statistics_;
+  std::size_t slack_ = std::size_t{64} << 20;  // kept beyond the peak
   std::uint64_t frees_ = 0;
   std::list<Block> used_;
   std::array<Shelf, 4 * 64 + 1> shelves_;

@@ -8,13 +8,14 @@
  */
 import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { availableParallelism, cpus } from 'node:os';
-import { dirname, join } from 'node:path';
+import { dirname } from 'node:path';
 import { setTimeout } from 'node:timers/promises';
 import { parseArgs } from 'node:util';
 import { ceilings } from '@lazy-attention/backend-cpu';
 import type { WeightsFormat } from '@lazy-attention/models';
 import { openModel } from '@lazy-attention/models/node';
 import { median, PAUSE_MS } from './measure.ts';
+import { modelFile } from './model-file.ts';
 import { type Continued, llamaProgram, ourProgram, type Program } from './peers/llama.ts';
 
 const { values } = parseArgs({
@@ -28,10 +29,7 @@ const { values } = parseArgs({
   },
 });
 
-const SMOLLM2 = 'SmolLM2-135M-Instruct/SmolLM2-135M-Instruct.Q4_1.gguf';
-const folder = process.env.LAZY_ATTENTION_MODELS;
-const file = values.model ?? (folder === undefined ? undefined : join(folder, SMOLLM2));
-if (file === undefined) throw new Error('no model: give --model FILE, or name the folder in LAZY_ATTENTION_MODELS');
+const file = modelFile(values.model);
 const [length, tokens] = [Number(values.prompt), Number(values.tokens)];
 
 const opened = await openModel(file);

@@ -1,13 +1,16 @@
 // The command queue, the caching allocator above it, the arena below it and the thread pool, without Node, for ThreadSanitizer
 // (npm run test:tsan). A program that ends with 0 has passed.
+#include <algorithm>
 #include <atomic>
 #include <chrono>
 #include <cstdint>
 #include <cstdio>
 #include <cstdlib>
+#include <limits>
 #include <memory>
 #include <stdexcept>
 #include <thread>
+#include <utility>
 #include <vector>
 
 #include "../../../native/cpp/one_thread.h"
@@ -40,7 +43,7 @@ class FakeDevice final : public Device {
     live -= bytes;
     ::operator delete(memory);
   }
-  std::size_t freeBytes() const override { return 0; }
+  std::size_t freeBytes() const override { return free; }
   std::size_t savedBytes(const AttentionInputs&) const override { return 0; }
   void upload(void*, const void*, std::size_t) override {}
   void download(void*, const void*, std::size_t) override {}
@@ -50,6 +53,7 @@ class FakeDevice final : public Device {
 #undef LAZY_RUN
 
   std::atomic<std::size_t> live{0};
+  std::size_t free = 0;
 };
 
 Queue::Serve oneThread() {
@@ -101,6 +105,35 @@ void queueStopsWithWorkQueued(const Queue::Serve& serve) {
     check(ran <= 100, "no task runs twice");
     check(owned.use_count() == 1, "dropped tasks let go of what they hold");
   }
+}
+
+// A training step: what its two halves ask for differs, so that more is kept than is in use at a time.
+void poolKeepsWhatTheNextStepWants() {
+  constexpr std::size_t mega = std::size_t{1} << 20;
+  FakeDevice device;
+  Queue queue(oneThread());
+  const Pool::Fence fence{[&](std::function<void()> then) { queue.push(std::move(then)); }, [&] { queue.drain(); }};
+  const auto systemAllocations = [&](std::size_t free) {
+    device.free = free;
+    Pool pool(device, std::numeric_limits<std::size_t>::max(), fence);
+    std::uint64_t before = 0;
+    for (int step = 0; step < 3; ++step) {
+      before = pool.statistics().systemAllocations;
+      for (const auto& [count, bytes] : {std::pair{30, 8 * mega}, std::pair{10, 7 * mega}}) {
+        std::vector<Pool::Handle> blocks;
+        for (int i = 0; i < count; ++i) blocks.push_back(pool.allocate(bytes));
+        for (const Pool::Handle block : blocks) pool.free(block);
+      }
+    }
+    const PoolStatistics& now = pool.statistics();
+    check(now.cached <= now.peak + std::max(64 * mega, now.peak / 3), "what is kept is bounded");
+    queue.drain();
+    return now.systemAllocations - before;
+  };
+  check(systemAllocations(1000 * mega) == 0, "a step takes what the one before has left");
+  check(systemAllocations(10 * mega) > 0, "not at the cost of memory that is short");
+  queue.stop();
+  check(device.live == 0, "nothing leaks");
 }
 
 void poolReusesAndReleases() {
@@ -261,6 +294,7 @@ int main() {
     queueSleepsAndWakes(serve);
   }
   poolReusesAndReleases();
+  poolKeepsWhatTheNextStepWants();
   crewSharesLoopsOfTasks();
   afterwardsHoldsNobodyUp();
   threadsShareLoops();

@@ -1,5 +1,14 @@
 import { type Backend, createBackend, type Tensor } from '@lazy-attention/core';
-import { adamW, batchTensors, disposeParams, generate, lazyTransformer, valueAndGrad } from '@lazy-attention/nn';
+import {
+  adamW,
+  batchTensors,
+  disposeParams,
+  generate,
+  type LazyTransformer,
+  lazyTransformer,
+  type Params,
+  valueAndGrad,
+} from '@lazy-attention/nn';
 import type { AttentionCase, Case, DecodeCase, MatmulCase, TrainCase } from '../cases.ts';
 import type { Peer, Runner } from '../peer.ts';
 import { OPTIMIZER, STEPS, trainingTokens } from '../recipe.ts';
@@ -107,15 +116,30 @@ function attentionRunner(backend: Backend, task: AttentionCase, sinkLogit: numbe
 }
 
 /** Training as an application writes it, step by step; the caller disposes each loss. */
-export function trainer(backend: Backend, task: TrainCase): { step(): Tensor; dispose(): void } {
+export interface Trainer {
+  step(): Tensor;
+  dispose(): void;
+}
+
+/** Of a model drawn from seed 1. */
+export function trainer(backend: Backend, task: TrainCase): Trainer {
   const { batch, learningRate } = task;
   const model = lazyTransformer(task.model);
-  const length = model.config.context;
-  const params = model.init(backend, 1);
+  const tokens = trainingTokens(task);
+  const host = { tokens, targets: tokens, starts: null, batch, length: model.config.context };
+  return trainerOf(backend, model, model.init(backend, 1), host, learningRate);
+}
+
+/** Of a model with its parameters, which it disposes in the end, always on the same batch. */
+export function trainerOf(
+  backend: Backend,
+  model: LazyTransformer,
+  params: Params,
+  host: Parameters<typeof batchTensors>[1],
+  learningRate: number,
+): Trainer {
   const optimizer = adamW(backend, params, OPTIMIZER);
   const lossAndGrads = valueAndGrad(backend, model.loss);
-  const tokens = trainingTokens(task);
-  const host = { tokens, targets: tokens, starts: null, batch, length };
   return {
     step() {
       const data = batchTensors(backend, host);

@@ -1,6 +1,6 @@
 """Serves torch.ts: one JSON message per line on stdin, one answer per line on stdout.
 
-prepare {kind, attention, ...case} | run -> {milliseconds} | dispose
+prepare {kind, attention, ...case} | run -> {milliseconds, loss where there is one} | dispose
 """
 
 import json
@@ -131,7 +131,36 @@ def train(case):
     return run
 
 
-CASES = {"matmul": matmul, "attention": attention, "train": train}
+def finetune(case):
+    """Steps of a whole model that transformers reads, its attention by scaled_dot_product_attention. Models are read once."""
+    from transformers import AutoModelForCausalLM
+
+    file, key = case["file"], (case["file"], case["autocast"])
+    if key not in tuned:
+        folder, name = os.path.split(file)
+        gguf = {"gguf_file": name} if name.endswith(".gguf") else {}
+        model = AutoModelForCausalLM.from_pretrained(
+            folder if gguf else file, dtype=torch.float32, attn_implementation="sdpa", **gguf).train()
+        tuned[key] = model, torch.optim.AdamW(
+            model.parameters(), lr=case["learningRate"], betas=(0.9, 0.95), weight_decay=0.1, fused=True)
+    model, optimizer = tuned[key]
+    tokens, targets = (torch.tensor(case[key]).view(case["batch"], -1) for key in ("tokens", "targets"))
+
+    def run():
+        optimizer.zero_grad(set_to_none=True)
+        with torch.autocast("cpu", torch.bfloat16, enabled=case["autocast"]):
+            logits = model(input_ids=tokens, use_cache=False).logits
+        loss = F.cross_entropy(logits.float().flatten(0, 1), targets.flatten())
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+        optimizer.step()
+        return loss.item()
+
+    return run
+
+
+tuned = {}
+CASES = {"matmul": matmul, "attention": attention, "train": train, "finetune": finetune}
 work = None
 print(json.dumps({"version": torch.__version__, "threads": torch.get_num_threads()}), flush=True)
 for line in sys.stdin:
@@ -142,8 +171,10 @@ for line in sys.stdin:
             reply = {}
         elif message["command"] == "run":
             start = time.perf_counter()
-            work()
+            result = work()
             reply = {"milliseconds": (time.perf_counter() - start) * 1e3}
+            if isinstance(result, float):
+                reply["loss"] = result
         else:
             work = None
             reply = {}
