@@ -1,18 +1,20 @@
 import { readFileSync } from 'node:fs';
 import { LazyAttentionError } from '@lazy-attention/core';
-import { CommanderError } from 'commander';
+import { type Command, CommanderError } from 'commander';
+import { inFlags } from './cli/flags.ts';
 import { withOwnAttention } from './cli/own-attention.ts';
 import { watchPipes } from './cli/pipes.ts';
 import { UsageError } from './errors.ts';
 
 const manifest = JSON.parse(readFileSync(new URL('../package.json', import.meta.url), 'utf8')) as { version: string };
 watchPipes();
+let program: Command | null = null;
 
 try {
   const argv = await withOwnAttention(process.argv);
   // Only now: the options know the kinds that have just been defined.
   const { createProgram } = await import('./cli/program.ts');
-  const program = createProgram(manifest.version, (code) => {
+  program = createProgram(manifest.version, (code) => {
     process.exitCode = code;
   });
   program.exitOverride();
@@ -26,7 +28,7 @@ try {
 function exitCodeOf(error: unknown): number {
   if (error instanceof CommanderError) return error.exitCode === 0 ? 0 : 2;
   if (error instanceof LazyAttentionError) {
-    console.error(`error [${error.code}] ${error.message}`);
+    console.error(`error [${error.code}] ${program === null ? error.message : inFlags(error.message, program)}`);
     return error instanceof UsageError ? 2 : 1;
   }
   if (error instanceof Error && 'syscall' in error) console.error(`error [SYSTEM] ${error.message}`);

@@ -40,12 +40,12 @@ const mistakes: Record<string, Mistake> = {
   'field of a plain text': {
     args: (root) => train(file(root, 'a.txt', 'word '.repeat(99)), ...TINY, '--field', 'x'),
     code: 1,
-    says: /field has no use/,
+    says: /openCorpus: --field has no use/,
   },
   'column of the embedded book': {
     args: () => train(...TINY, '--column', 'x'),
     code: 1,
-    says: /column has no use for moby-dick/,
+    says: /--column has no use for moby-dick/,
   },
   'probability of zero': { args: () => ['generate', 'x', '--prompt', 'y', '--top-p', '0'], code: 2, says: /above 0/ },
   'fractional batch': { args: () => train('--batch', '1.5'), code: 2, says: /integer/ },

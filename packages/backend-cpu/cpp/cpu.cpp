@@ -33,16 +33,43 @@ namespace portable {
 extern const KernelTable table;
 }
 
+#if defined(LAZY_HAS_AVX512)
+namespace {
+
+struct Features {
+  bool avx2 = false, avx512 = false;
+};
+
+// Not __builtin_cpu_supports: the cross compiler's run-time library has an empty stand-in for what it reads.
+Features features() {
+  unsigned a = 0, b = 0, c = 0, d = 0;
+  constexpr unsigned osxsave = 1u << 27, avx = 1u << 28, fma = 1u << 12;
+  if (__get_cpuid(1, &a, &b, &c, &d) == 0 || (c & (osxsave | avx | fma)) != (osxsave | avx | fma)) return {};
+  unsigned saved = 0, high = 0;  // the registers whose state the system saves
+  __asm__ volatile("xgetbv" : "=a"(saved), "=d"(high) : "c"(0));
+  if (__get_cpuid_count(7, 0, &a, &b, &c, &d) == 0) return {};
+  [[maybe_unused]] constexpr unsigned ymm = 0x06, zmm = 0xe6, avx2 = 1u << 5;
+  constexpr unsigned avx512 = 1u << 16 | 1u << 17 | 1u << 30 | 1u << 31;  // F, DQ, BW, VL
+  Features found;
+  found.avx2 = (saved & ymm) == ymm && (b & avx2) != 0;
+#if defined(__APPLE__)
+  constexpr unsigned needed = ymm;  // macOS saves zmm from its first use on
+#else
+  constexpr unsigned needed = zmm;
+#endif
+  found.avx512 = found.avx2 && (saved & needed) == needed && (b & avx512) == avx512;
+  return found;
+}
+
+}  // namespace
+#endif
+
 std::vector<const KernelTable*> runnableTables() {
   std::vector<const KernelTable*> tables;
 #if defined(LAZY_HAS_AVX512)
-  __builtin_cpu_init();
-  const bool avx2Runs = __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma");
-  if (avx2Runs && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512vl") &&
-      __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512dq")) {
-    tables.push_back(&avx512::table);
-  }
-  if (avx2Runs) tables.push_back(&avx2::table);
+  const Features cpu = features();
+  if (cpu.avx512) tables.push_back(&avx512::table);
+  if (cpu.avx2) tables.push_back(&avx2::table);
 #endif
 #if defined(LAZY_HAS_NEON)
   tables.push_back(&neon::table);

@@ -72,7 +72,9 @@ async function tokenized(corpus: Corpus, options: DatasetOptions): Promise<Token
 async function openedStore(folder: string, options: DatasetOptions): Promise<Tokenized> {
   for (const name of CORPUS_OPTIONS) {
     if (options[name] !== undefined) {
-      throw new ValueError(`loadDataset: ${name} has no use for a store of tokens (${folder}); leave it out`);
+      throw new ValueError(
+        `loadDataset: the option '${name}' has no use for a store of tokens (${folder}); leave it out`,
+      );
     }
   }
   const { store, tokenizer, source } = openTokenStore(folder);

@@ -9,6 +9,13 @@ set(LAZY_NATIVE_SOURCES
   operations.cpp pool.cpp pool.h queue.cpp queue.h session.cpp session.h storage.cpp task.h)
 list(TRANSFORM LAZY_NATIVE_SOURCES PREPEND "${LAZY_NATIVE_DIR}/cpp/")
 
+# lazy_native_hide(target): only what Node looks up is exported. Hidden visibility leaves weak operators new and delete.
+function(lazy_native_hide target)
+  if(CMAKE_SYSTEM_NAME STREQUAL "Linux")
+    target_link_options(${target} PRIVATE "-Wl,--version-script=${LAZY_NATIVE_DIR}/cmake/addon.map")
+  endif()
+endfunction()
+
 function(lazy_native_add_addon target)
   cmake_parse_arguments(ADDON "" "VERSION" "" ${ARGN})
   add_library(${target} MODULE ${ADDON_UNPARSED_ARGUMENTS} ${LAZY_NATIVE_SOURCES})
@@ -28,4 +35,5 @@ function(lazy_native_add_addon target)
     # One binary for every glibc since the build machine's: no dependency on its libstdc++.
     target_link_options(${target} PRIVATE -static-libstdc++ -static-libgcc)
   endif()
+  lazy_native_hide(${target})
 endfunction()

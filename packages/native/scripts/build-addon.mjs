@@ -3,7 +3,7 @@
 // Without a compiler it says so and reports false, for the rest of the repository does not need it; with a compiler, an
 // error of it is an error. Headers come from the npm packages node-addon-api and node-api-headers: nothing is downloaded.
 import { spawnSync } from 'node:child_process';
-import { existsSync, mkdirSync, readFileSync } from 'node:fs';
+import { mkdirSync, readFileSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import { availableParallelism } from 'node:os';
 import { dirname, join } from 'node:path';
@@ -23,6 +23,11 @@ function runs(command, args) {
   return spawnSync(command, args, { stdio: 'ignore' }).status === 0;
 }
 
+/** The folder of the headers that an npm package brings. */
+function includes(name, folder) {
+  return join(dirname(require.resolve(`${name}/package.json`)), folder);
+}
+
 /** A C++ compiler's name, or null. */
 function findCompiler() {
   const candidates = process.env.CXX ? [process.env.CXX] : ['c++', 'g++', 'clang++'];
@@ -30,12 +35,20 @@ function findCompiler() {
 }
 
 /**
- * @param {{ directory: string, version: string, variant?: string, defines?: Record<string, string> }} build
- *   directory: of the backend's package, with CMakeLists.txt. variant: appended to the output folder's name.
+ * @param {{ directory: string, version: string, variant?: string, defines?: Record<string, string>, compiler?: string | null,
+ *   output?: string }} build
+ *   directory: of the backend's package, with CMakeLists.txt. variant: appended to the output folder's name. compiler: one for
+ *   another machine, which `defines` describe to CMake. output: the binary's folder instead of build/<target>.
  * @returns {string | null} folder of the binary; null when there is nothing to build with.
  */
-export function buildAddon({ directory, version, variant = '', defines = {} }) {
-  const compiler = findCompiler();
+export function buildAddon({
+  directory,
+  version,
+  variant = '',
+  defines = {},
+  compiler = findCompiler(),
+  output = join(directory, 'build', `${hostTarget()}${variant}`),
+}) {
   const cmake = process.env.CMAKE ?? 'cmake';
   const missing = [
     ...(compiler ? [] : ['a C++17 compiler (g++ or clang++)']),
@@ -48,22 +61,16 @@ export function buildAddon({ directory, version, variant = '', defines = {} }) {
     );
     return null;
   }
-  const output = join(directory, 'build', `${hostTarget()}${variant}`);
   mkdirSync(output, { recursive: true });
   const settings = {
     CMAKE_BUILD_TYPE: 'Release',
     LAZY_VERSION: version,
     LAZY_NATIVE_PACKAGE: nativePackage,
-    NODE_ADDON_API_DIR: require('node-addon-api').include_dir,
-    NODE_API_HEADERS_DIR: require('node-api-headers').include_dir,
+    NODE_ADDON_API_DIR: includes('node-addon-api', '.'),
+    NODE_API_HEADERS_DIR: includes('node-api-headers', 'include'),
     CMAKE_LIBRARY_OUTPUT_DIRECTORY: output,
     ...defines,
   };
-  // Relative include folders are relative to the package that gives them.
-  for (const name of ['NODE_ADDON_API_DIR', 'NODE_API_HEADERS_DIR']) {
-    const id = name === 'NODE_ADDON_API_DIR' ? 'node-addon-api' : 'node-api-headers';
-    if (!existsSync(settings[name])) settings[name] = join(dirname(require.resolve(`${id}/package.json`)), 'include');
-  }
   const work = join(output, 'cmake');
   const steps = [
     ['-S', directory, '-B', work, ...Object.entries(settings).map(([key, value]) => `-D${key}=${value}`)],

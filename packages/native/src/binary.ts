@@ -38,19 +38,27 @@ export function inspectBinary(path: string): Target | null {
   if (head.readUInt32LE(0) === 0xfeedfacf) {
     return { platform: 'darwin', arch: machArch(head.readUInt32LE(4)), libc: '' };
   }
-  if (head.readUInt16BE(0) === 0x4d5a) return { platform: 'win32', arch: '', libc: '' };
+  if (head.readUInt16BE(0) === 0x4d5a) return { platform: 'win32', arch: peArch(head), libc: '' };
   return null;
 }
 
-/** The name of the C library, as it stands among the needed libraries or as program interpreter. */
+/** The name of the C library, as it stands among the needed libraries or as program interpreter. Musl's own name is libc.so. */
 function libcOfELF(bytes: Buffer): 'glibc' | 'musl' | null {
-  if (bytes.includes('ld-musl-') || bytes.includes('libc.musl-')) return 'musl';
+  if (['ld-musl-', 'libc.musl-', '\0libc.so\0'].some((name) => bytes.includes(name))) return 'musl';
   if (bytes.includes('libc.so.6') || bytes.includes('ld-linux')) return 'glibc';
   return null;
 }
 
 function elfArch(machine: number): string {
   return { 3: 'ia32', 40: 'arm', 62: 'x64', 183: 'arm64', 243: 'riscv64' }[machine] ?? `machine ${machine}`;
+}
+
+/** The header of a PE file stands where its first one says. */
+function peArch(head: Buffer): string {
+  const at = head.readUInt32LE(60) + 4;
+  if (at + 2 > head.length) return '';
+  const machine = head.readUInt16LE(at);
+  return { 332: 'ia32', 34404: 'x64', 43620: 'arm64' }[machine] ?? `machine ${machine}`;
 }
 
 function machArch(type: number): string {

@@ -30,6 +30,7 @@ test('this process has a target, and the build script agrees on its name', () =>
 test.each([
   [62, 'libc.so.6', { platform: 'linux', arch: 'x64', libc: 'glibc' }],
   [183, 'libc.musl-aarch64.so.1', { platform: 'linux', arch: 'arm64', libc: 'musl' }],
+  [62, '\0libc.so\0', { platform: 'linux', arch: 'x64', libc: 'musl' }],
   [243, '', { platform: 'linux', arch: 'riscv64', libc: '' }],
   [9999, '', { platform: 'linux', arch: 'machine 9999', libc: '' }],
 ])('ELF machine %i with %s', (machine, library, expected) => {
@@ -41,9 +42,11 @@ test('Mach-O and PE', () => {
   mach.writeUInt32LE(0xfeedfacf, 0);
   mach.writeUInt32LE(0x0100000c, 4);
   expect(inspectBinary(written('mach', mach))).toEqual({ platform: 'darwin', arch: 'arm64', libc: '' });
-  const pe = Buffer.alloc(128);
+  const pe = Buffer.alloc(256);
   pe.write('MZ');
-  expect(inspectBinary(written('pe', pe))).toEqual({ platform: 'win32', arch: '', libc: '' });
+  pe.writeUInt32LE(128, 60);
+  pe.writeUInt16LE(0xaa64, 132);
+  expect(inspectBinary(written('pe', pe))).toEqual({ platform: 'win32', arch: 'arm64', libc: '' });
 });
 
 test('anything else is no library', () => {

@@ -5,7 +5,7 @@ import { platformPackage } from '@lazy-attention/native/pack';
 import { absoluteLinks, identity, publishedManifest } from './manifest.mjs';
 
 /** The native packages and their binaries. */
-const NATIVE = {
+export const NATIVE = {
   'backend-cpu': 'lazy_cpu.node',
   'backend-cuda': 'lazy_cuda.node',
   'communicator-mpi': 'lazy_mpi.node',

@@ -1,4 +1,6 @@
-import { Presets, SingleBar } from 'cli-progress';
+import { SingleBar } from 'cli-progress';
+import { barLine } from './bar.ts';
+import { duration } from './format.ts';
 
 /** Progress of work whose amount is known, with the time that is left. */
 export interface Progress {
@@ -18,15 +20,12 @@ export function createProgress(what: string, total: number, done: number): Progr
       stop: () => process.stderr.write(`${what}: ${last}/${total}\n`),
     };
   }
-  const bar = new SingleBar(
-    {
-      format: `${what.padEnd(16)} {bar} {value}/{total}  {eta_formatted} left`,
-      hideCursor: true,
-      barsize: 24,
-      linewrap: false,
-    },
-    Presets.shades_classic,
-  );
+  const bar = new SingleBar({
+    format: (_, { value, total: all, eta }) =>
+      barLine(process.stderr.columns || 80, value, all, [what, `${duration(Number(eta))} left`]),
+    hideCursor: true,
+    linewrap: false,
+  });
   bar.start(total, done);
   return { update: (now) => bar.update(now), stop: () => bar.stop() };
 }

@@ -1,6 +1,7 @@
-import { Presets, SingleBar } from 'cli-progress';
+import { SingleBar } from 'cli-progress';
 import type { EvalMetric, TrainMetric } from '../run/metrics.ts';
 import type { TrainListener } from '../training/train.ts';
+import { barLine } from './bar.ts';
 import { count, duration, loss, percent } from './format.ts';
 
 /** Where training talks: a progress bar on a terminal, plain lines elsewhere, or JSON lines for programs. */
@@ -44,7 +45,7 @@ function lineReporter(): Reporter {
     },
     onStep: (metric) => {
       if (metric.step === first || metric.step % every === 0 || metric.step === steps) {
-        console.log(`step ${metric.step}/${steps}  ${stepText(metric, steps)}`);
+        console.log(`step ${metric.step}/${steps}  ${stepParts(metric, steps).join('  ')}`);
       }
     },
     onEval: (metric) => console.log(evalText(metric)),
@@ -60,17 +61,15 @@ function barReporter(): Reporter {
   let steps = 1;
   let at = 0;
   const start = () => {
-    bar = new SingleBar(
-      {
-        format: '{bar} {value}/{total}  {text}',
-        barsize: 24,
-        hideCursor: true,
-        clearOnComplete: false,
-        linewrap: false,
-      },
-      Presets.shades_classic,
-    );
-    bar.start(steps, at, { text: '' });
+    bar = new SingleBar({
+      // The width is asked for anew each time: a terminal may be made smaller.
+      format: (_, { value, total }, { parts }) => barLine(process.stdout.columns || 80, value, total, parts),
+      stream: process.stdout,
+      hideCursor: true,
+      clearOnComplete: false,
+      linewrap: false,
+    });
+    bar.start(steps, at, { parts: [] });
   };
   const aside = (line: string) => {
     bar?.stop();
@@ -85,7 +84,7 @@ function barReporter(): Reporter {
     },
     onStep: (metric) => {
       at = metric.step;
-      bar?.update(metric.step, { text: stepText(metric, steps) });
+      bar?.update(metric.step, { parts: stepParts(metric, steps) });
     },
     onEval: (metric) => aside(evalText(metric)),
     onNotice: aside,
@@ -98,9 +97,14 @@ function barReporter(): Reporter {
   };
 }
 
-function stepText(metric: TrainMetric, steps: number): string {
-  const left = duration((steps - metric.step) * (metric.seconds / metric.step));
-  return `loss ${loss(metric.loss)}  ${count(metric.tokensPerSecond)} tokens/s  ${left} left`;
+/** What is said of a step, the most important first. */
+function stepParts(metric: TrainMetric, steps: number): string[] {
+  return [
+    `loss ${loss(metric.loss)}`,
+    `${duration((steps - metric.step) * (metric.seconds / metric.step))} left`,
+    `${count(metric.tokensPerSecond)} tokens/s`,
+    `lr ${metric.learningRate.toPrecision(3)}`,
+  ];
 }
 
 function evalText(metric: EvalMetric): string {

@@ -10,6 +10,7 @@ import { lockFolder } from '../run/lock.ts';
 import { appendMetric, type EvalMetric, type TrainMetric, truncateMetrics } from '../run/metrics.ts';
 import type { RunRecord } from '../run/record.ts';
 import { type Evaluation, evaluate, evaluationOf } from './evaluate.ts';
+import { watchRising } from './rising.ts';
 import {
   checkUsable,
   disposeSession,
@@ -110,8 +111,10 @@ async function openTraining(
   record: RunRecord,
   folder: RunFolder,
   dataset: Dataset,
-  { resume, listener = {}, signal, mapLength, communicator = oneProcess() }: RunOptions,
+  { resume, listener: told = {}, signal, mapLength, communicator = oneProcess() }: RunOptions,
 ): Promise<Training> {
+  const rising = watchRising((line) => told.onNotice?.(line));
+  const listener = communicator.rank > 0 ? {} : together(told, rising);
   // A run that was killed before its first checkpoint has no metrics either; it begins anew and nothing is lost.
   const begun = resume && existsSync(folder.metrics);
   const from = begun ? await checkpointOf(folder) : resume ? await latestCheckpoint(folder.checkpoints) : null;
@@ -124,9 +127,8 @@ async function openTraining(
     // All have read what rank 0 now changes.
     await communicator.barrier();
     // The last evaluation follows the last checkpoint, so a finished run that is resumed makes it again.
-    if (communicator.rank > 0) listener = {};
-    else if (from !== null) truncateMetrics(folder.metrics, session.step, session.step === steps);
-    else await saveSession(session, folder, 0, record.rhythm.keep);
+    if (communicator.rank === 0 && from !== null) truncateMetrics(folder.metrics, session.step, session.step === steps);
+    else if (communicator.rank === 0) await saveSession(session, folder, 0, record.rhythm.keep);
   } catch (error) {
     disposeSession(session);
     throw error;

@@ -139,15 +139,15 @@ function refuseData(path: string): void {
   if (!DATA_EXTENSIONS.includes(extension)) return;
   throw new DataError(
     'DATA_FORMAT',
-    `${path}: ${extension} files are not read as they are. Convert it to JSONL (one object per line), or choose: ` +
-      `format 'jsonl' if it is that already, format 'text' to take every character of it as one document`,
+    `${path}: ${extension} files are not read as they are. Convert it to JSONL (one object per line), or choose with ` +
+      `the option 'format': 'jsonl' if it is that already, 'text' to take every character of it as one document`,
   );
 }
 
 function refuseUnused(what: string, options: CorpusOptions, names: readonly string[]): void {
   for (const name of names) {
     if (options[name as keyof CorpusOptions] !== undefined) {
-      throw new ValueError(`openCorpus: ${name} has no use for ${what}; leave it out`);
+      throw new ValueError(`openCorpus: the option '${name}' has no use for ${what}; leave it out`);
     }
   }
 }

@@ -1,0 +1,68 @@
+import { readFileSync } from 'node:fs';
+import { inspectBinary, targetName } from '@lazy-attention/native';
+import { readElf } from './elf.mjs';
+import { readMachO } from './macho.mjs';
+import { readPe } from './pe.mjs';
+
+/** What Node looks up in an addon. */
+const ENTRIES = ['napi_register_module_v1', 'node_api_module_get_api_version_v1'];
+
+/** Newest glibc whose symbols may be asked for, and the macOS that a binary is for. */
+const GLIBC = [2, 28];
+const MACOS = '11.0';
+
+/** Libraries that every system of a platform has. On Windows Node-API comes from the program itself. */
+const LIBRARIES = {
+  glibc: /^(libc\.so\.6|libm\.so\.6|libpthread\.so\.0|libdl\.so\.2|librt\.so\.1|ld-linux[\w-]*\.so\.\d)$/,
+  musl: /^libc\.(so|musl-\w+\.so\.1)$/,
+  darwin: /^\/usr\/lib\/lib(System|c\+\+)\.[\w.]*dylib$/,
+  win32: /^(node\.exe|kernel32\.dll|ntdll\.dll|api-ms-win-[\w-]+\.dll|ucrtbase\.dll)$/i,
+};
+
+/** Operators new and delete of C++: weak symbols of the C++ library, which the linker for macOS exports whatever it is told. */
+const ALLOCATION = /^_Z(nw|na|dl|da)/;
+
+/** Sentences, one for each thing that is wrong with a binary for `target` ('linux-x64-glibc'). It is read, not loaded. */
+export function binaryFaults(path, target) {
+  const found = inspectBinary(path);
+  if (found === null) return ['it is not a shared library'];
+  if (targetName(found) !== target) return [`it is for ${targetName(found)}, not ${target}`];
+  const bytes = readFileSync(path);
+  if (found.platform === 'linux') {
+    const library = readElf(bytes);
+    return [...commonFaults(library, LIBRARIES[found.libc]), ...glibcFaults(library)];
+  }
+  if (found.platform === 'darwin') {
+    const library = readMachO(bytes);
+    const exported = library.exported.filter((name) => !ALLOCATION.test(name));
+    return [...commonFaults({ ...library, exported }, LIBRARIES.darwin), ...macosFaults(library, found.arch)];
+  }
+  return commonFaults(readPe(bytes), LIBRARIES.win32);
+}
+
+function commonFaults({ exported, needed, imported }, libraries) {
+  const more = exported.filter((name) => !ENTRIES.includes(name));
+  return [
+    ...ENTRIES.filter((name) => !exported.includes(name)).map((name) => `it does not export ${name}`),
+    ...(more.length > 0
+      ? [`it exports ${more.length} symbols that Node does not need: ${more.slice(0, 5).join(', ')}`]
+      : []),
+    ...needed.filter((name) => !libraries.test(name)).map((name) => `it needs ${name}, which not every machine has`),
+    ...(imported.some((name) => name.startsWith('napi_')) ? [] : ['it calls nothing of Node-API']),
+  ];
+}
+
+function glibcFaults({ versions }) {
+  const newer = versions.filter((version) => {
+    const [, major, minor] = /^GLIBC_(\d+)\.(\d+)/.exec(version) ?? [];
+    return major !== undefined && (Number(major) - GLIBC[0] || Number(minor) - GLIBC[1]) > 0;
+  });
+  return newer.map((version) => `it needs ${version}; glibc ${GLIBC.join('.')} is the oldest that it should run on`);
+}
+
+function macosFaults({ macos, signed }, arch) {
+  return [
+    ...(macos === MACOS ? [] : [`it is for macOS ${macos}, not ${MACOS}`]),
+    ...(signed || arch !== 'arm64' ? [] : ['it is not signed, which macOS on arm64 demands']),
+  ];
+}
