@@ -41,6 +41,7 @@ export function createProvider(source: GpuSource): WebGPUProvider {
 
   return {
     name: 'webgpu',
+    hasHardware: () => source.hasHardware?.() ?? true,
 
     /** Runs one small kernel, so that 'available' means that it works. */
     async probe(): Promise<ProbeResult> {

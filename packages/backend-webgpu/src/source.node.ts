@@ -1,3 +1,4 @@
+import { existsSync, readdirSync } from 'node:fs';
 import { isMainThread } from 'node:worker_threads';
 import { BackendUnavailableError } from '@lazy-attention/core';
 import type { GpuSource } from './device/adapter.ts';
@@ -42,6 +43,15 @@ async function instance(option?: string): Promise<GPU> {
   return gpu;
 }
 
+/** What Linux offers to Vulkan drivers of real devices: Mesa's, NVIDIA's, WSL's. */
+function graphicsDevices(): string[] {
+  const render = existsSync('/dev/dri') ? readdirSync('/dev/dri').filter((name) => name.startsWith('renderD')) : [];
+  return [
+    ...render,
+    ...['/dev/nvidiactl', '/dev/dxg', '/dev/mali0', '/dev/kgsl-3d0'].filter((path) => existsSync(path)),
+  ];
+}
+
 let warned = false;
 
 /** Dawn ends the whole process when its worker thread is terminated within a call. No hook runs before that. */
@@ -76,6 +86,8 @@ export const nodeSource: GpuSource = {
       return null;
     }
   },
+
+  hasHardware: () => process.platform !== 'linux' || graphicsDevices().length > 0,
 
   async explainMissing() {
     if (process.platform !== 'linux') {

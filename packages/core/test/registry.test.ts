@@ -52,6 +52,28 @@ describe('createBackend', () => {
     await expect(createBackend()).rejects.toThrow(/cuda: boom\n {2}webgpu: not here\n {2}cpu: not here/);
   });
 
+  it('advises what would mend the best backend for this machine', async () => {
+    pretend({});
+    for (const name of ['cuda', 'webgpu', 'cpu', 'reference']) {
+      const result = { available: false, device: '', reason: 'not here', fix: `mend ${name}` };
+      registerBackend({ name, probe: async () => result, create: () => Promise.reject(new Error('not here')) });
+    }
+    const error = await createBackend().catch((thrown: BackendUnavailableError) => thrown);
+    expect((error as BackendUnavailableError).fix).toMatch(/^mend (cpu|cuda)$/);
+  });
+
+  it('auto does not start what plainly has no hardware, but for want of anything else', async () => {
+    pretend({ cpu: true });
+    const probe = vi.fn(async () => ({ available: true, device: 'd', reason: 'fine', software: true }));
+    const create = async () => (stub('webgpu').backend as unknown as { kernels: never }).kernels;
+    registerBackend({ name: 'webgpu', hasHardware: () => false, probe, create });
+    expect((await createBackend()).name).toBe('cpu');
+    expect(probe).not.toHaveBeenCalled();
+    pretend({});
+    registerBackend({ name: 'webgpu', hasHardware: () => false, probe, create });
+    expect((await createBackend()).name).toBe('webgpu');
+  });
+
   it('never turns a named backend into another', async () => {
     pretend({ cpu: true });
     await expect(createBackend('cuda')).rejects.toThrow(BackendUnavailableError);

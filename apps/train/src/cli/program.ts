@@ -329,8 +329,9 @@ function addBackends(program: Command, done: (code: number) => void): void {
   program
     .command('backends')
     .description('what is there, why not, and how to get it')
+    .option('--verbose', 'also what drivers print')
     .addOption(json())
-    .action(async (options: { json?: boolean }) => {
+    .action(async (options: { json?: boolean; verbose?: boolean }) => {
       await backendsCommand(options);
       done(0);
     });

@@ -9,6 +9,8 @@ export interface GpuSource {
   openNamed(name: string): Promise<{ readonly gpu: GPU; readonly adapter: GPUAdapter } | null>;
   /** Why there may be no adapter here, and what to do about it. */
   explainMissing(): Promise<{ readonly reason: string; readonly fix: string }>;
+  /** False where there is plainly no graphics hardware. Left out: that cannot be told without a driver. */
+  hasHardware?(): boolean;
   /** The user's choice of adapter outside of the program. */
   readonly requested: string | undefined;
 }

@@ -23,6 +23,8 @@ export interface BackendProvider {
   readonly name: string;
   /** Whether the backend would work here, and on what. Changes nothing. */
   probe(): Promise<ProbeResult>;
+  /** False where there is plainly no hardware for it: 'auto' then starts no probe, which loads a driver. Left out: nobody knows. */
+  hasHardware?(): boolean;
   /** The kernels; each call opens a device of its own. */
   create(options: Readonly<Record<string, unknown>>): Promise<Kernels>;
 }

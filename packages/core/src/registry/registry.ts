@@ -60,14 +60,18 @@ async function createNamed(name: string, options: Readonly<Record<string, unknow
 
 async function createBest(): Promise<Backend> {
   const reasons: string[] = [];
+  const fixes = new Map<string, string>();
   const probes = new Map<string, ProbeResult>();
   const extra = [...registered.keys()].filter((name) => CANDIDATES.every((candidate) => candidate.name !== name));
   const candidates: readonly Candidate[] = [...CANDIDATES, ...extra.map((name) => ({ name, package: name }))];
   for (const { name, adapter } of candidates) {
+    if (adapter === 'hardware' && (await plainlyLacksHardware(name))) continue;
     const result = probes.get(name) ?? (await probe(name));
     probes.set(name, result);
     if (!result.available) {
-      if (adapter !== 'software') reasons.push(`${name}: ${result.reason}`);
+      if (result.fix !== undefined) fixes.set(name, result.fix);
+      const reason = `${name}: ${result.reason}`;
+      if (!reasons.includes(reason)) reasons.push(reason);
       continue;
     }
     if (adapter !== undefined && adapter !== (result.software ? 'software' : 'hardware')) continue;
@@ -80,8 +84,25 @@ async function createBest(): Promise<Backend> {
   throw new BackendUnavailableError(
     'auto',
     `no backend works here\n  ${reasons.join('\n  ')}`,
-    'npm install @lazy-attention/backend-reference',
+    bestHere()
+      .map((name) => fixes.get(name))
+      .find((fix) => fix !== undefined) ?? 'npm install @lazy-attention/backend-reference',
   );
+}
+
+/** The backends that one would want on this machine, best first; what is wrong with another is not worth mending. */
+function bestHere(): string[] {
+  const builtin = globalThis.process?.getBuiltinModule;
+  if (builtin === undefined) return ['webgpu', 'reference'];
+  return [...(builtin('node:fs').existsSync('/dev/nvidiactl') ? ['cuda'] : []), 'cpu', 'reference'];
+}
+
+async function plainlyLacksHardware(name: string): Promise<boolean> {
+  try {
+    return (await findProvider(name)).hasHardware?.() === false;
+  } catch {
+    return false; // the probe says why
+  }
 }
 
 async function probe(name: string): Promise<ProbeResult> {
