@@ -1,3 +1,4 @@
+import tab from '@bomb.sh/tab/commander';
 import { BENCHMARKS } from '@lazy-attention/evaluation';
 import { Argument, Command, Option } from 'commander';
 import { backendsCommand } from '../commands/backends.ts';
@@ -24,6 +25,40 @@ import { checkedOption } from './parse.ts';
 const DATA =
   "text file, folder, .jsonl, .parquet, also .gz and .zst, a store, 'moby-dick' (embedded, the default), 'bigram-backcopy' or 'moving-marker' (by default one-head at --context 128, --batch 16, --lr 8e-3, --steps 2500)";
 
+/** Headings in --help, by the section of run.json that an option decides. */
+const GROUPS: Readonly<Record<string, string>> = {
+  preset: 'Model:',
+  model: 'Model:',
+  data: 'Data:',
+  training: 'Training:',
+  start: 'Starting from a model:',
+  rhythm: 'Evaluations and checkpoints:',
+  sample: 'Sample:',
+};
+
+/** Below the --help of a command. */
+export const EXAMPLES: Readonly<Record<string, readonly string[]>> = {
+  train: [
+    'train',
+    'train book.txt --preset small --steps 2000 --out runs/book',
+    'train --resume --out runs/book',
+    'train corpus.jsonl --field body --tokenizer gpt2/tokenizer.json --plan',
+  ],
+  tokenize: ['tokenize corpus/ --tokenizer gpt2/tokenizer.json --out corpus.store'],
+  compare: ['compare --preset nano --seeds 3 --attention softmax,lazy --out runs/compare'],
+  study: ['study moving-marker --seeds 3'],
+  generate: ["generate runs/book --prompt 'Call me' --tokens 100 --temperature 0.7"],
+  eval: ['eval runs/book', 'eval smollm2/ --data other.txt --json'],
+  inspect: ["inspect runs/book --prompt 'Call me Ishmael.' --out heads.html"],
+  score: ['score runs/book requests.jsonl --json'],
+  benchmark: ['benchmark runs/book --data items --tasks piqa,arc_easy --limit 100'],
+  report: ['report runs/book runs/compare --out report.html'],
+  export: ['export runs/book --format hf --out book-hf', 'export runs/book --format gguf --out book.gguf --dtype f16'],
+  playground: ['playground --open'],
+  backends: ['backends', 'backends --json'],
+  completion: ['completion bash > /etc/bash_completion.d/lazy-attention', 'completion zsh > ~/.zfunc/_lazy-attention'],
+};
+
 /** `withOwnAttention` reads these before the commands are made. */
 const OWN_ATTENTION = `
 Attention of your own: train and compare take a file in the place of a kind (--attention ./mine.ts); other commands
@@ -37,19 +72,29 @@ export function createProgram(version: string, done: (exitCode: number) => void)
     .addHelpText('after', OWN_ATTENTION)
     .showHelpAfterError('(lazy-attention COMMAND --help lists the options)')
     .showSuggestionAfterError();
+  program.commandsGroup('Train:');
   addTrain(program, done);
   addTokenize(program, done);
+  addCompare(program, done);
+  addStudy(program, done);
+  program.commandsGroup('Use and measure:');
   addGenerate(program, done);
   addEvaluate(program, done);
   addInspect(program, done);
   addScore(program, done);
   addBenchmark(program, done);
-  addCompare(program, done);
-  addStudy(program, done);
+  program.commandsGroup('Show and share:');
   addReport(program, done);
   addExport(program, done);
   addPlayground(program, done);
+  program.commandsGroup('This machine:');
   addBackends(program, done);
+  addCompletion(program);
+  for (const command of program.commands) {
+    const examples = EXAMPLES[command.name()];
+    if (examples !== undefined)
+      command.addHelpText('after', `\nExamples:\n${examples.map((e) => `  $ lazy-attention ${e}`).join('\n')}`);
+  }
   return program;
 }
 
@@ -60,6 +105,15 @@ const backendOption = () =>
   ).default('auto');
 
 const json = () => new Option('--json', 'JSON on standard output, for programs');
+
+/** `completion SHELL` prints a script for the shell, which asks the hidden command `complete` at every TAB. */
+function addCompletion(program: Command): void {
+  tab(program, { completionCommandName: 'completion' });
+  program.commands
+    .find((command) => command.name() === 'completion')
+    ?.description('print what makes TAB complete commands, options and choices');
+  program.helpCommand('help [command]', 'all about a command').commandsGroup('This machine:');
+}
 
 function addTrain(program: Command, done: (code: number) => void): void {
   const command = program
@@ -143,8 +197,9 @@ function addTrainingOptions(command: Command): Command {
   return command;
 }
 
-function addTraining(command: Command, { flags, help, value }: TrainingOption): void {
-  command.addOption(checkedOption(flags, help, value));
+function addTraining(command: Command, { flags, help, value, recorded }: TrainingOption): void {
+  const [section] = recorded?.split('.') ?? ['data'];
+  command.addOption(checkedOption(flags, help, value).helpGroup(GROUPS[section] ?? 'Options:'));
 }
 
 function addPlayground(program: Command, done: (code: number) => void): void {
