@@ -44,7 +44,7 @@ export function checkBlocks(path: string, tensors: TensorStore): void {
   throw new ModelError(
     'MODEL_UNSUPPORTED',
     path,
-    `has no weights in blocks of Q4_0, Q4_1 or Q8_0 to keep (its matrices are ${types}); load it with weights 'dense' or 'bf16'`,
+    `has no weights in blocks of Q4_0, Q4_1, Q5_0, Q8_0 or IQ4_NL to keep (its matrices are ${types}); load it with weights 'dense' or 'bf16'`,
   );
 }
 

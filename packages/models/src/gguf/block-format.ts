@@ -23,3 +23,20 @@ export function half(bytes: Uint8Array, at: number): number {
 export function signed(byte: number): number {
   return (byte << 24) >> 24;
 }
+
+/** Blocks of `size` bytes that begin with a scale in half precision: `write` puts the 32 codes of the block at `at` to `codes[to]`. */
+export function keepEightBits(
+  bytes: Uint8Array,
+  blocks: number,
+  size: number,
+  write: (at: number, codes: Int8Array, to: number) => void,
+): StoredBlocks {
+  const codes = new Int8Array(blocks * 32);
+  const scales = new Uint16Array(blocks);
+  for (let block = 0; block < blocks; block++) {
+    const at = block * size;
+    scales[block] = bytes[at] | (bytes[at + 1] << 8);
+    write(at, codes, block * 32);
+  }
+  return { bits: 8, codes, scales };
+}

@@ -1,6 +1,6 @@
 import { fromBF16Bits, fromF16Bits, toF16Bits } from '@lazy-attention/core';
 import type { StoredBlocks } from '../tensors/store.ts';
-import { type BlockFormat, half, signed } from './block-format.ts';
+import { type BlockFormat, half, keepEightBits, signed } from './block-format.ts';
 import { Q2_K, Q3_K, Q4_K, Q5_K, Q6_K } from './k-blocks.ts';
 import { IQ4_NL, IQ4_XS } from './table-blocks.ts';
 
@@ -31,6 +31,7 @@ function nibbles(name: string, hasMinimum: boolean, hasHigh: boolean): BlockForm
     elements: 32,
     bytes: size,
     ...(hasHigh ? {} : { keep: (bytes, blocks) => keepNibbles(bytes, blocks, hasMinimum) }),
+    ...(hasHigh && !hasMinimum ? { keep: keepFiveBits } : {}),
     decode(bytes, blocks, out) {
       for (let block = 0; block < blocks; block++) {
         const at = block * size;
@@ -75,6 +76,16 @@ function keepNibbles(bytes: Uint8Array, blocks: number, hasMinimum: boolean): St
   return { bits: 4, codes, scales, offsets };
 }
 
+/** Q5_0: codes less 16 have room in eight bits. */
+function keepFiveBits(bytes: Uint8Array, blocks: number): StoredBlocks {
+  return keepEightBits(bytes, blocks, 22, (at, codes, to) => {
+    for (let i = 0; i < 32; i++) {
+      const nibble = (bytes[at + 6 + (i & 15)] >>> (i < 16 ? 0 : 4)) & 15;
+      codes[to + i] = (nibble | (((bytes[at + 2 + (i >>> 3)] >>> (i & 7)) & 1) << 4)) - 16;
+    }
+  });
+}
+
 /** The low halves of four bytes, side by side in 16 bits. */
 function lowHalves(word: number): number {
   const halves = word & 0x0f0f0f0f;
@@ -88,14 +99,8 @@ const Q8_0: BlockFormat = {
   elements: 32,
   bytes: 34,
   keep(bytes, blocks) {
-    const codes = new Int8Array(blocks * 32);
-    const scales = new Uint16Array(blocks);
     const signed = new Int8Array(bytes.buffer, bytes.byteOffset, bytes.byteLength);
-    for (let block = 0; block < blocks; block++) {
-      scales[block] = bytes[34 * block] | (bytes[34 * block + 1] << 8);
-      codes.set(signed.subarray(34 * block + 2, 34 * block + 34), 32 * block);
-    }
-    return { bits: 8, codes, scales };
+    return keepEightBits(bytes, blocks, 34, (at, codes, to) => codes.set(signed.subarray(at + 2, at + 34), to));
   },
   decode(bytes, blocks, out) {
     for (let block = 0; block < blocks; block++) {

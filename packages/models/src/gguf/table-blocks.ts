@@ -1,10 +1,16 @@
-import { type BlockFormat, half } from './block-format.ts';
+import { type BlockFormat, half, keepEightBits } from './block-format.ts';
 
 /** What the 16 values of four bits stand for in IQ4: denser about 0. */
 const TABLE = [-127, -104, -83, -65, -49, -35, -22, -10, 1, 13, 25, 38, 53, 69, 89, 113];
 
 /** 32 elements step * TABLE[q]: low halves of 16 bytes, then their high halves. */
-function group(bytes: Uint8Array, at: number, step: number, out: Float32Array | Float64Array, to: number): void {
+function group(
+  bytes: Uint8Array,
+  at: number,
+  step: number,
+  out: Float32Array | Float64Array | Int8Array,
+  to: number,
+): void {
   for (let i = 0; i < 16; i++) {
     out[to + i] = step * TABLE[bytes[at + i] & 15];
     out[to + 16 + i] = step * TABLE[bytes[at + i] >>> 4];
@@ -16,6 +22,9 @@ export const IQ4_NL: BlockFormat = {
   name: 'IQ4_NL',
   elements: 32,
   bytes: 18,
+  keep(bytes, blocks) {
+    return keepEightBits(bytes, blocks, 18, (at, codes, to) => group(bytes, at + 2, 1, codes, to));
+  },
   decode(bytes, blocks, out) {
     for (let block = 0; block < blocks; block++) {
       group(bytes, block * 18 + 2, half(bytes, block * 18), out, block * 32);
