@@ -10,6 +10,8 @@
 #endif
 #if defined(__linux__)
 #include <sched.h>
+#include <sys/syscall.h>
+#include <unistd.h>
 #elif defined(__APPLE__)
 #include <sys/sysctl.h>
 #endif
@@ -61,24 +63,48 @@ Features features() {
   return found;
 }
 
+// AMX's tiles of bf16, and that the system lets this process have them.
+bool hasTiles() {
+#if defined(__linux__)
+  unsigned a = 0, b = 0, c = 0, d = 0;
+  if (__get_cpuid_count(7, 0, &a, &b, &c, &d) == 0 || (d >> 22 & 1) == 0 || (d >> 24 & 1) == 0) return false;
+  constexpr long askForPermission = 0x1023, tileData = 18;  // ARCH_REQ_XCOMP_PERM: Linux gives tiles to who asks
+  return syscall(SYS_arch_prctl, askForPermission, tileData) == 0;
+#else
+  return false;
+#endif
+}
+
+// AVX512-BF16.
+bool hasDots() {
+  unsigned a = 0, b = 0, c = 0, d = 0;
+  return __get_cpuid_count(7, 1, &a, &b, &c, &d) != 0 && (a >> 5 & 1) != 0;
+}
+
 }  // namespace
 #endif
 
-std::vector<const KernelTable*> runnableTables() {
-  std::vector<const KernelTable*> tables;
+std::vector<Target> runnableTargets() {
+  std::vector<Target> targets;
 #if defined(LAZY_HAS_AVX512)
   const Features cpu = features();
-  if (cpu.avx512) tables.push_back(&avx512::table);
-  if (cpu.avx2) tables.push_back(&avx2::table);
+  if (cpu.avx512) {
+    if (hasTiles()) targets.push_back({"amx", &avx512::table, BrainUnit::tiles});
+    if (hasDots()) targets.push_back({"avx512bf16", &avx512::table, BrainUnit::dots});
+    targets.push_back({"avx512", &avx512::table, BrainUnit::vectors});
+  }
+  if (cpu.avx2) targets.push_back({"avx2", &avx2::table, BrainUnit::vectors});
 #endif
 #if defined(LAZY_HAS_NEON)
-  tables.push_back(&neon::table);
+  targets.push_back({"neon", &neon::table, BrainUnit::vectors});
 #endif
-  tables.push_back(&portable::table);
-  return tables;
+  targets.push_back({"portable", &portable::table, BrainUnit::vectors});
+  return targets;
 }
 
 std::string displayName(const std::string& isa) {
+  if (isa == "amx") return "AVX-512 with AMX";
+  if (isa == "avx512bf16") return "AVX-512 with BF16";
   if (isa == "avx512") return "AVX-512";
   if (isa == "avx2") return "AVX2";
   if (isa == "neon") return "NEON";

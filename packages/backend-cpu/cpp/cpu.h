@@ -8,8 +8,15 @@
 
 namespace lazy_cpu {
 
-// Builds in this binary that the processor runs, best first. Never empty: the last one needs nothing.
-std::vector<const KernelTable*> runnableTables();
+// An instruction set by its name: a build of the kernels, and what products of bf16 run on.
+struct Target {
+  const char* isa;
+  const KernelTable* table;
+  BrainUnit unit;
+};
+
+// What is in this binary and the processor runs, best first. Never empty: the last one needs nothing.
+std::vector<Target> runnableTargets();
 // For people: 'avx512' -> 'AVX-512'.
 std::string displayName(const std::string& isa);
 // 'Intel(R) Xeon(R) Processor', or the architecture where the processor does not say.

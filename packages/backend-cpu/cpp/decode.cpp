@@ -15,17 +15,20 @@ struct State {
   // `memory` may be nullptr where only the size is asked for.
   State(const ops::Decode& op, char* memory) : next(memory) {
     const std::int64_t batch = op.layers.front().batch, width = op.layers.front().width;
-    x = tensor(batch * width, ops::DType::f32);
-    normed = tensor(batch * width, ops::DType::f32);
-    logits = tensor(batch * op.vocabulary, ops::DType::f32);
+    const ops::DType dtype = op.norm.dtype;
+    x = tensor(batch * width, dtype);
+    normed = tensor(batch * width, dtype);
+    logits = tensor(batch * op.vocabulary, dtype);
+    drawn = dtype == ops::DType::f32 ? logits : tensor(batch * op.vocabulary, ops::DType::f32);
     ids = tensor(batch, ops::DType::i32);
     sampling = static_cast<double*>(take(samplingDoubles(op.vocabulary) * sizeof(double)));
-    scratch = reinterpret_cast<float*>(next);
+    scratch = next;
   }
 
   ops::Tensor x, normed, logits, ids;
+  ops::Tensor drawn;  // the logits in f32
   double* sampling;
-  float* scratch;  // of the ops, from here on
+  void* scratch;  // of the ops, from here on
   std::size_t bytes = 0;
 
  private:
@@ -48,6 +51,14 @@ ops::Matmul logitsOf(const ops::Decode& op, const State& s) {
   return {s.normed, op.head, s.logits, 1, batch, op.vocabulary, width, false, true, false};
 }
 
+ops::Embedding embeddingOf(const ops::Decode& op, const State& s) {
+  return {op.embeddings, s.ids, s.x, op.vocabulary, op.layers.front().width, s.ids.size};
+}
+
+ops::RmsNorm normOf(const ops::Decode& op, const State& s) {
+  return {s.x, op.norm, s.normed, s.ids.size, op.layers.front().width, op.layers.front().epsilon};
+}
+
 // A layer in one of the steps.
 ops::DecoderLayer layerAt(const ops::Decode& op, const State& s, std::size_t layer, std::int64_t step) {
   ops::DecoderLayer at = op.layers[layer];
@@ -64,7 +75,7 @@ void sample(const ops::Decode& op, const State& s, std::int64_t step) {
   auto* const ids = static_cast<std::int32_t*>(s.ids.data);
   for (std::int64_t row = 0; row < batch; ++row) {
     const double uniform = op.uniforms.empty() ? 0 : op.uniforms[static_cast<std::size_t>(step * batch + row)];
-    const std::int32_t id = sampleToken(static_cast<float*>(s.logits.data) + row * op.vocabulary, op.vocabulary,
+    const std::int32_t id = sampleToken(static_cast<float*>(s.drawn.data) + row * op.vocabulary, op.vocabulary,
                                         {op.temperature, op.topP, op.topK}, uniform, s.sampling);
     static_cast<std::int32_t*>(op.out.data)[step * batch + row] = id;
     ids[row] = std::max(id, 0);  // a row without a token goes on with any
@@ -73,24 +84,25 @@ void sample(const ops::Decode& op, const State& s, std::int64_t step) {
 
 }  // namespace
 
-std::size_t decodeWorkspace(const ops::Decode& op, const KernelTable& table, int threads) {
+std::size_t decodeWorkspace(const ops::Decode& op, const Kernels& kernels) {
   const State s(op, nullptr);
-  std::size_t scratch = table.matmulWorkspace(logitsOf(op, s), threads);
+  std::size_t scratch = std::max(kernels.workspace(logitsOf(op, s)), kernels.workspace(embeddingOf(op, s)));
+  scratch = std::max(scratch, kernels.workspace(normOf(op, s)));
   for (std::int64_t step = 0; step < op.steps; ++step)
-    scratch = std::max(scratch, decoderLayerWorkspace(layerAt(op, s, 0, step), table, threads));
+    scratch = std::max(scratch, decoderLayerWorkspace(layerAt(op, s, 0, step), kernels));
   return s.bytes + scratch;
 }
 
-void decode(const ops::Decode& op, const KernelTable& table, Runtime& runtime, void* workspace) {
+void decode(const ops::Decode& op, const Kernels& kernels, Runtime& runtime, void* workspace) {
   const State s(op, static_cast<char*>(workspace));
-  const std::int64_t width = op.layers.front().width;
   std::memcpy(s.ids.data, op.tokens.data, s.ids.bytes());
   for (std::int64_t step = 0; step < op.steps; ++step) {
-    table.embedding({op.embeddings, s.ids, s.x, op.vocabulary, width, s.ids.size}, runtime, nullptr);
+    kernels.run(embeddingOf(op, s), runtime, s.scratch);
     for (std::size_t layer = 0; layer < op.layers.size(); ++layer)
-      decoderLayer(layerAt(op, s, layer, step), table, runtime, s.scratch);
-    table.rmsNorm({s.x, op.norm, s.normed, s.ids.size, width, op.layers.front().epsilon}, runtime, nullptr);
-    table.matmul(logitsOf(op, s), runtime, s.scratch);
+      decoderLayer(layerAt(op, s, layer, step), kernels, runtime, s.scratch);
+    kernels.run(normOf(op, s), runtime, s.scratch);
+    kernels.run(logitsOf(op, s), runtime, s.scratch);
+    if (s.drawn.data != s.logits.data) kernels.run(ops::Cast{s.logits, s.drawn}, runtime, nullptr);
     sample(op, s, step);
   }
 }

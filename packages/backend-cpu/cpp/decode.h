@@ -4,12 +4,12 @@
 
 #include <cstddef>
 
-#include "kernel_table.h"
+#include "dispatch.h"
 
 namespace lazy_cpu {
 
 // Bytes of its workspace.
-std::size_t decodeWorkspace(const ops::Decode& op, const KernelTable& table, int threads);
-void decode(const ops::Decode& op, const KernelTable& table, Runtime& runtime, void* workspace);
+std::size_t decodeWorkspace(const ops::Decode& op, const Kernels& kernels);
+void decode(const ops::Decode& op, const Kernels& kernels, Runtime& runtime, void* workspace);
 
 }  // namespace lazy_cpu

@@ -7,13 +7,12 @@ namespace lazy_cpu {
 
 namespace {
 
-ops::Tensor part(float* memory, std::int64_t size) { return {memory, size, ops::DType::f32}; }
-
 // Intermediate results, one behind the other, and the ops on them.
 class Layer {
  public:
   // `memory` may be nullptr where only sizes are asked for.
-  Layer(const ops::DecoderLayer& op, float* memory) : op_(op), rows_(op.batch * op.length), next_(memory) {
+  Layer(const ops::DecoderLayer& op, void* memory)
+      : op_(op), rows_(op.batch * op.length), next_(static_cast<char*>(memory)) {
     const std::int64_t query = rows_ * op.heads * op.headDim, keys = rows_ * op.kvHeads * op.headDim;
     normed = take(rows_ * op.width);
     q = take(query);
@@ -29,9 +28,9 @@ class Layer {
   }
 
   ops::Tensor normed, q, rotated, k, rotatedKeys, v, attended, gate, up, activated;
-  float* scratch;  // of the ops, from here on
+  void* scratch;  // of the ops, from here on
 
-  std::size_t floats() const { return static_cast<std::size_t>(taken_); }
+  std::size_t bytes() const { return taken_; }
 
   ops::RmsNorm norm(const ops::Tensor& weight) const { return {op_.x, weight, normed, rows_, op_.width, op_.epsilon}; }
   ops::Matmul linear(const ops::Tensor& x, const ops::Tensor& weight, const ops::Tensor& out, bool accumulate) const {
@@ -62,8 +61,8 @@ class Layer {
 
  private:
   ops::Tensor take(std::int64_t size) {
-    const ops::Tensor taken = part(next_, size);
-    const std::int64_t whole = (size + 15) / 16 * 16;  // from cache line to cache line
+    const ops::Tensor taken{next_, size, op_.x.dtype};
+    const std::size_t whole = (taken.bytes() + 63) / 64 * 64;  // from cache line to cache line
     taken_ += whole;
     if (next_ != nullptr) next_ += whole;
     return taken;
@@ -71,42 +70,46 @@ class Layer {
 
   const ops::DecoderLayer& op_;
   const std::int64_t rows_;
-  float* next_;
-  std::int64_t taken_ = 0;
+  char* next_;
+  std::size_t taken_ = 0;
 };
 
 }  // namespace
 
-std::size_t decoderLayerWorkspace(const ops::DecoderLayer& op, const KernelTable& table, int threads) {
+std::size_t decoderLayerWorkspace(const ops::DecoderLayer& op, const Kernels& kernels) {
   const Layer x(op, nullptr);
-  std::size_t scratch = table.attentionWorkspace(x.attention().in, threads);
+  std::size_t scratch = 0;
+  const auto wants = [&](const auto& one) { scratch = std::max(scratch, kernels.workspace(one)); };
+  wants(x.norm(op.attentionNorm));
+  wants(x.rope(x.q, x.rotated, op.heads));
+  wants(x.attention());
+  wants(ops::Swiglu{x.gate, x.up, x.activated});
   for (const ops::Matmul& product : {x.linear(x.normed, op.q, x.q, false), x.linear(x.normed, op.k, x.k, false),
                                      x.linear(x.attended, op.o, op.x, true), x.linear(x.normed, op.gate, x.gate, false),
-                                     x.linear(x.activated, op.down, op.x, true)}) {
-    scratch = std::max(scratch, table.matmulWorkspace(product, threads));
-  }
-  return x.floats() * sizeof(float) + scratch;
+                                     x.linear(x.activated, op.down, op.x, true)})
+    wants(product);
+  return x.bytes() + scratch;
 }
 
-void decoderLayer(const ops::DecoderLayer& op, const KernelTable& table, Runtime& runtime, float* workspace) {
+void decoderLayer(const ops::DecoderLayer& op, const Kernels& kernels, Runtime& runtime, void* workspace) {
   const Layer x(op, workspace);
-  table.rmsNorm(x.norm(op.attentionNorm), runtime, nullptr);
+  kernels.run(x.norm(op.attentionNorm), runtime, x.scratch);
   const ops::Matmul projections[] = {x.linear(x.normed, op.q, x.q, false), x.linear(x.normed, op.k, x.k, false),
                                      x.linear(x.normed, op.v, x.v, false)};
-  table.matmuls(projections, 3, runtime, x.scratch);
+  kernels.table.matmuls(projections, 3, runtime, x.scratch);
   if (op.ropeBase != 0) {
-    table.rope(x.rope(x.q, x.rotated, op.heads), runtime, nullptr);
-    table.rope(x.rope(x.k, x.rotatedKeys, op.kvHeads), runtime, nullptr);
+    kernels.run(x.rope(x.q, x.rotated, op.heads), runtime, x.scratch);
+    kernels.run(x.rope(x.k, x.rotatedKeys, op.kvHeads), runtime, x.scratch);
   }
-  table.copyRows(x.append(op.ropeBase == 0 ? x.k : x.rotatedKeys, op.keys), runtime, nullptr);
-  table.copyRows(x.append(x.v, op.values), runtime, nullptr);
-  table.attention(x.attention(), runtime, x.scratch);
-  table.matmul(x.linear(x.attended, op.o, op.x, true), runtime, x.scratch);
-  table.rmsNorm(x.norm(op.mlpNorm), runtime, nullptr);
+  kernels.run(x.append(op.ropeBase == 0 ? x.k : x.rotatedKeys, op.keys), runtime, x.scratch);
+  kernels.run(x.append(x.v, op.values), runtime, x.scratch);
+  kernels.run(x.attention(), runtime, x.scratch);
+  kernels.run(x.linear(x.attended, op.o, op.x, true), runtime, x.scratch);
+  kernels.run(x.norm(op.mlpNorm), runtime, x.scratch);
   const ops::Matmul gates[] = {x.linear(x.normed, op.gate, x.gate, false), x.linear(x.normed, op.up, x.up, false)};
-  table.matmuls(gates, 2, runtime, x.scratch);
-  table.swiglu({x.gate, x.up, x.activated}, runtime, nullptr);
-  table.matmul(x.linear(x.activated, op.down, op.x, true), runtime, x.scratch);
+  kernels.table.matmuls(gates, 2, runtime, x.scratch);
+  kernels.run(ops::Swiglu{x.gate, x.up, x.activated}, runtime, x.scratch);
+  kernels.run(x.linear(x.activated, op.down, op.x, true), runtime, x.scratch);
 }
 
 }  // namespace lazy_cpu

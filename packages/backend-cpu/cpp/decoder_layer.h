@@ -4,12 +4,12 @@
 
 #include <cstddef>
 
-#include "kernel_table.h"
+#include "dispatch.h"
 
 namespace lazy_cpu {
 
 // Bytes of its workspace.
-std::size_t decoderLayerWorkspace(const ops::DecoderLayer& op, const KernelTable& table, int threads);
-void decoderLayer(const ops::DecoderLayer& op, const KernelTable& table, Runtime& runtime, float* workspace);
+std::size_t decoderLayerWorkspace(const ops::DecoderLayer& op, const Kernels& kernels);
+void decoderLayer(const ops::DecoderLayer& op, const Kernels& kernels, Runtime& runtime, void* workspace);
 
 }  // namespace lazy_cpu

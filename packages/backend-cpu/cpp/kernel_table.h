@@ -18,14 +18,24 @@ namespace ops = lazy_native;
 // Per-thread room for packed blocks of a matrix product, in floats.
 inline constexpr std::size_t packFloats = std::size_t{256} << 10;
 
+// What products of bf16 run on: AMX tiles, AVX512-BF16, or any vectors (kernels/brain_tiles.h).
+enum class BrainUnit : std::uint8_t { vectors, dots, tiles };
+
+// What, beside a problem, decides how its work is cut.
+struct Machine {
+  int threads;
+  BrainUnit unit;
+};
+
 struct Runtime {
-  explicit Runtime(int threads);  // the caller's thread is one of them
-  Runtime(int threads, ops::Tasks& tasks);
+  explicit Runtime(Machine machine);  // the caller's thread is one of them
+  Runtime(Machine machine, ops::Tasks& tasks);
   float* pack(int thread) { return packs.get() + static_cast<std::size_t>(thread) * packFloats; }
 
   struct Free {
     void operator()(float* memory) const;
   };
+  const Machine machine;
   std::unique_ptr<float[], Free> packs;
   RopeTable rope;
   ThreadPool pool;  // last, since its threads use the others
@@ -33,9 +43,9 @@ struct Runtime {
 
 // The functions of one instruction set: every op of lazy_native/ops.h under its name there, and what has no op.
 #define LAZY_KERNELS(KERNEL)                                                                    \
-  KERNEL(matmulWorkspace, std::size_t, (const ops::Matmul&, int threads))                       \
-  KERNEL(attentionWorkspace, std::size_t, (const ops::AttentionInputs&, int threads))           \
-  KERNEL(attentionGradWorkspace, std::size_t, (const ops::AttentionInputs&, int threads))       \
+  KERNEL(matmulWorkspace, std::size_t, (const ops::Matmul&, const Machine&))                    \
+  KERNEL(attentionWorkspace, std::size_t, (const ops::AttentionInputs&, const Machine&))        \
+  KERNEL(attentionGradWorkspace, std::size_t, (const ops::AttentionInputs&, const Machine&))    \
   /* Products that do not need each other; the workspace is that of the one that wants most. */ \
   KERNEL(matmuls, void, (const ops::Matmul* products, int count, Runtime&, void* workspace))    \
   /* Yardsticks (ceiling.cpp). */                                                               \

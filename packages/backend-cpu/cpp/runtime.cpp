@@ -24,8 +24,9 @@ float* newPacks(int threads) {
 
 }  // namespace
 
-Runtime::Runtime(int threads) : packs(newPacks(threads)), pool(threads) {}
+Runtime::Runtime(Machine machine) : machine(machine), packs(newPacks(machine.threads)), pool(machine.threads) {}
 
-Runtime::Runtime(int threads, ops::Tasks& tasks) : packs(newPacks(threads)), pool(threads, tasks) {}
+Runtime::Runtime(Machine machine, ops::Tasks& tasks)
+    : machine(machine), packs(newPacks(machine.threads)), pool(machine.threads, tasks) {}
 
 }  // namespace lazy_cpu

@@ -11,7 +11,7 @@ const directory = dirname(dirname(fileURLToPath(import.meta.url)));
 const file = 'lazy_cpu.node';
 
 /** Instruction sets that the kernels are built for. Which of them a machine runs, the probe finds out. */
-export const INSTRUCTION_SETS = ['avx512', 'avx2', 'neon', 'portable'] as const;
+export const INSTRUCTION_SETS = ['amx', 'avx512bf16', 'avx512', 'avx2', 'neon', 'portable'] as const;
 
 /**
  * The native CPU backend, as `createBackend('cpu', options)` finds it.

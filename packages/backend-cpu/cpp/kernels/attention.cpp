@@ -66,8 +66,8 @@ void forTiles(const ops::AttentionInputs& in, const Layout& layout, Runtime& run
 
 }  // namespace
 
-std::size_t attentionWorkspace(const ops::AttentionInputs& in, int threads) {
-  const std::size_t tiles = static_cast<std::size_t>(threads) * Scratch::floats(Layout(in.sizes));
+std::size_t attentionWorkspace(const ops::AttentionInputs& in, const Machine& machine) {
+  const std::size_t tiles = static_cast<std::size_t>(machine.threads) * Scratch::floats(Layout(in.sizes));
   return std::max(tiles, decodes(in.sizes, false) ? decodeFloats(in) : 0) * sizeof(float);
 }
 

@@ -218,9 +218,9 @@ void writeBias(const ops::AttentionGrad& op, const Layout& layout, const Tasks& 
 
 }  // namespace
 
-std::size_t attentionGradWorkspace(const ops::AttentionInputs& in, int threads) {
+std::size_t attentionGradWorkspace(const ops::AttentionInputs& in, const Machine& machine) {
   const Layout layout(in.sizes);
-  return Workspace::bytes(layout, Tasks(layout, threads));
+  return Workspace::bytes(layout, Tasks(layout, machine.threads));
 }
 
 void attentionGrad(const ops::AttentionGrad& op, Runtime& runtime, void* memory) {

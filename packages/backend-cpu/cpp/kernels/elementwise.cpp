@@ -4,8 +4,8 @@
 #include <cstring>
 
 #include "block_sum.h"
-#include "kernels.h"
-#include "lazy_native/errors.h"
+#include "brain.h"
+#include "row_loops.h"
 
 namespace lazy_cpu {
 namespace LAZY_ISA {
@@ -16,29 +16,40 @@ constexpr std::int64_t grain = 1 << 14;
 }  // namespace
 
 void full(const ops::Fill& op, Runtime& runtime, void*) {
+  Brain narrow{};
+  storeSome(&narrow, splat(static_cast<float>(op.value)), 1);
   runtime.pool.ranges(op.out.size, grain, [&](std::int64_t begin, std::int64_t end) {
     if (op.out.dtype == ops::DType::i32) {
       std::fill(integers(op.out) + begin, integers(op.out) + end, static_cast<std::int32_t>(op.value));
+    } else if (isBrain(op.out)) {
+      std::fill(elements<Brain>(op.out) + begin, elements<Brain>(op.out) + end, narrow);
     } else {
       std::fill(floats(op.out) + begin, floats(op.out) + end, static_cast<float>(op.value));
     }
   });
 }
 
-void cast(const ops::Cast& op, Runtime&, void*) {
-  if (op.x.dtype != op.out.dtype) throw ops::Unsupported("the cpu backend computes in f32 alone");
-  std::memcpy(op.out.data, op.x.data, op.x.bytes());
+void cast(const ops::Cast& op, Runtime& runtime, void*) {
+  withElements(op.x, [&](auto* from) {
+    withElements(op.out, [&](auto* to) {
+      runtime.pool.ranges(op.x.size, grain, [&](std::int64_t begin, std::int64_t end) {
+        const auto* x = elements<std::remove_pointer_t<decltype(from)>>(op.x) + begin;
+        auto* out = elements<std::remove_pointer_t<decltype(to)>>(op.out) + begin;
+        forEach(end - begin, [&](auto at) { at.put(out, at(x)); });
+      });
+    });
+  });
 }
 
 void copyRows(const ops::CopyRows& op, Runtime& runtime, void*) {
-  // Both element types have four bytes, so rows are just bytes.
-  const std::size_t bytes = static_cast<std::size_t>(op.count * op.inner) * 4;
-  const auto* from = static_cast<const std::int32_t*>(op.from.data) + op.fromStart * op.inner;
-  auto* to = static_cast<std::int32_t*>(op.to.data) + op.toStart * op.inner;
+  const std::size_t size = ops::bytesPerElement(op.from.dtype), bytes = static_cast<std::size_t>(op.count * op.inner) * size;
+  const auto entry = static_cast<std::int64_t>(size) * op.inner;
+  const auto* from = static_cast<const char*>(op.from.data) + op.fromStart * entry;
+  auto* to = static_cast<char*>(op.to.data) + op.toStart * entry;
   const std::int64_t rows = std::max<std::int64_t>(1, 4 * grain / std::max<std::int64_t>(1, op.count * op.inner));
   runtime.pool.ranges(op.outer, rows, [&](std::int64_t begin, std::int64_t end) {
     for (std::int64_t o = begin; o < end; ++o)
-      std::memcpy(to + o * op.toLength * op.inner, from + o * op.fromLength * op.inner, bytes);
+      std::memcpy(to + o * op.toLength * entry, from + o * op.fromLength * entry, bytes);
   });
 }
 

@@ -19,6 +19,9 @@ LAZY_KERNELS(LAZY_KERNEL)
 
 // Decoding and other products with few rows (matmul_thin.cpp): true when it took the problems.
 bool matmulThin(const ops::Matmul* products, int count, Runtime&);
+// Products of bf16 (matmul_brain.cpp).
+std::size_t brainWorkspace(const ops::Matmul&, int threads);
+void matmulBrain(const ops::Matmul&, Runtime&, void* workspace);
 // Attention of a few query rows over unpacked keys (attention_decode.cpp).
 bool decodes(const ops::AttentionSizes&, bool save);
 void attentionDecode(const ops::Attention&, Runtime&, float* workspace);

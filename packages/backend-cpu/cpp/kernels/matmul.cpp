@@ -8,6 +8,7 @@
 // The cut follows from the problem and the thread count, so results repeat bit for bit. Measurements: docs/kernels/cpu.md.
 #include <algorithm>
 
+#include "brain.h"
 #include "pack.h"
 #include "packed_panels.h"
 
@@ -192,17 +193,19 @@ void sumParts(const ops::Matmul& op, std::int64_t parts, const float* partials, 
 
 }  // namespace
 
-std::size_t matmulWorkspace(const ops::Matmul& op, int threads) {
-  if (tilesTake(op)) return tilesWorkspace(op);
-  const Partition cut = partitionOf(op, threads);
+std::size_t matmulWorkspace(const ops::Matmul& op, const Machine& machine) {
+  if (isBrain(op.a)) return brainWorkspace(op, machine.threads);
+  if (tilesTake(op, machine.unit)) return tilesWorkspace(op);
+  const Partition cut = partitionOf(op, machine.threads);
   if (cut.parts > 1) return static_cast<std::size_t>(op.batch * cut.parts * op.m * op.n) * sizeof(float);
   return cut.shares ? static_cast<std::size_t>(sharedFloats(op)) * sizeof(float) : 0;
 }
 
 void matmul(const ops::Matmul& op, Runtime& runtime, void* scratch) {
   auto* const workspace = static_cast<float*>(scratch);
+  if (isBrain(op.a)) return matmulBrain(op, runtime, workspace);
   if (matmulThin(&op, 1, runtime)) return;
-  if (tilesTake(op)) return matmulTiles(op, runtime, workspace);
+  if (tilesTake(op, runtime.machine.unit)) return matmulTiles(op, runtime, workspace);
   const Partition cut = partitionOf(op, runtime.pool.threads());
   const auto viewOf = [](const ops::Tensor& x, std::int64_t offset, bool transposed, std::int64_t rows,
                          std::int64_t columns) {
@@ -253,7 +256,7 @@ void matmul(const ops::Matmul& op, Runtime& runtime, void* scratch) {
 }
 
 void matmuls(const ops::Matmul* products, int count, Runtime& runtime, void* workspace) {
-  if (matmulThin(products, count, runtime)) return;
+  if (!isBrain(products->a) && matmulThin(products, count, runtime)) return;
   for (int i = 0; i < count; ++i) matmul(products[i], runtime, workspace);
 }
 

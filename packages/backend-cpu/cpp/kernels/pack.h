@@ -29,41 +29,47 @@ inline void packRows(const float* from, std::int64_t ld, std::int64_t k, std::in
   }
 }
 
-// Rows become columns: from[columns][k], row stride `ld`. Four by four in registers of four lanes, which every
+// Four rows of four words, `ld` apart, become columns of rows that are `ldTo` apart: in registers of four lanes, which every
 // instruction set has.
-inline void packColumns(const float* from, std::int64_t ld, std::int64_t k, std::int64_t columns, float* to) {
-  typedef float Four __attribute__((vector_size(16)));
+template <class Word>
+LAZY_INLINE void transposeFour(const Word* from, std::int64_t ld, Word* to, std::int64_t ldTo) {
+  typedef Word Four __attribute__((vector_size(16)));
   typedef std::int32_t Index __attribute__((vector_size(16)));
-  const auto load4 = [](const float* p) {
+  const auto load4 = [](const Word* p) {
     Four v;
     std::memcpy(&v, p, sizeof v);
     return v;
   };
-  const auto store4 = [](float* p, Four v) { std::memcpy(p, &v, sizeof v); };
+  const auto store4 = [](Word* p, Four v) { std::memcpy(p, &v, sizeof v); };
+  const Four a = load4(from), b = load4(from + ld), c = load4(from + 2 * ld), d = load4(from + 3 * ld);
+#if defined(__clang__)
+  static_cast<void>(sizeof(Index));
+  const Four ab = __builtin_shufflevector(a, b, 0, 4, 1, 5), cd = __builtin_shufflevector(c, d, 0, 4, 1, 5);
+  const Four AB = __builtin_shufflevector(a, b, 2, 6, 3, 7), CD = __builtin_shufflevector(c, d, 2, 6, 3, 7);
+  store4(to, __builtin_shufflevector(ab, cd, 0, 1, 4, 5));
+  store4(to + ldTo, __builtin_shufflevector(ab, cd, 2, 3, 6, 7));
+  store4(to + 2 * ldTo, __builtin_shufflevector(AB, CD, 0, 1, 4, 5));
+  store4(to + 3 * ldTo, __builtin_shufflevector(AB, CD, 2, 3, 6, 7));
+#else
+  const Index low = {0, 4, 1, 5}, high = {2, 6, 3, 7}, left = {0, 1, 4, 5}, right = {2, 3, 6, 7};
+  const Four ab = __builtin_shuffle(a, b, low), cd = __builtin_shuffle(c, d, low);
+  const Four AB = __builtin_shuffle(a, b, high), CD = __builtin_shuffle(c, d, high);
+  store4(to, __builtin_shuffle(ab, cd, left));
+  store4(to + ldTo, __builtin_shuffle(ab, cd, right));
+  store4(to + 2 * ldTo, __builtin_shuffle(AB, CD, left));
+  store4(to + 3 * ldTo, __builtin_shuffle(AB, CD, right));
+#endif
+}
+
+// Rows become columns: from[columns][k], row stride `ld`. Four by four.
+inline void packColumns(const float* from, std::int64_t ld, std::int64_t k, std::int64_t columns, float* to) {
   for (std::int64_t column = 0; column < columns; column += tileColumns, to += k * tileColumns) {
     const std::int64_t width = std::min<std::int64_t>(tileColumns, columns - column);
     const std::int64_t whole = width / 4 * 4, steps = k / 4 * 4;
     for (std::int64_t j = 0; j < whole; j += 4) {
       const float* row = from + (column + j) * ld;
       for (std::int64_t p = 0; p < steps; p += 4) {
-        const Four a = load4(row + p), b = load4(row + ld + p), c = load4(row + 2 * ld + p),
-                   d = load4(row + 3 * ld + p);
-#if defined(__clang__)
-        const Four ab = __builtin_shufflevector(a, b, 0, 4, 1, 5), cd = __builtin_shufflevector(c, d, 0, 4, 1, 5);
-        const Four AB = __builtin_shufflevector(a, b, 2, 6, 3, 7), CD = __builtin_shufflevector(c, d, 2, 6, 3, 7);
-        store4(to + p * tileColumns + j, __builtin_shufflevector(ab, cd, 0, 1, 4, 5));
-        store4(to + (p + 1) * tileColumns + j, __builtin_shufflevector(ab, cd, 2, 3, 6, 7));
-        store4(to + (p + 2) * tileColumns + j, __builtin_shufflevector(AB, CD, 0, 1, 4, 5));
-        store4(to + (p + 3) * tileColumns + j, __builtin_shufflevector(AB, CD, 2, 3, 6, 7));
-#else
-        const Index low = {0, 4, 1, 5}, high = {2, 6, 3, 7}, left = {0, 1, 4, 5}, right = {2, 3, 6, 7};
-        const Four ab = __builtin_shuffle(a, b, low), cd = __builtin_shuffle(c, d, low);
-        const Four AB = __builtin_shuffle(a, b, high), CD = __builtin_shuffle(c, d, high);
-        store4(to + p * tileColumns + j, __builtin_shuffle(ab, cd, left));
-        store4(to + (p + 1) * tileColumns + j, __builtin_shuffle(ab, cd, right));
-        store4(to + (p + 2) * tileColumns + j, __builtin_shuffle(AB, CD, left));
-        store4(to + (p + 3) * tileColumns + j, __builtin_shuffle(AB, CD, right));
-#endif
+        transposeFour(row + p, ld, to + p * tileColumns + j, tileColumns);
       }
       for (std::int64_t p = steps; p < k; ++p)
         for (int i = 0; i < 4; ++i) to[p * tileColumns + j + i] = row[i * ld + p];

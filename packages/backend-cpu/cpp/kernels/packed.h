@@ -111,7 +111,7 @@ Stretch packedStretch(const ops::Matmul&);
 std::int64_t packedStretchLength(const ops::Matmul&);
 
 // Products of packed weights with many rows on tiles (packed_tiles.cpp), where the processor has them.
-bool tilesTake(const ops::Matmul&);
+bool tilesTake(const ops::Matmul&, BrainUnit);
 std::size_t tilesWorkspace(const ops::Matmul&);
 void matmulTiles(const ops::Matmul&, Runtime&, float* workspace);
 

@@ -3,13 +3,12 @@
 // added up in f32, are the product in f32, at a fifth of the time. A block of 32 columns is the depth of a tile; its scales and
 // offsets are applied to the tile's sums.
 // Tiles: 32 rows of A, 2 groups of B's rows, 4 of sums. A is split once, by all threads. Measurements: docs/kernels/cpu.md.
+#include "brain_tiles.h"
 #include "packed.h"
 
-#if defined(__AVX512F__) && defined(__x86_64__) && defined(__linux__)
+#if defined(__AVX512F__) && defined(__x86_64__)
 #define LAZY_TILES 1
-#include <cpuid.h>
-#include <sys/syscall.h>
-#include <unistd.h>
+#include <immintrin.h>
 #endif
 
 #include <algorithm>
@@ -25,39 +24,18 @@ constexpr int tile = 16, pieces = 3, rowsAtOnce = 2 * tile;
 // Of A, for 16 rows and a block: the pieces as tiles, and the rows' sums.
 constexpr std::int64_t tileShorts = tile * packedColumns, splitFloats = pieces * tileShorts / 2 + tile;
 
-bool supported() {
-  unsigned a = 0, b = 0, c = 0, d = 0;
-  if (__get_cpuid_count(7, 0, &a, &b, &c, &d) == 0 || (d >> 22 & 1) == 0 || (d >> 24 & 1) == 0) return false;
-  constexpr long askForPermission = 0x1023, tileData = 18;  // ARCH_REQ_XCOMP_PERM: Linux gives tiles to who asks
-  return syscall(SYS_arch_prctl, askForPermission, tileData) == 0;
-}
-
-struct alignas(64) Configuration {
-  std::uint8_t palette = 1, start = 0, reserved[14] = {};
-  std::uint16_t bytes[16] = {64, 64, 64, 64, 64, 64, 64, 64};
-  std::uint8_t rows[16] = {16, 16, 16, 16, 16, 16, 16, 16};
-};
-
-// The nearest bf16, in the upper halves of words; what is no number stays none.
-LAZY_INLINE Unsigned brain(Vector x) {
-  const Unsigned bits = reinterpret_cast<Unsigned>(x);
-  const Unsigned rounded = (bits + 0x7fffu + (bits >> 16 & 1u)) & 0xffff0000u;
-  return reinterpret_cast<Unsigned>(select(x == x, reinterpret_cast<Vector>(rounded), splat(__builtin_nanf(""))));
-}
-
 // 16 rows of A, of which `rows` are there, and one block of columns.
 void split(const float* a, std::int64_t k, std::int64_t rows, float* to) {
   auto* const shorts = reinterpret_cast<std::uint16_t*>(to);
   float* const sums = to + pieces * tileShorts / 2;
-  typedef std::uint16_t Narrow __attribute__((vector_size(lanes * 2)));
   for (int r = 0; r < tile; ++r) {
     Vector sum = {};
     for (int p = 0; p < packedColumns; p += lanes) {
       Vector rest = r < rows ? load(a + r * k + p) : Vector{};
       sum += rest;
       for (int piece = 0; piece < pieces; ++piece) {
-        const Unsigned part = brain(rest);
-        const Narrow narrow = __builtin_convertvector(part >> 16, Narrow);
+        const Unsigned part = rounded(rest);
+        const Halves narrow = __builtin_convertvector(part >> 16, Halves);
         std::memcpy(shorts + piece * tileShorts + r * packedColumns + p, &narrow, sizeof narrow);
         rest -= reinterpret_cast<Vector>(part);
       }
@@ -152,8 +130,7 @@ __attribute__((target("amx-tile,amx-bf16"))) void columns(const ops::Matmul& op,
   const std::int64_t blocks = op.k / packedColumns, apart = blocks * splitFloats;
   const Group one = prepare<Format>(op, first, room);
   const Group groups[2] = {one, wanted == 2 ? prepare<Format>(op, first + 1, room + groupFloats(blocks)) : one};
-  const Configuration configuration;
-  _tile_loadconfig(&configuration);
+  const TileScope scope(BrainUnit::tiles);
   alignas(64) float sums[rowsAtOnce * 2 * tile];
   for (std::int64_t row = 0; row < op.m; row += rowsAtOnce) {
     std::fill(std::begin(sums), std::end(sums), 0.0f);
@@ -165,16 +142,14 @@ __attribute__((target("amx-tile,amx-bf16"))) void columns(const ops::Matmul& op,
         store(to, op.accumulate ? load(to) + sum : sum);
       }
   }
-  _tile_release();
 }
 
 std::int64_t tilesOf(const ops::Matmul& op) { return (op.m + rowsAtOnce - 1) / rowsAtOnce * 2; }
 
 }  // namespace
 
-bool tilesTake(const ops::Matmul& op) {
-  static const bool has = supported();
-  return has && lanes == tile && isPacked(op.b) && op.m > mostRows &&
+bool tilesTake(const ops::Matmul& op, BrainUnit unit) {
+  return unit == BrainUnit::tiles && lanes == tile && isPacked(op.b) && op.m > mostRows &&
          2 * groupFloats(op.k / packedColumns) <= std::int64_t{packFloats};
 }
 
@@ -199,7 +174,7 @@ void matmulTiles(const ops::Matmul& op, Runtime& runtime, float* workspace) {
 
 #else
 
-bool tilesTake(const ops::Matmul&) { return false; }
+bool tilesTake(const ops::Matmul&, BrainUnit) { return false; }
 std::size_t tilesWorkspace(const ops::Matmul&) { return 0; }
 void matmulTiles(const ops::Matmul&, Runtime&, float*) {}
 

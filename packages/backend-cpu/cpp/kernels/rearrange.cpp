@@ -1,4 +1,4 @@
-// out[i0, i1, ...] = x[sum(i * strides)]: permuted and repeated axes. Both element types have four bytes, so rows are bytes.
+// out[i0, i1, ...] = x[sum(i * strides)]: permuted and repeated axes. Elements are words of two or four bytes.
 #include <algorithm>
 #include <cstring>
 
@@ -21,6 +21,7 @@ std::int64_t orderedAxis(const ops::Rearrange& op) {
 
 // The last axis strides through x while another one, `along`, lies in order: tiles of both, so that whole cache lines of x are
 // used. A task is `tile` entries of `along` and all of the last axis, for one place in the other axes.
+template <class Word>
 void transpose(const ops::Rearrange& op, std::int64_t along, Runtime& runtime) {
   if (op.out.size == 0) return;
   const std::int64_t last = op.sizes.count - 1, width = op.sizes[last], stride = op.strides[last];
@@ -45,8 +46,8 @@ void transpose(const ops::Rearrange& op, std::int64_t along, Runtime& runtime) {
   runtime.pool.run(places * tiles, [&](std::int64_t item, int) {
     const Walk<2> place(sizes, strides, item / tiles);
     const std::int64_t first = item % tiles * tile, count = std::min(tile, length - first);
-    const std::int32_t* x = integers(op.x) + place.at[0] + first;
-    std::int32_t* out = integers(op.out) + place.at[1] + first * step;
+    const Word* x = static_cast<const Word*>(op.x.data) + place.at[0] + first;
+    Word* out = static_cast<Word*>(op.out.data) + place.at[1] + first * step;
     for (std::int64_t j = 0; j < width; j += tile) {
       const std::int64_t end = std::min(j + tile, width);
       for (std::int64_t i = 0; i < count; ++i)
@@ -55,17 +56,16 @@ void transpose(const ops::Rearrange& op, std::int64_t along, Runtime& runtime) {
   });
 }
 
-}  // namespace
-
-void rearrange(const ops::Rearrange& op, Runtime& runtime, void*) {
+template <class Word>
+void rearrangeWords(const ops::Rearrange& op, Runtime& runtime) {
   const std::int64_t last = op.sizes.count - 1, stride = op.strides[last], along = orderedAxis(op);
-  if (stride > 1 && along >= 0) return transpose(op, along, runtime);
+  if (stride > 1 && along >= 0) return transpose<Word>(op, along, runtime);
   const ops::Axes* const strides[] = {&op.strides};
   runtime.pool.ranges(op.out.size, grain, [&](std::int64_t begin, std::int64_t end) {
     forRows(op.sizes, strides, begin, end,
             [&](const std::int64_t (&at)[1], std::int64_t column, std::int64_t place, std::int64_t count) {
-              const std::int32_t* x = integers(op.x) + at[0] + column * stride;
-              std::int32_t* out = integers(op.out) + place;
+              const Word* x = static_cast<const Word*>(op.x.data) + at[0] + column * stride;
+              Word* out = static_cast<Word*>(op.out.data) + place;
               if (stride == 1) {
                 std::copy_n(x, count, out);
               } else if (stride == 0) {
@@ -75,6 +75,13 @@ void rearrange(const ops::Rearrange& op, Runtime& runtime, void*) {
               }
             });
   });
+}
+
+}  // namespace
+
+void rearrange(const ops::Rearrange& op, Runtime& runtime, void*) {
+  if (ops::bytesPerElement(op.x.dtype) == 2) return rearrangeWords<std::uint16_t>(op, runtime);
+  rearrangeWords<std::uint32_t>(op, runtime);
 }
 
 }  // namespace LAZY_ISA

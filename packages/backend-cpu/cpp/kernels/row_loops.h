@@ -4,22 +4,34 @@
 
 #include <cmath>
 
-#include "simd.h"
+#include "brain.h"
 
 namespace lazy_cpu {
 namespace LAZY_ISA {
 
 struct WholeVector {
   std::int64_t i;
-  LAZY_INLINE Vector operator()(const float* row) const { return load(row + i); }
-  LAZY_INLINE void put(float* row, Vector v) const { store(row + i, v); }
+  template <class T>
+  LAZY_INLINE Vector operator()(const T* row) const {
+    return load(row + i);
+  }
+  template <class T>
+  LAZY_INLINE void put(T* row, Vector v) const {
+    store(row + i, v);
+  }
   LAZY_INLINE Vector mask(Vector v) const { return v; }
 };
 
 struct PartOfVector {
   std::int64_t i, count;
-  LAZY_INLINE Vector operator()(const float* row) const { return loadSome(row + i, count); }
-  LAZY_INLINE void put(float* row, Vector v) const { storeSome(row + i, v, count); }
+  template <class T>
+  LAZY_INLINE Vector operator()(const T* row) const {
+    return loadSome(row + i, count);
+  }
+  template <class T>
+  LAZY_INLINE void put(T* row, Vector v) const {
+    storeSome(row + i, v, count);
+  }
   // Zero beyond the end of the row.
   LAZY_INLINE Vector mask(Vector v) const { return select(firstLanes(count), v, Vector{}); }
 };
