@@ -1,5 +1,5 @@
 import { execFileSync, spawn } from 'node:child_process';
-import { existsSync } from 'node:fs';
+import { existsSync, readFileSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
@@ -88,6 +88,33 @@ describe.skipIf(reason !== null)(`ranks over MPI${reason === null ? '' : `: ${re
     alone.child.kill('SIGTERM');
     await alone.done;
     for (let i = 0; i < wanted; i++) expect(Math.abs(losses(out)[i] / losses(whole)[i] - 1)).toBeLessThan(1e-5);
+  }, 400_000);
+
+  it('cut the state of the optimiser over themselves: the same bits and checkpoint, and any number goes on', async () => {
+    const root = temporary();
+    const [whole, cut, more] = ['whole', 'cut', 'more'].map((name) => join(root, name)) as [string, string, string];
+    const steps = ['--checkpoint-every', '4'];
+    expect((await mpirun([2, ['train', ...training, ...steps, '--out', whole]])).code).toBe(0);
+    for (const out of [cut, more]) {
+      const done = await mpirun([2, ['train', ...training, ...steps, '--shard-optimizer', '--out', out]]);
+      expect(done.code, done.stderr).toBe(0);
+    }
+    expect(losses(cut)).toEqual(losses(whole));
+    const state = (out: string) => readFileSync(join(out, 'checkpoints', 'step-00000004', 'optimizer.safetensors'));
+    expect(state(cut).equals(state(whole))).toBe(true);
+    for (const [ranks, out] of [
+      [1, whole],
+      [2, cut],
+      [4, more],
+    ] as const) {
+      rmSync(join(out, 'checkpoints', 'step-00000006'), { recursive: true });
+      const resumed = await mpirun([ranks, ['train', '--resume', ...RHYTHM, '--out', out]]);
+      expect(resumed.code, resumed.stderr).toBe(0);
+    }
+    for (const [i, loss] of losses(whole).entries()) {
+      expect(Math.abs(losses(cut)[i] / loss - 1)).toBeLessThan(1e-6);
+      expect(Math.abs(losses(more)[i] / loss - 1)).toBeLessThan(1e-6);
+    }
   }, 400_000);
 
   it('a rank that is killed ends the run by its name, and the last checkpoint resumes', async () => {

@@ -42,12 +42,9 @@ struct ComputeThreads final : ops::Server {
 
 class CpuDevice final : public ops::Device {
  public:
-  CpuDevice(const Target& target, int threads)
-      : isa_(target.isa), kernels_(*target.table, {threads, target.unit}) {}
+  CpuDevice(const Target& target, int threads) : isa_(target.isa), kernels_(*target.table, {threads, target.unit}) {}
 
-  std::string describe() const override {
-    return description(kernels_.machine.threads, isa_);
-  }
+  std::string describe() const override { return description(kernels_.machine.threads, isa_); }
   std::vector<ops::DType> dtypes() const override { return {ops::DType::f32, ops::DType::bf16, ops::DType::i32}; }
 
   std::vector<ops::DType> packedDtypes() const override { return {ops::DType::w4, ops::DType::w8, ops::DType::w16}; }
@@ -90,9 +87,7 @@ class CpuDevice final : public ops::Device {
   std::size_t workspaceBytes(const ops::Op& op) const override { return kernels_.workspace(op); }
   LAZY_OPS(LAZY_SCRATCH)
 #undef LAZY_SCRATCH
-  std::size_t workspaceBytes(const ops::DecoderLayer& op) const override {
-    return decoderLayerWorkspace(op, kernels_);
-  }
+  std::size_t workspaceBytes(const ops::DecoderLayer& op) const override { return decoderLayerWorkspace(op, kernels_); }
   std::size_t workspaceBytes(const ops::Decode& op) const override { return decodeWorkspace(op, kernels_); }
   bool offers(ops::FusedOp) const override { return true; }
 

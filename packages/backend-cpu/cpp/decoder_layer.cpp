@@ -24,10 +24,11 @@ class Layer {
     gate = take(rows_ * op.inner);
     up = take(rows_ * op.inner);
     activated = take(rows_ * op.inner);
+    branch = take(rows_ * op.width);
     scratch = next_;
   }
 
-  ops::Tensor normed, q, rotated, k, rotatedKeys, v, attended, gate, up, activated;
+  ops::Tensor normed, q, rotated, k, rotatedKeys, v, attended, gate, up, activated, branch;
   void* scratch;  // of the ops, from here on
 
   std::size_t bytes() const { return taken_; }
@@ -76,6 +77,18 @@ class Layer {
 
 }  // namespace
 
+namespace {
+
+// x += input times weight. In bf16 the product is rounded before it is added, as by the ops that the layer is short for.
+void addLinear(const Layer& x, const ops::Tensor& input, const ops::Tensor& weight, const ops::Tensor& to,
+               const Kernels& kernels, Runtime& runtime) {
+  if (to.dtype == ops::DType::f32) return kernels.run(x.linear(input, weight, to, true), runtime, x.scratch);
+  kernels.run(x.linear(input, weight, x.branch, false), runtime, x.scratch);
+  kernels.run(ops::Binary{to, x.branch, ops::BinaryFunction::add, to}, runtime, x.scratch);
+}
+
+}  // namespace
+
 std::size_t decoderLayerWorkspace(const ops::DecoderLayer& op, const Kernels& kernels) {
   const Layer x(op, nullptr);
   std::size_t scratch = 0;
@@ -84,6 +97,7 @@ std::size_t decoderLayerWorkspace(const ops::DecoderLayer& op, const Kernels& ke
   wants(x.rope(x.q, x.rotated, op.heads));
   wants(x.attention());
   wants(ops::Swiglu{x.gate, x.up, x.activated});
+  wants(ops::Binary{op.x, x.branch, ops::BinaryFunction::add, op.x});
   for (const ops::Matmul& product : {x.linear(x.normed, op.q, x.q, false), x.linear(x.normed, op.k, x.k, false),
                                      x.linear(x.attended, op.o, op.x, true), x.linear(x.normed, op.gate, x.gate, false),
                                      x.linear(x.activated, op.down, op.x, true)})
@@ -104,12 +118,12 @@ void decoderLayer(const ops::DecoderLayer& op, const Kernels& kernels, Runtime& 
   kernels.run(x.append(op.ropeBase == 0 ? x.k : x.rotatedKeys, op.keys), runtime, x.scratch);
   kernels.run(x.append(x.v, op.values), runtime, x.scratch);
   kernels.run(x.attention(), runtime, x.scratch);
-  kernels.run(x.linear(x.attended, op.o, op.x, true), runtime, x.scratch);
+  addLinear(x, x.attended, op.o, op.x, kernels, runtime);
   kernels.run(x.norm(op.mlpNorm), runtime, x.scratch);
   const ops::Matmul gates[] = {x.linear(x.normed, op.gate, x.gate, false), x.linear(x.normed, op.up, x.up, false)};
   kernels.table.matmuls(gates, 2, runtime, x.scratch);
   kernels.run(ops::Swiglu{x.gate, x.up, x.activated}, runtime, x.scratch);
-  kernels.run(x.linear(x.activated, op.down, op.x, true), runtime, x.scratch);
+  addLinear(x, x.activated, op.down, op.x, kernels, runtime);
 }
 
 }  // namespace lazy_cpu

@@ -10,11 +10,15 @@
 
 namespace lazy_cpu {
 
+template <class Op, class... Ops>
+inline constexpr bool isOneOf = (std::is_same_v<Op, Ops> || ...);
+
 // Whether a kernel reads and writes bf16 itself.
 template <class Op>
 inline constexpr bool knowsBrain =
-    std::is_same_v<Op, ops::Matmul> || std::is_same_v<Op, ops::Fill> || std::is_same_v<Op, ops::Cast> ||
-    std::is_same_v<Op, ops::CopyRows> || std::is_same_v<Op, ops::Rearrange> || std::is_same_v<Op, ops::AdamW>;
+    isOneOf<Op, ops::Matmul, ops::Fill, ops::Cast, ops::CopyRows, ops::Rearrange, ops::Scale, ops::Binary, ops::RmsNorm,
+            ops::RmsNormGrad, ops::Rope, ops::Swiglu, ops::SwigluGrad, ops::CrossEntropy, ops::CrossEntropyGrad,
+            ops::AdamW>;
 
 // Visits the fields of an op (lazy_native/ops.h) and puts f32 tensors of the workspace in the place of bf16 ones.
 class Widening {
@@ -78,7 +82,7 @@ class Kernels {
     }
   }
 
-#define LAZY_RUN(name, Op)                                                                                   \
+#define LAZY_RUN(name, Op) \
   void run(const ops::Op& op, Runtime& runtime, void* workspace) const { run(op, runtime, workspace, table.name); }
   LAZY_OPS(LAZY_RUN)
 #undef LAZY_RUN

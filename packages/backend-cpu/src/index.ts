@@ -10,7 +10,10 @@ export type { Ceilings };
 const directory = dirname(dirname(fileURLToPath(import.meta.url)));
 const file = 'lazy_cpu.node';
 
-/** Instruction sets that the kernels are built for. Which of them a machine runs, the probe finds out. */
+/**
+ * Instruction sets that the kernels are built for. Which of them a machine runs, the probe finds out. `amx` and `avx512bf16` are AVX-512
+ * with the products of bf16 on AMX tiles and on AVX512-BF16.
+ */
 export const INSTRUCTION_SETS = ['amx', 'avx512bf16', 'avx512', 'avx2', 'neon', 'portable'] as const;
 
 /**

@@ -7,7 +7,9 @@ import { INSTRUCTION_SETS, provider } from '../src/index.ts';
 for (const isa of INSTRUCTION_SETS) {
   const reason = await whyNot(isa);
   if (reason === null) {
-    runConformance(`cpu (${isa})`, async () => new Backend(await provider.create({ isa })), { dtypes: ['f32', 'bf16'] });
+    runConformance(`cpu (${isa})`, async () => new Backend(await provider.create({ isa })), {
+      dtypes: ['f32', 'bf16'],
+    });
   } else {
     describe(`conformance of cpu (${isa})`, () => {
       test('runs here', (context) => context.skip(reason));

@@ -15,7 +15,7 @@ const binary = locateAddon(place).path as string;
 test('probe says what it found', async () => {
   const probe = await provider.probe();
   expect(probe).toMatchObject({ available: true, reason: expect.stringMatching(/^native kernels for /) });
-  expect(probe.device).toMatch(/, \d+ threads?, (AVX-512|AVX2|NEON|portable)$/);
+  expect(probe.device).toMatch(/, \d+ threads?, (AVX-512|AVX-512 with (AMX|BF16)|AVX2|NEON|portable)$/);
 });
 
 test('createBackend finds it by name', async () => {
@@ -29,7 +29,7 @@ test.each([
   [{ threads: 0 }, 'threads is 0; expected an integer from 1 to 1024'],
   [{ threads: 1.5 }, 'threads is 1.5;'],
   [{ threads: 'many' }, 'threads is many;'],
-  [{ isa: 'sse9' }, 'isa is sse9; expected auto, avx512, avx2, neon, portable'],
+  [{ isa: 'sse9' }, 'isa is sse9; expected auto, amx, avx512bf16, avx512, avx2, neon, portable'],
   [{ memoryLimit: -1 }, 'memoryLimit is -1; expected a positive number of bytes'],
 ])('option %j is refused', async (options, message) => {
   const error = await provider.create(options).catch((e: unknown) => e);
@@ -39,11 +39,11 @@ test.each([
 
 test('element types that this backend lacks are an UnsupportedError at every door', async () => {
   const kernels = await provider.create({});
-  const message = "element type 'bf16' is not one that this device has: f32, i32";
-  expect(() => kernels.full([2], 1, 'bf16')).toThrow(message);
-  expect(() => kernels.upload(new Float32Array(2), [2], 'bf16')).toThrow(UnsupportedError);
+  const message = "element type 'f16' is not one that this device has: f32, bf16, i32";
+  expect(() => kernels.full([2], 1, 'f16')).toThrow(message);
+  expect(() => kernels.upload(new Float32Array(2), [2], 'f16')).toThrow(UnsupportedError);
   const x = { buffer: kernels.full([2], 1, 'f32'), shape: [2], dtype: 'f32' as const };
-  expect(() => kernels.cast(x, 'bf16')).toThrow(message);
+  expect(() => kernels.cast(x, 'f16')).toThrow(message);
   await kernels.dispose();
 });
 

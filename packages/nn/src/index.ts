@@ -74,5 +74,6 @@ export {
 } from './model/transformer.ts';
 export { type AdamW, type AdamWConfig, type AdamWState, adamW, decaysByDefault } from './optim/adamw.ts';
 export { type CosineScheduleOptions, cosineSchedule } from './optim/schedule.ts';
+export { type ShardedAdamW, shardedAdamW, shardOf } from './optim/sharded.ts';
 export { castParams, disposeParams, type Params } from './params.ts';
 export { uniform } from './random.ts';

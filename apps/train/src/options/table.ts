@@ -33,6 +33,7 @@ export interface TrainingValues extends RecipeValues {
   lossRows: number;
   /** Type of the optimiser's state. */
   optimizerDtype: 'f32' | 'bf16';
+  shardOptimizer: boolean;
   /** Tokens per sequence. */
   context: number;
   /** Width of the learnable bias. */
@@ -224,6 +225,15 @@ export const TRAINING_OPTIONS: { readonly [K in keyof TrainingValues]: TrainingO
     stored: v.optional(choice(['f32', 'bf16']).schema),
     load: (stored) => stored ?? 'f32',
     resume: 'fixed',
+  },
+  shardOptimizer: {
+    flags: '--shard-optimizer',
+    help: "each rank keeps its part of the optimiser's state (ZeRO-1), with the same results",
+    value: flag,
+    recorded: 'training.shardOptimizer',
+    stored: v.optional(flag.schema),
+    load: (stored) => stored ?? false,
+    resume: 'free',
   },
   context: {
     flags: '--context <n>',

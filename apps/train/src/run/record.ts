@@ -63,6 +63,8 @@ export interface TrainingRecord {
   readonly lossRows?: number | undefined;
   /** Type of the optimiser's state. Left out: f32. */
   readonly optimizerDtype?: 'f32' | 'bf16' | undefined;
+  /** Whether each rank keeps its part of the optimiser's state; left out: no. */
+  readonly shardOptimizer?: boolean | undefined;
   /** Standard deviation of attention's initial bias. Left out: 0. */
   readonly biasInit?: number | undefined;
   /** Weight decay of attention's bias and tau. Left out: 0. */

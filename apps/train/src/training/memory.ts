@@ -28,7 +28,7 @@ export function rowsAtATime({ batch, microBatch = batch }: Sized['training'], ra
 
 /** The live bytes of the run's training steps at their peak, in each of `ranks` processes. */
 export function planMemory({ model, training, start }: Sized, traits: CountingOptions, ranks = 1): MemoryPlan {
-  const { recompute, lossRows, optimizerDtype } = training;
+  const { recompute, lossRows, optimizerDtype, shardOptimizer = false } = training;
   const microBatch = rowsAtATime(training, ranks);
   const pieces = training.batch / ranks / microBatch;
   const planned = (rows: number) =>
@@ -40,6 +40,7 @@ export function planMemory({ model, training, start }: Sized, traits: CountingOp
         recompute,
         lossRows,
         stateDType: optimizerDtype === 'bf16' ? optimizerDtype : undefined,
+        shards: shardOptimizer ? ranks : 1,
         trains: (name) => isTrained(name, start?.trainOnly),
       },
       traits,

@@ -148,7 +148,7 @@ async function planModel(backend: Backend, source: string, options: PlanOptions)
   const task = isTask(source);
   const name = options.preset ?? (task ? TASK_PRESET : suitablePreset(backend));
   const context = options.context ?? (task ? TASK_CONTEXT : preset(name).context);
-  const dtype = options.dtype === undefined || options.dtype === 'f32' ? {} : { computeDType: options.dtype };
+  const computeDType = computeDTypeOf(options);
   const { attention, window, ropeBase, layers: numLayers, heads: numHeads, kvHeads: numKvHeads } = options;
   const { width: hiddenSize, mlpWidth: intermediateSize, tie: tieEmbeddings } = options;
   const shape = { numLayers, numHeads, numKvHeads, hiddenSize, intermediateSize, tieEmbeddings, ropeBase };
@@ -158,8 +158,14 @@ async function planModel(backend: Backend, source: string, options: PlanOptions)
     defaults: task && name !== TASK_PRESET ? TASK_DEFAULTS : TRAINING_DEFAULTS[name],
     tokenizer: options.tokenizer,
     configOf: (vocabSize) =>
-      lazyTransformer(preset(name, { ...given({ attention, window, ...shape }), context, vocabSize, ...dtype })).config,
+      lazyTransformer(preset(name, { ...given({ attention, window, ...shape }), context, vocabSize, computeDType }))
+        .config,
   };
+}
+
+/** Of the forward pass: null is that of the weights. */
+function computeDTypeOf({ dtype }: PlanOptions): RunRecord['model']['computeDType'] {
+  return dtype === undefined || dtype === 'f32' ? null : dtype;
 }
 
 /** A run that starts from another model has its shape and its tokenizer. */
@@ -178,14 +184,16 @@ async function planFrom(from: string, options: PlanOptions): Promise<ModelPlan> 
   ] as const) {
     if (value !== undefined) throw new UsageError(`train: ${flag} does not go with --from, whose model has its own`);
   }
-  if (options.dtype !== undefined && options.dtype !== 'f32') {
-    throw new UsageError('train: --dtype does not go with --from; leave it out');
-  }
   const { opened } = await openArgument(from);
   try {
     const tokenizer = tokenizerOf(opened);
     const context = options.context ?? Math.min(FROM_CONTEXT, opened.config.context);
-    const config = startConfig(opened.config, { attention: options.attention, window: options.window, context });
+    const config = startConfig(opened.config, {
+      attention: options.attention,
+      window: options.window,
+      context,
+      computeDType: computeDTypeOf(options),
+    });
     const name = basename(from)
       .replace(/[^\w.-]/g, '-')
       .slice(0, 64);

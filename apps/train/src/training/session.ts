@@ -11,6 +11,7 @@ import {
 import {
   type AdamW,
   type AdamWConfig,
+  type AdamWState,
   adamW,
   addingGrad,
   batchTensors,
@@ -22,6 +23,8 @@ import {
   lazyTransformer,
   oneProcess,
   type Params,
+  type ShardedAdamW,
+  shardedAdamW,
   type ValueAndGrad,
 } from '@lazy-attention/nn';
 import { loadCheckpoint, saveCheckpoint } from '@lazy-attention/nn/node';
@@ -41,7 +44,7 @@ export interface Session {
   readonly params: Params;
   /** Those of them that the optimiser moves. */
   readonly trained: Params;
-  readonly optimizer: AdamW;
+  readonly optimizer: AdamW | ShardedAdamW;
   /** Whose predictions are learned, too. */
   readonly teacher: Teacher | null;
   readonly sampler: Sampler;
@@ -93,7 +96,7 @@ export async function newSession(
   let params: Params = {};
   try {
     params = await firstParams(backend, record, model);
-    const optimizer = adamW(backend, trainable(params, record.start?.trainOnly), adamOptions(record));
+    const optimizer = optimizerOf(backend, record, trainable(params, record.start?.trainOnly), communicator);
     return assemble(backend, record, dataset, { model, params, optimizer, teacher, communicator, step: 0 });
   } catch (error) {
     disposeParams(params);
@@ -117,7 +120,7 @@ export async function resumeSession(
   }
   const { params, step } = loaded;
   const moved = trainable(params, record.start?.trainOnly);
-  const optimizer = adamW(backend, moved, { ...adamOptions(record), state: loaded.optimizer });
+  const optimizer = optimizerOf(backend, record, moved, communicator, loaded.optimizer);
   const state = savedState(loaded.state, folder);
   const teacher = await teacherOf(backend, record);
   const parts = { model, params, optimizer, teacher, communicator, state: state.sampler, step };
@@ -134,6 +137,20 @@ function savedState(state: unknown, folder: RunFolder): SavedState {
     );
   }
   return { sampler: sampler as SamplerState, seconds };
+}
+
+/** Of the whole state, or of this rank's part of it. */
+function optimizerOf(
+  backend: Backend,
+  record: RunRecord,
+  trained: Params,
+  communicator: Communicator,
+  state?: AdamWState,
+): AdamW | ShardedAdamW {
+  const options = { ...adamOptions(record), ...(state && { state }) };
+  return record.training.shardOptimizer === true
+    ? shardedAdamW(backend, trained, communicator, options)
+    : adamW(backend, trained, options);
 }
 
 function adamOptions({ training, start }: RunRecord): AdamWConfig {
@@ -210,7 +227,7 @@ export async function launchStep(session: Session, stop = false): Promise<Pendin
   const { value, grads, stopping } =
     session.communicator.size === 1 ? { ...own, stopping: false } : await overRanks(session, own, stop);
   const learningRate = session.schedule(step);
-  const { gradNormSquared } = optimizer.step(grads, learningRate);
+  const { gradNormSquared } = await optimizer.step(grads, learningRate);
   disposeParams(grads);
   session.step = step;
   return { step, learningRate, loss: value, gradNormSquared, stopping };
@@ -316,8 +333,28 @@ function diverged(what: string, step: number): TrainingError {
   );
 }
 
-export async function saveSession(session: Session, folder: RunFolder, seconds: number, keep: number): Promise<void> {
-  const { model, params, optimizer, step, sampler } = session;
+/** What a checkpoint has of the optimiser. All ranks call it, where its state is cut over them; null on all but rank 0 then. */
+export async function optimizerState({ optimizer }: Session): Promise<HeldState | null> {
+  if (!('gather' in optimizer)) return { state: () => optimizer.state(), dispose: () => {} };
+  const whole = await optimizer.gather();
+  if (whole === null) return null;
+  return { state: () => whole, dispose: () => [whole.m, whole.v].forEach(disposeParams) };
+}
+
+interface HeldState {
+  state(): AdamWState;
+  dispose(): void;
+}
+
+/** Writes a checkpoint, on rank 0, whose `optimizer` is of `optimizerState`. */
+export async function saveSession(
+  session: Session,
+  optimizer: HeldState,
+  folder: RunFolder,
+  seconds: number,
+  keep: number,
+): Promise<void> {
+  const { model, params, step, sampler } = session;
   const state = { sampler: { ...sampler.state() }, seconds };
   await saveCheckpoint(folder.checkpoints, { model, params, optimizer, step, state, keep });
 }

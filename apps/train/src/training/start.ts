@@ -138,7 +138,12 @@ export function annealTau(
 /** A model's own configuration with what the run changes of it. */
 export function startConfig(
   from: LazyTransformer['config'],
-  changes: { readonly attention?: string | undefined; readonly window?: number | undefined; readonly context: number },
+  changes: {
+    readonly attention?: string | undefined;
+    readonly window?: number | undefined;
+    readonly context: number;
+    readonly computeDType: LazyTransformer['config']['computeDType'];
+  },
 ): LazyTransformer['config'] {
   if (changes.context > from.context) {
     throw new UsageError(
@@ -148,7 +153,7 @@ export function startConfig(
   return lazyTransformer({
     ...from,
     context: changes.context,
-    computeDType: null,
+    computeDType: changes.computeDType,
     window: changes.window ?? Math.min(from.window, changes.context),
     attention: changes.attention ?? from.attention,
   }).config;

@@ -16,6 +16,7 @@ import {
   disposeSession,
   launchStep,
   newSession,
+  optimizerState,
   type PendingStep,
   resumeSession,
   type Session,
@@ -127,8 +128,8 @@ async function openTraining(
     // All have read what rank 0 now changes.
     await communicator.barrier();
     // The last evaluation follows the last checkpoint, so a finished run that is resumed makes it again.
-    if (communicator.rank === 0 && from !== null) truncateMetrics(folder.metrics, session.step, session.step === steps);
-    else if (communicator.rank === 0) await saveSession(session, folder, 0, record.rhythm.keep);
+    if (from === null) await writeCheckpoint(session, folder, 0, record.rhythm.keep);
+    else if (communicator.rank === 0) truncateMetrics(folder.metrics, session.step, session.step === steps);
   } catch (error) {
     disposeSession(session);
     throw error;
@@ -209,14 +210,28 @@ async function pause(run: Training, work: () => Promise<unknown>): Promise<void>
   run.settledAt = run.clock.seconds();
 }
 
-function save(run: Training): Promise<void> {
+async function save(run: Training): Promise<void> {
   const { session, folder, record, dataset, clock } = run;
-  return pause(run, async () => {
-    await checkUsable(session, dataset);
-    keepRecord(run);
-    await saveSession(session, folder, clock.seconds(), record.rhythm.keep);
-    run.savedAt = session.step;
-  });
+  run.savedAt = session.step;
+  await settle(run);
+  const seconds = clock.seconds();
+  await pause(run, () => checkUsable(session, dataset));
+  if (leads(run)) keepRecord(run);
+  run.clock.stop();
+  await writeCheckpoint(session, folder, seconds, record.rhythm.keep);
+  run.clock.start();
+  run.settledAt = clock.seconds();
+}
+
+/** Rank 0 writes what all ranks have. */
+async function writeCheckpoint(session: Session, folder: RunFolder, seconds: number, keep: number): Promise<void> {
+  const optimizer = await optimizerState(session);
+  if (optimizer === null || session.communicator.rank > 0) return;
+  try {
+    await saveSession(session, optimizer, folder, seconds, keep);
+  } finally {
+    optimizer.dispose();
+  }
 }
 
 /** A run without its record could not be used: one that was removed meanwhile is written again. */

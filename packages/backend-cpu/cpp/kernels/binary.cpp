@@ -72,7 +72,7 @@ LAZY_INLINE void withOperand(const float* x, std::int64_t stride, const Visit& v
   visit(Apart{x, stride});
 }
 
-template <class Function>
+template <class, class Function>
 void combine(const ops::BinaryView& op, Runtime& runtime, const Function& function) {
   const std::int64_t last = op.sizes.count - 1, strideA = op.stridesA[last], strideB = op.stridesB[last];
   const ops::Axes* const strides[] = {&op.stridesA, &op.stridesB};
@@ -88,21 +88,21 @@ void combine(const ops::BinaryView& op, Runtime& runtime, const Function& functi
   });
 }
 
-template <class Function>
+template <class T, class Function>
 void combine(const ops::Binary& op, Runtime& runtime, const Function& function) {
   runtime.pool.ranges(op.out.size, grain, [&](std::int64_t begin, std::int64_t end) {
-    const float *a = floats(op.a) + begin, *b = floats(op.b) + begin;
-    float* out = floats(op.out) + begin;
+    const T *a = elements<T>(op.a) + begin, *b = elements<T>(op.b) + begin;
+    T* out = elements<T>(op.out) + begin;
     forEach(end - begin, [&](auto i) { i.put(out, function(i(a), i(b))); });
   });
 }
 
-template <class Op>
+template <class T, class Op>
 void combineBy(const Op& op, Runtime& runtime) {
   switch (op.fn) {
 #define LAZY_CASE(name)           \
   case ops::BinaryFunction::name: \
-    return combine(op, runtime, [](Vector a, Vector b) { return functions::name(a, b); });
+    return combine<T>(op, runtime, [](Vector a, Vector b) { return functions::name(a, b); });
     LAZY_BINARY_FUNCTIONS(LAZY_CASE)
 #undef LAZY_CASE
   }
@@ -110,8 +110,10 @@ void combineBy(const Op& op, Runtime& runtime) {
 
 }  // namespace
 
-void binary(const ops::Binary& op, Runtime& runtime, void*) { combineBy(op, runtime); }
-void binaryView(const ops::BinaryView& op, Runtime& runtime, void*) { combineBy(op, runtime); }
+void binary(const ops::Binary& op, Runtime& runtime, void*) {
+  withElements(op.a, [&](auto type) { combineBy<typename decltype(type)::Type>(op, runtime); });
+}
+void binaryView(const ops::BinaryView& op, Runtime& runtime, void*) { combineBy<float>(op, runtime); }
 
 }  // namespace LAZY_ISA
 }  // namespace lazy_cpu

@@ -18,10 +18,15 @@ T* elements(const ops::Tensor& x) {
   return static_cast<T*>(x.data);
 }
 
-// Calls f with a null pointer to the type of x's elements: float or Brain.
+// Calls f with something whose Type is that of x's elements: float or Brain.
+template <class T>
+struct Elements {
+  using Type = T;
+};
 template <class F>
-decltype(auto) withElements(const ops::Tensor& x, const F& f) {
-  return isBrain(x) ? f(static_cast<Brain*>(nullptr)) : f(static_cast<float*>(nullptr));
+void withElements(const ops::Tensor& x, const F& f) {
+  if (isBrain(x)) return f(Elements<Brain>{});
+  f(Elements<float>{});
 }
 
 // The nearest bf16, in the upper halves of words; what is no number stays none.

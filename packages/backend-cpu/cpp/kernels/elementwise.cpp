@@ -30,11 +30,11 @@ void full(const ops::Fill& op, Runtime& runtime, void*) {
 }
 
 void cast(const ops::Cast& op, Runtime& runtime, void*) {
-  withElements(op.x, [&](auto* from) {
-    withElements(op.out, [&](auto* to) {
+  withElements(op.x, [&](auto from) {
+    withElements(op.out, [&](auto to) {
       runtime.pool.ranges(op.x.size, grain, [&](std::int64_t begin, std::int64_t end) {
-        const auto* x = elements<std::remove_pointer_t<decltype(from)>>(op.x) + begin;
-        auto* out = elements<std::remove_pointer_t<decltype(to)>>(op.out) + begin;
+        const auto* x = elements<typename decltype(from)::Type>(op.x) + begin;
+        auto* out = elements<typename decltype(to)::Type>(op.out) + begin;
         forEach(end - begin, [&](auto at) { at.put(out, at(x)); });
       });
     });
@@ -42,7 +42,8 @@ void cast(const ops::Cast& op, Runtime& runtime, void*) {
 }
 
 void copyRows(const ops::CopyRows& op, Runtime& runtime, void*) {
-  const std::size_t size = ops::bytesPerElement(op.from.dtype), bytes = static_cast<std::size_t>(op.count * op.inner) * size;
+  const std::size_t size = ops::bytesPerElement(op.from.dtype),
+                    bytes = static_cast<std::size_t>(op.count * op.inner) * size;
   const auto entry = static_cast<std::int64_t>(size) * op.inner;
   const auto* from = static_cast<const char*>(op.from.data) + op.fromStart * entry;
   auto* to = static_cast<char*>(op.to.data) + op.toStart * entry;
@@ -54,11 +55,14 @@ void copyRows(const ops::CopyRows& op, Runtime& runtime, void*) {
 }
 
 void scale(const ops::Scale& op, Runtime& runtime, void*) {
-  const float factor = static_cast<float>(op.factor);
-  runtime.pool.ranges(op.out.size, grain, [&](std::int64_t begin, std::int64_t end) {
-    const float* x = floats(op.x);
-    float* __restrict out = floats(op.out);
-    for (std::int64_t i = begin; i < end; ++i) out[i] = x[i] * factor;
+  const Vector factor = splat(static_cast<float>(op.factor));
+  withElements(op.x, [&](auto type) {
+    using T = typename decltype(type)::Type;
+    runtime.pool.ranges(op.out.size, grain, [&](std::int64_t begin, std::int64_t end) {
+      const T* x = elements<T>(op.x) + begin;
+      T* out = elements<T>(op.out) + begin;
+      forEach(end - begin, [&](auto at) { at.put(out, at(x) * factor); });
+    });
   });
 }
 
@@ -81,12 +85,14 @@ void sumSquares(const ops::SumSquares& op, Runtime& runtime, void* workspace) {
   floats(op.out)[0] = static_cast<float>(total);
 }
 
-// spec §RoPE: (x1, x2) -> (x1 cos - x2 sin, x2 cos + x1 sin) on the two halves of each head.
-void rope(const ops::Rope& op, Runtime& runtime, void*) {
+namespace {
+
+template <class T>
+void ropeRows(const ops::Rope& op, Runtime& runtime) {
   const float* cosines = runtime.rope.get(op, runtime.pool);
   const std::int64_t half = op.headDim / 2;
   const float* sines = cosines + op.length * half;
-  const float sign = op.inverse ? -1.0f : 1.0f;
+  const Vector sign = splat(op.inverse ? -1.0f : 1.0f);
   const std::int64_t row = op.heads * op.headDim;
   runtime.pool.ranges(op.batch * op.length, std::max<std::int64_t>(1, grain / row),
                       [&](std::int64_t begin, std::int64_t end) {
@@ -94,56 +100,53 @@ void rope(const ops::Rope& op, Runtime& runtime, void*) {
                           const float* c = cosines + r % op.length * half;
                           const float* s = sines + r % op.length * half;
                           for (std::int64_t h = 0; h < op.heads; ++h) {
-                            const float* x = floats(op.x) + r * row + h * op.headDim;
-                            float* __restrict out = floats(op.out) + r * row + h * op.headDim;
-                            for (std::int64_t d = 0; d < half; ++d) {
-                              const float x1 = x[d], x2 = x[d + half], sine = s[d] * sign;
-                              out[d] = x1 * c[d] - x2 * sine;
-                              out[d + half] = x2 * c[d] + x1 * sine;
-                            }
+                            const T* x = elements<T>(op.x) + r * row + h * op.headDim;
+                            T* out = elements<T>(op.out) + r * row + h * op.headDim;
+                            forEach(half, [&](auto at) {
+                              const Vector x1 = at(x), x2 = at(x + half), cosine = at(c), sine = at(s) * sign;
+                              at.put(out, x1 * cosine - x2 * sine);
+                              at.put(out + half, x2 * cosine + x1 * sine);
+                            });
                           }
                         }
                       });
 }
 
+}  // namespace
+
+// spec §RoPE: (x1, x2) -> (x1 cos - x2 sin, x2 cos + x1 sin) on the two halves of each head.
+void rope(const ops::Rope& op, Runtime& runtime, void*) {
+  withElements(op.x, [&](auto type) { ropeRows<typename decltype(type)::Type>(op, runtime); });
+}
+
 void swiglu(const ops::Swiglu& op, Runtime& runtime, void*) {
-  runtime.pool.ranges(op.out.size, grain, [&](std::int64_t begin, std::int64_t end) {
-    for (std::int64_t i = begin; i < end; i += lanes) {
-      const std::int64_t left = end - i;
-      const bool whole = left >= lanes;
-      const Vector g = whole ? load(floats(op.gate) + i) : loadSome(floats(op.gate) + i, left);
-      const Vector u = whole ? load(floats(op.up) + i) : loadSome(floats(op.up) + i, left);
-      const Vector y = g / (splat(1.0f) + exponential(-g)) * u;
-      if (whole) {
-        store(floats(op.out) + i, y);
-      } else {
-        storeSome(floats(op.out) + i, y, left);
-      }
-    }
+  withElements(op.gate, [&](auto type) {
+    using T = typename decltype(type)::Type;
+    runtime.pool.ranges(op.out.size, grain, [&](std::int64_t begin, std::int64_t end) {
+      const T *gate = elements<T>(op.gate) + begin, *up = elements<T>(op.up) + begin;
+      T* out = elements<T>(op.out) + begin;
+      forEach(end - begin, [&](auto at) {
+        const Vector g = at(gate);
+        at.put(out, g / (splat(1.0f) + exponential(-g)) * at(up));
+      });
+    });
   });
 }
 
 // With s = sigmoid(gate): dgate = dy up s (1 + gate (1 - s)), dup = dy gate s.
 void swigluGrad(const ops::SwigluGrad& op, Runtime& runtime, void*) {
-  runtime.pool.ranges(op.dy.size, grain, [&](std::int64_t begin, std::int64_t end) {
-    for (std::int64_t i = begin; i < end; i += lanes) {
-      const std::int64_t left = end - i;
-      const bool whole = left >= lanes;
-      const auto get = [&](const ops::Tensor& x) {
-        return whole ? load(floats(x) + i) : loadSome(floats(x) + i, left);
-      };
-      const auto put = [&](const ops::Tensor& x, Vector v) {
-        if (whole) {
-          store(floats(x) + i, v);
-        } else {
-          storeSome(floats(x) + i, v, left);
-        }
-      };
-      const Vector g = get(op.gate), dy = get(op.dy), one = splat(1.0f);
-      const Vector s = one / (one + exponential(-g));
-      put(op.dgate, dy * get(op.up) * s * (one + g * (one - s)));
-      put(op.dup, dy * g * s);
-    }
+  withElements(op.gate, [&](auto type) {
+    using T = typename decltype(type)::Type;
+    runtime.pool.ranges(op.dy.size, grain, [&](std::int64_t begin, std::int64_t end) {
+      const T *gate = elements<T>(op.gate) + begin, *up = elements<T>(op.up) + begin, *dy = elements<T>(op.dy) + begin;
+      T *dgate = elements<T>(op.dgate) + begin, *dup = elements<T>(op.dup) + begin;
+      forEach(end - begin, [&](auto at) {
+        const Vector g = at(gate), d = at(dy), one = splat(1.0f);
+        const Vector s = one / (one + exponential(-g));
+        at.put(dgate, d * at(up) * s * (one + g * (one - s)));
+        at.put(dup, d * g * s);
+      });
+    });
   });
 }
 

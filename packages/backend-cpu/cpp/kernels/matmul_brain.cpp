@@ -14,8 +14,8 @@ namespace LAZY_ISA {
 
 namespace {
 
-constexpr std::int64_t inner = 8, chunk = 64;              // steps of tileDepth: in the first cache, packed at a time
-constexpr std::int64_t mostPanels = 4, keptAtOnce = 32;    // of a task
+constexpr std::int64_t inner = 8, chunk = 64;            // steps of tileDepth: in the first cache, packed at a time
+constexpr std::int64_t mostPanels = 4, keptAtOnce = 32;  // of a task
 constexpr std::int64_t panelBytes = panelHalves * 2, blockBytes = blockSums * 4;
 static_assert(mostPanels * (chunk * panelBytes + keptAtOnce * blockBytes) <= std::int64_t{packFloats} * 4);
 

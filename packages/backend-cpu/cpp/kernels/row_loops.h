@@ -51,16 +51,19 @@ LAZY_INLINE float sumOver(std::int64_t count, const Body& body) {
   return sumOf(total);
 }
 
-LAZY_INLINE float maximumOver(std::int64_t count, const float* row) {
-  Vector top = splat(row[0]);
+template <class T>
+LAZY_INLINE float maximumOver(std::int64_t count, const T* row) {
+  const float first = widened(row[0]);
+  Vector top = splat(first);
   std::int64_t i = 0;
   for (; i + lanes <= count; i += lanes) top = maximum(top, load(row + i));
-  if (i < count) top = maximum(top, loadSome(row + i, count - i, row[0]));
+  if (i < count) top = maximum(top, loadSome(row + i, count - i, first));
   return maximumOf(top);
 }
 
 // 1 / sqrt(mean(x^2) + epsilon)
-LAZY_INLINE float inverseRms(const float* x, std::int64_t width, double epsilon) {
+template <class T>
+LAZY_INLINE float inverseRms(const T* x, std::int64_t width, double epsilon) {
   const float squares = sumOver(width, [&](auto at) { return at(x) * at(x); });
   return static_cast<float>(1.0 / std::sqrt(static_cast<double>(squares) / static_cast<double>(width) + epsilon));
 }

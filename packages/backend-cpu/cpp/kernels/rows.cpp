@@ -16,37 +16,40 @@ std::int64_t rowsPerTask(std::int64_t width) {
 }
 }  // namespace
 
-void rmsNorm(const ops::RmsNorm& op, Runtime& runtime, void*) {
+namespace {
+
+template <class T>
+void normRows(const ops::RmsNorm& op, Runtime& runtime) {
   runtime.pool.ranges(op.rows, rowsPerTask(op.width), [&](std::int64_t begin, std::int64_t end) {
-    const float* __restrict weight = floats(op.weight);
+    const T* weight = elements<T>(op.weight);
     for (std::int64_t r = begin; r < end; ++r) {
-      const float* x = floats(op.x) + r * op.width;
-      float* __restrict out = floats(op.out) + r * op.width;
-      const float inverse = inverseRms(x, op.width, op.epsilon);
-      for (std::int64_t i = 0; i < op.width; ++i) out[i] = x[i] * inverse * weight[i];
+      const T* x = elements<T>(op.x) + r * op.width;
+      T* out = elements<T>(op.out) + r * op.width;
+      const Vector inverse = splat(inverseRms(x, op.width, op.epsilon));
+      forEach(op.width, [&](auto at) { at.put(out, at(x) * inverse * at(weight)); });
     }
   });
 }
 
 // With r = 1 / sqrt(mean(x^2) + epsilon): dx = r (w dy - x r^2 mean(w dy x)), dw = sum over rows of dy x r.
-void rmsNormGrad(const ops::RmsNormGrad& op, Runtime& runtime, void* workspace) {
-  auto* const partials = static_cast<float*>(workspace);
+template <class T>
+void normGradRows(const ops::RmsNormGrad& op, Runtime& runtime, float* partials) {
   const std::int64_t grain = rowGrain(op.rows), chunks = rowChunks(op.rows);
   runtime.pool.run(chunks, [&](std::int64_t chunk, int) {
-    const float* __restrict weight = floats(op.weight);
-    float* __restrict dweight = partials + chunk * op.width;
+    const T* weight = elements<T>(op.weight);
+    float* dweight = partials + chunk * op.width;
     std::fill_n(dweight, op.width, 0.0f);
     for (std::int64_t r = chunk * grain; r < std::min((chunk + 1) * grain, op.rows); ++r) {
-      const float* x = floats(op.x) + r * op.width;
-      const float* dy = floats(op.dy) + r * op.width;
-      float* __restrict dx = floats(op.dx) + r * op.width;
-      const float inverse = inverseRms(x, op.width, op.epsilon);
+      const T *x = elements<T>(op.x) + r * op.width, *dy = elements<T>(op.dy) + r * op.width;
+      T* dx = elements<T>(op.dx) + r * op.width;
+      const float rms = inverseRms(x, op.width, op.epsilon);
       const float dot = sumOver(op.width, [&](auto at) { return at(dy) * at(weight) * at(x); });
-      const float factor = inverse * inverse * dot / static_cast<float>(op.width);
-      for (std::int64_t i = 0; i < op.width; ++i) {
-        dx[i] = inverse * (weight[i] * dy[i] - x[i] * factor);
-        dweight[i] += dy[i] * x[i] * inverse;
-      }
+      const Vector inverse = splat(rms), factor = splat(rms * rms * dot / static_cast<float>(op.width));
+      forEach(op.width, [&](auto at) {
+        const Vector xs = at(x), dys = at(dy);
+        at.put(dx, inverse * (at(weight) * dys - xs * factor));
+        at.put(dweight, at(dweight) + dys * xs * inverse);
+      });
     }
   });
   runtime.pool.ranges(op.width, 256, [&](std::int64_t begin, std::int64_t end) {
@@ -54,8 +57,20 @@ void rmsNormGrad(const ops::RmsNormGrad& op, Runtime& runtime, void* workspace) 
       double total = 0;
       for (std::int64_t chunk = 0; chunk < chunks; ++chunk)
         total += static_cast<double>(partials[chunk * op.width + i]);
-      floats(op.dweight)[i] = static_cast<float>(total);
+      narrow(static_cast<float>(total), elements<T>(op.dweight) + i);
     }
+  });
+}
+
+}  // namespace
+
+void rmsNorm(const ops::RmsNorm& op, Runtime& runtime, void*) {
+  withElements(op.x, [&](auto type) { normRows<typename decltype(type)::Type>(op, runtime); });
+}
+
+void rmsNormGrad(const ops::RmsNormGrad& op, Runtime& runtime, void* workspace) {
+  withElements(op.x, [&](auto type) {
+    normGradRows<typename decltype(type)::Type>(op, runtime, static_cast<float*>(workspace));
   });
 }
 
@@ -109,13 +124,15 @@ void embeddingGrad(const ops::EmbeddingGrad& op, Runtime& runtime, void*) {
   });
 }
 
-void crossEntropy(const ops::CrossEntropy& op, Runtime& runtime, void* workspace) {
-  auto* const partials = static_cast<double*>(workspace);
+namespace {
+
+template <class T>
+void lossRows(const ops::CrossEntropy& op, Runtime& runtime, double* partials) {
   const std::int64_t grain = rowGrain(op.rows), chunks = rowChunks(op.rows);
   runtime.pool.run(chunks, [&](std::int64_t chunk, int) {
     double total = 0;
     for (std::int64_t r = chunk * grain; r < std::min((chunk + 1) * grain, op.rows); ++r) {
-      const float* logits = floats(op.logits) + r * op.vocabulary;
+      const T* logits = elements<T>(op.logits) + r * op.vocabulary;
       const float top = maximumOver(op.vocabulary, logits);
       const Vector shift = splat(top);
       const float sum =
@@ -123,7 +140,8 @@ void crossEntropy(const ops::CrossEntropy& op, Runtime& runtime, void* workspace
       const double rest = std::log(static_cast<double>(sum));
       floats(op.lse)[r] = static_cast<float>(static_cast<double>(top) + rest);
       const std::int64_t target = integers(op.targets)[r];
-      if (target != op.ignoreIndex) total += static_cast<double>(top) - static_cast<double>(logits[target]) + rest;
+      if (target != op.ignoreIndex)
+        total += static_cast<double>(top) - static_cast<double>(widened(logits[target])) + rest;
     }
     partials[chunk] = total;
   });
@@ -132,22 +150,38 @@ void crossEntropy(const ops::CrossEntropy& op, Runtime& runtime, void* workspace
   floats(op.loss)[0] = static_cast<float>(total / static_cast<double>(op.count));
 }
 
-void crossEntropyGrad(const ops::CrossEntropyGrad& op, Runtime& runtime, void*) {
+template <class T>
+void lossGradRows(const ops::CrossEntropyGrad& op, Runtime& runtime) {
   const float factor = floats(op.dloss)[0] / static_cast<float>(op.count);
   runtime.pool.ranges(op.rows, rowsPerTask(op.vocabulary), [&](std::int64_t begin, std::int64_t end) {
     for (std::int64_t r = begin; r < end; ++r) {
-      const float* logits = floats(op.logits) + r * op.vocabulary;
-      float* out = floats(op.dlogits) + r * op.vocabulary;
+      const T* logits = elements<T>(op.logits) + r * op.vocabulary;
+      T* out = elements<T>(op.dlogits) + r * op.vocabulary;
       const std::int64_t target = integers(op.targets)[r];
       if (target == op.ignoreIndex) {
-        std::fill_n(out, op.vocabulary, 0.0f);
+        std::fill_n(out, op.vocabulary, T{});
         continue;
       }
-      const Vector lse = splat(floats(op.lse)[r]), f = splat(factor);
-      forEach(op.vocabulary, [&](auto at) { at.put(out, exponential(at(logits) - lse) * f); });
-      out[target] -= factor;
+      const float lse = floats(op.lse)[r];
+      const Vector shift = splat(lse), f = splat(factor);
+      forEach(op.vocabulary, [&](auto at) { at.put(out, exponential(at(logits) - shift) * f); });
+      // From the probability as it is in f32, not as it was rounded.
+      const Vector p = exponential(splat(widened(logits[target]) - lse));
+      narrow(p[0] * factor - factor, out + target);
     }
   });
+}
+
+}  // namespace
+
+void crossEntropy(const ops::CrossEntropy& op, Runtime& runtime, void* workspace) {
+  withElements(op.logits, [&](auto type) {
+    lossRows<typename decltype(type)::Type>(op, runtime, static_cast<double*>(workspace));
+  });
+}
+
+void crossEntropyGrad(const ops::CrossEntropyGrad& op, Runtime& runtime, void*) {
+  withElements(op.logits, [&](auto type) { lossGradRows<typename decltype(type)::Type>(op, runtime); });
 }
 
 }  // namespace LAZY_ISA

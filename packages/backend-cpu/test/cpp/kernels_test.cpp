@@ -60,7 +60,7 @@ void matmuls(const KernelTable& table, Runtime& runtime) {
                 static_cast<double>(a[static_cast<std::size_t>(ta ? p * m + i : i * k + p)]) *
                 static_cast<double>(b[static_cast<std::size_t>(tb ? j * k + p : p * n + j)]);
       const ops::Matmul op{view(a), view(b), view(out), 1, m, n, k, ta, tb, true};
-      auto workspace = scratch(table.matmulWorkspace(op, runtime.pool.threads()));
+      auto workspace = scratch(table.matmulWorkspace(op, runtime.machine));
       table.matmul(op, runtime, workspace.data());
       compare(std::string(table.name) + " matmul " + std::to_string(m) + "x" + std::to_string(n) + "x" +
                   std::to_string(k) + (ta ? " t" : " n") + (tb ? "t" : "n"),
@@ -78,9 +78,9 @@ void attentions(const KernelTable& table, Runtime& runtime) {
       dv(size), dbias(bias.size()), dtau(2);
   const double scale = 0.3;
   const ops::AttentionInputs in{{1, L, L, L, H, H, D, W}, scale, view(q), view(k), view(v), view(bias), view(tau), {}};
-  auto forward = scratch(table.attentionWorkspace(in, runtime.pool.threads()));
+  auto forward = scratch(table.attentionWorkspace(in, runtime.machine));
   table.attention({in, view(out), saved.data()}, runtime, forward.data());
-  auto backward = scratch(table.attentionGradWorkspace(in, runtime.pool.threads()));
+  auto backward = scratch(table.attentionGradWorkspace(in, runtime.machine));
   table.attentionGrad({in, view(dout), view(out), saved.data(), view(dq), view(dk), view(dv), view(dbias), view(dtau)},
                       runtime, backward.data());
 
@@ -133,10 +133,10 @@ void attentions(const KernelTable& table, Runtime& runtime) {
 }  // namespace
 
 int main() {
-  for (const KernelTable* table : runnableTables()) {
-    Runtime runtime(2);
-    matmuls(*table, runtime);
-    attentions(*table, runtime);
+  for (const Target& target : runnableTargets()) {
+    Runtime runtime({2, target.unit});
+    matmuls(*target.table, runtime);
+    attentions(*target.table, runtime);
   }
   std::puts("passed");
 }

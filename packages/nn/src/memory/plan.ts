@@ -3,7 +3,8 @@ import { addingGrad, type ValueAndGrad } from '../autodiff/value-and-grad.ts';
 import { batchTensors } from '../batch.ts';
 import type { LazyTransformerOptions } from '../model/config.ts';
 import { type Batch, lazyTransformer } from '../model/transformer.ts';
-import { adamW } from '../optim/adamw.ts';
+import { adamW, adamWOver } from '../optim/adamw.ts';
+import { partsOf } from '../optim/sharded.ts';
 import { disposeParams, type Params } from '../params.ts';
 import { type Block, type CountingOptions, counting } from './counting.ts';
 
@@ -17,6 +18,8 @@ export interface MemoryPlanOptions {
   readonly recompute?: boolean | undefined;
   /** As in `LossOptions`. */
   readonly lossRows?: number | undefined;
+  /** Ranks that the optimiser's state is cut over (`shardedAdamW`); default 1. */
+  readonly shards?: number | undefined;
   /** As in `AdamWConfig`. */
   readonly stateDType?: 'bf16' | undefined;
   /** Which parameters the optimiser moves; default all. */
@@ -62,7 +65,7 @@ export function memoryPlan(
   options: MemoryPlanOptions,
   traits: CountingOptions,
 ): MemoryPlan {
-  const { batch, microBatch = batch, recompute, lossRows, stateDType, trains = () => true } = options;
+  const { batch, microBatch = batch, recompute, lossRows, stateDType, shards = 1, trains = () => true } = options;
   const { backend, enter, atPeak } = counting(traits);
   const transformer = lazyTransformer(model);
   const { vocabSize, context, hiddenSize } = transformer.config;
@@ -72,7 +75,8 @@ export function memoryPlan(
   );
   const trained = Object.fromEntries(Object.entries(params).filter(([name]) => trains(name)));
   enter('optimizer');
-  const optimizer = adamW(backend, trained, { stateDType });
+  const update =
+    shards === 1 ? wholeUpdate(backend, trained, stateDType) : partUpdate(backend, trained, stateDType, shards);
   const loss = (ops: Ops, some: Params, data: Batch) => {
     const value = transformer.loss(ops, { ...params, ...some }, data, { recompute, lossRows });
     enter('backward');
@@ -97,7 +101,7 @@ export function memoryPlan(
   const { value, grads } = sum as ValueAndGrad<Params>;
   const gradients = new Set<object>(Object.values(grads).map((x) => backend.bufferOf(x)));
   enter('backward');
-  optimizer.step(grads, 1).gradNormSquared.dispose();
+  update(grads);
   disposeParams({ ...grads, value });
   const isLogits = ({ op, shape }: Block) =>
     (op === 'matmul' || op === 'crossEntropyGrad') && shape.at(-1) === vocabSize && vocabSize !== hiddenSize;
@@ -111,4 +115,24 @@ export function memoryPlan(
   const kinds = { weights: 0, gradients: 0, optimizer: 0, activations: 0, logits: 0, workspace: 0 };
   for (const block of blocks) kinds[kindOf(block)] += block.bytes;
   return { peakBytes: bytes, ...kinds };
+}
+
+/** What one process updates. */
+function wholeUpdate(backend: Backend, trained: Params, stateDType: MemoryPlanOptions['stateDType']) {
+  const optimizer = adamW(backend, trained, { stateDType });
+  return (grads: Params) => optimizer.step(grads, 1).gradNormSquared.dispose();
+}
+
+/** What the first of several ranks updates. */
+function partUpdate(backend: Backend, trained: Params, stateDType: MemoryPlanOptions['stateDType'], shards: number) {
+  const own = (tensors: Params) => partsOf(backend, tensors, trained, 0, shards);
+  const parts = own(trained);
+  const optimizer = adamWOver(backend, parts, trained, { stateDType });
+  disposeParams(parts);
+  return (grads: Params) => {
+    const [mine, slopes, norm] = [own(trained), own(grads), backend.sumSquares(Object.values(grads))];
+    optimizer.update(mine, slopes, norm, 1);
+    disposeParams({ ...mine });
+    disposeParams({ ...slopes, norm });
+  };
 }

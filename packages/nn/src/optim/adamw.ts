@@ -65,6 +65,39 @@ export function decaysByDefault(name: string, param: Tensor): boolean {
 
 /** AdamW with clipping over `params` (f32 or f64), which it updates in place. See core's `adamw` for the formula. */
 export function adamW(backend: Backend, params: Params, config: AdamWConfig = {}): AdamW {
+  const { update, ...rest } = adamWOver(backend, params, params, config);
+  const names = Object.keys(params);
+  return {
+    get steps() {
+      return rest.state().steps;
+    },
+    step(grads, learningRate) {
+      checkLike('grads', grads, params);
+      const gradNormSquared = backend.sumSquares(names.map((name) => grads[name]));
+      try {
+        update(params, grads, gradNormSquared, learningRate);
+      } catch (error) {
+        gradNormSquared.dispose();
+        throw error;
+      }
+      return { gradNormSquared };
+    },
+    ...rest,
+  };
+}
+
+/** AdamW over tensors that are given at each step, and a norm of all gradients that may know of more. */
+export interface AdamWOver {
+  /** One fused step, in place on `tensors`, which have the names and shapes of the first. */
+  update(tensors: Params, grads: Params, gradNormSquared: Tensor, learningRate: number): void;
+  /** As in `AdamW`. */
+  state(): AdamWState;
+  /** As in `AdamW`. */
+  dispose(): void;
+}
+
+/** `parts` are what the optimiser moves: `params` themselves, or parts of them under their names. */
+export function adamWOver(backend: Backend, parts: Params, params: Params, config: AdamWConfig): AdamWOver {
   checkOptions('adamW', config, [
     'beta1',
     'beta2',
@@ -79,11 +112,11 @@ export function adamW(backend: Backend, params: Params, config: AdamWConfig = {}
   const { beta1 = 0.9, beta2 = 0.95, epsilon = 1e-8, weightDecay = 0.1, maxNorm = 1 } = config;
   const { decays = decaysByDefault, state, stateDType, multiples = () => 1 } = config;
   checkLimits(weightDecay, maxNorm);
-  const names = Object.keys(params);
-  if (names.length === 0) throw new ValueError('adamW: params is empty');
+  const names = Object.keys(parts);
+  if (Object.keys(params).length === 0) throw new ValueError('adamW: params is empty');
   if (state !== undefined) {
-    checkLike('state.m', state.m, params);
-    checkLike('state.v', state.v, params);
+    checkLike('state.m', state.m, parts);
+    checkLike('state.v', state.v, parts);
     if (!Number.isSafeInteger(state.steps) || state.steps < 0) {
       throw new ValueError(`adamW: state.steps is ${state.steps}; expected an integer from 0`);
     }
@@ -91,48 +124,37 @@ export function adamW(backend: Backend, params: Params, config: AdamWConfig = {}
   const zeros = () =>
     backend.scope(() =>
       Object.fromEntries(
-        names.map((name) => [name, backend.zeros(params[name].shape, stateDType ?? params[name].dtype)]),
+        names.map((name) => [name, backend.zeros(parts[name].shape, stateDType ?? parts[name].dtype)]),
       ),
     );
-  const m = state === undefined ? zeros() : inStateDType(backend, state.m, params, stateDType);
-  const v = state === undefined ? zeros() : inStateDType(backend, state.v, params, stateDType);
+  const m = state === undefined ? zeros() : inStateDType(backend, state.m, parts, stateDType);
+  const v = state === undefined ? zeros() : inStateDType(backend, state.v, parts, stateDType);
   const decayOf = Object.fromEntries(names.map((name) => [name, decayOfOne(decays(name, params[name]), weightDecay)]));
   let steps = state?.steps ?? 0;
 
   return {
-    get steps() {
-      return steps;
-    },
-    step(grads, learningRate) {
-      checkLike('grads', grads, params);
-      const gradNormSquared = backend.sumSquares(names.map((name) => grads[name]));
-      try {
-        for (const [multiple, group] of byMultiple(names, multiples, steps + 1)) {
-          if (multiple === 0) continue;
-          const updates = group.map((name) => ({
-            param: params[name],
-            grad: grads[name],
-            m: m[name],
-            v: v[name],
-            weightDecay: decayOf[name],
-          }));
-          const options = {
-            learningRate: learningRate * multiple,
-            step: steps + 1,
-            beta1,
-            beta2,
-            epsilon,
-            ...(maxNorm === null ? {} : { clip: { normSquared: gradNormSquared, maxNorm } }),
-          };
-          if (stateDType === undefined) backend.adamw(updates, options);
-          else adamwNarrow(backend, updates, options);
-        }
-      } catch (error) {
-        gradNormSquared.dispose();
-        throw error;
+    update(tensors, grads, gradNormSquared, learningRate) {
+      for (const [multiple, group] of byMultiple(names, multiples, steps + 1)) {
+        if (multiple === 0) continue;
+        const updates = group.map((name) => ({
+          param: tensors[name],
+          grad: grads[name],
+          m: m[name],
+          v: v[name],
+          weightDecay: decayOf[name],
+        }));
+        const options = {
+          learningRate: learningRate * multiple,
+          step: steps + 1,
+          beta1,
+          beta2,
+          epsilon,
+          ...(maxNorm === null ? {} : { clip: { normSquared: gradNormSquared, maxNorm } }),
+        };
+        if (stateDType === undefined) backend.adamw(updates, options);
+        else adamwNarrow(backend, updates, options);
       }
       steps++;
-      return { gradNormSquared };
     },
     state: () => ({ steps, m, v }),
     dispose() {
@@ -165,7 +187,7 @@ function byMultiple(
 }
 
 /** The same names, each with the shape of its parameter. */
-function checkLike(what: string, tensors: Params, params: Params): void {
+export function checkLike(what: string, tensors: Params, params: Params): void {
   const missing = Object.keys(params).filter((name) => tensors[name] === undefined);
   if (missing.length > 0) throw new ValueError(`adamW: ${what} lacks ${listed(missing)}`);
   const extra = Object.keys(tensors).filter((name) => params[name] === undefined);
