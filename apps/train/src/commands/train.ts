@@ -49,7 +49,8 @@ export async function trainCommand(argument: string | undefined, given: TrainOpt
   const options: TrainOptions = { ...recipe, ...given };
   goOnWithoutReaders();
   const communicator = await joinRanks();
-  if (communicator.size === 1) return trainRank(source, options, communicator);
+  // An mpirun of one has to be left, too.
+  if (communicator.size === 1) return trainRank(source, options, communicator).finally(() => communicator.close());
   try {
     const code = await trainRank(source, options, communicator);
     await communicator.close();
