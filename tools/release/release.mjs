@@ -12,7 +12,7 @@ import { parseArgs } from 'node:util';
 import { root, workspaces } from '../setup/lib/workspaces.mjs';
 import { faults } from './lib/check.mjs';
 import { barePath, CASES, installAndRun } from './lib/installs.mjs';
-import { home } from './lib/manifest.mjs';
+import { commitHere, home } from './lib/manifest.mjs';
 import { installVerdaccio, startRegistry } from './lib/registry.mjs';
 import { binariesOf, pack, REQUIRED, stageAll } from './lib/stage.mjs';
 
@@ -29,7 +29,7 @@ const megabytes = (bytes) => `${(bytes / 1e6).toFixed(1)} MB`;
 
 /** Every package as a tarball in `out`; throws a list of all that is wrong. */
 function build(out) {
-  const where = home(JSON.parse(readFileSync(join(root, 'package.json'), 'utf8')));
+  const where = { ...home(JSON.parse(readFileSync(join(root, 'package.json'), 'utf8'))), commit: commitHere() };
   const staged = stageAll({ root, workspaces: workspaces(), where, out: join(out, 'staged') });
   const names = new Map(staged.map(({ manifest }) => [manifest.name, manifest.version]));
   const packed = staged.map((entry) => ({ ...entry, ...pack(entry.folder, out) }));

@@ -19,6 +19,8 @@ const LARGEST_HASHED = 2 ** 30;
 
 /** Of a run's record only what a model needs; whoever goes on with the run checks the rest. */
 const RunSchema = v.looseObject({ data: v.looseObject({ tokenizer: v.looseObject({ kind: v.string() }) }) });
+/** A tokenizer in a file of its own, whose name begins with its digest. */
+const TokenizerFile = v.object({ kind: v.literal('file'), sha256: v.pipe(v.string(), v.regex(/^[0-9a-f]{64}$/)) });
 const ManifestSchema = v.looseObject({
   step: v.pipe(v.number(), v.safeInteger(), v.minValue(0)),
   files: v.record(v.string(), v.looseObject({ bytes: v.number(), sha256: v.string() })),
@@ -45,7 +47,28 @@ export async function runTokenizer(files: ModelFiles): Promise<Tokenizer | null>
   if (!files.names.includes(RUN)) return null;
   const parsed = v.safeParse(RunSchema, await readJson(files, RUN));
   if (!parsed.success) throw new ModelError('MODEL_CORRUPT', `${files.name}/${RUN}`, 'has no data.tokenizer');
-  return tokenizerFromJSON(parsed.output.data.tokenizer as unknown as TokenizerJSON);
+  const { tokenizer } = parsed.output.data;
+  const file = v.safeParse(TokenizerFile, tokenizer);
+  const json = file.success ? await tokenizerFile(files, file.output.sha256) : tokenizer;
+  return tokenizerFromJSON(json as unknown as TokenizerJSON);
+}
+
+async function tokenizerFile(files: ModelFiles, sha256: string): Promise<unknown> {
+  const name = `tokenizer-${sha256.slice(0, 16)}.json`;
+  const source = await files.open(name);
+  const found = await sha256Of((await source.read(0, source.size)) as Uint8Array<ArrayBuffer>);
+  if (found !== null && found !== sha256) {
+    throw new ModelError('MODEL_CORRUPT', source.name, `its SHA-256 is not the one in ${RUN}; it is damaged`);
+  }
+  return readJson(files, name);
+}
+
+/** In hexadecimal; null in a page that is not served safely, which has no `crypto.subtle`. */
+async function sha256Of(bytes: Uint8Array<ArrayBuffer>): Promise<string | null> {
+  const { subtle } = globalThis.crypto;
+  if (subtle === undefined) return null;
+  const hash = new Uint8Array(await subtle.digest('SHA-256', bytes));
+  return Array.from(hash, (byte) => byte.toString(16).padStart(2, '0')).join('');
 }
 
 /**
@@ -118,11 +141,8 @@ async function checkDigest(files: ModelFiles, digest: { bytes: number; sha256: s
   const source = await files.open(SINGLE);
   const damaged = (what: string) => new ModelError('MODEL_CORRUPT', source.name, `${what}; it is damaged or truncated`);
   if (digest === undefined || digest.bytes !== source.size) throw damaged('has not the size that was written');
-  // Pages that are not served safely have no `crypto.subtle`; sizes and shapes are checked all the same.
-  const { subtle } = globalThis.crypto;
-  if (subtle === undefined || source.size > LARGEST_HASHED) return;
-  const bytes = (await source.read(0, source.size)) as Uint8Array<ArrayBuffer>;
-  const hash = new Uint8Array(await subtle.digest('SHA-256', bytes));
-  const hex = Array.from(hash, (byte) => byte.toString(16).padStart(2, '0')).join('');
-  if (hex !== digest.sha256) throw damaged('its SHA-256 is not that of what was written');
+  // What cannot be hashed is checked by its sizes and shapes all the same.
+  if (globalThis.crypto.subtle === undefined || source.size > LARGEST_HASHED) return;
+  const found = await sha256Of((await source.read(0, source.size)) as Uint8Array<ArrayBuffer>);
+  if (found !== digest.sha256) throw damaged('its SHA-256 is not that of what was written');
 }

@@ -1,3 +1,4 @@
+import { spawnSync } from 'node:child_process';
 import { existsSync } from 'node:fs';
 import { join } from 'node:path';
 
@@ -28,6 +29,12 @@ export function home(rootManifest, env = process.env) {
   return { url, web: url.replace(/^git\+/, '').replace(/\.git$/, '') };
 }
 
+/** Of the sources; null outside of a checkout. A run of the command says from which it was built. */
+export function commitHere() {
+  const { status, stdout } = spawnSync('git', ['-C', import.meta.dirname, 'rev-parse', 'HEAD'], { encoding: 'utf8' });
+  return status === 0 ? stdout.trim() : null;
+}
+
 /** What all of the project's packages say of themselves. */
 export function identity(name, folder, { url, web }) {
   const short = name.replace('@lazy-attention/', '');
@@ -54,6 +61,7 @@ export function publishedManifest({ folder, manifest, where, binaries }) {
     ...(binaries.length > 0
       ? { optionalDependencies: Object.fromEntries(binaries.map((name) => [name, manifest.version])) }
       : {}),
+    ...(where.commit ? { gitHead: where.commit } : {}),
     publishConfig: { access: 'public' },
   };
 }

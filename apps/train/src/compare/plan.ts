@@ -7,6 +7,7 @@ import { checkOut, type RunFolder, refuseTaken, runFolder } from '../run/folder.
 import { LOCK } from '../run/lock.ts';
 import type { RunRecord } from '../run/record.ts';
 import { checkPlan } from '../run/schema.ts';
+import { isTokenizerFile, loadedRecord, storedRecord } from '../run/tokenizer-file.ts';
 import type { ComparePlan } from './compare-plan.ts';
 
 export type { ComparePlan } from './compare-plan.ts';
@@ -57,9 +58,14 @@ export function createCompare(root: string, plan: ComparePlan): void {
 /** Makes the folder of a plan, with the plan at `path`. @throws RunError RUN_EXISTS or RUN_WRITE */
 export function createPlan(command: string, what: string, root: string, path: string, plan: ComparePlan): void {
   checkOut(command, root);
-  refuseTaken(command, root, existsSync(path), (name) => name.endsWith('.tmp') || name === LOCK);
+  refuseTaken(
+    command,
+    root,
+    existsSync(path),
+    (name) => name.endsWith('.tmp') || isTokenizerFile(name) || name === LOCK,
+  );
   makeFolder(root);
-  if (!writeNew(path, `${JSON.stringify(plan, null, 2)}\n`)) {
+  if (!writeNew(path, `${JSON.stringify({ ...plan, record: storedRecord(path, plan.record) }, null, 2)}\n`)) {
     throw new RunError('RUN_EXISTS', `${command}: ${root} holds another ${what}; name another folder with --out`);
   }
 }
@@ -72,7 +78,10 @@ export function openCompare(root: string): ComparePlan {
 
 /** The JSON of a plan, not yet checked. @throws RunError RUN_MISSING */
 export function readPlan(command: string, path: string): unknown {
-  if (existsSync(path)) return readJson(path);
+  if (existsSync(path)) {
+    const plan = readJson(path) as { record?: unknown } | null;
+    return plan?.record === undefined ? plan : { ...plan, record: loadedRecord(path, plan.record) };
+  }
   throw new RunError('RUN_MISSING', `${command}: there is no ${path}; expected a folder that '${command}' wrote`);
 }
 

@@ -6,6 +6,7 @@ import { makeFolder, readJson, reasonOf, writeNew, writeWhole } from './files.ts
 import { LOCK } from './lock.ts';
 import type { RunRecord } from './record.ts';
 import { checkRecord } from './schema.ts';
+import { isTokenizerFile, loadedRecord, storedRecord } from './tokenizer-file.ts';
 
 /** Paths of a run folder: run.json, metrics.jsonl, checkpoints/, sample.txt, summary.json, report.html. */
 export interface RunFolder {
@@ -56,12 +57,16 @@ export function createRun(path: string, record: RunRecord): RunFolder {
 
 /** Writes run.json where there is none; false where there is one. */
 export function writeRecord(folder: RunFolder, record: RunRecord): boolean {
-  return writeNew(folder.record, `${JSON.stringify(record, null, 2)}\n`);
+  return writeNew(folder.record, textOf(folder, record));
 }
 
 /** Writes run.json anew, for a run that is to have more steps; whoever does holds its lock. */
 export function replaceRecord(folder: RunFolder, record: RunRecord): void {
-  writeWhole(folder.record, `${JSON.stringify(record, null, 2)}\n`);
+  writeWhole(folder.record, textOf(folder, record));
+}
+
+function textOf(folder: RunFolder, record: RunRecord): string {
+  return `${JSON.stringify(storedRecord(folder.record, record), null, 2)}\n`;
 }
 
 /** @throws RunError RUN_WRITE for a name that is no folder's */
@@ -89,12 +94,13 @@ export function refuseLinks(folder: RunFolder): void {
 export function isOwnFile(name: string): boolean {
   const own = Object.values(runFolder('.')).slice(1);
   const base = name.replace(/\.[0-9a-f]{12}\.tmp$/, '');
-  return name === LOCK || name === 'onnx' || own.some((path) => basename(path) === base);
+  return name === LOCK || name === 'onnx' || isTokenizerFile(base) || own.some((path) => basename(path) === base);
 }
 
 /** What a kill can leave of `createRun` before the record is there. */
 function leftByKill(name: string): boolean {
-  return (name.startsWith('run.json.') && name.endsWith('.tmp')) || name === LOCK;
+  const base = name.replace(/\.[0-9a-f]{12}\.tmp$/, '');
+  return (base !== name && base === 'run.json') || isTokenizerFile(base) || name === LOCK;
 }
 
 function alreadyRun(command: string, path: string): RunError {
@@ -138,7 +144,7 @@ export function openRun(path: string): { folder: RunFolder; record: RunRecord } 
       `run: ${path} has no run.json; expected a folder that 'lazy-attention train' wrote`,
     );
   }
-  return { folder, record: checkRecord(folder.record, readJson(folder.record)) };
+  return { folder, record: checkRecord(folder.record, loadedRecord(folder.record, readJson(folder.record))) };
 }
 
 /** Path of the run's newest checkpoint. @throws RunError RUN_NO_CHECKPOINT when it has none */

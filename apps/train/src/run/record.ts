@@ -42,6 +42,7 @@ export interface DataRecord {
     readonly markerPositions?: readonly number[];
     readonly text?: string;
   };
+  /** In run.json the digest of a file beside it stands for one that is not bytes. */
   readonly tokenizer: TokenizerJSON;
   /** Of every token, document boundary and the tokeniser: tells runs on different data apart. */
   readonly fingerprint: string;
@@ -137,4 +138,8 @@ export interface EnvironmentRecord {
   readonly device: string;
   readonly node: string;
   readonly platform: string;
+  /** Of lazy-attention; left out in runs of before it was recorded. */
+  readonly version?: string | undefined;
+  /** Of the sources that it was built from, with '-dirty' where they had changes; null where nobody knows. */
+  readonly commit?: string | null | undefined;
 }

@@ -78,7 +78,14 @@ const record = v.object({
   start: v.optional(v.partial(v.object(sectionSchemas('start')))),
   rhythm: v.object(sectionSchemas('rhythm')),
   sample: v.object(sectionSchemas('sample')),
-  environment: v.object({ backend: text.schema, device: words, node: words, platform: words }),
+  environment: v.object({
+    backend: text.schema,
+    device: words,
+    node: words,
+    platform: words,
+    version: v.optional(words),
+    commit: v.optional(wordsOrNull),
+  }),
 });
 
 /** Most runs of one kind in a comparison. */

@@ -6,6 +6,7 @@ import { UsageError } from '../errors.ts';
 import { flagOf, OPTION_ROWS, type PlanOptions, recordedValue, recordSection } from '../options/table.ts';
 import { requireShare } from '../ranks/same.ts';
 import { openArgument, tokenizerOf } from '../run/model.ts';
+import { programVersion } from '../run/program.ts';
 import { type Intervals, RUN_VERSION, type RunRecord, type TrainingRecord } from '../run/record.ts';
 import { absoluteSource, isTask, openDataset, type Reading } from './data.ts';
 import {
@@ -317,6 +318,7 @@ function environment(backend: Backend): RunRecord['environment'] {
     device: backend.device,
     node: process.versions.node,
     platform: `${process.platform} ${process.arch}`,
+    ...programVersion(),
   };
 }
 
