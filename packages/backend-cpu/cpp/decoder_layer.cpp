@@ -46,15 +46,13 @@ class Layer {
   ops::Attention attention() const {
     ops::Attention attention{};
     const double scale = 1 / std::sqrt(static_cast<double>(op_.headDim));
-    attention.in = {{op_.batch, op_.length, op_.position + op_.length, op_.capacity, op_.heads, op_.kvHeads,
+    attention.in = {op_,  // what attention learned
+                    {op_.batch, op_.length, op_.position + op_.length, op_.capacity, op_.heads, op_.kvHeads,
                      op_.headDim, op_.window},
                     scale,
                     op_.ropeBase == 0 ? q : rotated,
                     op_.keys,
                     op_.values,
-                    op_.bias,
-                    op_.tau,
-                    op_.sink,
                     op_.starts};
     attention.out = attended;
     return attention;

@@ -1,4 +1,13 @@
-import { type AttentionInputs, type AttentionSizes, type SavedState, statisticsDType } from '@lazy-attention/core';
+import {
+  type AttentionGradients,
+  type AttentionInputs,
+  type AttentionSizes,
+  elementCount,
+  learned,
+  learnedGrads,
+  type SavedState,
+  statisticsDType,
+} from '@lazy-attention/core';
 import { elasticRowGrad, elasticWeight, softmaxRow } from './softmax.ts';
 import { type Buffer, type RefTensor, store, values } from './storage.ts';
 
@@ -33,19 +42,14 @@ export function attentionWeights(inputs: Omit<Inputs, 'v'>): Buffer {
   return store(weights, statisticsDType(inputs.q.dtype));
 }
 
-export function attentionGrad(
-  dOutput: RefTensor,
-  inputs: Inputs,
-): { dq: Buffer; dk: Buffer; dv: Buffer; dbias: Buffer | null; dtau: Buffer | null; dsink: Buffer | null } {
+export function attentionGrad(dOutput: RefTensor, inputs: Inputs): AttentionGradients<Buffer> {
   const { sizes, scale } = inputs;
-  const { heads, headDim, window } = sizes;
+  const { headDim, window } = sizes;
   const [q, k, v, dO] = [values(inputs.q), values(inputs.k), values(inputs.v), values(dOutput)];
   const dq = new Float64Array(q.length);
   const dk = new Float64Array(k.length);
   const dv = new Float64Array(v.length);
-  const dbias = new Float64Array(heads * window);
-  const dtau = new Float64Array(heads);
-  const dsink = new Float64Array(heads);
+  const sums = learned((name) => new Float64Array(elementCount(inputs[name]?.shape ?? [sizes.heads])));
   const p = new Float64Array(sizes.keyLength);
   const ds = new Float64Array(sizes.keyLength);
   forEachRow(inputs, p, (row) => {
@@ -59,8 +63,8 @@ export function attentionGrad(
     }
     const { active, delta } = elasticRowGrad(p, ds, row.count, row.offset);
     // dtau_h = sum m_ij g_ij / n_i;  dsink_h = - sum exp(sink_h - lse_i) delta_i
-    dtau[row.h] += active / row.count;
-    dsink[row.h] -= row.sinkShare * delta;
+    sums.tau[row.h] += active / row.count;
+    sums.sink[row.h] -= row.sinkShare * delta;
     for (let j = 0; j < row.count; j++) {
       const key = row.key + j * row.keyStride;
       // dq_i = scale sum_j ds_ij k_j;  dk_j = scale sum_i ds_ij q_i
@@ -68,7 +72,7 @@ export function attentionGrad(
       addScaled(dk, key, q, row.query, scale * ds[j], headDim);
       // dbias[h, d] = sum over i - j = d of ds_ij
       const distance = row.count - 1 - j;
-      if (distance < window) dbias[row.h * window + distance] += ds[j];
+      if (distance < window) sums.bias[row.h * window + distance] += ds[j];
     }
   });
   const statistics = statisticsDType(inputs.q.dtype);
@@ -76,9 +80,7 @@ export function attentionGrad(
     dq: store(dq, inputs.q.dtype),
     dk: store(dk, inputs.k.dtype),
     dv: store(dv, inputs.v.dtype),
-    dbias: inputs.bias === null ? null : store(dbias, statistics),
-    dtau: inputs.tau === null ? null : store(dtau, statistics),
-    dsink: inputs.sink === null ? null : store(dsink, statistics),
+    ...learnedGrads((name) => (inputs[name] === null ? null : store(sums[name], statistics))),
   };
 }
 

@@ -6,6 +6,7 @@ import {
   type DecoderLayerSizes,
   type DecoderProblem,
   elementCount,
+  learned,
   sampleToken,
 } from '@lazy-attention/core';
 import { attention } from './attention.ts';
@@ -79,7 +80,7 @@ function layer(problem: DecoderLayerInputs<Buffer>): Buffer {
 
 /** Attention of the rows h [B L, C] over the cache, which gets their keys and values: [B L, H D]. */
 function attend(problem: DecoderLayerInputs<Buffer> & DecoderProblem, h: RefTensor): RefTensor {
-  const { sizes, position, keys, values, bias, tau, sink, starts } = problem;
+  const { sizes, position, keys, values, starts } = problem;
   const { batch, length, capacity, heads, kvHeads, headDim, window } = sizes;
   const q = rotated(problem, split(linear(h, problem.q), sizes, heads));
   const k = rotated(problem, split(linear(h, problem.k), sizes, kvHeads));
@@ -103,9 +104,7 @@ function attend(problem: DecoderLayerInputs<Buffer> & DecoderProblem, h: RefTens
       q,
       k: keys,
       v: values,
-      bias,
-      tau,
-      sink,
+      ...learned((name) => problem[name]),
       starts,
     },
     false,

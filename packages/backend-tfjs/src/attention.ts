@@ -1,4 +1,11 @@
-import type { AttentionSizes } from '@lazy-attention/core';
+import {
+  type AttentionSizes,
+  type LearnedGrads,
+  learnedGrads,
+  type PerHead,
+  type PerHeadInput,
+  perHead,
+} from '@lazy-attention/core';
 import * as tf from '@tensorflow/tfjs-core';
 import { elasticWeights, type ScoreRows, scoreRows, softmaxGradient } from './elastic.ts';
 import { multiply, type ProductStyle, transposed } from './multiply.ts';
@@ -6,27 +13,21 @@ import { slice } from './slice.ts';
 import { type Band, makeBand, sliceBand, sumDiagonals } from './toeplitz.ts';
 
 /** The inputs of spec §Shapes and symbols as tfjs tensors; shapes as in core's AttentionInputs. */
-export interface AttentionTensors {
+export interface AttentionTensors extends PerHead<tf.Tensor1D | null> {
   readonly sizes: AttentionSizes;
   readonly scale: number;
   readonly q: tf.Tensor4D;
   readonly k: tf.Tensor4D;
   readonly v: tf.Tensor4D;
   readonly bias: tf.Tensor2D | null;
-  readonly tau: tf.Tensor1D | null;
-  /** [H], spec §Sink logit. */
-  readonly sink: tf.Tensor1D | null;
   /** [B, L] int32 */
   readonly starts: tf.Tensor2D | null;
 }
 
-export interface AttentionGradients {
+export interface AttentionGradients extends LearnedGrads<tf.Tensor | null> {
   readonly dq: tf.Tensor4D;
   readonly dk: tf.Tensor4D;
   readonly dv: tf.Tensor4D;
-  readonly dbias: tf.Tensor2D | null;
-  readonly dtau: tf.Tensor1D | null;
-  readonly dsink: tf.Tensor1D | null;
 }
 
 /** Scores alive at a time: 8 MiB per intermediate, small enough for memory, large enough that calls do not dominate. */
@@ -83,7 +84,7 @@ export function attentionBackward(
   inputs: AttentionTensors,
 ): AttentionGradients {
   const { sizes } = inputs;
-  const { dq, dk, dv, dbias, dtau, dsink } = tf.tidy(() => {
+  const { dq, dk, dv, ...sums } = tf.tidy(() => {
     const rows = rowsPerBlock(sizes);
     const operands: BackwardOperands = {
       problem: prepare(inputs, rows),
@@ -92,9 +93,8 @@ export function attentionBackward(
       valueT: tf.transpose(keysInUse(inputs.v, sizes), [0, 2, 3, 1]),
     };
     let shared: SharedGradients = {
-      dbias: inputs.bias === null ? undefined : tf.zeros([sizes.heads, sizes.window]),
-      dtau: inputs.tau === null ? undefined : tf.zeros([sizes.heads]),
-      dsink: inputs.sink === null ? undefined : tf.zeros([sizes.heads]),
+      bias: inputs.bias === null ? undefined : tf.zeros([sizes.heads, sizes.window]),
+      ...perHead((name) => (inputs[name] === null ? undefined : tf.zeros<tf.Rank.R1>([sizes.heads]))),
     };
     const perBatch = planBlocks(sizes, rows).map((blocks) => {
       const dq: tf.Tensor4D[] = [];
@@ -117,13 +117,12 @@ export function attentionBackward(
       dq: headsLast(tf.mul(join('dq'), inputs.scale)),
       dk: tf.transpose(join('dkT'), [0, 3, 1, 2]),
       dv: tf.transpose(join('dvT'), [0, 3, 1, 2]),
+      ...shared,
       // Diagonals were summed with distances falling.
-      dbias: shared.dbias && tf.reverse(shared.dbias, 1),
-      dtau: shared.dtau,
-      dsink: shared.dsink,
+      bias: shared.bias && tf.reverse(shared.bias, 1),
     };
   });
-  return { dq, dk, dv, dbias: dbias ?? null, dtau: dtau ?? null, dsink: dsink ?? null };
+  return { dq, dk, dv, ...learnedGrads((name) => sums[name] ?? null) };
 }
 
 interface BackwardOperands {
@@ -137,11 +136,7 @@ interface BackwardOperands {
 }
 
 /** Sums over all blocks. (Types and not interfaces, which tfjs's containers would refuse.) */
-type SharedGradients = {
-  dbias: tf.Tensor2D | undefined;
-  dtau: tf.Tensor1D | undefined;
-  dsink: tf.Tensor1D | undefined;
-};
+type SharedGradients = { bias: tf.Tensor2D | undefined } & { [Name in PerHeadInput]: tf.Tensor1D | undefined };
 /** Sums over the blocks of a batch group, built transposed, [b, Hkv, D, S], so that no large matrix is transposed. */
 type KeyGradients = { dkT: tf.Tensor4D | undefined; dvT: tf.Tensor4D | undefined };
 
@@ -156,7 +151,7 @@ function blockBackward(
   const dOutRows = group(sliceRows(dOutput, block), sizes);
   const queryRows = group(sliceRows(problem.query, block), sizes);
   const g = ungroup(multiply(style, dOutRows, flatChannels(valueT, block)), sizes, block);
-  const { weights, ds, dtauRows, dsinkRows } = softmaxGradient(blockScores(style, problem, block), g);
+  const { weights, ds, parts } = softmaxGradient(blockScores(style, problem, block), g);
   const dsRows = group(ds, sizes);
   const perKey = (rows: tf.Tensor3D, coefficients: tf.Tensor3D) => {
     const product = multiply(style, transposed(rows), coefficients);
@@ -169,9 +164,11 @@ function blockBackward(
       dvT: addPrefix(keyed.dvT, perKey(dOutRows, group(weights, sizes)), sizes.keyLength),
     },
     shared: {
-      dbias: shared.dbias && tf.add<tf.Tensor2D>(shared.dbias, sumDiagonals(style, ds, block.start, sizes.window)),
-      dtau: shared.dtau && tf.add<tf.Tensor1D>(shared.dtau, tf.sum(dtauRows as tf.Tensor4D, [0, 2, 3])),
-      dsink: shared.dsink && tf.add<tf.Tensor1D>(shared.dsink, tf.sum(dsinkRows as tf.Tensor4D, [0, 2, 3])),
+      bias: shared.bias && tf.add<tf.Tensor2D>(shared.bias, sumDiagonals(style, ds, block.start, sizes.window)),
+      ...perHead((name) => {
+        const [sum, part] = [shared[name], parts[name]];
+        return sum && part ? tf.add<tf.Tensor1D>(sum, tf.sum(part, [0, 2, 3])) : undefined;
+      }),
     },
   };
 }
@@ -183,29 +180,31 @@ interface Problem {
   /** [B, Hkv, D, S] */
   readonly keyT: tf.Tensor4D;
   readonly band: Band | null;
-  readonly tau: tf.Tensor4D | null;
-  readonly sink: tf.Tensor4D | null;
+  /** [1, H, 1, 1] each. */
+  readonly learned: PerHead<tf.Tensor4D | null>;
   /** [B, 1, L, 1] */
   readonly starts: tf.Tensor4D | null;
 }
 
 function prepare(inputs: Omit<AttentionTensors, 'v'>, chunk: number): Problem {
-  const { sizes, scale, q, k, bias, tau, sink, starts } = inputs;
+  const { sizes, scale, q, k, bias, starts } = inputs;
   const lastStart = sizes.keyLength - sizes.queryLength + Math.floor((sizes.queryLength - 1) / chunk) * chunk;
   return {
     sizes,
     query: tf.mul(headsFirst(q), scale),
     keyT: tf.transpose(keysInUse(k, sizes), [0, 2, 3, 1]),
     band: bias && makeBand(bias, lastStart, chunk),
-    tau: tau && tf.reshape(tau, [1, sizes.heads, 1, 1]),
-    sink: sink && tf.reshape(sink, [1, sizes.heads, 1, 1]),
+    learned: perHead((name) => {
+      const x = inputs[name];
+      return x && tf.reshape<tf.Rank.R4>(x, [1, sizes.heads, 1, 1]);
+    }),
     starts: starts && tf.reshape(tf.cast(starts, 'float32'), [sizes.batch, 1, sizes.queryLength, 1]),
   };
 }
 
 /** Scores s of a block, and what Elastic-Softmax needs beside them. */
 function blockScores(style: ProductStyle, problem: Problem, block: Block): ScoreRows {
-  const { sizes, query, keyT, band, tau, sink, starts } = problem;
+  const { sizes, query, keyT, band, learned, starts } = problem;
   const { batch, entries, row, rows, start } = block;
   const products = ungroup(
     multiply(style, group(sliceRows(query, block), sizes), flatChannels(keyT, block)),
@@ -213,12 +212,8 @@ function blockScores(style: ProductStyle, problem: Problem, block: Block): Score
     block,
   );
   const raw = band === null ? products : tf.add<tf.Tensor4D>(products, sliceBand(band, start, rows));
-  return scoreRows(
-    raw,
-    { start, first: starts && slice(starts, [batch, 0, row, 0], [entries, 1, rows, 1]) },
-    tau,
-    sink,
-  );
+  const first = starts && slice(starts, [batch, 0, row, 0], [entries, 1, rows, 1]);
+  return scoreRows(raw, { start, first }, learned);
 }
 
 /** Blocks of queries by batch group, each at most about SCORES_AT_ONCE scores. */

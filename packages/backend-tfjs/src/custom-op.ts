@@ -1,16 +1,22 @@
-import { type AttentionSizes, checkOptions, formatShape, ShapeError, ValueError } from '@lazy-attention/core';
+import {
+  type AttentionSizes,
+  checkOptions,
+  formatShape,
+  LEARNED_NAMES,
+  learned,
+  PER_HEAD_NAMES,
+  type PerHead,
+  ShapeError,
+  ValueError,
+} from '@lazy-attention/core';
 import * as tf from '@tensorflow/tfjs-core';
 import { type AttentionTensors, attentionBackward, attentionForward } from './attention.ts';
 import { activeProducts } from './engine.ts';
 
-/** What `lazyAttention` takes beside q, k and v. */
-export interface LazyAttentionOptions {
+/** What `lazyAttention` takes beside q, k and v; the learned inputs are core's (`LEARNED_INPUTS`). */
+export interface LazyAttentionOptions extends Partial<PerHead<tf.Tensor1D>> {
   /** [H, W] added to the score at relative distance d < W. */
   readonly bias?: tf.Tensor2D;
-  /** [H] offset of Elastic-Softmax. Left out: plain softmax. */
-  readonly tau?: tf.Tensor1D;
-  /** [H] logit of a key whose value is zero (spec §Sink logit). Left out: none. */
-  readonly sink?: tf.Tensor1D;
   /** [B, L] int32: first key that each row attends. Not differentiated; its values are taken as they are. */
   readonly starts?: tf.Tensor2D;
   /** Default 1 / sqrt(D). */
@@ -19,7 +25,7 @@ export interface LazyAttentionOptions {
 
 /**
  * Lazy attention (spec §Forward) on tfjs tensors and the active engine, differentiable by `tf.grad`, `tf.grads` and
- * `tf.variableGrads` in q, k, v, bias, tau and sink with kernels of its own: no gradient of tfjs is needed.
+ * `tf.variableGrads` in q, k, v and the learned inputs with kernels of its own: no gradient of tfjs is needed.
  *
  * q is [B, L, H, D]; k and v are [B, S, Hkv, D] with H a multiple of Hkv and L <= S. Returns [B, L, H, D].
  * @throws ShapeError, ValueError with the argument, what was found and what was expected.
@@ -30,8 +36,9 @@ export function lazyAttention(
   v: tf.Tensor4D,
   options: LazyAttentionOptions = {},
 ): tf.Tensor4D {
-  checkOptions('lazyAttention', options, ['bias', 'tau', 'sink', 'starts', 'scale']);
-  const { bias, tau, sink, starts, scale } = options;
+  checkOptions('lazyAttention', options, [...LEARNED_NAMES, 'starts', 'scale']);
+  const { starts, scale } = options;
+  const given = LEARNED_NAMES.filter((name) => options[name] !== undefined);
   const sizes = planSizes(q, k, v, options);
   const style = activeProducts();
   const inputsOf = (tensors: readonly tf.Tensor[]): AttentionTensors => ({
@@ -40,19 +47,10 @@ export function lazyAttention(
     q: tensors[0] as tf.Tensor4D,
     k: tensors[1] as tf.Tensor4D,
     v: tensors[2] as tf.Tensor4D,
-    bias: bias === undefined ? null : (tensors[3] as tf.Tensor2D),
-    tau: tau === undefined ? null : (tensors[bias === undefined ? 3 : 4] as tf.Tensor1D),
-    sink: sink === undefined ? null : (tensors[tensors.length - 1] as tf.Tensor1D),
+    ...(learned((name) => (given.includes(name) ? tensors[3 + given.indexOf(name)] : null)) as LearnedTensors),
     starts: starts ?? null,
   });
-  const differentiable: tf.Tensor[] = [
-    q,
-    k,
-    v,
-    ...(bias === undefined ? [] : [bias]),
-    ...(tau === undefined ? [] : [tau]),
-    ...(sink === undefined ? [] : [sink]),
-  ];
+  const differentiable = [q, k, v, ...given.map((name) => options[name] as tf.Tensor)];
   const op = tf.customGrad((...args) => {
     const save = args.pop() as tf.GradSaveFunc;
     const tensors = args as tf.Tensor[];
@@ -60,13 +58,15 @@ export function lazyAttention(
     return {
       value: attentionForward(style, inputsOf(tensors)),
       gradFunc: (dOutput: tf.Tensor, saved: tf.Tensor[]) => {
-        const { dq, dk, dv, dbias, dtau, dsink } = attentionBackward(style, dOutput as tf.Tensor4D, inputsOf(saved));
-        return [dq, dk, dv, ...[dbias, dtau, dsink].filter((gradient) => gradient !== null)];
+        const grads = attentionBackward(style, dOutput as tf.Tensor4D, inputsOf(saved));
+        return [grads.dq, grads.dk, grads.dv, ...given.map((name) => grads[`d${name}`] as tf.Tensor)];
       },
     };
   });
   return op(...differentiable) as tf.Tensor4D;
 }
+
+type LearnedTensors = PerHead<tf.Tensor1D | null> & { readonly bias: tf.Tensor2D | null };
 
 function planSizes(q: tf.Tensor4D, k: tf.Tensor4D, v: tf.Tensor4D, options: LazyAttentionOptions): AttentionSizes {
   for (const [name, x] of Object.entries({ q, k, v })) {
@@ -93,8 +93,10 @@ function planSizes(q: tf.Tensor4D, k: tf.Tensor4D, v: tf.Tensor4D, options: Lazy
   }
   const window = options.bias?.shape[1] ?? 0;
   if (options.bias !== undefined) expect('bias', options.bias, [heads, window]);
-  if (options.tau !== undefined) expect('tau', options.tau, [heads]);
-  if (options.sink !== undefined) expect('sink', options.sink, [heads]);
+  for (const name of PER_HEAD_NAMES) {
+    const x = options[name];
+    if (x !== undefined) expect(name, x, [heads]);
+  }
   if (options.starts !== undefined) expect('starts', options.starts, [batch, queryLength]);
   const { scale } = options;
   if (scale !== undefined && !Number.isFinite(scale)) {

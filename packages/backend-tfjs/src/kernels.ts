@@ -1,10 +1,13 @@
-import type {
-  AttentionInputs,
-  DType,
-  ElasticSoftmaxInputs,
-  Kernels,
-  SavedState,
-  TensorData,
+import {
+  type AttentionInputs,
+  type DType,
+  type ElasticSoftmaxInputs,
+  type Kernels,
+  learned,
+  learnedGrads,
+  perHead,
+  type SavedState,
+  type TensorData,
 } from '@lazy-attention/core';
 import * as tf from '@tensorflow/tfjs-core';
 import * as arithmetic from './arithmetic.ts';
@@ -180,17 +183,18 @@ function attentionKernels(
       saved: save ? NOTHING_SAVED : null,
     }),
     attentionGrad: (dOutput, inputs) => {
-      const { dq, dk, dv, dbias, dtau, dsink } = inside(() => {
-        const { dbias, dtau, dsink, ...rest } = attentionBackward(products, four(dOutput), attentionTensors(inputs));
-        return { ...rest, dbias: dbias ?? undefined, dtau: dtau ?? undefined, dsink: dsink ?? undefined };
+      const { dq, dk, dv, sums } = inside(() => {
+        const { dq, dk, dv, ...grads } = attentionBackward(products, four(dOutput), attentionTensors(inputs));
+        return { dq, dk, dv, sums: learned((name) => grads[`d${name}`] ?? undefined) };
       });
       return {
         dq: hold(dq),
         dk: hold(dk),
         dv: hold(dv),
-        dbias: dbias === undefined ? null : hold(dbias),
-        dtau: dtau === undefined ? null : hold(dtau),
-        dsink: dsink === undefined ? null : hold(dsink),
+        ...learnedGrads((name) => {
+          const sum = sums[name];
+          return sum === undefined ? null : hold(sum);
+        }),
       };
     },
     attentionWeights: (inputs) => run(() => attentionWeights(products, attentionTensors({ ...inputs, v: inputs.k }))),
@@ -198,8 +202,8 @@ function attentionKernels(
     elasticSoftmax: (inputs) => run(() => elasticWeights(elasticRows(inputs)).weights),
     elasticSoftmaxGrad: (dWeights, inputs) => {
       const { ds, dtau } = inside(() => {
-        const { ds, dtauRows } = softmaxGradient(elasticRows(inputs), four(dWeights));
-        return { ds, dtau: dtauRows === null ? undefined : tf.sum(dtauRows, [0, 2, 3]) };
+        const { ds, parts } = softmaxGradient(elasticRows(inputs), four(dWeights));
+        return { ds, dtau: parts.tau === null ? undefined : tf.sum(parts.tau, [0, 2, 3]) };
       });
       return { dscores: hold(ds), dtau: dtau === undefined ? null : hold(dtau) };
     },
@@ -232,7 +236,7 @@ function lossKernels(memory: Memory): Family<'crossEntropy' | 'crossEntropyGrad'
 }
 
 function attentionTensors(inputs: AttentionInputs<Handle>): AttentionTensors {
-  const { sizes, scale, q, k, v, bias, tau, sink, starts } = inputs;
+  const { sizes, scale, q, k, v, bias, starts } = inputs;
   return {
     sizes,
     scale,
@@ -240,8 +244,10 @@ function attentionTensors(inputs: AttentionInputs<Handle>): AttentionTensors {
     k: four(k),
     v: four(v),
     bias: bias && matrix(bias),
-    tau: tau && vector(tau),
-    sink: sink && vector(sink),
+    ...perHead((name) => {
+      const x = inputs[name];
+      return x && vector(x);
+    }),
     starts: starts && matrix(starts),
   };
 }

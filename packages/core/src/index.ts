@@ -1,5 +1,5 @@
 export { Backend } from './backend.ts';
-export type * from './contract/attention.ts';
+export * from './contract/attention.ts';
 export type * from './contract/decoder.ts';
 export type * from './contract/kernels.ts';
 export * from './contract/primitives.ts';
@@ -18,6 +18,7 @@ export type {
   AttentionOptions,
   AttentionResult,
   AttentionWeightOps,
+  LearnedOptions,
 } from './ops/attention.ts';
 export { runCustom } from './ops/custom.ts';
 export type { ElasticSoftmaxGradOps, ElasticSoftmaxOps, ElasticSoftmaxOptions } from './ops/elastic-softmax.ts';

@@ -1,3 +1,5 @@
+import { LEARNED_NAMES } from '@lazy-attention/core';
+
 /** Whose names tensors have: transformers' Llama, flash-linear-attention (nn's own), or llama.cpp. */
 export type Layout = 'hf' | 'fla' | 'gguf';
 
@@ -32,7 +34,9 @@ export function storedName(layout: Layout, name: string): string {
   return pairs.reduce((stored, [from, to]) => stored.replace(from, to), name);
 }
 
-/** Of nn's names: bias, tau and sink logit of attention, which are kept in f32 beside weights of half precision. */
+const STATISTIC = new RegExp(`\\.attn\\.(${LEARNED_NAMES.join('|')})$`);
+
+/** Of nn's names: the learned inputs of attention, which are kept in f32 beside weights of half precision. */
 export function isStatistic(name: string): boolean {
-  return /\.attn\.(bias|tau|sink)$/.test(name);
+  return STATISTIC.test(name);
 }

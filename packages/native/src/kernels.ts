@@ -7,6 +7,8 @@ import {
   isPacked,
   type Kernels,
   type KernelTensor,
+  LEARNED_NAMES,
+  learnedGrads,
   type PackedDType,
   REDUCE_FUNCTIONS,
   type SavedState,
@@ -171,7 +173,7 @@ function attention(
   hold: Hold,
   outputs: Float64Array,
 ): Some<'attention' | 'attentionGrad' | 'attentionWeights' | 'elasticSoftmax' | 'elasticSoftmaxGrad'> {
-  const inputs = ['q', 'k', 'v', 'bias', 'tau', 'sink', 'starts', 'scale', ...ATTENTION_SIZES] as const;
+  const inputs = ['q', 'k', 'v', ...LEARNED_NAMES, 'starts', 'scale', ...ATTENTION_SIZES];
   const forward = ops.positional('attention', ...inputs, 'save');
   const backward = ops.positional('attentionGrad', ...inputs, 'dOutput', 'output', 'saved');
   const weights = ops.positional('attentionWeights', ...inputs);
@@ -189,7 +191,7 @@ function attention(
     attentionGrad(dOutput, problem, { buffer }, saved) {
       backward(...attentionArguments(problem, problem.v), dOutput.buffer.id, buffer.id, saved.buffer.id);
       const [dq, dk, dv] = [output(0), output(1), output(2)];
-      return { dq, dk, dv, dbias: optionalOutput(3), dtau: optionalOutput(4), dsink: optionalOutput(5) };
+      return { dq, dk, dv, ...learnedGrads((name) => optionalOutput(3 + LEARNED_NAMES.indexOf(name))) };
     },
     attentionWeights: (problem) => hold(weights(...attentionArguments(problem, null)) as number),
     elasticSoftmax: ({ scores, tau, starts }) =>
@@ -214,15 +216,13 @@ const ATTENTION_SIZES = [
   'window',
 ] as const;
 
-type EightNumbers = [number, number, number, number, number, number, number, number];
-
-function attentionArguments(
-  { q, k, bias, tau, sink, starts, scale, sizes }: Omit<AttentionInputs<NativeBuffer>, 'v'>,
-  v: T | null,
-): [number, number, number, number, number, number, number, number, ...EightNumbers] {
-  const given = [optionalId(bias), optionalId(tau), optionalId(sink), optionalId(starts)] as const;
-  const ids = [q.buffer.id, k.buffer.id, optionalId(v), ...given] as const;
-  return [...ids, scale, ...(ATTENTION_SIZES.map((name) => sizes[name]) as EightNumbers)];
+function attentionArguments(problem: Omit<AttentionInputs<NativeBuffer>, 'v'>, v: T | null): number[] {
+  const { q, k, starts, scale, sizes } = problem;
+  const values = [q.buffer.id, k.buffer.id, optionalId(v)];
+  for (const name of LEARNED_NAMES) values.push(optionalId(problem[name]));
+  values.push(optionalId(starts), scale);
+  for (const name of ATTENTION_SIZES) values.push(sizes[name]);
+  return values;
 }
 
 function optionalId(x: T | null): number {

@@ -1,4 +1,4 @@
-import { type Backend, type FloatDType, type Tensor, ValueError } from '@lazy-attention/core';
+import { type Backend, type FloatDType, LEARNED_NAMES, type Tensor, ValueError } from '@lazy-attention/core';
 
 /** Parameters or their gradients: a flat record from name to tensor. */
 export type Params = Readonly<Record<string, Tensor>>;
@@ -10,7 +10,7 @@ export function disposeParams(params: Params): void {
 
 /**
  * The parameters as inference in `dtype` wants them, so that a model with that `computeDType` need not cast on every
- * call. Bias and tau of attention are statistics and stay as they are. The caller disposes the result; the originals
+ * call. Attention's learned inputs are statistics and stay as they are. The caller disposes the result; the originals
  * can go before.
  */
 export function castParams(backend: Backend, params: Params, dtype: FloatDType): Params {
@@ -40,9 +40,11 @@ export function optionalParam(params: Params, name: string | undefined): Tensor 
   return name === undefined ? undefined : param(params, name);
 }
 
-/** Attention's bias [H, W], tau and sink [H] are no weights: they live in the statistics type and never decay. */
+const STATISTIC = new RegExp(`(^|\\battn\\.)(${LEARNED_NAMES.join('|')})$`);
+
+/** Attention's learned inputs are no weights: they live in the statistics type and never decay. */
 export function isStatistic(name: string): boolean {
-  return /(^|\battn\.)(bias|tau|sink)$/.test(name);
+  return STATISTIC.test(name);
 }
 
 export function listed(names: readonly string[], most = 5): string {

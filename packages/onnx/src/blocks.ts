@@ -1,4 +1,4 @@
-import { ValueError } from '@lazy-attention/core';
+import { LEARNED_NAMES, type LearnedInput, ValueError } from '@lazy-attention/core';
 import {
   type AttentionConfig,
   alibiSlopes,
@@ -279,11 +279,18 @@ export function mlp(
   });
 }
 
+/** The learned inputs that graphs have. */
+const EXPORTED: readonly LearnedInput[] = ['bias', 'tau', 'sink'];
+
 /** The kind of attention, which must be one that the op `attention` computes. @throws ValueError */
 export function exportedKind(config: AttentionConfig): FusedAttention {
   const { attention } = config;
   const kind = attentionKind(attention);
-  if (isFused(kind)) return kind;
+  if (isFused(kind)) {
+    const other = LEARNED_NAMES.find((name) => (kind.fused[name] ?? null) !== null && !EXPORTED.includes(name));
+    if (other === undefined) return kind;
+    throw new ValueError(`export: attention '${attention}' has the input '${other}', which has no ONNX graph`);
+  }
   throw new ValueError(
     `export: attention is '${attention}', which is composed of ops and has no ONNX graph; export a kind of the op attention`,
   );

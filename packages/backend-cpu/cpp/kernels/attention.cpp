@@ -80,8 +80,7 @@ void attention(const ops::Attention& op, Runtime& runtime, void* scratchMemory) 
       tops == nullptr ? nullptr : tops + layout.sizes.batch * layout.sizes.heads * layout.sizes.queryLength;
   forTiles(op.in, layout, runtime, workspace,
            [&](std::int64_t b, std::int64_t h, const TileRows& t, const Scratch& scratch) {
-             stripWeights(layout, t, op.in.bias ? scratch.bias : nullptr, op.in.tau ? floats(op.in.tau) + h : nullptr,
-                          op.in.sink ? floats(op.in.sink) + h : nullptr, scratch.active, scratch.strip,
+             stripWeights(layout, t, HeadInputs(op.in, h, scratch.bias), scratch.active, scratch.strip,
                           [&](std::int64_t r, float top, float inverse) {
                             if (tops == nullptr) return;
                             tops[layout.statisticAt(b, h, t.first + r)] = top;
@@ -98,8 +97,7 @@ void attentionWeights(const ops::AttentionWeights& op, Runtime& runtime, void* w
   const Layout layout(op.in.sizes);
   forTiles(op.in, layout, runtime, static_cast<float*>(workspace),
            [&](std::int64_t b, std::int64_t h, const TileRows& t, const Scratch& scratch) {
-             stripWeights(layout, t, op.in.bias ? scratch.bias : nullptr, op.in.tau ? floats(op.in.tau) + h : nullptr,
-                          op.in.sink ? floats(op.in.sink) + h : nullptr, scratch.active, scratch.strip,
+             stripWeights(layout, t, HeadInputs(op.in, h, scratch.bias), scratch.active, scratch.strip,
                           [](std::int64_t, float, float) {});
              for (std::int64_t r = 0; r < t.count; ++r) {
                float* row = floats(op.out) + layout.statisticAt(b, h, t.first + r) * layout.sizes.keyLength;

@@ -8,7 +8,7 @@
 //
 // Task: one (batch, kv head) with all query heads of its group, in order, so dK and dV are summed in one place in one
 // order. With too few of them the query tiles are dealt out, each share sums into its own dK and dV, and these are added
-// in order. dbias, dtau and dsink are summed per task and added in order: no atomics, every run alike.
+// in order. Gradients of learned inputs are summed per task and added in order: no atomics, every run alike.
 #include <algorithm>
 #include <cmath>
 
@@ -60,10 +60,22 @@ struct Scratch {  // of one thread
         active(bias + layout.reversedBias()) {}
 };
 
-// The workspace: per-thread scratch, then dK and dV sums, then dbias, dtau and dsink per task and head of the group.
+// Gradients of the learned inputs [H]: sums of one head over the rows of a task.
+struct HeadSums {
+  double tau, sink;
+
+  // Calls visit(sum, gradient) for each.
+  template <class Visit>
+  static void each(const Visit& visit) {
+    visit(&HeadSums::tau, &ops::Learned::tau);
+    visit(&HeadSums::sink, &ops::Learned::sink);
+  }
+};
+
+// The workspace: per-thread scratch, then dK and dV sums, then those of the learned inputs per task and head of the group.
 struct Workspace {
   float *scratch, *sums, *dbias;
-  double *dtau, *dsink;
+  HeadSums* heads;
 
   static std::size_t sumFloats(const Layout& layout) {
     return static_cast<std::size_t>(2 * layout.sizes.keyLength * layout.dim);
@@ -76,14 +88,13 @@ struct Workspace {
     return (n(tasks.threads) * Scratch::floats(layout) + n(tasks.accumulators()) * sumFloats(layout) +
             (n(tasks.count) * biasFloats(layout) + 1) / 2 * 2) *
                sizeof(float) +
-           2 * n(tasks.count * layout.group) * sizeof(double);
+           n(tasks.count * layout.group) * sizeof(HeadSums);
   }
   Workspace(const Layout& layout, const Tasks& tasks, float* memory) : scratch(memory) {
     const auto n = [](std::int64_t x) { return static_cast<std::size_t>(x); };
     sums = scratch + n(tasks.threads) * Scratch::floats(layout);
     dbias = sums + n(tasks.accumulators()) * sumFloats(layout);
-    dtau = reinterpret_cast<double*>(dbias + (n(tasks.count) * biasFloats(layout) + 1) / 2 * 2);
-    dsink = dtau + n(tasks.count * layout.group);
+    heads = reinterpret_cast<HeadSums*>(dbias + (n(tasks.count) * biasFloats(layout) + 1) / 2 * 2);
   }
 };
 
@@ -137,8 +148,8 @@ inline void addBiasGradient(const float* gradient, std::int64_t count, std::int6
 }
 
 void differentiateTile(const ops::AttentionGrad& op, const Layout& layout, const TileRows& t, std::int64_t b,
-                       std::int64_t h, const Scratch& x, float* dk, float* dv, float* dbias, double* dtau,
-                       double* dsink) {
+                       std::int64_t h, const Scratch& x, float* dk, float* dv, float* dbias, HeadSums& total) {
+  const HeadInputs head(op.in, h, x.bias);
   const std::int64_t ld = layout.sizes.heads * layout.sizes.headDim;
   copyTile(floats(op.in.q) + layout.queryAt(b, t.first, h), ld, t.count, layout, static_cast<float>(op.in.scale),
            x.query);
@@ -149,8 +160,8 @@ void differentiateTile(const ops::AttentionGrad& op, const Layout& layout, const
   float offsets[queryRows], limits[queryRows];
   for (std::int64_t r = 0; r < t.count; ++r) {
     const std::int64_t count = t.end(r) - t.begin(r);
-    if (op.in.bias) addBias(x.scores + r * layout.stride + t.begin(r), count, x.bias, layout.sizes.window);
-    offsets[r] = op.in.tau ? floats(op.in.tau)[h] * (1.0f / static_cast<float>(count)) : 0.0f;
+    if (head.bias != nullptr) addBias(x.scores + r * layout.stride + t.begin(r), count, head.bias, layout.sizes.window);
+    offsets[r] = head.tau == nullptr ? 0.0f : *head.tau * (1.0f / static_cast<float>(count));
     limits[r] = inactiveUpTo(tops[r], inverses[r], offsets[r]);
     findActive(layout, t, r, x.scores, limits, x.active);
   }
@@ -160,9 +171,9 @@ void differentiateTile(const ops::AttentionGrad& op, const Layout& layout, const
     float *scores = x.scores + r * layout.stride, *gradients = x.gradients + r * layout.stride;
     const RowSums sums =
         differentiateRow(scores + t.begin(r), gradients + t.begin(r), count, tops[r], inverses[r], offsets[r]);
-    *dtau += static_cast<double>(sums.active) * static_cast<double>(1.0f / static_cast<float>(count));
-    if (op.in.sink) *dsink -= static_cast<double>(sinkTerm(floats(op.in.sink)[h], tops[r]) * inverses[r] * sums.delta);
-    if (op.dbias) addBiasGradient(gradients + t.begin(r), count, layout.sizes.window, dbias);
+    total.tau += static_cast<double>(sums.active) * static_cast<double>(1.0f / static_cast<float>(count));
+    total.sink -= static_cast<double>(head.beside(tops[r]) * inverses[r] * sums.delta);
+    if (head.bias != nullptr) addBiasGradient(gradients + t.begin(r), count, layout.sizes.window, dbias);
     clearAround(scores, t, r, group);
     clearAround(gradients, t, r, group);
   }
@@ -195,7 +206,7 @@ void writeKeys(const ops::AttentionGrad& op, const Layout& layout, std::int64_t 
   }
 }
 
-void writeBias(const ops::AttentionGrad& op, const Layout& layout, const Tasks& tasks, const Workspace& w) {
+void writeLearned(const ops::AttentionGrad& op, const Layout& layout, const Tasks& tasks, const Workspace& w) {
   const std::int64_t width = layout.sizes.window + 16;
   for (std::int64_t h = 0; h < layout.sizes.heads; ++h) {
     const auto sum = [&](const auto& value) {
@@ -206,11 +217,13 @@ void writeBias(const ops::AttentionGrad& op, const Layout& layout, const Tasks& 
                          h % layout.group);
       return static_cast<float>(total);
     };
-    if (op.dtau) floats(op.dtau)[h] = sum([&](std::int64_t i) { return w.dtau[i]; });
-    if (op.dsink) floats(op.dsink)[h] = sum([&](std::int64_t i) { return w.dsink[i]; });
-    if (!op.dbias) continue;
+    HeadSums::each([&](double HeadSums::* part, ops::Tensor ops::Learned::* gradient) {
+      const ops::Tensor& out = op.gradients.*gradient;
+      if (out) floats(out)[h] = sum([&](std::int64_t i) { return w.heads[i].*part; });
+    });
+    if (!op.gradients.bias) continue;
     for (std::int64_t d = 0; d < layout.sizes.window; ++d) {
-      floats(op.dbias)[h * layout.sizes.window + d] =
+      floats(op.gradients.bias)[h * layout.sizes.window + d] =
           sum([&](std::int64_t i) { return static_cast<double>(w.dbias[i * width + layout.sizes.window - 1 - d]); });
     }
   }
@@ -243,12 +256,11 @@ void attentionGrad(const ops::AttentionGrad& op, Runtime& runtime, void* memory)
     std::fill_n(dbias, Workspace::biasFloats(layout), 0.0f);
     for (std::int64_t g = 0; g < layout.group; ++g, dbias += layout.sizes.window + 16) {
       const std::int64_t h = kv * layout.group + g;
-      double* dtau = w.dtau + item * layout.group + g;
-      double* dsink = w.dsink + item * layout.group + g;
-      *dtau = *dsink = 0;
+      HeadSums& total = w.heads[item * layout.group + g];
+      total = {};
       if (op.in.bias) reverseBias(floats(op.in.bias) + h * layout.sizes.window, layout.sizes.window, x.bias);
       for (std::int64_t tile = split; tile < layout.tiles; tile += tasks.splits)
-        differentiateTile(op, layout, TileRows(layout, op.in.starts, b, tile), b, h, x, dk, dv, dbias, dtau, dsink);
+        differentiateTile(op, layout, TileRows(layout, op.in.starts, b, tile), b, h, x, dk, dv, dbias, total);
     }
     if (tasks.splits == 1) writeKeys(op, layout, b, kv, dk, 1);
   });
@@ -258,7 +270,7 @@ void attentionGrad(const ops::AttentionGrad& op, Runtime& runtime, void* memory)
                 w.sums + static_cast<std::size_t>(unit * tasks.splits) * Workspace::sumFloats(layout), tasks.splits);
     });
   }
-  writeBias(op, layout, tasks, w);
+  writeLearned(op, layout, tasks, w);
 }
 
 }  // namespace LAZY_ISA

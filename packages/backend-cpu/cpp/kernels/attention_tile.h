@@ -233,25 +233,38 @@ LAZY_INLINE void findActive(const Layout& layout, const TileRows& t, std::int64_
               layout.stride, limits + first);
 }
 
-// exp(sink - top), the sink's term of the normaliser (spec §Sink logit); 0 for -infinity, also beside a top of -infinity.
-inline float sinkTerm(float sink, float top) {
-  return sink == -std::numeric_limits<float>::infinity() ? 0.0f : std::exp(sink - top);
-}
+// What attention learned (ops::Learned), of one head: nullptr where absent.
+struct HeadInputs {
+  const float* bias;  // as reverseBias leaves it
+  const float *tau, *sink;
+
+  HeadInputs(const ops::Learned& in, std::int64_t h, const float* reversed)
+      : bias(in.bias ? reversed : nullptr), tau(of(in.tau, h)), sink(of(in.sink, h)) {}
+
+  // The row's maximum, `highest` over its keys, and the terms of its normaliser beside theirs: spec §Sink logit. The term of a
+  // logit of -infinity is 0, also beside a top of -infinity.
+  float top(float highest) const { return sink == nullptr ? highest : std::max(highest, *sink); }
+  float beside(float top) const {
+    return sink == nullptr || *sink == -std::numeric_limits<float>::infinity() ? 0.0f : std::exp(*sink - top);
+  }
+
+ private:
+  static const float* of(const ops::Tensor& x, std::int64_t h) { return x ? floats(x) + h : nullptr; }
+};
 
 // Raw scores to w, row by row, and which of them are active; `keep` gets (r, top, inverse sum).
 template <class Keep>
-LAZY_INLINE void stripWeights(const Layout& layout, const TileRows& t, const float* reversed, const float* tau,
-                              const float* sink, const ActiveChunks& active, float* strip, const Keep& keep) {
+LAZY_INLINE void stripWeights(const Layout& layout, const TileRows& t, const HeadInputs& head,
+                              const ActiveChunks& active, float* strip, const Keep& keep) {
   static constexpr float none[queryRows] = {};
   for (std::int64_t r = 0; r < t.count; ++r) {
     float* line = strip + r * layout.stride;
     float* row = line + t.begin(r);
     const std::int64_t count = t.end(r) - t.begin(r);
-    if (reversed != nullptr) addBias(row, count, reversed, layout.sizes.window);
-    const float highest = rowMaximum(row, count), top = sink == nullptr ? highest : std::max(highest, *sink);
-    const float sum = rowExponentials(row, count, top);
-    const float inverse = 1.0f / (sink == nullptr ? sum : sum + sinkTerm(*sink, top));
-    rowWeights(row, count, inverse, tau == nullptr ? 0.0f : *tau / static_cast<float>(count));
+    if (head.bias != nullptr) addBias(row, count, head.bias, layout.sizes.window);
+    const float top = head.top(rowMaximum(row, count));
+    const float inverse = 1.0f / (rowExponentials(row, count, top) + head.beside(top));
+    rowWeights(row, count, inverse, head.tau == nullptr ? 0.0f : *head.tau / static_cast<float>(count));
     clearAround(line, t, r, r / tileRows * tileRows);
     findActive(layout, t, r, strip, none, active);
     keep(r, top, inverse);

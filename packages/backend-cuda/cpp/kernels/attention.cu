@@ -10,8 +10,7 @@ constexpr int warps = threads / 32;
 
 // delta_i = dO_i . a_i (o_i without tau) and the row's parts of dtau, dO_i . u_i / n_i, and of dsink. A warp per row (b, h, r).
 template <class T>
-__global__ void __launch_bounds__(threads)
-    deltaKernel(const __grid_constant__ AttentionProblem<T> p, float* delta, float* dtauRows) {
+__global__ void __launch_bounds__(threads) deltaKernel(const __grid_constant__ AttentionProblem<T> p, float* delta) {
   const std::int64_t row = static_cast<std::int64_t>(blockIdx.x) * warps + threadIdx.x / 32;
   if (row >= static_cast<std::int64_t>(p.batch) * p.heads * p.length) return;
   const int r = static_cast<int>(row % p.length), h = static_cast<int>(row / p.length % p.heads),
@@ -29,8 +28,8 @@ __global__ void __launch_bounds__(threads)
   if (threadIdx.x % 32 != 0) return;
   delta[row] = outputs;
   // spec §Sink logit: -exp(sink - lse) delta, with lse in base 2.
-  if (p.dsinkRows != nullptr) p.dsinkRows[row] = -exp2f(p.sinkLogit(h) * log2e - p.lse[row]) * outputs;
-  if (dtauRows != nullptr) dtauRows[row] = actives / static_cast<float>(p.position(r) - p.start(b, r) + 1);
+  if (p.parts.sink != nullptr) p.parts.sink[row] = -exp2f(p.sink[h] * log2e - p.lse[row]) * outputs;
+  if (p.parts.tau != nullptr) p.parts.tau[row] = actives / static_cast<float>(p.position(r) - p.start(b, r) + 1);
 }
 
 std::int64_t rowsOf(const AttentionInputs& in) { return in.sizes.batch * in.sizes.heads * in.sizes.queryLength; }
@@ -62,19 +61,18 @@ std::int64_t biasPartials(const AttentionGrad& op) {
   return op.in.bias ? op.in.sizes.batch * gradBiasPartials(op.in) : 0;
 }
 
-// Scratch of the gradient: dq's sums in f32, delta, dtau's and dsink's rows, dbias's partial sums, turns. The last two, which lie
-// together, begin as zeros.
+// Scratch of the gradient: dq's sums in f32, delta, RowParts, dbias's partial sums, turns. The last two, which lie together, begin
+// as zeros.
 struct GradSpace {
-  std::size_t delta, dtauRows, dsinkRows, dbias, turns, bytes;
+  std::size_t delta, parts, dbias, turns, bytes;
 };
 GradSpace gradSpace(const AttentionGrad& op) {
   GradSpace s{};
   const bool tensor = usesTensorCores(op.in);
   const std::size_t rows = static_cast<std::size_t>(rowsOf(op.in)) * sizeof(float);
   s.delta = tensor ? gradSumsBytes(op.in) : 0;
-  s.dtauRows = s.delta + rows;
-  s.dsinkRows = s.dtauRows + rows;
-  s.dbias = s.dsinkRows + rows;
+  s.parts = s.delta + rows;
+  s.dbias = s.parts + sizeof(RowParts) / sizeof(float*) * rows;
   s.turns =
       s.dbias + static_cast<std::size_t>(biasPartials(op) * op.in.sizes.heads * op.in.sizes.window) * sizeof(float);
   s.bytes = s.turns + (tensor ? gradTurnsBytes(op.in) : 0);
@@ -125,8 +123,12 @@ void run(const AttentionGrad& op, void* workspace, cudaStream_t stream) {
   const GradSpace space = gradSpace(op);
   auto* scratch = static_cast<char*>(workspace);
   auto* delta = reinterpret_cast<float*>(scratch + space.delta);
-  auto* dtauRows = reinterpret_cast<float*>(scratch + space.dtauRows);
-  auto* dsinkRows = reinterpret_cast<float*>(scratch + space.dsinkRows);
+  RowParts parts{};
+  auto* rows = reinterpret_cast<float*>(scratch + space.parts);
+  RowParts::each([&](float* RowParts::* part, Tensor Learned::* input) {
+    if (op.in.*input) parts.*part = rows;
+    rows += rowsOf(op.in);
+  });
   auto* dbias = reinterpret_cast<float*>(scratch + space.dbias);
   const std::int64_t biasSize = z.heads * z.window;
   if (space.bytes > space.dbias) {
@@ -142,24 +144,25 @@ void run(const AttentionGrad& op, void* workspace, cudaStream_t stream) {
     p.dq = pointer<T>(op.dq);
     p.dk = pointer<T>(op.dk);
     p.dv = pointer<T>(op.dv);
-    p.dsinkRows = op.in.sink ? dsinkRows : nullptr;
+    p.parts = parts;
     p.dbias = op.in.bias ? dbias : nullptr;
     p.dqSums = reinterpret_cast<float*>(scratch);
     p.turns = reinterpret_cast<int*>(scratch + space.turns);
-    float* rows = op.in.tau ? dtauRows : nullptr;
     if constexpr (sizeof(T) == 2) {
       if (usesTensorCores(op.in)) {
         launch("attentionGrad delta", deltaKernel<T>, dim3{gridSize(rowsOf(op.in), warps)}, dim3{threads}, 0, stream, p,
-               delta, rows);
+               delta);
         return tensorGrad(p, stream);
       }
     }
-    exactDelta(p, delta, rows, stream);
+    exactDelta(p, delta, stream);
     exactGrad(p, stream);
   });
-  if (op.in.bias) sumPartials(dbias, pointer<float>(op.dbias), biasPartials(op), biasSize, stream);
-  if (op.in.tau) sumHeads(dtauRows, pointer<float>(op.dtau), z.batch, z.heads, z.queryLength, stream);
-  if (op.in.sink) sumHeads(dsinkRows, pointer<float>(op.dsink), z.batch, z.heads, z.queryLength, stream);
+  if (op.in.bias) sumPartials(dbias, pointer<float>(op.gradients.bias), biasPartials(op), biasSize, stream);
+  RowParts::each([&](float* RowParts::* part, Tensor Learned::* input) {
+    if (!(op.in.*input)) return;
+    sumHeads(parts.*part, pointer<float>(op.gradients.*input), z.batch, z.heads, z.queryLength, stream);
+  });
 }
 
 }  // namespace gpu

@@ -12,11 +12,55 @@ namespace gpu {
 // up to 128, and the rows and keys of a bit, and keys of a byte, of `activity`.
 inline constexpr int gradKeyTile = 128, activeRows = 16, activeKeys = 16, activeSpan = 64;
 
+// The logits that a row's softmax counts beside those of its keys, spec §Sink logit; -infinity where there is none.
+struct Beside {
+  float sink;
+
+  __device__ __forceinline__ float most() const { return sink; }
+  // Sum of exp(logit - most), in base 2 where the logits are.
+  template <bool base2>
+  __device__ __forceinline__ float total(float most) const {
+    return sink == -INFINITY ? 0.0f : base2 ? exp2Fast(sink - most) : expf(sink - most);
+  }
+  // Counts them into the maximum and the sum of a row.
+  __device__ __forceinline__ void into(float& most, float& sum) const {
+    if (this->most() == -INFINITY) return;
+    const float next = fmaxf(most, this->most());
+    sum = sum * expf(most - next) + total<false>(next);
+    most = next;
+  }
+};
+
+// What attention learned (Learned of lazy_native) in device memory; nullptr where absent.
+struct LearnedPointers {
+  const float *bias, *tau, *sink;
+
+  // Of head h; with a factor of log2 e in base 2.
+  __device__ __forceinline__ Beside beside(std::int64_t h, float factor = 1.0f) const {
+    return {sink == nullptr ? -INFINITY : sink[h] * factor};
+  }
+};
+
+inline LearnedPointers learnedOf(const Learned& in) {
+  return {pointer<const float>(in.bias), pointer<const float>(in.tau), pointer<const float>(in.sink)};
+}
+
+// The rows' parts [B, H, L] of the gradients of the learned inputs [H]; nullptr where absent.
+struct RowParts {
+  float *tau, *sink;
+
+  // Calls visit(parts, input) for each.
+  template <class Visit>
+  static void each(const Visit& visit) {
+    visit(&RowParts::tau, &Learned::tau);
+    visit(&RowParts::sink, &Learned::sink);
+  }
+};
+
 // Arguments of every attention kernel, in the launch.
 template <class T>
-struct AttentionProblem {
+struct AttentionProblem : LearnedPointers {
   const T *q, *k, *v;
-  const float *bias, *tau, *sink;
   const std::int32_t* starts;
   float scale;
   int batch, length, keys, capacity, heads, kvHeads, headDim, window;
@@ -35,10 +79,10 @@ struct AttentionProblem {
   const T* dout;
   const float* delta;  // [B, H, L]
   T *dq, *dk, *dv;
-  float* dsinkRows;  // [B, H, L], the rows' parts of dsink; absent without sink
-  float* dbias;      // partial sums [B, gradBiasPartials, H, W], zero at first; absent without bias
-  float* dqSums;     // dq in f32, in the order of attention_grad.cu
-  int* turns;        // [B, H, query tiles] whose turn it is to add to dq, and the next ticket; zero at first
+  RowParts parts;
+  float* dbias;   // partial sums [B, gradBiasPartials, H, W], zero at first; absent without bias
+  float* dqSums;  // dq in f32, in the order of attention_grad.cu
+  int* turns;     // [B, H, query tiles] whose turn it is to add to dq, and the next ticket; zero at first
 
   __device__ __forceinline__ std::int64_t queryAt(int b, int r, int h) const {
     return ((static_cast<std::int64_t>(b) * length + r) * heads + h) * headDim;
@@ -60,8 +104,6 @@ struct AttentionProblem {
   __device__ __forceinline__ float offset(int b, int h, int r) const {
     return tau == nullptr ? 0.0f : tau[h] / static_cast<float>(position(r) - start(b, r) + 1);
   }
-  // spec §Sink logit; -infinity without one.
-  __device__ __forceinline__ float sinkLogit(int h) const { return sink == nullptr ? -INFINITY : sink[h]; }
   __device__ __forceinline__ std::int64_t activityAt(int b, int h, int rowGroup, int span) const {
     return ((static_cast<std::int64_t>(b) * heads + h) * ceilDiv(length, activeRows) + rowGroup) *
                ceilDiv(keys, activeSpan) +
@@ -85,12 +127,10 @@ AttentionProblem<T> problemOf(const AttentionInputs& in) {
   const AttentionSizes& z = in.sizes;
   const auto i = [](std::int64_t x) { return static_cast<int>(x); };
   AttentionProblem<T> p{};
+  static_cast<LearnedPointers&>(p) = learnedOf(in);
   p.q = pointer<const T>(in.q);
   p.k = pointer<const T>(in.k);
   p.v = pointer<const T>(in.v);
-  p.bias = pointer<const float>(in.bias);
-  p.tau = pointer<const float>(in.tau);
-  p.sink = pointer<const float>(in.sink);
   p.starts = pointer<const std::int32_t>(in.starts);
   p.scale = static_cast<float>(in.scale);
   p.batch = i(z.batch);
@@ -116,7 +156,7 @@ void exactForward(const AttentionProblem<T>& p, cudaStream_t stream);
 template <class T>
 void exactGrad(const AttentionProblem<T>& p, cudaStream_t stream);
 template <class T>
-void exactDelta(const AttentionProblem<T>& p, float* delta, float* dtauRows, cudaStream_t stream);
+void exactDelta(const AttentionProblem<T>& p, float* delta, cudaStream_t stream);
 inline constexpr int exactTile = 32;
 
 // Tensor cores, bf16 and f16, head sizes that are multiples of 8 (attention_forward.cu, attention_grad.cu and, for head

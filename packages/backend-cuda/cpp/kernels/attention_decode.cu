@@ -154,12 +154,7 @@ __device__ __forceinline__ float decodedLse(const AttentionProblem<T>& p, const 
     total += norm.y * expf(norm.x - most);
   }
   total = warpSum(total);
-  const float sink = p.sinkLogit(h);
-  if (sink != -INFINITY) {
-    const float next = fmaxf(most, sink);
-    total = total * expf(most - next) + expf(sink - next);
-    most = next;
-  }
+  p.beside(h).into(most, total);
   return most + logf(total);
 }
 

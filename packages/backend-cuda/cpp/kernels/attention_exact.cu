@@ -156,12 +156,7 @@ __global__ void __launch_bounds__(threads, 1) exactForwardKernel(const __grid_co
       total[i] = total[i] * expf(most[i] - next) + otherTotal * expf(otherMost - next);
       most[i] = next;
     }
-    const float sink = p.sinkLogit(h);
-    if (sink != -INFINITY) {
-      const float next = fmaxf(most[i], sink);
-      total[i] = total[i] * expf(most[i] - next) + expf(sink - next);
-      most[i] = next;
-    }
+    p.beside(h).into(most[i], total[i]);
     logTotal[i] = logf(total[i]);
   }
   // Pass 2: a_i = sum m p v and u_i = sum m v give o_i = a + (tau / n) u.
@@ -349,7 +344,7 @@ __global__ void __launch_bounds__(threads, 1) exactKeyGradKernel(const __grid_co
 // delta_i = dO_i . a_i (o_i without tau), dO_i . u_i / n_i and the row's part of dsink, a thread per row: in the order of `dots`.
 template <class T>
 __global__ void __launch_bounds__(threads)
-    exactDeltaKernel(const __grid_constant__ AttentionProblem<T> p, float* delta, float* dtauRows) {
+    exactDeltaKernel(const __grid_constant__ AttentionProblem<T> p, float* delta) {
   const std::int64_t row = static_cast<std::int64_t>(blockIdx.x) * threads + threadIdx.x;
   if (row >= static_cast<std::int64_t>(p.batch) * p.heads * p.length) return;
   const int r = static_cast<int>(row % p.length), h = static_cast<int>(row / p.length % p.heads),
@@ -364,8 +359,8 @@ __global__ void __launch_bounds__(threads)
     if (p.u != nullptr) actives = dot4(actives, g, four(p.u + at + d));
   }
   delta[row] = outputs;
-  if (p.dsinkRows != nullptr) p.dsinkRows[row] = -expf(p.sinkLogit(h) - p.lse[row] - p.logTotal[row]) * outputs;
-  if (dtauRows != nullptr) dtauRows[row] = actives / static_cast<float>(p.position(r) - p.start(b, r) + 1);
+  if (p.parts.sink != nullptr) p.parts.sink[row] = -expf(p.sink[h] - p.lse[row] - p.logTotal[row]) * outputs;
+  if (p.parts.tau != nullptr) p.parts.tau[row] = actives / static_cast<float>(p.position(r) - p.start(b, r) + 1);
 }
 
 dim3 gridOf(int rows, int heads, int batch) {
@@ -402,20 +397,20 @@ void exactGrad(const AttentionProblem<T>& p, cudaStream_t stream) {
 }
 
 template <class T>
-void exactDelta(const AttentionProblem<T>& p, float* delta, float* dtauRows, cudaStream_t stream) {
+void exactDelta(const AttentionProblem<T>& p, float* delta, cudaStream_t stream) {
   const std::int64_t rows = static_cast<std::int64_t>(p.batch) * p.heads * p.length;
   launch("attentionGrad delta (f32)", exactDeltaKernel<T>, dim3{gridSize(rows, threads)}, dim3{threads}, 0, stream, p,
-         delta, dtauRows);
+         delta);
 }
 
 template void exactForward(const AttentionProblem<float>&, cudaStream_t);
 template void exactForward(const AttentionProblem<bf16>&, cudaStream_t);
 template void exactForward(const AttentionProblem<f16>&, cudaStream_t);
 template void exactGrad(const AttentionProblem<float>&, cudaStream_t);
-template void exactDelta(const AttentionProblem<float>&, float*, float*, cudaStream_t);
+template void exactDelta(const AttentionProblem<float>&, float*, cudaStream_t);
 template void exactGrad(const AttentionProblem<bf16>&, cudaStream_t);
-template void exactDelta(const AttentionProblem<bf16>&, float*, float*, cudaStream_t);
+template void exactDelta(const AttentionProblem<bf16>&, float*, cudaStream_t);
 template void exactGrad(const AttentionProblem<f16>&, cudaStream_t);
-template void exactDelta(const AttentionProblem<f16>&, float*, float*, cudaStream_t);
+template void exactDelta(const AttentionProblem<f16>&, float*, cudaStream_t);
 
 }  // namespace gpu

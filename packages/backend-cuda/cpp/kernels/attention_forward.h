@@ -262,17 +262,17 @@ struct ForwardWarp {
     }
   }
   __device__ __forceinline__ void finishSums() {
-    const float sink = p.sinkLogit(h) * log2e;
+    const Beside beside = p.beside(h, log2e);
 #pragma unroll
     for (int i = 0; i < rowTiles; ++i) {
 #pragma unroll
       for (int half = 0; half < 2; ++half) {
         float highest = fmaxf(most[i][half], shuffleXor(most[i][half], 1));
-        highest = fmaxf(fmaxf(highest, shuffleXor(highest, 2)), sink);
+        highest = fmaxf(fmaxf(highest, shuffleXor(highest, 2)), beside.most());
         float total = lse[i][half] * exp2Fast(most[i][half] - highest);
         total += shuffleXor(total, 1);
         total += shuffleXor(total, 2);
-        if (sink != -INFINITY) total += exp2Fast(sink - highest);
+        total += beside.template total<true>(highest);
         lse[i][half] = highest + log2Fast(total);
       }
     }

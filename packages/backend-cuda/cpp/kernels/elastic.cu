@@ -1,5 +1,5 @@
 // Elastic-Softmax over dense scores, and attention weights for looking at: a block per row, any length.
-#include "kernels/common.h"
+#include "kernels/attention.h"
 
 namespace gpu {
 
@@ -12,20 +12,27 @@ constexpr std::size_t scratch = threads / 32 * sizeof(float);
 struct Row {
   std::int64_t at, start, end;
   float offset, n;
-  float sink;  // spec §Sink logit; -infinity without one
+  Beside beside;
 };
 
-__device__ Row rowOf(std::int64_t block, std::int64_t heads, std::int64_t length, std::int64_t keys, const float* tau,
-                     const std::int32_t* starts, const float* sink = nullptr) {
+__device__ Row rowOf(std::int64_t block, std::int64_t heads, std::int64_t length, std::int64_t keys,
+                     const LearnedPointers& learned, const std::int32_t* starts) {
   const std::int64_t r = block % length, h = block / length % heads, b = block / length / heads;
   Row row{};
   row.at = block * keys;
   row.start = starts == nullptr ? 0 : starts[b * length + r];
   row.end = r + keys - length;
   row.n = static_cast<float>(row.end - row.start + 1);
-  row.offset = tau == nullptr ? 0 : tau[h] / row.n;
-  row.sink = sink == nullptr ? -INFINITY : sink[h];
+  row.offset = learned.tau == nullptr ? 0 : learned.tau[h] / row.n;
+  row.beside = learned.beside(h);
   return row;
+}
+
+// Of Elastic-Softmax on given scores, which already have all else in them.
+LearnedPointers onlyTau(const Tensor& tau) {
+  Learned learned;
+  learned.tau = tau;
+  return learnedOf(learned);
 }
 
 // Maximum of the attended scores and sum of exp(s - maximum). Apart, so that s - maximum is exact before exp.
@@ -38,8 +45,8 @@ __device__ Norm normOf(const T* scores, const Row& row) {
   for (std::int64_t j = row.start + threadIdx.x; j <= row.end; j += threads) {
     most = fmaxf(most, toFloat(scores[row.at + j]));
   }
-  most = fmaxf(blockMax<threads>(most, sharedMemory<float>()), row.sink);
-  float total = threadIdx.x == 0 && row.sink != -INFINITY ? expf(row.sink - most) : 0.0f;
+  most = fmaxf(blockMax<threads>(most, sharedMemory<float>()), row.beside.most());
+  float total = threadIdx.x == 0 ? row.beside.total<false>(most) : 0.0f;
   for (std::int64_t j = row.start + threadIdx.x; j <= row.end; j += threads) {
     total += expf(toFloat(scores[row.at + j]) - most);
   }
@@ -59,16 +66,16 @@ __device__ void writeWeights(const T* scores, T* out, const Row& row, std::int64
 
 template <class T>
 __global__ void __launch_bounds__(threads)
-    elasticKernel(const T* scores, const float* tau, const std::int32_t* starts, T* out, std::int64_t heads,
+    elasticKernel(const T* scores, LearnedPointers learned, const std::int32_t* starts, T* out, std::int64_t heads,
                   std::int64_t length, std::int64_t keys) {
-  writeWeights(scores, out, rowOf(blockIdx.x, heads, length, keys, tau, starts), keys);
+  writeWeights(scores, out, rowOf(blockIdx.x, heads, length, keys, learned, starts), keys);
 }
 
 template <class T>
 __global__ void __launch_bounds__(threads)
-    elasticGradKernel(const T* dweights, const T* scores, const float* tau, const std::int32_t* starts, T* dscores,
-                      float* dtauRows, std::int64_t heads, std::int64_t length, std::int64_t keys) {
-  const Row row = rowOf(blockIdx.x, heads, length, keys, tau, starts);
+    elasticGradKernel(const T* dweights, const T* scores, LearnedPointers learned, const std::int32_t* starts,
+                      T* dscores, float* dtauRows, std::int64_t heads, std::int64_t length, std::int64_t keys) {
+  const Row row = rowOf(blockIdx.x, heads, length, keys, learned, starts);
   const Norm norm = normOf(scores, row);
   // delta = sum p m g and the row's part of dtau = sum m g / n.
   float delta = 0, active = 0;
@@ -107,9 +114,9 @@ __global__ void __launch_bounds__(threads)
 // s_ij = scale q_i . k_j + bias, then w_ij, in place. A thread per key.
 template <class T>
 __global__ void __launch_bounds__(threads)
-    weightsKernel(const T* q, const T* k, const float* bias, const float* tau, const float* sink,
-                  const std::int32_t* starts, float* out, float scale, AttentionSizes z) {
-  const Row row = rowOf(blockIdx.x, z.heads, z.queryLength, z.keyLength, tau, starts, sink);
+    weightsKernel(const T* q, const T* k, LearnedPointers learned, const std::int32_t* starts, float* out, float scale,
+                  AttentionSizes z) {
+  const Row row = rowOf(blockIdx.x, z.heads, z.queryLength, z.keyLength, learned, starts);
   const std::int64_t r = blockIdx.x % z.queryLength, h = blockIdx.x / z.queryLength % z.heads,
                      b = blockIdx.x / z.queryLength / z.heads;
   const auto query = sharedMemory<float>(64);
@@ -123,7 +130,7 @@ __global__ void __launch_bounds__(threads)
     float dot = 0;
     for (std::int64_t d = 0; d < z.headDim; ++d) dot += query[d] * toFloat(key[d]);
     const std::int64_t distance = row.end - j;
-    out[row.at + j] = scale * dot + (distance < z.window ? bias[h * z.window + distance] : 0.0f);
+    out[row.at + j] = scale * dot + (distance < z.window ? learned.bias[h * z.window + distance] : 0.0f);
   }
   __syncthreads();
   writeWeights(out, out, row, z.keyLength);
@@ -141,8 +148,8 @@ void run(const ElasticSoftmax& op, cudaStream_t stream) {
   withFloatType(op.scores.dtype, [&](auto t) {
     using T = decltype(t);
     launch("elasticSoftmax", elasticKernel<T>, dim3{gridSize(op.batch * op.heads * op.queryLength, 1)}, dim3{threads},
-           scratch, stream, pointer<const T>(op.scores), pointer<const float>(op.tau),
-           pointer<const std::int32_t>(op.starts), pointer<T>(op.out), op.heads, op.queryLength, op.keyLength);
+           scratch, stream, pointer<const T>(op.scores), onlyTau(op.tau), pointer<const std::int32_t>(op.starts),
+           pointer<T>(op.out), op.heads, op.queryLength, op.keyLength);
   });
 }
 
@@ -155,9 +162,9 @@ void run(const ElasticSoftmaxGrad& op, void* workspace, cudaStream_t stream) {
   withFloatType(op.scores.dtype, [&](auto t) {
     using T = decltype(t);
     launch("elasticSoftmaxGrad", elasticGradKernel<T>, dim3{gridSize(op.batch * op.heads * op.queryLength, 1)},
-           dim3{threads}, scratch, stream, pointer<const T>(op.dweights), pointer<const T>(op.scores),
-           pointer<const float>(op.tau), pointer<const std::int32_t>(op.starts), pointer<T>(op.dscores), rows, op.heads,
-           op.queryLength, op.keyLength);
+           dim3{threads}, scratch, stream, pointer<const T>(op.dweights), pointer<const T>(op.scores), onlyTau(op.tau),
+           pointer<const std::int32_t>(op.starts), pointer<T>(op.dscores), rows, op.heads, op.queryLength,
+           op.keyLength);
   });
   if (op.tau) sumHeads(rows, pointer<float>(op.dtau), op.batch, op.heads, op.queryLength, stream);
 }
@@ -168,9 +175,8 @@ void run(const AttentionWeights& op, cudaStream_t stream) {
     using T = decltype(t);
     launch("attentionWeights", weightsKernel<T>, dim3{gridSize(z.batch * z.heads * z.queryLength, 1)}, dim3{threads},
            64 + static_cast<std::size_t>(z.headDim) * sizeof(float), stream, pointer<const T>(op.in.q),
-           pointer<const T>(op.in.k), pointer<const float>(op.in.bias), pointer<const float>(op.in.tau),
-           pointer<const float>(op.in.sink), pointer<const std::int32_t>(op.in.starts), pointer<float>(op.out),
-           static_cast<float>(op.in.scale), z);
+           pointer<const T>(op.in.k), learnedOf(op.in), pointer<const std::int32_t>(op.in.starts),
+           pointer<float>(op.out), static_cast<float>(op.in.scale), z);
   });
 }
 

@@ -74,8 +74,8 @@ AttentionGrad gradOf(const LazyAttention& a) {
   op.dq = like(a.dq, in.q);
   op.dk = like(a.dk, in.k);
   op.dv = like(a.dv, in.v);
-  op.dbias = statistics(a.dbias, a.heads * a.window);
-  op.dtau = statistics(a.dtau, a.heads);
+  op.gradients.bias = statistics(a.dbias, a.heads * a.window);
+  op.gradients.tau = statistics(a.dtau, a.heads);
   return op;
 }
 

@@ -11,7 +11,7 @@ import {
   decoderProject,
 } from '../wgsl/decoder.ts';
 import { embedTokens, sampleToken } from '../wgsl/sample.ts';
-import { optionalInputs } from './attention/inputs.ts';
+import { type OptionalInputs, withOptionalInputs } from './attention/inputs.ts';
 import { rotations } from './rope.ts';
 import { linearGrid, scalarOf, withScratch } from './shared.ts';
 
@@ -48,6 +48,26 @@ interface Run {
   readonly angles: DeviceBuffer;
 }
 
+/** A layer, and what attention learned in it as its kernel takes it. */
+interface Layer extends DecoderLayerOperands<DeviceBuffer> {
+  readonly optional: OptionalInputs;
+}
+
+/** Calls `fn` with all layers. */
+function withLayers(rt: Runtime, problem: Problem, fn: (layers: readonly Layer[]) => void): void {
+  const { layers, starts, sizes } = problem;
+  const withRest = (done: readonly Layer[]): void => {
+    const layer = layers[done.length];
+    if (layer === undefined) fn(done);
+    else {
+      withOptionalInputs(rt, { ...layer, starts }, sizes.window, (optional) =>
+        withRest([...done, { ...layer, optional }]),
+      );
+    }
+  };
+  withRest([]);
+}
+
 /** Groups of rows of the batch. */
 const groupsOf = ({ batchRows }: DecoderVariant, batch: number): number => Math.ceil(batch / batchRows);
 
@@ -57,13 +77,9 @@ const rowGrid = (count: number, groups: number): readonly [number, number, numbe
 };
 
 /** q, k and v of a layer, and attention over its cache. */
-function attend(
-  { rt, problem, parts, variant, state, angles }: Run,
-  layer: DecoderLayerOperands<DeviceBuffer>,
-  step: number,
-): void {
-  const { sizes, position, ropeBase, epsilon, starts } = problem;
-  const { batch, width, heads, kvHeads, headDim, capacity, window } = sizes;
+function attend({ rt, problem, parts, variant, state, angles }: Run, layer: Layer, step: number): void {
+  const { sizes, position, ropeBase, epsilon } = problem;
+  const { batch, width, heads, kvHeads, headDim, capacity } = sizes;
   const [keys, values] = [layer.keys.buffer, layer.values.buffer];
   rt.run(decoderProject, variant, {
     buffers: {
@@ -91,7 +107,7 @@ function attend(
     },
     grid: [((heads + 2 * kvHeads) * headDim) / 4, groupsOf(variant, batch)],
   });
-  const optional = optionalInputs(rt, { bias: layer.bias, tau: layer.tau, sink: layer.sink, starts }, window);
+  const { optional } = layer;
   rt.run(
     decoderAttention,
     { type: variant.type },
@@ -116,7 +132,7 @@ function attend(
 }
 
 /** x += o . attention, then x += down . (silu(gate) * up). */
-function advance({ rt, problem, parts, variant, state }: Run, layer: DecoderLayerOperands<DeviceBuffer>): void {
+function advance({ rt, problem, parts, variant, state }: Run, layer: Layer): void {
   const { sizes, epsilon } = problem;
   const { batch, width, heads, headDim, inner } = sizes;
   const add = (weight: DeviceBuffer, length: number, inputAt: number): void =>
@@ -167,7 +183,7 @@ const isWide = ({ width, inner }: DecoderLayerSizes): boolean => width % 4 === 0
 export function decoderKernels(rt: Runtime): DecoderKernels<DeviceBuffer> {
   return {
     decode(problem) {
-      const { sizes, steps, layers, tokens, embeddings, position, ropeBase, uniforms } = problem;
+      const { sizes, steps, tokens, embeddings, position, ropeBase, uniforms } = problem;
       const { batch, width, headDim } = sizes;
       const type = scalarOf(embeddings.dtype);
       const batchRows: BatchRows = batch === 1 ? 1 : 4;
@@ -186,13 +202,15 @@ export function decoderKernels(rt: Runtime): DecoderKernels<DeviceBuffer> {
             grid: [batch],
           },
         );
-        for (let step = 0; step < steps; step++) {
-          for (const layer of layers) {
-            attend(run, layer, step);
-            advance(run, layer);
+        withLayers(rt, problem, (layers) => {
+          for (let step = 0; step < steps; step++) {
+            for (const layer of layers) {
+              attend(run, layer, step);
+              advance(run, layer);
+            }
+            draw(run, numbers, drawn, step);
           }
-          draw(run, numbers, drawn, step);
-        }
+        });
       });
       rt.release(angles);
       rt.release(numbers);

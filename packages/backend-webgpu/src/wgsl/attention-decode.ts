@@ -1,4 +1,4 @@
-import { BIAS, OPTIONAL_PARAMS, PER_HEAD, SINK_LOGIT, STARTS } from './attention-optional.ts';
+import { BESIDE, BIAS, isLogit, OPTIONAL_PARAMS, offsetOf, PER_HEAD, STARTS } from './attention-optional.ts';
 import { kernel, read, type Scalar, write } from './kernel.ts';
 import { EXPONENTIAL, LOWEST, poisoned, poisonOfSum, RELU } from './numbers.ts';
 
@@ -113,19 +113,18 @@ export const decodeOutput = kernel({
       workgroupSize: THREADS,
       declarations: `
 var<workgroup> weights: array<f32, ${DECODE_SPLIT}>;
-var<workgroup> sums: array<vec4<f32>, ${THREADS}>;${EXPONENTIAL}${RELU}`,
+var<workgroup> sums: array<vec4<f32>, ${THREADS}>;${EXPONENTIAL}${RELU}${BESIDE}`,
       reductions: ['total', 'largest'],
       body: `
         ${LOCATE}
         let partCount = (params.keyLength + ${DECODE_KEYS - 1}u) / ${DECODE_KEYS}u;
-        ${SINK_LOGIT}
-        let sinks = bitcast<u32>(sinkLogit) != 0xff800000u;
+        let beside = besideTop(h);
         var mine = ${LOWEST};
-        if (sinks) { mine = sinkLogit; }
+        if (${isLogit('beside')}) { mine = beside; }
         for (var c = lane; c < partCount; c += ${THREADS}u) { mine = max(mine, parts[row * partCount + c].x); }
         let top = largest(mine, lane);
         var part = 0.0;
-        if (sinks && lane == 0u) { part = exp(sinkLogit - top); }
+        if (lane == 0u) { part = besideSum(h, top); }
         for (var c = lane; c < partCount; c += ${THREADS}u) {
           let one = parts[row * partCount + c];
           part += one.y * exp(one.x - top);
@@ -133,8 +132,7 @@ var<workgroup> sums: array<vec4<f32>, ${THREADS}>;${EXPONENTIAL}${RELU}`,
         let sumOfRow = total(part, lane);
         let poison = ${poisonOfSum('sumOfRow')};
         let inverse = 1.0 / sumOfRow;
-        var offset = 0.0;
-        if (params.hasTau != 0u) { offset = tau[h] / f32(params.keyLength - start); }
+        ${offsetOf('f32(params.keyLength - start)')}
         let first = group.x * ${DECODE_SPLIT}u;
         let count = min(${DECODE_SPLIT}u, params.keyLength - first);
         for (var t = lane; t < count; t += ${THREADS}u) {

@@ -1,4 +1,5 @@
-import { BIAS, PER_HEAD, SINK_LOGIT, STARTS } from './attention-optional.ts';
+import { PER_HEAD_NAMES } from '@lazy-attention/core';
+import { BESIDE, BIAS, GRADIENT_TERMS, offsetOf, PER_HEAD, STARTS } from './attention-optional.ts';
 import { GROUP, headPlaces, START_READER, STRIP_PARAMS } from './attention-strip.ts';
 import { ELEMENTWISE_THREADS, index } from './elementwise.ts';
 import { kernel, type NoVariant, read, write } from './kernel.ts';
@@ -17,9 +18,7 @@ const STRIP_ROW = `
   let lastPosition = params.blockRow + min(groupRow + ${GROUP}u, params.rowCount) - 1u + qOffset;
   let endKey = min(params.stripWidth, (lastPosition / ${GROUP}u + 1u) * ${GROUP}u);
   let count = f32(position - start + 1u);
-  var offset = 0.0;
-  if (params.hasTau != 0u) { offset = tau[h] / count; }
-  ${SINK_LOGIT}
+  ${offsetOf('count')}
   let statsAt = (batch * params.heads + h) * params.queryLength + params.blockRow + r;`;
 
 /** s = scale * q . k + bias; `strip` holds the first term. */
@@ -42,10 +41,10 @@ export const stripSoftmax = kernel({
     buffers: { strip: write('f32'), stats: write('vec2<f32>'), ...BIAS, ...PER_HEAD, ...STARTS },
     workgroupSize: 'row',
     reductions: ['total', 'largest'],
-    declarations: START_READER + SCORE_READER + EXPONENTIAL + RELU,
+    declarations: START_READER + SCORE_READER + EXPONENTIAL + RELU + BESIDE,
     body: `
       ${STRIP_ROW}
-      ${softmaxOfRow('scoreAt(base, j, h, position)', 'start', 'position + 1u', 'sinkLogit')}
+      ${softmaxOfRow('scoreAt(base, j, h, position)', 'start', 'position + 1u', true)}
       let inverse = ${poisoned('(1.0 / sum)', 'poison')};
       for (var j = firstKey + lane; j < endKey; j += rowThreads) {
         // Keys that are not attended weigh 0, also when tau > 0.
@@ -61,8 +60,8 @@ export const stripSoftmax = kernel({
 
 /**
  * spec §Backward: from rows of scale * q . k and of g = dO . v, w in place of the first and ds = p (m g - delta) in place
- * of the second, and the row's terms of dtau and dsink side by side. Whole rows are at hand, so delta is summed as it is defined, and is exactly g
- * where one key has all of p. Grid: rows x heads of the block.
+ * of the second, and the row's terms of the gradients of inputs [H], side by side. Whole rows are at hand, so delta is summed as it
+ * is defined, and is exactly g where one key has all of p. Grid: rows x heads of the block.
  */
 export const stripSoftmaxGrad = kernel({
   name: 'attention/softmaxGrad',
@@ -79,7 +78,7 @@ export const stripSoftmaxGrad = kernel({
     },
     workgroupSize: 'row',
     reductions: ['total'],
-    declarations: START_READER + SCORE_READER + EXPONENTIAL + RELU,
+    declarations: START_READER + SCORE_READER + EXPONENTIAL + RELU + BESIDE,
     body: `
       ${STRIP_ROW}
       let stat = stats[statsAt];
@@ -106,8 +105,7 @@ export const stripSoftmaxGrad = kernel({
         grads[base + j] = ds;
       }
       if (lane == 0u) {
-        terms[2u * statsAt] = gain / count;
-        terms[2u * statsAt + 1u] = -exponential(sinkLogit, stat.x) * stat.y * delta;
+        ${PER_HEAD_NAMES.map((name, i) => `terms[${PER_HEAD_NAMES.length}u * statsAt + ${i}u] = ${GRADIENT_TERMS[name]};`).join('\n        ')}
       }`,
   }),
 });

@@ -1,4 +1,4 @@
-import { BIAS, OPTIONAL_PARAMS, PER_HEAD, SINK_LOGIT, STARTS } from './attention-optional.ts';
+import { BESIDE, BIAS, OPTIONAL_PARAMS, offsetOf, PER_HEAD, STARTS } from './attention-optional.ts';
 import { ELEMENTWISE_THREADS, index, type Typed } from './elementwise.ts';
 import { kernel, read, write } from './kernel.ts';
 import { EXPONENTIAL, poisoned, RELU } from './numbers.ts';
@@ -15,8 +15,7 @@ const ATTENDED_KEYS = `
   var start = 0u;
   if (params.hasStarts != 0u) { start = u32(starts[b * params.queryLength + r]); }
   let end = r + params.width - params.queryLength + 1u;
-  var offset = 0.0;
-  if (params.hasTau != 0u) { offset = tau[h] / f32(end - start); }`;
+  ${offsetOf('f32(end - start)')}`;
 
 /** spec §Forward for given scores: w = max(p + tau / n, 0), 0 where not attended. */
 export const elasticSoftmax = kernel({
@@ -26,12 +25,11 @@ export const elasticSoftmax = kernel({
     buffers: { scores: read(type), weights: write(type), ...PER_HEAD, ...STARTS },
     workgroupSize: 'row',
     reductions: ['total', 'largest'],
-    declarations: EXPONENTIAL + RELU,
+    declarations: EXPONENTIAL + RELU + BESIDE,
     body: `
       ${ROW}
       ${ATTENDED_KEYS}
-      ${SINK_LOGIT}
-      ${softmaxOfRow('f32(scores[base + j])', 'start', 'end', 'sinkLogit')}
+      ${softmaxOfRow('f32(scores[base + j])', 'start', 'end', true)}
       let inverse = 1.0 / sum;
       ${EACH_OF_ROW} {
         var w = 0.0;

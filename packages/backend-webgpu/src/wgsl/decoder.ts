@@ -1,4 +1,4 @@
-import { BIAS, OPTIONAL_PARAMS, PER_HEAD, SINK_LOGIT, STARTS } from './attention-optional.ts';
+import { BESIDE, BIAS, OPTIONAL_PARAMS, offsetOf, PER_HEAD, STARTS } from './attention-optional.ts';
 import { type ElementType, kernel, read, type Scalar, write } from './kernel.ts';
 import { EXPONENTIAL, poisoned, RELU } from './numbers.ts';
 import { softmaxOfRow } from './softmax.ts';
@@ -206,6 +206,7 @@ export const decoderAttention = kernel({
       var<workgroup> sums: array<vec4<f32>, 64>;
       ${EXPONENTIAL}
       ${RELU}
+      ${BESIDE}
       // s = scale * q . k + bias, kept for the weight.
       fn scoreOf(j: u32, h: u32, line: u32, scores: u32) -> f32 {
         var products = vec4<f32>();
@@ -233,11 +234,9 @@ export const decoderAttention = kernel({
         query[d] = params.scale * vec4<f32>(state[at], state[at + 1u], state[at + 2u], state[at + 3u]);
       }
       workgroupBarrier();
-      ${SINK_LOGIT}
-      ${softmaxOfRow('scoreOf(j, h, base + j * stride, scores)', 'start', 'params.keyLength', 'sinkLogit')}
+      ${softmaxOfRow('scoreOf(j, h, base + j * stride, scores)', 'start', 'params.keyLength', true)}
       let inverse = 1.0 / sum;
-      var offset = 0.0;
-      if (params.hasTau != 0u) { offset = tau[h] / f32(params.keyLength - start); }
+      ${offsetOf('f32(params.keyLength - start)')}
       for (var j = start + lane; j < params.keyLength; j += rowThreads) {
         state[scores + j] = ${poisoned('relu(exponential(state[scores + j], top) * inverse + offset)', 'poison')};
       }

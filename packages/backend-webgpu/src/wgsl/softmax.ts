@@ -1,13 +1,14 @@
+import { isLogit } from './attention-optional.ts';
 import { LOWEST, poisonOfSum } from './numbers.ts';
 
 /**
  * One pass over a row for its maximum and sum of exponentials: `top` and `sum` (of exp(value - top)). One exponential per
  * value, of the distance to the maximum so far. `poison` is set where the row has no softmax. For kernels by row with both
- * reductions. `sinkLogit` names the logit of spec §Sink logit, which counts in both; -Infinity is none.
+ * reductions. With `beside`, what head `h` counts beside its keys (BESIDE) counts in both.
  */
-export const softmaxOfRow = (value: string, first: string, end: string, sinkLogit?: string): string => `
+export const softmaxOfRow = (value: string, first: string, end: string, beside = false): string => `
   var mine = ${LOWEST};
-  var part = 0.0;${sinkLogit === undefined ? '' : sinkFirst(sinkLogit)}
+  var part = 0.0;${beside ? BESIDE_FIRST : ''}
   for (var j = ${first} + lane; j < ${end}; j += rowThreads) {
     let value = ${value};
     let factor = exp(-abs(value - mine));
@@ -18,9 +19,10 @@ export const softmaxOfRow = (value: string, first: string, end: string, sinkLogi
   let sum = total(part * exp(mine - top), lane);
   let poison = ${poisonOfSum('sum')};`;
 
-/** The sink is the first value of the first invocation. */
-const sinkFirst = (logit: string): string => `
-  if (lane == 0u && bitcast<u32>(${logit}) != 0xff800000u) {
-    mine = ${logit};
-    part = 1.0;
+/** It is the first value of the first invocation. */
+const BESIDE_FIRST = `
+  let beside = besideTop(h);
+  if (lane == 0u && ${isLogit('beside')}) {
+    mine = beside;
+    part = besideSum(h, beside);
   }`;

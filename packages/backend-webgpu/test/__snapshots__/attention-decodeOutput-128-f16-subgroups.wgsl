@@ -7,8 +7,8 @@ struct Params {
   kvHeads: u32,
   headDim: u32,
   window: u32,
-  hasTau: u32,
-  hasSink: u32,
+  tauAt: u32,
+  sinkAt: u32,
   hasStarts: u32,
   scale: f32,
 }
@@ -17,9 +17,8 @@ struct Params {
 @group(0) @binding(2) var<storage, read> scores: array<f32>;
 @group(0) @binding(3) var<storage, read> parts: array<vec2<f32>>;
 @group(0) @binding(4) var<storage, read_write> outputs: array<vec4<f32>>;
-@group(0) @binding(5) var<storage, read> tau: array<f32>;
-@group(0) @binding(6) var<storage, read> sink: array<f32>;
-@group(0) @binding(7) var<storage, read> starts: array<i32>;
+@group(0) @binding(5) var<storage, read> perHead: array<f32>;
+@group(0) @binding(6) var<storage, read> starts: array<i32>;
 var<workgroup> totalValues: array<f32, 64>;
 fn total(value: f32, lane: u32) -> f32 {
   let part = subgroupAdd(value);
@@ -55,6 +54,15 @@ fn relu(x: f32) -> f32 {
   let bits = bitcast<u32>(x);
   return bitcast<f32>(select(bits, 0u, bits - 0x80000000u <= 0x7f800000u));
 }
+fn sinkLogit(h: u32) -> f32 {
+  let there = params.sinkAt != 4294967295u;
+  return bitcast<f32>(select(0xff800000u, bitcast<u32>(perHead[select(0u, params.sinkAt + h, there)]), there));
+}
+fn besideTop(h: u32) -> f32 { return sinkLogit(h); }
+fn besideSum(h: u32, top: f32) -> f32 {
+  let logit = sinkLogit(h);
+  return select(exp(logit - top), 0.0, bitcast<u32>(logit) == 0xff800000u);
+}
 @compute @workgroup_size(64)
 fn main(
   @builtin(workgroup_id) group: vec3<u32>,
@@ -71,14 +79,13 @@ fn main(
   let kBase = (b * params.keyCapacity * params.kvHeads + kvHead) * vectors;
   let kStride = params.kvHeads * vectors;
   let partCount = (params.keyLength + 63u) / 64u;
-  let sinkLogit = bitcast<f32>(select(0xff800000u, bitcast<u32>(sink[h]), params.hasSink != 0u));
-  let sinks = bitcast<u32>(sinkLogit) != 0xff800000u;
+  let beside = besideTop(h);
   var mine = -3.4028234663852886e38;
-  if (sinks) { mine = sinkLogit; }
+  if (bitcast<u32>(beside) != 0xff800000u) { mine = beside; }
   for (var c = lane; c < partCount; c += 64u) { mine = max(mine, parts[row * partCount + c].x); }
   let top = largest(mine, lane);
   var part = 0.0;
-  if (sinks && lane == 0u) { part = exp(sinkLogit - top); }
+  if (lane == 0u) { part = besideSum(h, top); }
   for (var c = lane; c < partCount; c += 64u) {
     let one = parts[row * partCount + c];
     part += one.y * exp(one.x - top);
@@ -87,7 +94,7 @@ fn main(
   let poison = select(0x7fc00000u, 0u, bitcast<u32>(sumOfRow) - 0x3f000000u < 0x40800000u);
   let inverse = 1.0 / sumOfRow;
   var offset = 0.0;
-  if (params.hasTau != 0u) { offset = tau[h] / f32(params.keyLength - start); }
+  if (params.tauAt != 4294967295u) { offset = perHead[params.tauAt + h] / (f32(params.keyLength - start)); }
   let first = group.x * 256u;
   let count = min(256u, params.keyLength - first);
   for (var t = lane; t < count; t += 64u) {

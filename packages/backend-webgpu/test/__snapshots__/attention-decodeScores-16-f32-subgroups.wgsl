@@ -6,8 +6,8 @@ struct Params {
   kvHeads: u32,
   headDim: u32,
   window: u32,
-  hasTau: u32,
-  hasSink: u32,
+  tauAt: u32,
+  sinkAt: u32,
   hasStarts: u32,
   scale: f32,
 }

@@ -7,8 +7,8 @@ struct Params {
   kvHeads: u32,
   headDim: u32,
   window: u32,
-  hasTau: u32,
-  hasSink: u32,
+  tauAt: u32,
+  sinkAt: u32,
   hasStarts: u32,
   firstHead: u32,
   headCount: u32,
@@ -24,9 +24,8 @@ struct Params {
 @group(0) @binding(1) var<storage, read_write> strip: array<f32>;
 @group(0) @binding(2) var<storage, read_write> stats: array<vec2<f32>>;
 @group(0) @binding(3) var<storage, read> bias: array<f32>;
-@group(0) @binding(4) var<storage, read> tau: array<f32>;
-@group(0) @binding(5) var<storage, read> sink: array<f32>;
-@group(0) @binding(6) var<storage, read> starts: array<i32>;
+@group(0) @binding(4) var<storage, read> perHead: array<f32>;
+@group(0) @binding(5) var<storage, read> starts: array<i32>;
 const rowThreads = 64u;
 var<workgroup> totalValues: array<f32, 64>;
 fn total(value: f32, lane: u32) -> f32 {
@@ -71,6 +70,15 @@ fn relu(x: f32) -> f32 {
   let bits = bitcast<u32>(x);
   return bitcast<f32>(select(bits, 0u, bits - 0x80000000u <= 0x7f800000u));
 }
+fn sinkLogit(h: u32) -> f32 {
+  let there = params.sinkAt != 4294967295u;
+  return bitcast<f32>(select(0xff800000u, bitcast<u32>(perHead[select(0u, params.sinkAt + h, there)]), there));
+}
+fn besideTop(h: u32) -> f32 { return sinkLogit(h); }
+fn besideSum(h: u32, top: f32) -> f32 {
+  let logit = sinkLogit(h);
+  return select(exp(logit - top), 0.0, bitcast<u32>(logit) == 0xff800000u);
+}
 @compute @workgroup_size(64)
 fn main(
   @builtin(workgroup_id) group: vec3<u32>,
@@ -94,14 +102,14 @@ fn main(
   let endKey = min(params.stripWidth, (lastPosition / 64u + 1u) * 64u);
   let count = f32(position - start + 1u);
   var offset = 0.0;
-  if (params.hasTau != 0u) { offset = tau[h] / count; }
-  let sinkLogit = bitcast<f32>(select(0xff800000u, bitcast<u32>(sink[h]), params.hasSink != 0u));
+  if (params.tauAt != 4294967295u) { offset = perHead[params.tauAt + h] / (count); }
   let statsAt = (batch * params.heads + h) * params.queryLength + params.blockRow + r;
   var mine = -3.4028234663852886e38;
   var part = 0.0;
-  if (lane == 0u && bitcast<u32>(sinkLogit) != 0xff800000u) {
-    mine = sinkLogit;
-    part = 1.0;
+  let beside = besideTop(h);
+  if (lane == 0u && bitcast<u32>(beside) != 0xff800000u) {
+    mine = beside;
+    part = besideSum(h, beside);
   }
   for (var j = start + lane; j < position + 1u; j += rowThreads) {
     let value = scoreAt(base, j, h, position);

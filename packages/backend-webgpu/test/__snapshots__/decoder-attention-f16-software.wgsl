@@ -6,8 +6,8 @@ struct Params {
   capacity: u32,
   keyLength: u32,
   window: u32,
-  hasTau: u32,
-  hasSink: u32,
+  tauAt: u32,
+  sinkAt: u32,
   hasStarts: u32,
   startsAt: u32,
   qAt: u32,
@@ -20,9 +20,8 @@ struct Params {
 @group(0) @binding(2) var<storage, read> keys: array<vec4<f16>>;
 @group(0) @binding(3) var<storage, read> values: array<vec4<f16>>;
 @group(0) @binding(4) var<storage, read> bias: array<f32>;
-@group(0) @binding(5) var<storage, read> tau: array<f32>;
-@group(0) @binding(6) var<storage, read> sink: array<f32>;
-@group(0) @binding(7) var<storage, read> starts: array<i32>;
+@group(0) @binding(5) var<storage, read> perHead: array<f32>;
+@group(0) @binding(6) var<storage, read> starts: array<i32>;
 const rowThreads = 8u;
 var<workgroup> totalValues: array<f32, 8>;
 fn total(value: f32, lane: u32) -> f32 {
@@ -57,6 +56,15 @@ fn relu(x: f32) -> f32 {
   let bits = bitcast<u32>(x);
   return bitcast<f32>(select(bits, 0u, bits - 0x80000000u <= 0x7f800000u));
 }
+fn sinkLogit(h: u32) -> f32 {
+  let there = params.sinkAt != 4294967295u;
+  return bitcast<f32>(select(0xff800000u, bitcast<u32>(perHead[select(0u, params.sinkAt + h, there)]), there));
+}
+fn besideTop(h: u32) -> f32 { return sinkLogit(h); }
+fn besideSum(h: u32, top: f32) -> f32 {
+  let logit = sinkLogit(h);
+  return select(exp(logit - top), 0.0, bitcast<u32>(logit) == 0xff800000u);
+}
 // s = scale * q . k + bias, kept for the weight.
 fn scoreOf(j: u32, h: u32, line: u32, scores: u32) -> f32 {
   var products = vec4<f32>();
@@ -89,12 +97,12 @@ fn main(
     query[d] = params.scale * vec4<f32>(state[at], state[at + 1u], state[at + 2u], state[at + 3u]);
   }
   workgroupBarrier();
-  let sinkLogit = bitcast<f32>(select(0xff800000u, bitcast<u32>(sink[h]), params.hasSink != 0u));
   var mine = -3.4028234663852886e38;
   var part = 0.0;
-  if (lane == 0u && bitcast<u32>(sinkLogit) != 0xff800000u) {
-    mine = sinkLogit;
-    part = 1.0;
+  let beside = besideTop(h);
+  if (lane == 0u && bitcast<u32>(beside) != 0xff800000u) {
+    mine = beside;
+    part = besideSum(h, beside);
   }
   for (var j = start + lane; j < params.keyLength; j += rowThreads) {
     let value = scoreOf(j, h, base + j * stride, scores);
@@ -107,7 +115,7 @@ fn main(
   let poison = select(0x7fc00000u, 0u, bitcast<u32>(sum) - 0x3f000000u < 0x40800000u);
   let inverse = 1.0 / sum;
   var offset = 0.0;
-  if (params.hasTau != 0u) { offset = tau[h] / f32(params.keyLength - start); }
+  if (params.tauAt != 4294967295u) { offset = perHead[params.tauAt + h] / (f32(params.keyLength - start)); }
   for (var j = start + lane; j < params.keyLength; j += rowThreads) {
     state[scores + j] = bitcast<f32>(bitcast<u32>(relu(exponential(state[scores + j], top) * inverse + offset)) | poison);
   }

@@ -5,16 +5,15 @@ struct Params {
   queryLength: u32,
   heads: u32,
   window: u32,
-  hasTau: u32,
-  hasSink: u32,
+  tauAt: u32,
+  sinkAt: u32,
   hasStarts: u32,
 }
 @group(0) @binding(0) var<uniform> params: Params;
 @group(0) @binding(1) var<storage, read> scores: array<f16>;
 @group(0) @binding(2) var<storage, read_write> weights: array<f16>;
-@group(0) @binding(3) var<storage, read> tau: array<f32>;
-@group(0) @binding(4) var<storage, read> sink: array<f32>;
-@group(0) @binding(5) var<storage, read> starts: array<i32>;
+@group(0) @binding(3) var<storage, read> perHead: array<f32>;
+@group(0) @binding(4) var<storage, read> starts: array<i32>;
 const rowThreads = 8u;
 var<workgroup> totalValues: array<f32, 8>;
 fn total(value: f32, lane: u32) -> f32 {
@@ -47,6 +46,15 @@ fn relu(x: f32) -> f32 {
   let bits = bitcast<u32>(x);
   return bitcast<f32>(select(bits, 0u, bits - 0x80000000u <= 0x7f800000u));
 }
+fn sinkLogit(h: u32) -> f32 {
+  let there = params.sinkAt != 4294967295u;
+  return bitcast<f32>(select(0xff800000u, bitcast<u32>(perHead[select(0u, params.sinkAt + h, there)]), there));
+}
+fn besideTop(h: u32) -> f32 { return sinkLogit(h); }
+fn besideSum(h: u32, top: f32) -> f32 {
+  let logit = sinkLogit(h);
+  return select(exp(logit - top), 0.0, bitcast<u32>(logit) == 0xff800000u);
+}
 @compute @workgroup_size(8)
 fn main(
   @builtin(workgroup_id) group: vec3<u32>,
@@ -63,13 +71,13 @@ fn main(
   if (params.hasStarts != 0u) { start = u32(starts[b * params.queryLength + r]); }
   let end = r + params.width - params.queryLength + 1u;
   var offset = 0.0;
-  if (params.hasTau != 0u) { offset = tau[h] / f32(end - start); }
-  let sinkLogit = bitcast<f32>(select(0xff800000u, bitcast<u32>(sink[h]), params.hasSink != 0u));
+  if (params.tauAt != 4294967295u) { offset = perHead[params.tauAt + h] / (f32(end - start)); }
   var mine = -3.4028234663852886e38;
   var part = 0.0;
-  if (lane == 0u && bitcast<u32>(sinkLogit) != 0xff800000u) {
-    mine = sinkLogit;
-    part = 1.0;
+  let beside = besideTop(h);
+  if (lane == 0u && bitcast<u32>(beside) != 0xff800000u) {
+    mine = beside;
+    part = besideSum(h, beside);
   }
   for (var j = start + lane; j < end; j += rowThreads) {
     let value = f32(scores[base + j]);

@@ -5,8 +5,8 @@ struct Params {
   queryLength: u32,
   heads: u32,
   window: u32,
-  hasTau: u32,
-  hasSink: u32,
+  tauAt: u32,
+  sinkAt: u32,
   hasStarts: u32,
 }
 @group(0) @binding(0) var<uniform> params: Params;
@@ -14,9 +14,8 @@ struct Params {
 @group(0) @binding(2) var<storage, read> scores: array<f16>;
 @group(0) @binding(3) var<storage, read_write> dscores: array<f16>;
 @group(0) @binding(4) var<storage, read_write> tauTerms: array<f32>;
-@group(0) @binding(5) var<storage, read> tau: array<f32>;
-@group(0) @binding(6) var<storage, read> sink: array<f32>;
-@group(0) @binding(7) var<storage, read> starts: array<i32>;
+@group(0) @binding(5) var<storage, read> perHead: array<f32>;
+@group(0) @binding(6) var<storage, read> starts: array<i32>;
 const rowThreads = 64u;
 var<workgroup> totalValues: array<f32, 64>;
 fn total(value: f32, lane: u32) -> f32 {
@@ -61,7 +60,7 @@ fn main(
   if (params.hasStarts != 0u) { start = u32(starts[b * params.queryLength + r]); }
   let end = r + params.width - params.queryLength + 1u;
   var offset = 0.0;
-  if (params.hasTau != 0u) { offset = tau[h] / f32(end - start); }
+  if (params.tauAt != 4294967295u) { offset = perHead[params.tauAt + h] / (f32(end - start)); }
   var mine = -3.4028234663852886e38;
   var part = 0.0;
   for (var j = start + lane; j < end; j += rowThreads) {

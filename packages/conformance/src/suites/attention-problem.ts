@@ -1,11 +1,14 @@
-import type { AttentionOptions, Tensor } from '@lazy-attention/core';
+import { type AttentionOptions, learned, PER_HEAD_NAMES, type PerHead, type Tensor } from '@lazy-attention/core';
 import { oracle } from '../evaluate.ts';
 import { type Generator, type HostTensor, type Problem, type Tensors, toTensors } from '../problem.ts';
 import type { Starts } from './starts.ts';
 import { assertSettled, settleTau } from './tau.ts';
 
-/** An attention problem in the letters of spec §Shapes and symbols. */
-export interface AttentionSpec {
+/**
+ * An attention problem in the letters of spec §Shapes and symbols. Inputs [H] are given as one value for all heads or one for
+ * each, and are not there without it; tau is moved off the kinks of the ReLU (see `settleTau`).
+ */
+export interface AttentionSpec extends Partial<PerHead<number | readonly number[]>> {
   /** Sequences; default 1. */
   readonly B?: number;
   /** Queries. */
@@ -22,12 +25,8 @@ export interface AttentionSpec {
   readonly W?: number;
   /** The bias itself instead of a random one, at [h, d]. */
   readonly bias?: (h: number, d: number) => number;
-  /** One value for all heads or one for each, moved off the kinks of the ReLU (see `settleTau`). None: plain softmax. */
-  readonly tau?: number | readonly number[];
   /** Take tau as it is. */
   readonly exactTau?: boolean;
-  /** Logit of the sink, for all heads or for each. None without it. */
-  readonly sink?: number | readonly number[];
   /** First key that each row attends; none without it. */
   readonly starts?: Starts;
   /** Of the scores; default 1 / sqrt(D). */
@@ -48,7 +47,7 @@ export interface AttentionSpec {
 
 type Inputs = Record<string, HostTensor>;
 
-/** y is the output; the gradient is that of q, k, v and of bias, tau and sink where there are any. */
+/** y is the output; the gradient is that of q, k, v and of the learned inputs that are there. */
 export async function attentionProblem(g: Generator, spec: AttentionSpec): Promise<Problem> {
   const { inputs, options, differentiable } = await attentionInputs(g, spec);
   const problem: Problem = {
@@ -65,8 +64,8 @@ export async function attentionProblem(g: Generator, spec: AttentionSpec): Promi
     ...problem,
     backward: (ops, x, dy) => {
       const { saved } = ops.attention(x.q, x.k, x.v, options(x));
-      const { dq, dk, dv, dbias, dtau, dsink } = ops.attentionGrad(dy, saved);
-      return present({ q: dq, k: dk, v: dv, bias: dbias, tau: dtau, sink: dsink });
+      const { dq, dk, dv, ...grads } = ops.attentionGrad(dy, saved);
+      return present({ q: dq, k: dk, v: dv, ...learned((name) => grads[`d${name}`]) });
     },
     dy: g.operand(inputs.q.shape),
     // Gradients of scores sum to zero along a row, so a row with one key has none at all.
@@ -100,14 +99,15 @@ export async function attentionInputs(g: Generator, spec: AttentionSpec) {
   if (starts !== undefined) {
     inputs.starts = g.indices([B, L], (i) => starts(Math.floor(i / L), i % L, (i % L) + S - L));
   }
-  const { sink } = spec;
-  if (sink !== undefined) inputs.sink = g.statisticsOf([H], (h) => (typeof sink === 'number' ? sink : sink[h]));
+  for (const name of PER_HEAD_NAMES) {
+    const value = spec[name];
+    if (value === undefined || name === 'tau') continue; // which depends on all others
+    inputs[name] = g.statisticsOf([H], (h) => (typeof value === 'number' ? value : value[h]));
+  }
   for (const name of ['k', 'v']) eraseBeyond(inputs[name], S);
   const options = (x: Tensors): AttentionOptions =>
     present({
-      bias: x.bias,
-      tau: x.tau,
-      sink: x.sink,
+      ...learned((name) => x[name]),
       starts: x.starts,
       scale,
       keyLength: capacity > S ? S : undefined,

@@ -1,9 +1,49 @@
+import { PER_HEAD_NAMES, type PerHeadInput } from '@lazy-attention/core';
 import fc from 'fast-check';
 import type { Op } from '../case.ts';
 import type { Generator, Problem } from '../problem.ts';
 import { edge, randomised, type Scenario, upTo } from '../scenario.ts';
 import { type AttentionSpec, attentionProblem, weightsProblem } from './attention-problem.ts';
 import { arbitrary, leftPadding, packed, type Starts, sliding } from './starts.ts';
+
+/** The inputs [H] beside tau, which all other cases have. */
+export const INPUTS = PER_HEAD_NAMES.filter((name) => name !== 'tau');
+
+type Specs = Readonly<Record<string, AttentionSpec>>;
+
+function forEachInput(cases: (name: PerHeadInput) => Specs): Specs {
+  return Object.assign({}, ...INPUTS.map(cases));
+}
+
+/** Where each of them is tried: by itself, beside all others, in chunks, decoding, in the larger heads. */
+function inputEdges(name: PerHeadInput): Specs {
+  return {
+    [`${name}_without_tau`]: { B: 2, L: 33, H: 2, D: 16, [name]: [0.5, -1] },
+    [`${name}_with_grouped_query`]: { B: 2, L: 22, H: 6, Hkv: 2, D: 16, W: 9, tau: -1, [name]: [0, 1, 2, -1, 0.5, 4] },
+    [`${name}_in_packed_documents`]: {
+      ...{ B: 2, L: 41, H: 2, D: 16, W: 16, tau: -1, [name]: [1, -1] },
+      starts: packed(7, 8, 25),
+    },
+    [`chunked_prefill_with_${name}`]: {
+      ...{ B: 2, L: 11, S: 37, H: 4, Hkv: 2, D: 16, W: 20, tau: -1, [name]: [0, 2, -1, 1] },
+    },
+    [`decode_with_${name}`]: { B: 3, L: 1, S: 45, H: 4, Hkv: 2, D: 16, W: 20, tau: -1, [name]: [0, 2, -1, 1] },
+    [`decode_from_a_cache_with_${name}`]: {
+      ...{ B: 3, L: 1, S: 33, H: 4, D: 32, W: 64, [name]: [0, 2, -1, 1], capacity: 64 },
+    },
+    [`${name}_with_head_dim_128`]: { L: 20, H: 2, D: 128, W: 40, tau: -1, [name]: [1, -1] },
+    [`${name}_with_head_dim_256`]: { L: 18, S: 21, H: 2, Hkv: 1, D: 256, W: 8, tau: -1, [name]: [1, -1] },
+  };
+}
+
+function longInputs(name: PerHeadInput): Specs {
+  return {
+    [`long_with_${name}`]: { L: 300, H: 2, D: 32, W: 128, tau: -1, [name]: [0, 3] },
+    [`long_decode_with_${name}`]: {
+      ...{ B: 2, L: 1, S: 1500, H: 4, Hkv: 2, D: 64, W: 512, tau: -1, [name]: [0, 3, -2, 1] },
+    },
+  };
+}
 
 /** Every edge case of spec §Numerics, by name. */
 export const ATTENTION_EDGES: Readonly<Record<string, AttentionSpec>> = {
@@ -55,21 +95,14 @@ export const ATTENTION_EDGES: Readonly<Record<string, AttentionSpec>> = {
   lengths_at_tile_borders: { L: 64, S: 128, H: 1, D: 32, W: 64, tau: -1 },
   lengths_past_tile_borders: { L: 65, S: 129, H: 1, D: 32, W: 65, tau: -1 },
   concentrated: { B: 2, L: 32, H: 2, D: 16, W: 8, tau: -1, deviation: 2.5 },
-  // Products of powers of two are exact; neighbouring scores differ by far more than exp can show.
   sink_logit: { B: 2, L: 40, H: 4, D: 32, W: 16, tau: -1, sink: [0, 1, -2, 3] },
-  sink_without_tau: { B: 2, L: 33, H: 2, D: 16, sink: [0.5, -1] },
   sink_of_zero_is_off_by_one: { L: 21, H: 2, D: 8, sink: 0 },
   sink_above_all_scores: { L: 19, H: 2, D: 8, tau: -0.5, sink: 12 },
   sink_of_minus_infinity: { L: 23, H: 2, D: 8, W: 5, tau: -1, sink: Number.NEGATIVE_INFINITY },
   sink_in_some_heads: { L: 23, H: 3, D: 8, tau: [-1, 0.5, 0], sink: [Number.NEGATIVE_INFINITY, 2, 0] },
-  sink_with_grouped_query: { B: 2, L: 22, H: 6, Hkv: 2, D: 16, W: 9, tau: -1, sink: [0, 1, 2, -1, 0.5, 4] },
-  sink_in_packed_documents: { B: 2, L: 41, H: 2, D: 16, W: 16, tau: -1, sink: [1, -1], starts: packed(7, 8, 25) },
   sink_alone_with_one_token: { B: 2, L: 1, H: 3, D: 8, sink: [0, 1, -1] },
-  chunked_prefill_with_sink: { B: 2, L: 11, S: 37, H: 4, Hkv: 2, D: 16, W: 20, tau: -1, sink: [0, 2, -1, 1] },
-  decode_with_sink: { B: 3, L: 1, S: 45, H: 4, Hkv: 2, D: 16, W: 20, tau: -1, sink: [0, 2, -1, 1] },
-  decode_from_a_cache_with_sink: { B: 3, L: 1, S: 33, H: 4, D: 32, W: 64, sink: [0, 2, -1, 1], capacity: 64 },
-  sink_with_head_dim_128: { L: 20, H: 2, D: 128, W: 40, tau: -1, sink: [1, -1] },
-  sink_with_head_dim_256: { L: 18, S: 21, H: 2, Hkv: 1, D: 256, W: 8, tau: -1, sink: [1, -1] },
+  ...forEachInput(inputEdges),
+  // Products of powers of two are exact; neighbouring scores differ by far more than exp can show.
   scores_to_1e4_do_not_overflow: {
     B: 2,
     L: 24,
@@ -104,8 +137,7 @@ const LARGE: Readonly<Record<string, AttentionSpec>> = {
   decode_head_dim_256: { B: 2, L: 1, S: 300, H: 2, Hkv: 1, D: 256, W: 64, tau: -1 },
   decode_head_dim_20: { B: 2, L: 1, S: 45, H: 2, D: 20, W: 20, tau: -1 },
   long_decode: { B: 2, L: 1, S: 1500, H: 4, Hkv: 2, D: 64, W: 512, tau: -1 },
-  long_with_sink: { L: 300, H: 2, D: 32, W: 128, tau: -1, sink: [0, 3] },
-  long_decode_with_sink: { B: 2, L: 1, S: 1500, H: 4, Hkv: 2, D: 64, W: 512, tau: -1, sink: [0, 3, -2, 1] },
+  ...forEachInput(longInputs),
   long_local: { L: 290, H: 2, D: 16, W: 290, bias: (h, d) => -0.3 * (h + 1) * d, tau: -1 },
 };
 

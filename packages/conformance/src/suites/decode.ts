@@ -1,9 +1,18 @@
-import { type Backend, type FloatDType, type SampleOptions, sampleToken, type Tensor } from '@lazy-attention/core';
+import {
+  type Backend,
+  type FloatDType,
+  LEARNED_NAMES,
+  learned,
+  type SampleOptions,
+  sampleToken,
+  type Tensor,
+} from '@lazy-attention/core';
 import { type Case, caseName, type Tolerance } from '../case.ts';
 import { assertClose, ConformanceError } from '../compare.ts';
 import { assertNothingLeft, readAll } from '../evaluate.ts';
 import { Generator, toTensor } from '../problem.ts';
 import { seedOf } from '../random.ts';
+import { INPUTS } from './attention.ts';
 import {
   composeLayer,
   decoderOf,
@@ -44,6 +53,9 @@ const SPECS: Readonly<Record<string, DecodeSpec>> = {
   the_first_of_equals: { flat: true, temperature: 0 },
   drawn_from_the_first_of_equals: { flat: true, topK: 4, layer: { B: 3 } },
   wide_vocabulary: { vocabulary: 700, topK: 50, topP: 0.95 },
+  ...Object.fromEntries(
+    INPUTS.map((name) => [`with_${name}`, { temperature: 0, steps: 3, layer: { B: 2, inputs: [name] } }]),
+  ),
 };
 
 const FULL = { layers: 2, steps: 5, vocabulary: 31 } as const;
@@ -83,12 +95,11 @@ export function fused(
   { temperature, topK, topP }: DecodeSpec,
 ): Promise<Int32Array> {
   const { tokens, layers, embeddings, norm, head, ...rest } = problem;
-  const states = layers.map(({ weights, options: { keys, values, bias, tau } }) => ({
+  const states = layers.map(({ weights, options }) => ({
     weights,
-    keys,
-    values,
-    bias,
-    tau,
+    keys: options.keys,
+    values: options.values,
+    ...learned((name) => options[name]),
   }));
   const ids = backend.tensor(tokens, [tokens.length]);
   const drawing = decoderOf(backend).decode(
@@ -167,9 +178,8 @@ export function caches({ layers }: DecodeProblem): Record<string, Tensor> {
 /** Disposes of all that `problemOf` made. */
 export function dispose({ layers, embeddings, norm, head, starts }: DecodeProblem): void {
   for (const { x, weights, options } of layers) {
-    for (const tensor of [x, ...Object.values(weights), options.keys, options.values, options.bias, options.tau]) {
-      tensor?.dispose();
-    }
+    const given = LEARNED_NAMES.map((name) => options[name]);
+    for (const tensor of [x, ...Object.values(weights), options.keys, options.values, ...given]) tensor?.dispose();
   }
   for (const tensor of [embeddings, norm, head, starts]) tensor?.dispose();
 }

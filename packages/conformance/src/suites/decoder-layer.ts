@@ -1,9 +1,18 @@
-import type { Backend, Decoder, FloatDType, Tensor } from '@lazy-attention/core';
+import {
+  type Backend,
+  type Decoder,
+  type FloatDType,
+  learned,
+  type PerHeadInput,
+  perHead,
+  type Tensor,
+} from '@lazy-attention/core';
 import { type Case, caseName, type Tolerance } from '../case.ts';
 import { assertClose, ConformanceError } from '../compare.ts';
 import { assertNothingLeft, readAll } from '../evaluate.ts';
 import { Generator, type Shape, type Tensors, toTensor } from '../problem.ts';
 import { seedOf } from '../random.ts';
+import { INPUTS } from './attention.ts';
 
 export interface LayerSpec {
   readonly B?: number;
@@ -19,6 +28,8 @@ export interface LayerSpec {
   /** W of the bias; 0 for none. */
   readonly window?: number;
   readonly tau?: boolean;
+  /** Other inputs [H] of attention that are there. */
+  readonly inputs?: readonly PerHeadInput[];
   /** First key of each row. */
   readonly starts?: number;
   readonly rotates?: boolean;
@@ -38,6 +49,7 @@ const SPECS: Readonly<Record<string, LayerSpec>> = {
   window_of_one: { window: 1 },
   from_a_start: { starts: 4 },
   wide: { C: 512, H: 8, Hkv: 8, D: 64, I: 1536, position: 130, capacity: 160 },
+  ...Object.fromEntries(INPUTS.map((name) => [`with_${name}`, { H: 4, Hkv: 2, L: 2, inputs: [name] }])),
 };
 
 /** Makes a matrix of weights. */
@@ -46,7 +58,7 @@ export type Matrix = (shape: readonly [number, number], deviation: number) => Te
 /** Arguments on the backend, the same for the same spec. */
 export function layerArguments(backend: Backend, g: Generator, spec: LayerSpec, matrix?: Matrix) {
   const { B = 1, L = 1, C = 24, H = 4, Hkv = H, D = 8, I = 40, capacity = 20, position = 11 } = spec;
-  const { window = 6, tau = true, starts, rotates = true } = spec;
+  const { window = 6, tau = true, inputs = [], starts, rotates = true } = spec;
   const make = (shape: Shape, deviation = 1, mean = 0) => toTensor(backend, g.operand(shape, deviation, mean), g.dtype);
   const linear = (out: number, inner: number) => (matrix ?? make)([out, inner], 1 / Math.sqrt(inner));
   const first = starts === undefined ? undefined : new Int32Array(B * L).fill(starts);
@@ -68,7 +80,10 @@ export function layerArguments(backend: Backend, g: Generator, spec: LayerSpec, 
       values: make([B, capacity, Hkv, D]),
       position,
       bias: window === 0 ? undefined : toTensor(backend, g.statistics([H, window], 0.5), g.dtype),
-      tau: tau ? toTensor(backend, g.statistics([H], 0.2, -0.8), g.dtype) : undefined,
+      ...perHead((name) => {
+        if (name === 'tau') return tau ? toTensor(backend, g.statistics([H], 0.2, -0.8), g.dtype) : undefined;
+        return inputs.includes(name) ? toTensor(backend, g.statistics([H]), g.dtype) : undefined;
+      }),
       starts: first && backend.tensor(first, [B, L]),
       ropeBase: rotates ? 10000 : null,
       epsilon: 1e-6,
@@ -81,7 +96,7 @@ export type LayerArguments = ReturnType<typeof layerArguments>;
 
 /** What `decoder.layer` is short for. Changes the cache as it does, and returns the new x. */
 export function composeLayer(backend: Backend, { x, weights, options, heads }: LayerArguments): Tensor {
-  const { position, epsilon, keys, values, ropeBase, bias, tau, starts } = options;
+  const { position, epsilon, keys, values, ropeBase, starts } = options;
   const [B, L, C] = x.shape;
   const linear = (a: Tensor, weight: Tensor) => backend.matmul(a, weight, { transposeB: true });
   const project = (a: Tensor, weight: Tensor, count: number, rotates: boolean) => {
@@ -92,8 +107,8 @@ export function composeLayer(backend: Backend, { x, weights, options, heads }: L
   backend.copyInto(keys, project(h, weights.k, heads.Hkv, true), 1, position);
   backend.copyInto(values, project(h, weights.v, heads.Hkv, false), 1, position);
   const q = project(h, weights.q, heads.H, true);
-  const attention = { bias, tau, starts, keyLength: position + L, save: false };
-  const { output } = backend.attention(q, keys, values, attention);
+  const given = learned((name) => options[name]);
+  const { output } = backend.attention(q, keys, values, { ...given, starts, keyLength: position + L, save: false });
   const x1 = backend.add(x, linear(backend.reshape(output, [B, L, heads.H * heads.D]), weights.o));
   const m = backend.rmsNorm(x1, weights.mlpNorm, { epsilon });
   const down = linear(backend.swiglu(linear(m, weights.gate), linear(m, weights.up)), weights.down);

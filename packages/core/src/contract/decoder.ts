@@ -1,3 +1,4 @@
+import type { Learned } from './attention.ts';
 import type { KernelTensor } from './tensor.ts';
 
 /**
@@ -36,18 +37,12 @@ export interface DecoderLayerSizes {
   readonly window: number;
 }
 
-/** What a decoder layer has of its own. Linear weights are [out, in]. */
-export interface DecoderLayerOperands<B extends object = object> {
+/** What a decoder layer has of its own, attention's learned inputs among it. Linear weights are [out, in]. */
+export interface DecoderLayerOperands<B extends object = object> extends Learned<KernelTensor<B> | null> {
   /** [B, capacity, Hkv, D], rows from `position` on are written */
   readonly keys: KernelTensor<B>;
   /** As `keys`. */
   readonly values: KernelTensor<B>;
-  /** [H, W] in the statistics type */
-  readonly bias: KernelTensor<B> | null;
-  /** [H] in the statistics type */
-  readonly tau: KernelTensor<B> | null;
-  /** [H] or null, as in attention. */
-  readonly sink: KernelTensor<B> | null;
   /** [C] */
   readonly attentionNorm: KernelTensor<B>;
   /** [H D, C] */

@@ -1,5 +1,5 @@
 import type { DType, PackedDType, TensorData } from '../dtype.ts';
-import type { AttentionInputs, ElasticSoftmaxInputs } from './attention.ts';
+import type { AttentionInputs, ElasticSoftmaxInputs, LearnedGrads } from './attention.ts';
 import type { DecoderKernels } from './decoder.ts';
 import type {
   BinaryFunction,
@@ -24,7 +24,7 @@ import type { KernelTensor } from './tensor.ts';
  *   `decoder` write into an argument.
  * - A call may return before the work is done. Results must be as if calls ran in order; `read` waits for its tensor.
  *   An error that surfaces late rejects `read` or `synchronize`.
- * - Statistics (bias, tau, sink, losses, norms, their gradients) are f32 whatever the operands' type, and f64 beside f64.
+ * - Statistics (attention's learned inputs, losses, norms, their gradients) are f32 whatever the operands' type, and f64 beside f64.
  * - What is not a number in float64 is not a number here: NaN and infinities go through every formula as written (spec §Not
  *   a number). A bias of -Infinity is a legal mask; a row whose every score is -Infinity has NaN weights and output.
  * - Every kernel repeats bit for bit on the same device: no floating-point atomics, fixed summation order.
@@ -120,14 +120,14 @@ export interface Kernels<B extends object = object, S extends SavedState = Saved
   attention(inputs: AttentionInputs<B>, save: boolean): { output: B; saved: S | null };
   /**
    * spec §Backward. `output` and `saved` are what `attention` returned for `inputs`; `saved` stays valid until
-   * `freeSaved`. dbias is [H, W], dtau and dsink [H] in the statistics type; null where the input was null.
+   * `freeSaved`. The gradients of learned inputs are like these; null where the input was null.
    */
   attentionGrad(
     dOutput: KernelTensor<B>,
     inputs: AttentionInputs<B>,
     output: KernelTensor<B>,
     saved: S,
-  ): { dq: B; dk: B; dv: B; dbias: B | null; dtau: B | null; dsink: B | null };
+  ): AttentionGradients<B>;
   /** w of spec §Forward, [B, H, L, S] in the statistics type, 0 where a key is not attended. `v` is not used. */
   attentionWeights(inputs: Omit<AttentionInputs<B>, 'v'>): B;
 
@@ -172,6 +172,16 @@ export interface Kernels<B extends object = object, S extends SavedState = Saved
    * The corrections 1 - beta^step are computed in double by core.
    */
   adamw(updates: readonly AdamWUpdate<B>[], problem: AdamWProblem<B>): void;
+}
+
+/** Gradients of `AttentionInputs`, each like its input; null for a learned input that was null. */
+export interface AttentionGradients<B extends object = object> extends LearnedGrads<B | null> {
+  /** [B, L, H, D] */
+  readonly dq: B;
+  /** [B, S, Hkv, D] */
+  readonly dk: B;
+  /** [B, S, Hkv, D] */
+  readonly dv: B;
 }
 
 /** What a backend keeps from `attention` for `attentionGrad`, beside the inputs and the output, which core keeps. */

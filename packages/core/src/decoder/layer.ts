@@ -1,9 +1,10 @@
 import { checkFloat, checkFourAxes, checkOwned, checkShapeIs, checkWeight } from '../checks.ts';
+import { LEARNED_NAMES, learned } from '../contract/attention.ts';
 import type { DecoderLayerInputs, DecoderLayerOperands, DecoderLayerSizes } from '../contract/decoder.ts';
 import { ShapeError, ValueError } from '../errors.ts';
 import { kernelTensor, optionalTensor, type TensorStore } from '../lifetimes/store.ts';
 import type { Storage, Tensor } from '../lifetimes/tensor.ts';
-import { checkPerHead, checkStarts, planBias } from '../ops/attention.ts';
+import { checkLearnedOwned, checkStarts, planLearned } from '../ops/attention.ts';
 import { checkOptions, checkPositive, formatShape } from '../shape.ts';
 import type { DecoderLayerOptions, DecoderLayerState, DecoderLayerWeights } from './types.ts';
 
@@ -18,9 +19,10 @@ export function planDecoderLayer(
   weights: DecoderLayerWeights,
   options: DecoderLayerOptions,
 ): { problem: DecoderLayerInputs; written: readonly Storage[] } {
-  checkOptions(OP, options, ['keys', 'values', 'position', 'bias', 'tau', 'sink', 'starts', 'ropeBase', 'epsilon']);
-  const { keys, values, position, bias, tau, sink, starts, ropeBase, epsilon } = options;
-  const layer = readLayer({ weights, keys, values, bias, tau, sink });
+  checkOptions(OP, options, ['keys', 'values', 'position', ...LEARNED_NAMES, 'starts', 'ropeBase', 'epsilon']);
+  const { position, starts, ropeBase, epsilon, ...state } = options;
+  const layer = readLayer({ weights, ...state });
+  const { keys, values } = layer;
   checkOwned(backend, OP, 'x', x);
   if (x.shape.length !== 3) {
     throw new ShapeError(`${OP}: x has shape ${formatShape(x.shape)}; expected [B, L, C]`);
@@ -44,18 +46,20 @@ export function planDecoderLayer(
 }
 
 /** A copy, read once: what is checked is what is used. */
-export function readLayer({ weights, keys, values, bias, tau, sink }: DecoderLayerState): DecoderLayerState {
+export function readLayer({ weights, keys, values, ...given }: DecoderLayerState): DecoderLayerState {
   const { attentionNorm, q, k, v, o, mlpNorm, gate, up, down } = weights;
-  return { weights: { attentionNorm, q, k, v, o, mlpNorm, gate, up, down }, keys, values, bias, tau, sink };
+  const own = { attentionNorm, q, k, v, o, mlpNorm, gate, up, down };
+  return { weights: own, keys, values, ...learned((name) => given[name]) };
 }
 
 /** Checks a layer for `length` tokens behind the `position` that its cache holds, whose type all else has; matrices may be packed. */
 export function planLayer(
   backend: TensorStore,
   op: string,
-  { weights, keys, values, bias, tau, sink }: DecoderLayerState,
+  layer: DecoderLayerState,
   { batch, length, width, position }: { batch: number; length: number; width: number; position: number },
 ): DecoderLayerSizes {
+  const { weights, keys, values } = layer;
   const { attentionNorm, q, k, v, o, mlpNorm, gate, up, down } = weights;
   checkFloat(backend, op, NAMES, [keys, values, attentionNorm, mlpNorm]);
   for (const name of MATRICES) checkWeight(backend, op, name, weights[name], keys.dtype);
@@ -87,16 +91,8 @@ export function planLayer(
     );
   }
   if (keys.storage === values.storage) throw new ValueError(`${op}: keys and values share memory; copy one first`);
-  if (tau !== undefined) {
-    checkOwned(backend, op, 'tau', tau);
-    checkPerHead(op, 'tau', tau, heads, keys);
-  }
-  if (sink !== undefined) {
-    checkOwned(backend, op, 'sink', sink);
-    checkPerHead(op, 'sink', sink, heads, keys);
-  }
-  if (bias !== undefined) checkOwned(backend, op, 'bias', bias);
-  const window = bias === undefined ? 0 : planBias(op, bias, heads, keys);
+  checkLearnedOwned(backend, op, layer);
+  const window = planLearned(op, layer, heads, keys);
   return { batch, length, width, capacity, heads, kvHeads, headDim, inner, window };
 }
 
@@ -115,13 +111,11 @@ export function checkDecoderNumbers(
 }
 
 /** As kernels take a layer. */
-export function operandsOf({ weights, keys, values, bias, tau, sink }: DecoderLayerState): DecoderLayerOperands {
+export function operandsOf({ weights, keys, values, ...given }: DecoderLayerState): DecoderLayerOperands {
   return {
     keys: kernelTensor(keys),
     values: kernelTensor(values),
-    bias: optionalTensor(bias),
-    tau: optionalTensor(tau),
-    sink: optionalTensor(sink),
+    ...learned((name) => optionalTensor(given[name])),
     attentionNorm: kernelTensor(weights.attentionNorm),
     q: kernelTensor(weights.q),
     k: kernelTensor(weights.k),

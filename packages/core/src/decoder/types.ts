@@ -1,4 +1,5 @@
 import type { Tensor } from '../lifetimes/tensor.ts';
+import type { LearnedOptions } from '../ops/attention.ts';
 import type { SampleOptions } from '../sample.ts';
 
 /**
@@ -44,19 +45,13 @@ export interface DecoderLayerWeights {
 }
 
 /** The cache, what attention takes, and where the tokens stand. */
-export interface DecoderLayerOptions {
+export interface DecoderLayerOptions extends LearnedOptions {
   /** [B, capacity, Hkv, D]: what was rotated and kept of earlier tokens; that of x is written from row `position` on. */
   readonly keys: Tensor;
   /** As `keys`. */
   readonly values: Tensor;
   /** Tokens in the cache so far, the absolute position of x's first row. */
   readonly position: number;
-  /** As in `AttentionOptions`, over position + L keys. */
-  readonly bias?: Tensor | undefined;
-  /** As in `AttentionOptions`. */
-  readonly tau?: Tensor | undefined;
-  /** As in `AttentionOptions`. */
-  readonly sink?: Tensor | undefined;
   /** As in `AttentionOptions`. */
   readonly starts?: Tensor | undefined;
   /** Null: nothing is rotated. */
@@ -78,19 +73,13 @@ export interface DecoderWeights {
 }
 
 /** A layer and its cache; as in `DecoderLayerOptions`. */
-export interface DecoderLayerState {
+export interface DecoderLayerState extends LearnedOptions {
   /** The layer's own. */
   readonly weights: DecoderLayerWeights;
   /** [B, capacity, Hkv, D] */
   readonly keys: Tensor;
   /** As `keys`. */
   readonly values: Tensor;
-  /** As in `AttentionOptions`. */
-  readonly bias?: Tensor | undefined;
-  /** As in `AttentionOptions`. */
-  readonly tau?: Tensor | undefined;
-  /** As in `AttentionOptions`. */
-  readonly sink?: Tensor | undefined;
 }
 
 /** How to draw, and where the tokens stand. */

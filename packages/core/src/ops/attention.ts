@@ -1,5 +1,14 @@
 import { checkFloat, checkFourAxes, checkOwned, checkShapeIs, checkStatistics, knownIndices } from '../checks.ts';
-import type { AttentionInputs, AttentionSizes } from '../contract/attention.ts';
+import {
+  type AttentionInputs,
+  type AttentionSizes,
+  LEARNED_INPUTS,
+  LEARNED_NAMES,
+  type Learned,
+  type LearnedGrads,
+  learned,
+  learnedGrads,
+} from '../contract/attention.ts';
 import type { KernelTensor } from '../contract/tensor.ts';
 import { statisticsDType } from '../dtype.ts';
 import { DTypeError, ShapeError, ValueError } from '../errors.ts';
@@ -20,14 +29,11 @@ import { KeptAttention, type SavedAttention } from './saved.ts';
 /** Largest D. */
 export const MAX_HEAD_DIM = 256;
 
+/** The learned inputs as options: see `LEARNED_INPUTS`. */
+export type LearnedOptions = Partial<Learned<Tensor | undefined>>;
+
 /** Of `attention` and `attentionWeights`. */
-export interface AttentionOptions {
-  /** [H, W] added to the score at relative distance d < W; statistics type. -Infinity masks. */
-  readonly bias?: Tensor | undefined;
-  /** [H] offset of Elastic-Softmax; statistics type. Left out: plain softmax. */
-  readonly tau?: Tensor | undefined;
-  /** [H] logit of an imaginary key whose value is zero, spec §Sink logit; statistics type. Left out: none. */
-  readonly sink?: Tensor | undefined;
+export interface AttentionOptions extends LearnedOptions {
   /** [B, L] i32: first key that row r attends; 0 <= starts <= r + S - L and not decreasing along r. Default 0. */
   readonly starts?: Tensor | undefined;
   /** Default 1 / sqrt(D). */
@@ -49,20 +55,14 @@ export interface AttentionResult {
   readonly saved: SavedAttention;
 }
 
-/** What `attentionGrad` returns, each like its input. */
-export interface AttentionGradResult {
+/** What `attentionGrad` returns, each like its input; undefined for a learned input that was not given. */
+export interface AttentionGradResult extends LearnedGrads<Tensor | undefined> {
   /** Gradient of q. */
   readonly dq: Tensor;
   /** Gradient of k. */
   readonly dk: Tensor;
   /** Gradient of v. */
   readonly dv: Tensor;
-  /** Gradient of the bias, where there was one. */
-  readonly dbias: Tensor | undefined;
-  /** Gradient of tau, where there was one. */
-  readonly dtau: Tensor | undefined;
-  /** Gradient of the sink logit, where there was one. */
-  readonly dsink: Tensor | undefined;
 }
 
 /** Attention, spec §Forward. */
@@ -77,7 +77,7 @@ export interface AttentionOps {
 /** The gradient of `AttentionOps`. */
 export interface AttentionGradOps {
   /**
-   * spec §Backward. dbias, dtau and dsink are there when bias, tau and sink were. `saved` can be used more than once.
+   * spec §Backward. dbias is there when bias was, and so on. `saved` can be used more than once.
    * @throws ValueError when what `attention` was given has been written in place since
    */
   attentionGrad(dOutput: Tensor, saved: SavedAttention): AttentionGradResult;
@@ -89,6 +89,9 @@ export interface AttentionWeightOps {
   attentionWeights(q: Tensor, k: Tensor, options?: Omit<AttentionOptions, 'save'>): Tensor;
 }
 
+/** Of `AttentionOptions`, those that attentionWeights has too. */
+const OPTIONS = [...LEARNED_NAMES, 'starts', 'scale', 'keyLength'] as const;
+
 /** As `AttentionOps.attention`. */
 export function attention(
   store: TensorStore,
@@ -97,15 +100,14 @@ export function attention(
   v: Tensor,
   options: AttentionOptions = {},
 ): AttentionResult {
-  checkOptions('attention', options, ['bias', 'tau', 'sink', 'starts', 'scale', 'keyLength', 'save']);
+  checkOptions('attention', options, [...OPTIONS, 'save']);
   const given = { ...options }; // read once: what is checked is what is used
   checkOwned(store, 'attention', 'v', v); // null stands for "no v" below
   const inputs = attentionInputs(store, 'attention', q, k, v, given);
   const save = given.save ?? true;
   const result = store.kernels.attention(inputs, save);
   const output = store.wrap(result.output, q.shape, q.dtype);
-  const { bias, tau, sink, starts } = given;
-  const held = save ? { q, k, v, output, bias, tau, sink, starts } : {};
+  const held = save ? { q, k, v, output, ...learned((name) => given[name]), starts: given.starts } : {};
   const saved = new KeptAttention(store.lifetimes, store.kernels, inputs, output, result.saved, held);
   return { output, saved };
 }
@@ -129,9 +131,10 @@ export function attentionGrad(store: TensorStore, dOutput: Tensor, saved: SavedA
     dq: wrapLike(grads.dq, inputs.q),
     dk: wrapLike(grads.dk, inputs.k),
     dv: wrapLike(grads.dv, inputs.v),
-    dbias: grads.dbias === null || inputs.bias === null ? undefined : wrapLike(grads.dbias, inputs.bias),
-    dtau: grads.dtau === null || inputs.tau === null ? undefined : wrapLike(grads.dtau, inputs.tau),
-    dsink: grads.dsink === null || inputs.sink === null ? undefined : wrapLike(grads.dsink, inputs.sink),
+    ...learnedGrads((name) => {
+      const [grad, input] = [grads[`d${name}`], inputs[name]];
+      return grad === null || input === null ? undefined : wrapLike(grad, input);
+    }),
   };
 }
 
@@ -142,7 +145,7 @@ export function attentionWeights(
   k: Tensor,
   options: Omit<AttentionOptions, 'save'> = {},
 ): Tensor {
-  checkOptions('attentionWeights', options, ['bias', 'tau', 'sink', 'starts', 'scale', 'keyLength']);
+  checkOptions('attentionWeights', options, OPTIONS);
   const inputs = attentionInputs(store, 'attentionWeights', q, k, null, { ...options });
   const { batch, heads, queryLength, keyLength } = inputs.sizes;
   const shape = checkShape('attentionWeights', [batch, heads, queryLength, keyLength]);
@@ -157,12 +160,10 @@ function attentionInputs(
   v: Tensor | null,
   options: AttentionOptions,
 ): AttentionInputs {
-  const { bias, tau, sink, starts } = options;
+  const { starts } = options;
   if (v === null) checkFloat(store, op, ['q', 'k'], [q, k]);
   else checkFloat(store, op, ['q', 'k', 'v'], [q, k, v]);
-  if (bias !== undefined) checkOwned(store, op, 'bias', bias);
-  if (tau !== undefined) checkOwned(store, op, 'tau', tau);
-  if (sink !== undefined) checkOwned(store, op, 'sink', sink);
+  checkLearnedOwned(store, op, options);
   if (starts !== undefined) checkOwned(store, op, 'starts', starts);
   const { sizes, scale } = planAttention(op, q, k, v, options);
   return {
@@ -171,9 +172,7 @@ function attentionInputs(
     q: kernelTensor(q),
     k: kernelTensor(k),
     v: kernelTensor(v ?? k),
-    bias: optionalTensor(bias),
-    tau: optionalTensor(tau),
-    sink: optionalTensor(sink),
+    ...learned((name) => optionalTensor(options[name])),
     starts: optionalTensor(starts),
   };
 }
@@ -211,25 +210,41 @@ function planAttention(
       `${op}: keyLength is ${keyLength} of ${keyCapacity}; a partly filled cache cannot be differentiated; pass save: false, or slice k and v`,
     );
   }
-  const window = options.bias === undefined ? 0 : planBias(op, options.bias, heads, q);
-  if (options.tau !== undefined) checkPerHead(op, 'tau', options.tau, heads, q);
-  if (options.sink !== undefined) checkPerHead(op, 'sink', options.sink, heads, q);
+  const window = planLearned(op, options, heads, q);
   if (options.starts !== undefined) checkStarts(op, options.starts, batch, queryLength, keyLength);
   const scale = options.scale ?? 1 / Math.sqrt(headDim);
   checkFinite(op, 'scale', scale);
   return { sizes: { batch, queryLength, keyLength, keyCapacity, heads, kvHeads, headDim, window }, scale };
 }
 
-/** Checks a bias [H, W] beside operands like `like`, and returns W. */
-export function planBias(op: string, bias: Tensor, heads: number, like: Tensor): number {
-  checkStatistics(op, 'bias', bias, like.dtype);
-  if (bias.shape.length !== 2 || bias.shape[0] !== heads) {
-    mismatch(op, 'bias', bias.shape, `expected [H, W] with H = ${heads}`);
+/** Checks that the learned inputs that are given belong to this backend. */
+export function checkLearnedOwned(store: TensorStore, op: string, given: LearnedOptions): void {
+  for (const name of LEARNED_NAMES) {
+    const x = given[name];
+    if (x !== undefined) checkOwned(store, op, name, x);
   }
-  return bias.shape[1];
 }
 
-/** Checks tau or sink, [H], beside operands like `like`. */
+/** Checks the learned inputs beside operands like `like`, and returns W, 0 without a table [H, W]. */
+export function planLearned(op: string, given: LearnedOptions, heads: number, like: Tensor): number {
+  let window = 0;
+  for (const name of LEARNED_NAMES) {
+    const x = given[name];
+    if (x === undefined) continue;
+    if (LEARNED_INPUTS[name].axes === 'H') {
+      checkPerHead(op, name, x, heads, like);
+    } else {
+      checkStatistics(op, name, x, like.dtype);
+      if (x.shape.length !== 2 || x.shape[0] !== heads) {
+        mismatch(op, name, x.shape, `expected [H, W] with H = ${heads}`);
+      }
+      window = x.shape[1];
+    }
+  }
+  return window;
+}
+
+/** Checks an input [H] beside operands like `like`. */
 export function checkPerHead(op: string, name: string, x: Tensor, heads: number, like: Tensor): void {
   checkStatistics(op, name, x, like.dtype);
   if (!sameShape(x.shape, [heads])) mismatch(op, name, x.shape, `expected [H] = [${heads}]`);

@@ -1,6 +1,7 @@
+import { type Learned, learned } from '@lazy-attention/core';
 import type { LazyTransformerOptions } from '@lazy-attention/nn';
 import { ModelError } from '../errors.ts';
-import { kindLearning, learntBy } from '../kinds.ts';
+import { kindLearning, learnsAlike, learntBy } from '../kinds.ts';
 import type { TensorStore } from '../tensors/store.ts';
 import { ropeOf } from './rope.ts';
 import { FlaSchema, type HfConfig, HfSchema, parseConfig } from './schema.ts';
@@ -228,6 +229,9 @@ function mapFla(path: string, json: Readonly<Record<string, unknown>>, tensors: 
 /** Names of the authors' code (docs/spec.md §The authors' code). */
 export const AUTHORS = { bias: 'learnable_bias_diagonals', tau: 'softmax_offset' } as const;
 
+/** Other names of attention's learned inputs in files. */
+const ALSO_CALLED: Partial<Learned<readonly string[]>> = { bias: [AUTHORS.bias], tau: [AUTHORS.tau], sink: ['sinks'] };
+
 export function hasAuthorsNames(tensors: TensorStore): boolean {
   return Array.from(tensors.keys()).some((name) => name.endsWith(`.${AUTHORS.tau}`));
 }
@@ -240,9 +244,9 @@ function attentionOf(
 ): { readonly attention: string; readonly window?: number } {
   const own = (suffixes: readonly string[]) =>
     Array.from(tensors).find(([name]) => suffixes.some((suffix) => name.endsWith(`attn.${suffix}`)))?.[1];
-  const bias = own(['bias', AUTHORS.bias]);
-  const tau = own(['tau', AUTHORS.tau]);
-  const learns = { bias: bias !== undefined, tau: tau !== undefined, sink: own(['sinks', 'sink']) !== undefined };
+  const tensorOf = learned((name) => own([name, ...(ALSO_CALLED[name] ?? [])]));
+  const { bias } = tensorOf;
+  const learns = learned((name) => tensorOf[name] !== undefined);
   const found = kindLearning(learns);
   if (found === null) {
     const has = Object.entries(learns).flatMap(([name, there]) => (there ? [name] : []));
@@ -250,9 +254,7 @@ function attentionOf(
   }
   const said = json.attention_kind as string | undefined;
   // Several kinds may have the same tensors: ALiBi has none of its own.
-  const fits = learntBy(said);
-  const same = fits?.bias === learns.bias && fits.tau === learns.tau && fits.sink === learns.sink;
-  if (said !== undefined && !same) {
+  if (said !== undefined && !learnsAlike(learntBy(said), learns)) {
     throw new ModelError(
       'MODEL_CONFIG',
       path,

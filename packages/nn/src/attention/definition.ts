@@ -1,4 +1,4 @@
-import type { Ops, Shape, Tensor } from '@lazy-attention/core';
+import type { LearnedInput, Ops, Shape, Tensor } from '@lazy-attention/core';
 import type { AttentionConfig } from '../model/config.ts';
 
 /** What a kind is to a comparison: what others are measured against, what is studied, a part of it, or another answer. */
@@ -27,17 +27,21 @@ export interface AttentionDescription {
   readonly rope: boolean;
 }
 
+/** What the op `attention` gets besides q, k and v: its learned inputs (LEARNED_INPUTS of core) by name. */
+export type FusedInputs = {
+  /** A learnable table [H, W], ALiBi's fixed one, or none. */
+  readonly bias: 'learned' | 'alibi' | null;
+  /** The learnable offset [H] of Elastic-Softmax, or plain softmax. */
+  readonly tau: 'learned' | null;
+} & {
+  /** Of the others [H]: learned, 0 for good (a sink of 0 is softmax-off-by-one), or none, which is the default. */
+  readonly [Name in Exclude<LearnedInput, 'bias' | 'tau'>]?: 'learned' | 'zero' | null;
+};
+
 /** Options of the op `attention`, spec §Forward. */
 export interface FusedAttention extends AttentionDescription {
   /** What the op gets besides q, k and v. */
-  readonly fused: {
-    /** A learnable table [H, W], ALiBi's fixed one, or none. */
-    readonly bias: 'learned' | 'alibi' | null;
-    /** The learnable offset [H] of Elastic-Softmax, or plain softmax. */
-    readonly tau: 'learned' | null;
-    /** The logit of spec §Sink logit: learned from 0, 0 for good (softmax-off-by-one), or none, which is the default. */
-    readonly sink?: 'learned' | 'zero' | null;
-  };
+  readonly fused: FusedInputs;
 }
 
 /** A parameter of a kind: its shape, and what it starts from; 'normal' is normal(0, initStd), as Linear weights. */

@@ -1,6 +1,8 @@
 import {
   type Backend,
   formatShape,
+  LEARNED_NAMES,
+  learned,
   type Ops,
   ShapeError,
   statisticsDType,
@@ -14,7 +16,7 @@ import { type InitOptions, initialize } from '../model/init.ts';
 import type { AttentionNames } from '../model/names.ts';
 import { attentionNamesOf, attentionParameters, type Shapes, shapesOf } from '../model/parameters.ts';
 import { resolveAttentionConfig } from '../model/resolve.ts';
-import { optionalParam, type Params, param } from '../params.ts';
+import { disposeParams, optionalParam, type Params, param } from '../params.ts';
 import { fixedBias } from './alibi.ts';
 import { appendToCache, checkRoom, type KvCache } from './cache.ts';
 import { composedOutput } from './composed.ts';
@@ -137,23 +139,23 @@ export function attend(
 function fusedOutput(ops: Ops, { config, names, params, x, q, k, v, keyLength, options }: Operands): Tensor {
   const own =
     options.fixedBias === undefined ? fixedBias(x.backend, config, keyLength, statisticsDType(x.dtype)) : undefined;
-  const bias = optionalParam(params, names.own.bias) ?? options.fixedBias ?? own;
-  const tau = optionalParam(params, names.own.tau);
-  const zeroSink = fixedSink(x.backend, config, statisticsDType(x.dtype));
-  const sink = optionalParam(params, names.own.sink) ?? zeroSink;
-  const starts = options.starts ?? undefined;
-  const { output, saved } = ops.attention(q, k, v, { bias, tau, sink, starts, keyLength, save: ops.records });
+  const zeros = fixedZeros(x.backend, config, statisticsDType(x.dtype));
+  const given = learned((name) => optionalParam(params, names.own[name]) ?? zeros[name]);
+  const inputs = { ...given, bias: given.bias ?? options.fixedBias ?? own, starts: options.starts ?? undefined };
+  const { output, saved } = ops.attention(q, k, v, { ...inputs, keyLength, save: ops.records });
   saved.dispose(); // a tape keeps its own
-  options.observe?.({ q, k, v, keyLength, bias, tau, sink, starts, output });
+  options.observe?.({ q, k, v, keyLength, ...inputs, output });
   own?.dispose();
-  zeroSink?.dispose();
+  disposeParams(zeros);
   return output;
 }
 
-/** The sink logit of kinds that do not learn one but have one, spec §Sink logit: 0. */
-function fixedSink(backend: Backend, config: AttentionConfig, dtype: 'f32' | 'f64'): Tensor | undefined {
+/** The inputs [H] that the kind does not learn but has, as zeros. */
+function fixedZeros(backend: Backend, config: AttentionConfig, dtype: 'f32' | 'f64'): Params {
   const kind = attentionKind(config.attention);
-  return isFused(kind) && kind.fused.sink === 'zero' ? backend.zeros([config.numHeads], dtype) : undefined;
+  if (!isFused(kind)) return {};
+  const names = LEARNED_NAMES.filter((name) => kind.fused[name] === 'zero');
+  return Object.fromEntries(names.map((name) => [name, backend.zeros([config.numHeads], dtype)]));
 }
 
 /** q or k [B, L, heads, D] as its scores are made of: RMSNorm over D where the config says so, then RoPE. Uses up x. */

@@ -26,7 +26,7 @@ export function composedOutput(ops: Ops, kind: ComposedAttention, operands: Oper
       ...memory(ops, kind, operands),
     });
     checkOutput(kind, q, output);
-    observe?.({ q, k, v, keyLength, bias: undefined, tau: undefined, starts, output });
+    observe?.({ q, k, v, keyLength, starts, output });
     return output;
   });
 }

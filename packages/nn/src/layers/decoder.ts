@@ -1,4 +1,12 @@
-import { computedDType, type Decoder, type DecoderLayerState, type Ops, type Tensor } from '@lazy-attention/core';
+import {
+  computedDType,
+  type Decoder,
+  type DecoderLayerState,
+  LEARNED_NAMES,
+  learned,
+  type Ops,
+  type Tensor,
+} from '@lazy-attention/core';
 import { isFused } from '../attention/definition.ts';
 import { attentionKind } from '../attention/registry.ts';
 import type { LazyTransformerConfig } from '../model/config.ts';
@@ -13,8 +21,8 @@ import { checkRoom, type KvCache } from './cache.ts';
 export function fusesLayers(config: LazyTransformerConfig): boolean {
   const { attention, ropeScaling, attentionBias, mlpBias, qkNorm } = config;
   const kind = attentionKind(attention);
-  // A sink logit that is no parameter is no operand of the op.
-  const fuses = isFused(kind) && kind.fused.sink !== 'zero';
+  // An input that is no parameter is no operand of the op.
+  const fuses = isFused(kind) && LEARNED_NAMES.every((name) => kind.fused[name] !== 'zero');
   return fuses && ropeScaling === null && attentionBias === null && !mlpBias && !qkNorm;
 }
 
@@ -49,6 +57,7 @@ export function layerState(
   fixedBias: Tensor | undefined,
 ): DecoderLayerState {
   const { attention, mlp } = names;
+  const own = learned((name) => optionalParam(params, attention.own[name]));
   return {
     weights: {
       attentionNorm: param(params, names.attentionNorm),
@@ -63,9 +72,8 @@ export function layerState(
     },
     keys: cache.k,
     values: cache.v,
-    bias: optionalParam(params, attention.own.bias) ?? fixedBias,
-    tau: optionalParam(params, attention.own.tau),
-    sink: optionalParam(params, attention.own.sink),
+    ...own,
+    bias: own.bias ?? fixedBias,
   };
 }
 

@@ -1,12 +1,12 @@
-import type { Tensor } from '@lazy-attention/core';
+import type { LearnedOptions, Tensor } from '@lazy-attention/core';
 import type { AttentionConfig } from '../model/config.ts';
 import type { AttentionNames } from '../model/names.ts';
 import type { Params } from '../params.ts';
 import type { KvCache } from './cache.ts';
 import type { Rotation } from './rotation.ts';
 
-/** What attention worked with, valid during the call that shows it. */
-export interface ObservedAttention {
+/** What attention worked with, valid during the call that shows it; the bias may be ALiBi's. */
+export interface ObservedAttention extends LearnedOptions {
   /** [B, L, H, D], rotated. */
   readonly q: Tensor;
   /** [B, S, Hkv, D], rotated; with a cache, its whole capacity of which `keyLength` are in use. */
@@ -15,12 +15,6 @@ export interface ObservedAttention {
   readonly v: Tensor;
   /** Keys in use. */
   readonly keyLength: number;
-  /** [H, W], learnt or ALiBi's. */
-  readonly bias: Tensor | undefined;
-  /** [H] */
-  readonly tau: Tensor | undefined;
-  /** [H], spec §Sink logit. */
-  readonly sink?: Tensor | undefined;
   /** [B, L] i32: first key that a row attends. */
   readonly starts: Tensor | undefined;
   /** [B, L, H, D]: before the output projection. */

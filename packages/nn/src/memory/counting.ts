@@ -1,4 +1,12 @@
-import { Backend, bytesPerElement, type DType, elementCount, type Shape, statisticsDType } from '@lazy-attention/core';
+import {
+  Backend,
+  bytesPerElement,
+  type DType,
+  elementCount,
+  learnedGrads,
+  type Shape,
+  statisticsDType,
+} from '@lazy-attention/core';
 
 type Kernels = ConstructorParameters<typeof Backend>[0];
 type KernelTensor = Parameters<Kernels['scale']>[0];
@@ -109,13 +117,11 @@ function countingKernels(
       const output = like('attention', q);
       return { output, saved: save ? make('attention', [batch, queryLength, heads], savedBytes) : null };
     },
-    attentionGrad: (_dy, { q, k, v, bias, tau, sink }) => ({
-      dq: like('attentionGrad', q),
-      dk: like('attentionGrad', k),
-      dv: like('attentionGrad', v),
-      dbias: optional('attentionGrad', bias),
-      dtau: optional('attentionGrad', tau),
-      dsink: optional('attentionGrad', sink),
+    attentionGrad: (_dy, inputs) => ({
+      dq: like('attentionGrad', inputs.q),
+      dk: like('attentionGrad', inputs.k),
+      dv: like('attentionGrad', inputs.v),
+      ...learnedGrads((name) => optional('attentionGrad', inputs[name])),
     }),
     attentionWeights: ({ q, sizes: { batch, heads, queryLength, keyLength } }) =>
       statistic('attentionWeights', [batch, heads, queryLength, keyLength], q),

@@ -1,4 +1,4 @@
-import type { Shape } from '@lazy-attention/core';
+import { LEARNED_INPUTS, LEARNED_NAMES, type Shape } from '@lazy-attention/core';
 import { type AttentionParameter, isFused } from '../attention/definition.ts';
 import { attentionKind } from '../attention/registry.ts';
 import type { AttentionConfig, LazyTransformerConfig } from './config.ts';
@@ -14,17 +14,18 @@ const matrix = (rows: number, columns: number): AttentionParameter => ({ shape: 
 const ones = (size: number): AttentionParameter => ({ shape: [size], init: 1 });
 const zeros = (size: number): AttentionParameter => ({ shape: [size], init: 0 });
 
-/** Parameters of the layer's kind of attention, beside its projections; spec §Shapes and symbols: bias and sink from 0, tau from -1. */
+/** Parameters of the layer's kind of attention, beside its projections. */
 export function kindParameters(config: AttentionConfig): ParameterSpecs {
   const kind = attentionKind(config.attention);
   if (!isFused(kind)) return kind.params(config);
   const { numHeads, window } = config;
-  const { bias, tau, sink } = kind.fused;
-  return {
-    ...(bias === 'learned' ? { bias: { shape: [numHeads, window], init: 0 } } : {}),
-    ...(tau === 'learned' ? { tau: { shape: [numHeads], init: -1 } } : {}),
-    ...(sink === 'learned' ? { sink: { shape: [numHeads], init: 0 } } : {}),
-  };
+  const own = LEARNED_NAMES.filter((name) => kind.fused[name] === 'learned');
+  return Object.fromEntries(
+    own.map((name) => {
+      const { axes, init } = LEARNED_INPUTS[name];
+      return [name, { shape: axes === 'H' ? [numHeads] : [numHeads, window], init }];
+    }),
+  );
 }
 
 /** Names of the parameters of one attention layer by itself. */

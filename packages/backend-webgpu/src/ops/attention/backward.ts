@@ -1,4 +1,12 @@
-import { elementCount, type Kernels } from '@lazy-attention/core';
+import {
+  type AttentionInputs,
+  elementCount,
+  type Kernels,
+  type Learned,
+  learnedGrads,
+  PER_HEAD_NAMES,
+  perHead,
+} from '@lazy-attention/core';
 import type { DeviceBuffer } from '../../device/buffers.ts';
 import type { Runtime } from '../../device/runtime.ts';
 import { stripBiasSum, stripDiagonals, stripSoftmaxGrad } from '../../wgsl/attention-rows.ts';
@@ -8,7 +16,7 @@ import { headSum } from '../../wgsl/sums.ts';
 import { allocate, elementGrid, type GpuTensor, runPointwise, scalarOf, withScratch } from '../shared.ts';
 import type { StripBlock } from './blocks.ts';
 import type { SavedAttention } from './forward.ts';
-import { groupsOf, type Strips, stripsOf } from './strips.ts';
+import { groupsOf, type Strips, withStrips } from './strips.ts';
 
 /** The sums of a gradient in the type of what it belongs to; takes them over. */
 function inTypeOf(rt: Runtime, tensor: GpuTensor, sums: DeviceBuffer): DeviceBuffer {
@@ -43,52 +51,82 @@ function addBias(
   rt.run(stripBiasSum, {}, { buffers: { partial, dbias }, params: { ...params, biases }, grid: elementGrid(biases) });
 }
 
-/** spec §Backward, block by block: scores and g, rows, then dq, dk, dv and dbias. */
+/** Where the gradients go: dq in its type, the others in f32. */
+interface Sums extends Learned<DeviceBuffer | null> {
+  readonly dq: DeviceBuffer;
+  readonly dkSum: DeviceBuffer;
+  readonly dvSum: DeviceBuffer;
+}
+
+/** spec §Backward, block by block: scores and g, rows, then dq, dk, dv and dbias; at the end the gradients of inputs [H]. */
+function backward(
+  rt: Runtime,
+  strips: Strips,
+  dOutput: GpuTensor,
+  { sizes, scale, q, k, v }: AttentionInputs<DeviceBuffer>,
+  saved: SavedAttention,
+  into: Sums,
+): void {
+  const { batch, heads, queryLength, keyLength, window } = sizes;
+  const { optional } = strips;
+  const { dq, dkSum, dvSum } = into;
+  const biasParts = Math.max(1, Math.min(window, keyLength) * Math.max(...strips.blocks.map(groupsOf)));
+  const rows = batch * heads * queryLength;
+  const scratch = [strips.largest, strips.largest, PER_HEAD_NAMES.length * rows, biasParts];
+  withScratch(rt, scratch, (strip, grads, terms, partial) => {
+    for (const block of strips.blocks) {
+      strips.scores(block, scale, q.buffer, k.buffer, strip);
+      strips.scores(block, 1, dOutput.buffer, v.buffer, grads);
+      rt.run(
+        stripSoftmaxGrad,
+        {},
+        {
+          buffers: {
+            strip,
+            grads,
+            stats: saved.stats,
+            terms,
+            ...optional.bias,
+            ...optional.perHead,
+            ...optional.starts,
+          },
+          params: strips.params(block),
+          grid: [block.rowCount, block.headCount],
+        },
+      );
+      strips.rows(block, scale, grads, k.buffer, dq);
+      strips.columns(block, scale, grads, q.buffer, dkSum);
+      strips.columns(block, 1, strip, dOutput.buffer, dvSum);
+      if (into.bias !== null) addBias(rt, strips, block, grads, partial, into.bias);
+    }
+    for (const [first, name] of PER_HEAD_NAMES.entries()) {
+      const result = into[name];
+      if (result === null) continue;
+      const params = { first, step: PER_HEAD_NAMES.length, batch, heads, length: queryLength };
+      rt.run(headSum, {}, { buffers: { terms, result }, params, grid: [heads] });
+    }
+  });
+}
+
+/** Attention's gradient by score strips. */
 export function backwardKernels(
   rt: Runtime,
   stripBytes: number,
 ): Pick<Kernels<DeviceBuffer, SavedAttention>, 'attentionGrad'> {
   return {
     attentionGrad(dOutput, inputs, _output, saved) {
-      const { sizes, scale, q, k, v } = inputs;
-      const { batch, heads, queryLength, keyLength, window } = sizes;
-      const strips = stripsOf(rt, inputs, stripBytes);
-      const { bias, perHead, starts } = strips.optional;
+      const { q, k, v } = inputs;
+      const { heads, window } = inputs.sizes;
       const dq = allocate(rt, q.shape, q.dtype);
       const dbias = inputs.bias === null ? null : rt.acquire(heads * window * 4);
-      const dtau = inputs.tau === null ? null : rt.acquire(heads * 4);
-      const dsink = inputs.sink === null ? null : rt.acquire(heads * 4);
+      const sums = perHead((name) => (inputs[name] === null ? null : rt.acquire(heads * 4)));
       // Sums over blocks stay in f32.
       const dkSum = allocate(rt, k.shape, 'f32');
       const dvSum = allocate(rt, v.shape, 'f32');
-      const biasParts = Math.max(1, Math.min(window, keyLength) * Math.max(...strips.blocks.map(groupsOf)));
-      const rows = batch * heads * queryLength;
-      const scratch = [strips.largest, strips.largest, 2 * rows, biasParts];
-      withScratch(rt, scratch, (strip, grads, terms, partial) => {
-        for (const block of strips.blocks) {
-          strips.scores(block, scale, q.buffer, k.buffer, strip);
-          strips.scores(block, 1, dOutput.buffer, v.buffer, grads);
-          rt.run(
-            stripSoftmaxGrad,
-            {},
-            {
-              buffers: { strip, grads, stats: saved.stats, terms, ...bias, ...perHead, ...starts },
-              params: strips.params(block),
-              grid: [block.rowCount, block.headCount],
-            },
-          );
-          strips.rows(block, scale, grads, k.buffer, dq);
-          strips.columns(block, scale, grads, q.buffer, dkSum);
-          strips.columns(block, 1, strip, dOutput.buffer, dvSum);
-          if (dbias !== null) addBias(rt, strips, block, grads, partial, dbias);
-        }
-        for (const [i, result] of [dtau, dsink].entries()) {
-          if (result === null) continue;
-          const params = { first: i, step: 2, batch, heads, length: queryLength };
-          rt.run(headSum, {}, { buffers: { terms, result }, params, grid: [heads] });
-        }
-      });
-      return { dq, dk: inTypeOf(rt, k, dkSum), dv: inTypeOf(rt, v, dvSum), dbias, dtau, dsink };
+      const into: Sums = { dq, dkSum, dvSum, bias: dbias, ...sums };
+      withStrips(rt, inputs, stripBytes, (strips) => backward(rt, strips, dOutput, inputs, saved, into));
+      const grads = learnedGrads((name) => into[name]);
+      return { dq, dk: inTypeOf(rt, k, dkSum), dv: inTypeOf(rt, v, dvSum), ...grads };
     },
   };
 }

@@ -4,13 +4,21 @@ import type { Runtime } from '../../device/runtime.ts';
 import { DECODE_KEYS, DECODE_SPLIT, decodeOutput, decodeScores, headClassOf } from '../../wgsl/attention-decode.ts';
 import { splitSum } from '../../wgsl/sums.ts';
 import { elementGrid, scalarOf, withScratch } from '../shared.ts';
-import { optionalInputs } from './inputs.ts';
+import { type OptionalInputs, withOptionalInputs } from './inputs.ts';
 
 /** Attention of one query per sequence, without gradient: scores, weights and parts of the output, their sum. */
 export function decode(rt: Runtime, inputs: AttentionInputs<DeviceBuffer>, output: DeviceBuffer): void {
+  withOptionalInputs(rt, inputs, inputs.sizes.window, (optional) => decodeWith(rt, inputs, optional, output));
+}
+
+function decodeWith(
+  rt: Runtime,
+  inputs: AttentionInputs<DeviceBuffer>,
+  { bias, perHead, starts, params: optional }: OptionalInputs,
+  output: DeviceBuffer,
+): void {
   const { sizes, scale, q, k, v } = inputs;
   const { batch, keyLength, keyCapacity, heads, kvHeads, headDim } = sizes;
-  const { bias, perHead, starts, params: optional } = optionalInputs(rt, inputs, sizes.window);
   const type = scalarOf(q.dtype);
   const variant = { headClass: headClassOf(headDim), type };
   const params = { keyLength, keyCapacity, heads, kvHeads, headDim, ...optional, scale };

@@ -4,7 +4,7 @@ import type { Runtime } from '../../device/runtime.ts';
 import { stripSoftmax } from '../../wgsl/attention-rows.ts';
 import { allocate, withScratch } from '../shared.ts';
 import { decode } from './decode.ts';
-import { stripsOf } from './strips.ts';
+import { type Strips, withStrips } from './strips.ts';
 
 /** Maximum of s and 1 / sum exp(s - maximum) of each row, [B, H, L, 2]. */
 export interface SavedAttention extends SavedState {
@@ -14,13 +14,11 @@ export interface SavedAttention extends SavedState {
 /** spec §Forward, block by block: scores, rows, product with v. */
 function forward(
   rt: Runtime,
-  inputs: AttentionInputs<DeviceBuffer>,
-  stripBytes: number,
+  { scale, q, k, v }: AttentionInputs<DeviceBuffer>,
+  strips: Strips,
   output: DeviceBuffer,
   stats: DeviceBuffer,
 ): void {
-  const { scale, q, k, v } = inputs;
-  const strips = stripsOf(rt, inputs, stripBytes);
   const { bias, perHead, starts } = strips.optional;
   withScratch(rt, [strips.largest], (strip) => {
     for (const block of strips.blocks) {
@@ -53,7 +51,7 @@ export function forwardKernels(
         return { output, saved: null };
       }
       const stats = rt.acquire(sizes.batch * sizes.heads * sizes.queryLength * 8);
-      forward(rt, inputs, stripBytes, output, stats);
+      withStrips(rt, inputs, stripBytes, (strips) => forward(rt, inputs, strips, output, stats));
       if (save) return { output, saved: { bytes: stats.size, stats } };
       rt.release(stats);
       return { output, saved: null };

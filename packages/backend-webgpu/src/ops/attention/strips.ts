@@ -12,14 +12,14 @@ import {
 import type { ProductTile } from '../../wgsl/product.ts';
 import { scalarOf } from '../shared.ts';
 import { type StripBlock, stripBlocks } from './blocks.ts';
-import { optionalInputs } from './inputs.ts';
+import { type OptionalInputs, withOptionalInputs } from './inputs.ts';
 
 /** The three products of one attention problem on the blocks of its strips, and what its kernels on rows need. */
 export interface Strips {
   readonly blocks: readonly StripBlock[];
   /** Scores of the largest block. */
   readonly largest: number;
-  readonly optional: ReturnType<typeof optionalInputs>;
+  readonly optional: OptionalInputs;
   /** Parameters of a kernel on a block. `factor` of a product is 1 if left out. */
   params(block: StripBlock, factor?: number, accumulate?: boolean): StripParams;
   /** strip = factor * a . b^T */
@@ -31,10 +31,25 @@ export interface Strips {
 }
 
 /** Cuts the problem into blocks whose scores take `stripBytes`, or 64 rows of one head where those take more. */
-export function stripsOf(rt: Runtime, inputs: AttentionInputs<DeviceBuffer>, stripBytes: number): Strips {
-  const { queryLength, keyLength, keyCapacity, heads, kvHeads, headDim, window } = inputs.sizes;
+export function withStrips<T>(
+  rt: Runtime,
+  inputs: AttentionInputs<DeviceBuffer>,
+  stripBytes: number,
+  fn: (strips: Strips) => T,
+): T {
+  return withOptionalInputs(rt, inputs, inputs.sizes.window, (optional) =>
+    fn(stripsOf(rt, inputs, stripBytes, optional)),
+  );
+}
+
+function stripsOf(
+  rt: Runtime,
+  inputs: AttentionInputs<DeviceBuffer>,
+  stripBytes: number,
+  optional: OptionalInputs,
+): Strips {
+  const { queryLength, keyLength, keyCapacity, heads, kvHeads, headDim } = inputs.sizes;
   const blocks = stripBlocks(inputs.sizes, stripBytes / 4);
-  const optional = optionalInputs(rt, inputs, window);
   const tiles = stripTiles(headDim, rt.capabilities.software);
   const type = scalarOf(inputs.q.dtype);
   const variants = { scores: { tile: tiles.scores, type }, results: { tile: tiles.results, type } } as const;

@@ -16,14 +16,30 @@ struct AttentionSizes {
   std::int64_t window;       // W, 0 without bias
 };
 
-struct AttentionInputs {
+// What attention may be given to learn (LEARNED_INPUTS of core), all f32, each absent or there; also the gradients of these.
+struct Learned {
+  Tensor bias;  // [H, W]
+  Tensor tau;   // [H]; absent: plain softmax
+  Tensor sink;  // [H], spec §Sink logit
+
+  // Calls visit(name, name of the gradient, member) for each.
+  template <class Visit>
+  static void each(const Visit& visit) {
+    visit("bias", "dbias", &Learned::bias);
+    visit("tau", "dtau", &Learned::tau);
+    visit("sink", "dsink", &Learned::sink);
+  }
+  template <class F>
+  void learnedFields(F& f) {
+    each([&](const char* name, const char*, Tensor Learned::* member) { f.optional(name, this->*member); });
+  }
+};
+
+struct AttentionInputs : Learned {
   AttentionSizes sizes;
   double scale;
   Tensor q;       // [B, L, H, D]
   Tensor k, v;    // [B, keyCapacity, Hkv, D]
-  Tensor bias;    // [H, W] f32, or absent
-  Tensor tau;     // [H] f32, or absent (plain softmax)
-  Tensor sink;    // [H] f32, or absent (spec §Sink logit)
   Tensor starts;  // [B, L] i32, or absent
 
   template <class F>
@@ -31,9 +47,7 @@ struct AttentionInputs {
     f("q", q);
     f("k", k);
     f.optional("v", v);
-    f.optional("bias", bias);
-    f.optional("tau", tau);
-    f.optional("sink", sink);
+    learnedFields(f);
     f.optional("starts", starts);
     f("scale", scale);
     f("batch", sizes.batch);
@@ -68,7 +82,7 @@ struct AttentionGrad {
   Tensor dout, out;
   const void* saved;
   Tensor dq, dk, dv;
-  Tensor dbias, dtau, dsink;  // [H, W] and [H] f32; absent where the input was
+  Learned gradients;  // absent where the input was
 
   template <class F>
   void fields(F& f) {
@@ -81,9 +95,9 @@ struct AttentionGrad {
     f.output("dq", dq, in.q.size, in.q.dtype);
     f.output("dk", dk, in.k.size, in.k.dtype);
     f.output("dv", dv, in.v.size, in.v.dtype);
-    f.outputFor(in.bias, "dbias", dbias);
-    f.outputFor(in.tau, "dtau", dtau);
-    f.outputFor(in.sink, "dsink", dsink);
+    Learned::each([&](const char*, const char* gradient, Tensor Learned::* member) {
+      f.outputFor(in.*member, gradient, gradients.*member);
+    });
   }
 };
 

@@ -1,18 +1,19 @@
 // Fused decoding: optional ops, each a sequence of others in one launch.
 #pragma once
 
+#include "lazy_native/ops/attention.h"
 #include "lazy_native/ops/tensor.h"
 
 namespace lazy_native {
 
 // A decoder layer on `length` new tokens, in place on x [batch, length, width] and the cache: DecoderLayerInputs of core's
 // contract. Linear weights are [out, in].
-struct DecoderLayer {
+struct DecoderLayer : Learned {
   std::int64_t batch, length, width, capacity, heads, kvHeads, headDim, inner, window, position;
   double epsilon;
   double ropeBase;  // 0: nothing is rotated
   Tensor x, keys, values;
-  Tensor bias, tau, sink, starts;  // or absent
+  Tensor starts;  // or absent
   Tensor attentionNorm, q, k, v, o, mlpNorm, gate, up, down;
 
   // What each layer has of its own.
@@ -20,9 +21,7 @@ struct DecoderLayer {
   void operands(F& f) {
     f("keys", keys);
     f("values", values);
-    f.optional("bias", bias);
-    f.optional("tau", tau);
-    f.optional("sink", sink);
+    learnedFields(f);
     f("attentionNorm", attentionNorm);
     f("q", q);
     f("k", k);

@@ -2,6 +2,8 @@ import {
   type AttentionOptions,
   type AttentionResult,
   type ElasticSoftmaxOptions,
+  LEARNED_NAMES,
+  learned,
   type SavedAttention,
   type Tensor,
   ValueError,
@@ -10,7 +12,7 @@ import { type Rule, rule } from '../rule.ts';
 
 /** spec §Forward and §Backward. `saved` in the result is empty: the tape keeps its own. */
 export const attention: Rule<[q: Tensor, k: Tensor, v: Tensor, options?: AttentionOptions], AttentionResult> = {
-  inputs: (q, k, v, { bias, tau, sink } = {}) => ({ q, k, v, bias, tau, sink }),
+  inputs: (q, k, v, options = {}) => ({ q, k, v, ...learned((name) => options[name]) }),
   plain: (ops, q, k, v, options = {}) => ops.attention(q, k, v, { save: false, ...options }),
   record({ ops, nodes }, q, k, v, options = {}) {
     if (options.save === false) {
@@ -26,9 +28,7 @@ export const attention: Rule<[q: Tensor, k: Tensor, v: Tensor, options?: Attenti
         into.add(nodes.q, grads.dq);
         into.add(nodes.k, grads.dk);
         into.add(nodes.v, grads.dv);
-        into.add(nodes.bias, grads.dbias);
-        into.add(nodes.tau, grads.dtau);
-        into.add(nodes.sink, grads.dsink);
+        for (const name of LEARNED_NAMES) into.add(nodes[name], grads[`d${name}`]);
       },
     };
   },
