@@ -48,7 +48,7 @@ it.each([
 });
 
 it('counts and refuses by the share of a rank', async () => {
-  const model = preset('pico', { context: 1024 });
+  const { config: model } = lazyTransformer(preset('pico', { context: 1024 }));
   const training = (batch: number, microBatch?: number) => ({ batch, microBatch }) as RunRecord['training'];
   const record = (batch: number, microBatch?: number) => ({ model, training: training(batch, microBatch) });
   const traits = { dtypes: new Set(['f32', 'i32'] as const), savedBytes: 8 };

@@ -34,7 +34,7 @@ export async function fixtureReport(backend: Backend, seeds: readonly number[]):
 async function fixtureRun(backend: Backend, kind: AttentionKind, arm: string, seed: number): Promise<ReportRun> {
   const config = preset('pico', { context: 48, hiddenSize: 64, numLayers: 3, numHeads: 4, initStd: 0.2 });
   const model = lazyTransformer({ ...config, attention: kind });
-  const params = model.init(backend, seed);
+  const params = { ...model.init(backend, seed) };
   for (const [name, x] of Object.entries(params)) {
     if (!name.endsWith('.attn.bias')) continue;
     params[name] = backend.tensor(

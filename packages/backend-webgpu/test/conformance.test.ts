@@ -13,6 +13,6 @@ if (unavailable === null) {
   });
 } else {
   describe('conformance of webgpu', () => {
-    test('runs here', (context) => context.skip(unavailable));
+    test('runs here', (context) => context.skip(unavailable ?? undefined));
   });
 }

@@ -36,7 +36,7 @@ async function results(on: Backend, bad: Name, value: number, all: boolean, with
   );
   const loss = on.crossEntropy(logits, targets);
   const dLoss = on.full([], 1);
-  const tensors: Record<string, Tensor | null> = {
+  const tensors: Record<string, Tensor | undefined> = {
     output,
     ...on.attentionGrad(tensor('dOutput'), saved),
     decoded: on.attention(lastQuery, k, v, { ...options, save: false }).output,

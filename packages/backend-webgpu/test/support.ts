@@ -1,7 +1,8 @@
 import { existsSync } from 'node:fs';
 import { Backend, BackendUnavailableError } from '@lazy-attention/core';
 import { chooseAdapter, openDevice } from '../src/device/adapter.ts';
-import { type Capabilities, Runtime } from '../src/device/runtime.ts';
+import type { Capabilities } from '../src/device/capabilities.ts';
+import { Runtime } from '../src/device/runtime.ts';
 import { provider, type WebGPUKernels, type WebGPUOptions } from '../src/index.ts';
 import { createKernels } from '../src/kernels.ts';
 import { nodeSource } from '../src/source.node.ts';

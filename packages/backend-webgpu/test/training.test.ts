@@ -117,7 +117,7 @@ describe.skipIf(unavailable !== null)(`models${unavailable === null ? '' : `: ${
       const before = kernels.stats().submits;
       await train(backend, TINY, 100);
       const { liveBytes, idleBytes, peakBytes, buffersCreated, pipelines, submits } = kernels.stats();
-      held.push({ liveBytes, idleBytes, peakBytes, buffersCreated, pipelines, ...backend.memory() });
+      held.push({ backend: backend.memory(), liveBytes, idleBytes, peakBytes, buffersCreated, pipelines });
       perStep.push((submits - before) / 100);
     }
     console.log(`bytes after each 100 steps: ${JSON.stringify(held[0])} to ${JSON.stringify(held[held.length - 1])}`);

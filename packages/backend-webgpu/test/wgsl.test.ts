@@ -43,7 +43,8 @@ function catalogue(): Map<string, Entry> {
       all.set(key, { source: kernel.text(variant), params, text });
     }
   };
-  for (const kernel of [finalSum, headSum]) put(kernel, {});
+  put(finalSum, {});
+  put(headSum, {});
   put(linkIds, {});
   put(stripSoftmax, {});
   put(stripSoftmaxGrad, {});

@@ -39,7 +39,7 @@ describe('decodeUtf8', () => {
     const path = `${folderWith({ 'a.txt': text })}/a.txt`;
     for (let chunk = 1; chunk < 16; chunk++) {
       let read = '';
-      for await (const part of decodeUtf8('a.txt', fileChunks(path, chunk))) read += part;
+      for await (const part of decodeUtf8('a.txt', fileChunks(path, {}, chunk))) read += part;
       expect(read).toBe(text);
     }
   });

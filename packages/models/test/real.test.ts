@@ -55,7 +55,7 @@ async function worstOfSteps(backend: Backend, { model, params }: LoadedModel, ex
 function worstOf(logits: TensorData, vocabSize: number, expected: Behaviour): number {
   let worst = 0;
   for (const [i, id] of expected.ids.slice(1).entries()) {
-    const row = logits.subarray(i * vocabSize, (i + 1) * vocabSize);
+    const row = Array.from(logits.subarray(i * vocabSize, (i + 1) * vocabSize));
     const max = row.reduce((a, b) => Math.max(a, b));
     const sum = row.reduce((a, b) => a + Math.exp(b - max), 0);
     worst = Math.max(worst, Math.abs(row[id] - max - Math.log(sum) - expected.logProbabilities[i]));

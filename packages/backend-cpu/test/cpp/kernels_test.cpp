@@ -77,12 +77,14 @@ void attentions(const KernelTable& table, Runtime& runtime) {
   std::vector<float> tau{-1.0f, -0.5f}, out(size), saved(static_cast<std::size_t>(2 * H * L)), dq(size), dk(size),
       dv(size), dbias(bias.size()), dtau(2);
   const double scale = 0.3;
-  const ops::AttentionInputs in{{1, L, L, L, H, H, D, W}, scale, view(q), view(k), view(v), view(bias), view(tau), {}};
+  const ops::Learned learned{view(bias), view(tau), {}};
+  const ops::AttentionInputs in{learned, {1, L, L, L, H, H, D, W}, scale, view(q), view(k), view(v), {}};
   auto forward = scratch(table.attentionWorkspace(in, runtime.machine));
   table.attention({in, view(out), saved.data()}, runtime, forward.data());
   auto backward = scratch(table.attentionGradWorkspace(in, runtime.machine));
-  table.attentionGrad({in, view(dout), view(out), saved.data(), view(dq), view(dk), view(dv), view(dbias), view(dtau)},
-                      runtime, backward.data());
+  const ops::Learned gradients{view(dbias), view(dtau), {}};
+  table.attentionGrad({in, view(dout), view(out), saved.data(), view(dq), view(dk), view(dv), gradients}, runtime,
+                      backward.data());
 
   std::vector<double> eout(size), edq(size), edk(size), edv(size), edbias(bias.size()), edtau(2);
   const auto at = [&](std::int64_t r, std::int64_t h, std::int64_t d) {

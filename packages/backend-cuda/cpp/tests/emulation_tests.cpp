@@ -336,9 +336,9 @@ Products productsOf(float near) {
     return gpu::Tensor{data, size, dtype};
   };
   const auto operand = [&](float deviation) { return make(L * D, gpu::DType::bf16, deviation); };
-  gpu::AttentionInputs in{
-      {1, L, L, L, 1, 1, D, W},     0.125, operand(1), operand(1), operand(1), make(W, gpu::DType::f32, near),
-      make(1, gpu::DType::f32, -1), {}};
+  gpu::AttentionInputs in{{}, {1, L, L, L, 1, 1, D, W}, 0.125, operand(1), operand(1), operand(1), {}};
+  in.bias = make(W, gpu::DType::f32, near);
+  in.tau = make(1, gpu::DType::f32, -1);
   const auto scratch = [&](std::size_t bytes) {
     return make(static_cast<std::int64_t>(bytes / 4 + 1), gpu::DType::f32, 0).data;
   };
@@ -346,15 +346,9 @@ Products productsOf(float near) {
   const std::uint64_t before = emulation::machine().products();
   gpu::run(forward, nullptr, nullptr);
   const std::uint64_t between = emulation::machine().products();
-  gpu::AttentionGrad backward{in,
-                              operand(1),
-                              forward.out,
-                              forward.saved,
-                              operand(0),
-                              operand(0),
-                              operand(0),
-                              make(W, gpu::DType::f32, 0),
-                              make(1, gpu::DType::f32, 0)};
+  gpu::AttentionGrad backward{in, operand(1), forward.out, forward.saved, operand(0), operand(0), operand(0), {}};
+  backward.gradients.bias = make(W, gpu::DType::f32, 0);
+  backward.gradients.tau = make(1, gpu::DType::f32, 0);
   gpu::run(backward, scratch(gpu::workspace(backward)), nullptr);
   gpu::check(cudaGetLastError(), "products");
   return {between - before, emulation::machine().products() - between};

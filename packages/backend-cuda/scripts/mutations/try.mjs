@@ -18,6 +18,7 @@ export const built = existsSync(join(build, 'lazy_cuda_emulated.node'));
 /**
  * Compiles the kernels that a mutation changes, links them with the rest of the emulated addon and runs its cases.
  *
+ * @param {(typeof import('./list.mjs').MUTATIONS)[number]} mutation
  * @returns {Promise<{ caught: boolean, how: string }>} caught: by a report of the emulation or by a wrong result
  */
 export async function tryMutation({ file, from, to, nth = 0, run, compile = [file] }) {
