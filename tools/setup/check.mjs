@@ -1,4 +1,4 @@
-// npm run check: format, lint, types, package boundaries, the sources' own rules, documented exports, and what npm would
+// npm run check: format, lint, types (of tests too), package boundaries, the sources' own rules, documented exports, and what npm would
 // publish.
 
 import { join } from 'node:path';
@@ -14,6 +14,9 @@ const all = workspaces();
 const failures = [];
 
 if (tool('@biomejs/biome', 'bin/biome', ['ci', '.']) !== 0) failures.push('biome');
+
+// Tests are in no package's build; they import the built packages and their own sources.
+if (tool('typescript', 'bin/tsc', ['-p', 'tsconfig.tests.json']) !== 0) failures.push('types of the tests');
 
 const manifests = all.map(({ manifest }) => manifest);
 const found = { boundaries: [...wrongArrows(manifests), ...staleRules(manifests)], ...sourceChecks() };
@@ -33,4 +36,4 @@ if (failures.length > 0) {
   console.error(`check failed: ${failures.join(', ')}`);
   process.exit(1);
 }
-console.log('check passed: format, lint, types, boundaries, sources, documented exports, publint');
+console.log('check passed: format, lint, types (of tests too), boundaries, sources, documented exports, publint');
