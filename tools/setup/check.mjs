@@ -1,5 +1,5 @@
-// npm run check: format, lint, types (of tests too), package boundaries, the sources' own rules, documented exports, and what npm would
-// publish.
+// npm run check: format, lint, types (of tests too), package boundaries, the sources' own rules, documented exports, and what
+// npm would publish.
 
 import { join } from 'node:path';
 import { staleRules, wrongArrows } from './lib/boundaries.mjs';
