@@ -1,4 +1,4 @@
-import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { cpSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { createBackend, type TensorData } from '@lazy-attention/core';
@@ -126,6 +126,34 @@ describe('lazy-attention score', () => {
     expect(code).not.toBe(0);
     expect(stdout).toBe('');
     expect(stderr).toContain(message);
+  });
+
+  it('scores ids with a model that has no tokenizer, and says what text needs', async () => {
+    const bare = join(temporary(), 'bare');
+    cpSync(model, bare, { recursive: true });
+    rmSync(join(bare, 'tokenizer.json'));
+    const requests = join(temporary(), 'requests.jsonl');
+    writeFileSync(requests, '{"context":[1,2],"continuation":[3]}\n');
+    const [own, other] = [
+      await run('score', bare, requests, '--json', '--backend', 'reference'),
+      await run('score', model, requests, '--json', '--backend', 'reference'),
+    ];
+    expect(own).toEqual(other);
+    expect(own.code).toBe(0);
+    writeFileSync(requests, '{"text":"a door"}\n');
+    const { code, stderr } = await run('score', bare, requests, '--json', '--backend', 'reference');
+    expect(code).toBe(2);
+    expect(stderr).toContain('has no tokenizer; give ids');
+  });
+
+  it.each(['score', 'benchmark', 'inspect'])('%s refuses a context longer than that of the model', async (command) => {
+    const requests = join(temporary(), 'requests.jsonl');
+    writeFileSync(requests, '{"context":[1,2],"continuation":[3]}\n');
+    const rest = { score: [requests], benchmark: ['--data', data, '--tasks', 'piqa'], inspect: ['--prompt', 'Open'] };
+    const more = rest[command as keyof typeof rest];
+    const { code, stdout, stderr } = await run(command, model, ...more, '--context', '65', '--backend', 'reference');
+    expect([code, stdout]).toEqual([2, '']);
+    expect(stderr).toContain(`${command}: --context is 65; the model takes 64 tokens at most`);
   });
 
   it('says that a file cannot be read', async () => {

@@ -27,7 +27,7 @@ export interface TokenScore {
 
 /** What scoring takes. */
 export interface ScoreOptions {
-  /** Longest input; longer ones lose tokens of the context, from the left. Default: the model's context. */
+  /** Longest input; longer ones lose tokens of the context, from the left. Default, and at most: the model's context. */
   readonly maxLength?: number | undefined;
   /** Tokens of one forward pass, padding included. Default 2048. */
   readonly batchTokens?: number | undefined;
@@ -52,7 +52,7 @@ interface Row {
  * Log-probabilities of every request's continuation, in the order of the requests. Batched by length: rows are padded on the
  * left, and logits are computed where a continuation is.
  * @throws EvaluationError (REQUEST) for an empty context or continuation, an id outside the vocabulary, a continuation longer
- *   than the model's context
+ *   than the model's context, a `maxLength` beyond it
  */
 export async function scoreTokens(
   subject: Subject,
@@ -62,6 +62,10 @@ export async function scoreTokens(
   checkOptions('score', options, ['maxLength', 'batchTokens', 'onProgress', 'signal']);
   const { config } = subject.model;
   const { maxLength = config.context, batchTokens = 2048 } = options;
+  if (maxLength > config.context) {
+    const message = `score: maxLength is ${maxLength}; the model takes ${config.context} tokens at most`;
+    throw new EvaluationError('REQUEST', message);
+  }
   const rows = requests.map((request, index) => rowOf(request, index, config.vocabSize, maxLength));
   const scores = new Array<TokenScore>(rows.length);
   let done = 0;

@@ -111,6 +111,11 @@ describe.each(['reference', 'cpu'])('scoreTokens on %s', (name) => {
     await expect(attempt).rejects.toThrow(message);
   });
 
+  it('refuses inputs longer than the model takes', async () => {
+    const attempt = scoreTokens({ backend, model, params }, requests, { maxLength: 25 });
+    await expect(attempt).rejects.toThrow('maxLength is 25; the model takes 24 tokens at most');
+  });
+
   it('can be stopped between batches', async () => {
     const controller = new AbortController();
     const progress: number[] = [];

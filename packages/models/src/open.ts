@@ -18,7 +18,7 @@ import { loadTensors, planTensors, type TensorPlan } from './load.ts';
 import { isStatistic, storedName } from './names.ts';
 import { checkBlocks, type WeightsFormat } from './packed.ts';
 import { isRotated } from './rows.ts';
-import { safetensorsStore } from './tensors/safetensors.ts';
+import { isPickle, pickleError, safetensorsStore } from './tensors/safetensors.ts';
 import { rowsOf, type TensorStore } from './tensors/store.ts';
 
 /** Where a model came from. */
@@ -81,6 +81,7 @@ export async function openModelFiles(files: ModelFiles): Promise<Omit<OpenedMode
   const gguf = files.names.filter((name) => name.endsWith('.gguf'));
   if (files.names.includes('config.json')) return openFolder(files);
   if (gguf.length === 1 && files.names.length === 1) return openGguf(files, gguf[0]);
+  if (files.names.length === 1 && isPickle(files.names[0])) throw pickleError(files.name);
   throw new ModelError(
     'MODEL_MISSING',
     files.name,

@@ -36,6 +36,17 @@ const INDEX = 'model.safetensors.index.json';
 const SHARD = 'model-00001-of-00004.safetensors';
 const index = (fn: (map: Record<string, string>) => void) =>
   changed('sharded', (folder) => edit(folder, INDEX, (json) => fn(json.weight_map as Record<string, string>)));
+/** A shard that claims to be of another type. */
+const retyped = (type: string) =>
+  changed('sharded', (folder) => {
+    const path = join(folder, SHARD);
+    const old = readFileSync(path);
+    const length = Number(old.readBigUInt64LE());
+    const header = Buffer.from(old.toString('latin1', 8, 8 + length).replaceAll('"BF16"', `"${type}"`));
+    const size = Buffer.alloc(8);
+    size.writeBigUInt64LE(BigInt(header.length));
+    writeFileSync(path, Buffer.concat([size, header, old.subarray(8 + length)]));
+  });
 const bytes = (name: string, fn: (data: Buffer) => Uint8Array) => {
   const path = join(mkdtempSync(join(root, 'case-')), 'x.gguf');
   writeFileSync(path, fn(readFileSync(fixture(`gguf/${name}.gguf`))));
@@ -162,6 +173,18 @@ describe('a model that cannot be read is refused before anything is loaded', () 
       'MODEL_UNSUPPORTED',
       ['pytorch_model.bin', 'pickle', 'save_pretrained'],
     ],
+    [
+      'a pickle alone',
+      () => {
+        const path = join(mkdtempSync(join(root, 'case-')), 'model.pt');
+        writeFileSync(path, 'x');
+        return path;
+      },
+      'MODEL_UNSUPPORTED',
+      ['model.pt', 'pickle', 'save_pretrained'],
+    ],
+    ['a shard of another type', () => retyped('F8_E4M3'), 'MODEL_CORRUPT', [SHARD, 'F8_E4M3', 'supported are F32']],
+    ['a shard whose type does not fit its bytes', () => retyped('F64'), 'MODEL_CORRUPT', [SHARD, 'f64 needs']],
     [
       'a configuration that is no JSON',
       () => changed('llama', (folder) => writeFileSync(join(folder, 'config.json'), '{')),

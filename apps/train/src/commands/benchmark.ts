@@ -54,7 +54,7 @@ export async function benchmarkCommand(model: string, options: BenchmarkCommandO
         );
   const interrupt = catchInterrupt(() => process.stderr.write('\nstopping after this batch\n'));
   try {
-    const results = await withSubject(model, options.backend, async (subject, encoder) => {
+    const results = await withSubject(model, { ...options, command: 'benchmark' }, async (subject, encoder) => {
       const done: [Job, TaskResult, number][] = [];
       for (const job of jobs) {
         const own = await runJob(subject, encoder, job, samples, options, interrupt.signal);

@@ -7,7 +7,7 @@ import { type Inspection, inspectModel, MAP_LENGTH } from '../inspect/measure.ts
 import { describeModel, inspectionText } from '../inspect/table.ts';
 import { type DataOptions, dataText, promptText, type Text } from '../inspect/windows.ts';
 import { writeWhole } from '../run/files.ts';
-import { loadArgument, type ModelArgument, openArgument, tokenizerOf } from '../run/model.ts';
+import { checkedContext, loadArgument, type ModelArgument, openArgument, tokenizerOf } from '../run/model.ts';
 
 /** What `inspect` takes. */
 export interface InspectCommandOptions extends DataOptions {
@@ -35,7 +35,8 @@ export async function inspectCommand(
   const { opened } = argument;
   try {
     const tokenizer = tokenizerOf(opened);
-    const context = contextOf(argument, options);
+    const context =
+      checkedContext('inspect', opened, options.context) ?? Math.min(opened.config.context, USUAL_CONTEXT);
     const text =
       options.prompt === undefined
         ? await dataText(data, tokenizer, context, readingOf(options))
@@ -89,13 +90,6 @@ function readingOf({ format, field, column, windows }: InspectCommandOptions): D
     ...(field === undefined ? {} : { field }),
     ...(column === undefined ? {} : { column }),
   };
-}
-
-function contextOf({ opened }: ModelArgument, { context }: InspectCommandOptions): number {
-  const most = opened.config.context;
-  if (context === undefined) return Math.min(most, USUAL_CONTEXT);
-  if (context <= most) return context;
-  throw new UsageError(`inspect: --context is ${context}; the model takes ${most} tokens at most`);
 }
 
 /** The page of `report`, of one model that has no training to show. */

@@ -21,7 +21,7 @@ const LINES = 256;
 
 /** `lazy-attention score MODEL REQUESTS`: log-likelihoods, a line for each line of the requests. */
 export async function scoreCommand(model: string, requests: string, options: ScoreCommandOptions): Promise<void> {
-  await withSubject(model, options.backend, async (subject, encoder) => {
+  await withSubject(model, { ...options, command: 'score', ids: true }, async (subject, encoder) => {
     const maxLength = options.context ?? subject.model.config.context;
     const print = options.json === true ? printJson : printText;
     for await (const batch of requestBatches(requests, encoder, maxLength)) {

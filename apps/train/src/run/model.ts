@@ -54,6 +54,12 @@ export async function loadArgument(
   return { ...(await opened.load(backend, options)), tokenizer };
 }
 
+/** `--context` of a command. @throws UsageError where it is more than the model takes */
+export function checkedContext(command: string, { config }: OpenedModel, context?: number): number | undefined {
+  if (context === undefined || context <= config.context) return context;
+  throw new UsageError(`${command}: --context is ${context}; the model takes ${config.context} tokens at most`);
+}
+
 /** @throws UsageError where the model comes without one */
 export function tokenizerOf({ path, tokenizer }: OpenedModel): Tokenizer {
   if (tokenizer !== null) return tokenizer;

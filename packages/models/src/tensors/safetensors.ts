@@ -9,6 +9,16 @@ export const SINGLE = 'model.safetensors';
 export const INDEX = 'model.safetensors.index.json';
 /** What PyTorch pickles: loading them would run whatever they say. */
 const PICKLES = /\.(bin|pt|pth|ckpt)$/;
+export const isPickle = (name: string): boolean => PICKLES.test(name);
+
+export function pickleError(path: string): ModelError {
+  return new ModelError(
+    'MODEL_UNSUPPORTED',
+    path,
+    'is a pickle, which can run code when it is loaded, and is not read; convert it in Python with ' +
+      'AutoModelForCausalLM.from_pretrained(folder).save_pretrained(other), which writes model.safetensors',
+  );
+}
 
 const IndexSchema = v.looseObject({ weight_map: v.record(v.string(), v.string()) });
 
@@ -19,15 +29,8 @@ const IndexSchema = v.looseObject({ weight_map: v.record(v.string(), v.string())
 export async function safetensorsStore(files: ModelFiles): Promise<TensorStore> {
   if (files.names.includes(INDEX)) return shardedStore(files);
   if (files.names.includes(SINGLE)) return new Map(await tensorsOf(await files.open(SINGLE)));
-  const pickle = files.names.find((name) => PICKLES.test(name));
-  if (pickle !== undefined) {
-    throw new ModelError(
-      'MODEL_UNSUPPORTED',
-      `${files.name}/${pickle}`,
-      'is a pickle, which can run code when it is loaded, and is not read; convert it in Python with ' +
-        'AutoModelForCausalLM.from_pretrained(folder).save_pretrained(other), which writes model.safetensors',
-    );
-  }
+  const pickle = files.names.find(isPickle);
+  if (pickle !== undefined) throw pickleError(`${files.name}/${pickle}`);
   throw new ModelError('MODEL_MISSING', files.name, `has neither ${SINGLE} nor ${INDEX}`);
 }
 
