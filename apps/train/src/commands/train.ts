@@ -14,6 +14,7 @@ import { createReporter, type Reporter } from '../output/reporter.ts';
 import { summaryText } from '../output/summary.ts';
 import { broadcastText, introduction, joinRanks, leaderFirst } from '../ranks/join.ts';
 import { requireSame, requireShare } from '../ranks/same.ts';
+import { metricExports } from '../run/exports.ts';
 import { createRun, freeFolder, openRun, type RunFolder, replaceRecord, runFolder } from '../run/folder.ts';
 import { type FolderLock, lockFolder } from '../run/lock.ts';
 import { readMetrics } from '../run/metrics.ts';
@@ -231,7 +232,7 @@ async function runToEnd(
   const live = options.open && communicator.rank === 0 ? await showLive(folder, record, dataset, reporter) : null;
   const outcome = await train(backend, record, folder, dataset, {
     resume: options.resume === true,
-    listener: live === null ? reporter : together(reporter, live.listener),
+    listener: together(metricExports(folder, record), live === null ? reporter : together(reporter, live.listener)),
     signal: interrupt.signal,
     mapLength: live === null ? undefined : MAP_LENGTH,
     communicator,

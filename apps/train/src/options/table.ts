@@ -33,6 +33,7 @@ export interface TrainingValues extends RecipeValues {
   lossRows: number;
   /** Type of the optimiser's state. */
   optimizerDtype: 'f32' | 'bf16';
+  /** Whether each rank keeps its part of the optimiser's state. */
   shardOptimizer: boolean;
   /** Tokens per sequence. */
   context: number;
@@ -94,6 +95,14 @@ export interface TrainingValues extends RecipeValues {
   checkpointEvery: number;
   /** Checkpoints kept. */
   keep: number;
+  /** Whether the weights with the lowest validation loss are kept, too. */
+  saveBest: boolean;
+  /** Evaluations without a lower validation loss after which training ends. */
+  stopAfter: number;
+  /** Whether TensorBoard's event files are written. */
+  tensorboard: boolean;
+  /** Whether metrics.csv is written. */
+  csv: boolean;
   /** What the sample begins with. */
   prompt: string;
   /** Tokens of the sample. */
@@ -452,6 +461,42 @@ export const TRAINING_OPTIONS: { readonly [K in keyof TrainingValues]: TrainingO
     help: 'checkpoints kept (default: 2)',
     value: integer(1, MANY),
     recorded: 'rhythm.keep',
+    resume: 'free',
+  },
+  saveBest: {
+    flags: '--save-best',
+    help: 'keep the weights with the lowest validation loss too, in the folder best',
+    value: flag,
+    recorded: 'rhythm.saveBest',
+    stored: v.optional(flag.schema),
+    load: (stored) => stored ?? false,
+    resume: 'free',
+  },
+  stopAfter: {
+    flags: '--stop-after <n>',
+    help: 'evaluations without a lower validation loss after which training ends (default: never)',
+    value: integer(1, MANY),
+    recorded: 'rhythm.stopAfter',
+    stored: v.optional(integer(1, MANY).schema),
+    load: (stored) => stored ?? 'never',
+    resume: 'free',
+  },
+  tensorboard: {
+    flags: '--tensorboard',
+    help: 'write event files for TensorBoard too, in the folder tensorboard',
+    value: flag,
+    recorded: 'rhythm.tensorboard',
+    stored: v.optional(flag.schema),
+    load: (stored) => stored ?? false,
+    resume: 'free',
+  },
+  csv: {
+    flags: '--csv',
+    help: 'write metrics.csv beside metrics.jsonl',
+    value: flag,
+    recorded: 'rhythm.csv',
+    stored: v.optional(flag.schema),
+    load: (stored) => stored ?? false,
     resume: 'free',
   },
   sampleTokens: {

@@ -8,7 +8,7 @@ import type { RunRecord } from './record.ts';
 import { checkRecord } from './schema.ts';
 import { isTokenizerFile, loadedRecord, storedRecord } from './tokenizer-file.ts';
 
-/** Paths of a run folder: run.json, metrics.jsonl, checkpoints/, sample.txt, summary.json, report.html. */
+/** Paths of a run folder: run.json, metrics.jsonl, metrics.csv, tensorboard/, checkpoints/, best/, sample.txt, summary.json, report.html. */
 export interface RunFolder {
   /** Of the folder. */
   readonly path: string;
@@ -16,6 +16,12 @@ export interface RunFolder {
   readonly record: string;
   /** Path of metrics.jsonl. */
   readonly metrics: string;
+  /** Path of metrics.csv, where it is asked for. */
+  readonly csv: string;
+  /** Path of the folder of TensorBoard's event files, where they are asked for. */
+  readonly tensorboard: string;
+  /** Path of the folder of the checkpoint with the lowest validation loss, where it is asked for. */
+  readonly best: string;
   /** Path of the checkpoints' folder. */
   readonly checkpoints: string;
   /** Path of sample.txt. */
@@ -33,6 +39,9 @@ export function runFolder(path: string): RunFolder {
     path: root,
     record: join(root, 'run.json'),
     metrics: join(root, 'metrics.jsonl'),
+    csv: join(root, 'metrics.csv'),
+    tensorboard: join(root, 'tensorboard'),
+    best: join(root, 'best'),
     checkpoints: join(root, 'checkpoints'),
     sample: join(root, 'sample.txt'),
     summary: join(root, 'summary.json'),

@@ -124,6 +124,14 @@ export interface Intervals {
   readonly checkpointEvery: number;
   /** Checkpoints kept. */
   readonly keep: number;
+  /** Whether the weights with the lowest validation loss are kept, too; left out: no. */
+  readonly saveBest?: boolean | undefined;
+  /** Evaluations without a lower validation loss after which training ends; left out: never. */
+  readonly stopAfter?: number | undefined;
+  /** Whether TensorBoard's event files are written; left out: no. */
+  readonly tensorboard?: boolean | undefined;
+  /** Whether metrics.csv is written; left out: no. */
+  readonly csv?: boolean | undefined;
 }
 
 /** The text that a run ends with. */

@@ -9,6 +9,7 @@ import { checkpointOf, type RunFolder, refuseLinks, writeRecord } from '../run/f
 import { lockFolder } from '../run/lock.ts';
 import { appendMetric, type EvalMetric, type TrainMetric, truncateMetrics } from '../run/metrics.ts';
 import type { RunRecord } from '../run/record.ts';
+import { after, type Standing, saveBest, standing } from './best.ts';
 import { type Evaluation, evaluate, evaluationOf } from './evaluate.ts';
 import { watchRising } from './rising.ts';
 import {
@@ -105,6 +106,8 @@ interface Training {
   settledAt: number;
   /** Step of the newest checkpoint. */
   savedAt: number;
+  /** How the validation losses go. */
+  standing: Standing;
 }
 
 async function openTraining(
@@ -148,13 +151,14 @@ async function openTraining(
     clock,
     stepSeconds: smoothed(0.1),
   };
-  return { ...parts, pending: null, settledAt: clock.seconds(), savedAt: session.step };
+  return { ...parts, pending: null, settledAt: clock.seconds(), savedAt: session.step, standing: standing(folder) };
 }
 
 async function trainToEnd(run: Training): Promise<TrainOutcome> {
   const { session, record, signal } = run;
   const { steps } = record.training;
   const { evalEvery, evalWindows, finalEvalWindows, checkpointEvery } = record.rhythm;
+  let stuck = false;
   while (session.step < steps) {
     // A backend that computes in place never waits, and signals, sockets and timers would never get their turn.
     await turn();
@@ -166,11 +170,15 @@ async function trainToEnd(run: Training): Promise<TrainOutcome> {
     if (session.step === steps || launched.stopping) break;
     // Evaluated before saved: a kill between the two repeats the evaluation and cannot lose it.
     if (isDue(session.step, evalEvery)) await pause(run, () => assess(run, evalWindows));
+    if (isDue(session.step, evalEvery) && (await isStuck(run))) {
+      stuck = true;
+      break;
+    }
     if (isDue(session.step, checkpointEvery)) await save(run);
   }
   await settle(run);
   if (run.savedAt < session.step) await save(run);
-  if (session.step < steps) return { session, evaluation: null, interrupted: true };
+  if (session.step < steps && !stuck) return { session, evaluation: null, interrupted: true };
   if (!leads(run)) return { session, evaluation: null, interrupted: false };
   try {
     return { session, evaluation: await assess(run, finalEvalWindows, signal), interrupted: false };
@@ -234,6 +242,19 @@ async function writeCheckpoint(session: Session, folder: RunFolder, seconds: num
   }
 }
 
+/** Whether `--stop-after` ends training; rank 0, which evaluates, decides for all. */
+async function isStuck({ record, session, standing: { since }, listener }: Training): Promise<boolean> {
+  const { stopAfter } = record.rhythm;
+  if (stopAfter === undefined) return false;
+  const verdict = Uint8Array.of(since >= stopAfter ? 1 : 0);
+  await session.communicator.broadcast(verdict, 0);
+  if (verdict[0] === 0) return false;
+  listener.onNotice?.(
+    `No lower validation loss in ${stopAfter} evaluations (--stop-after): training ends at step ${session.step}.`,
+  );
+  return true;
+}
+
 /** A run without its record could not be used: one that was removed meanwhile is written again. */
 function keepRecord({ folder, record, listener }: Training): void {
   if (!existsSync(folder.record) && writeRecord(folder, record)) {
@@ -254,6 +275,10 @@ async function assess(run: Training, windows: number, signal?: AbortSignal): Pro
   const metric: EvalMetric = { type: 'eval', step: session.step, ...evaluation.headline };
   appendMetric(folder.metrics, metric);
   listener.onEval?.(metric, evaluation.attention);
+  // The last evaluation sees other windows: it counts only where there was none before.
+  if (windows !== record.rhythm.evalWindows && run.standing.best < Number.POSITIVE_INFINITY) return evaluation;
+  run.standing = after(run.standing, metric.loss);
+  if (record.rhythm.saveBest === true && run.standing.since === 0) await saveBest(session, folder, metric.loss);
   return evaluation;
 }
 

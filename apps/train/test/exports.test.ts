@@ -1,0 +1,90 @@
+import { existsSync, readdirSync, readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { expect, it } from 'vitest';
+import { readMetrics } from '../src/index.ts';
+import { eventFile } from '../src/run/event-file.ts';
+import { run, TINY, temporary } from './helpers.ts';
+
+/** The fields of a message: [number, wire type, value]. */
+function fieldsOf(bytes: Buffer): [number, number, Buffer | number][] {
+  const found: [number, number, Buffer | number][] = [];
+  let at = 0;
+  const varint = () => {
+    let [value, scale] = [0, 1];
+    for (; ; scale *= 128) {
+      const byte = bytes[at++];
+      value += (byte & 127) * scale;
+      if (byte < 128) return value;
+    }
+  };
+  while (at < bytes.length) {
+    const tag = varint();
+    const [number, wire] = [Math.floor(tag / 8), tag % 8];
+    const length = wire === 0 ? 0 : wire === 1 ? 8 : wire === 5 ? 4 : varint();
+    found.push([number, wire, wire === 0 ? varint() : bytes.subarray(at, at + length)]);
+    at += length;
+  }
+  return found;
+}
+
+/** [step, name, value] of all scalars in an event file. */
+function scalarsOf(path: string): [number, string, number][] {
+  const bytes = readFileSync(path);
+  const found: [number, string, number][] = [];
+  for (let at = 0; at < bytes.length; ) {
+    const length = Number(bytes.readBigUInt64LE(at));
+    const event = fieldsOf(bytes.subarray(at + 12, at + 12 + length));
+    at += length + 16;
+    const step = event.find(([number]) => number === 2)?.[2] as number;
+    for (const [number, , summary] of event) {
+      if (number !== 5) continue;
+      for (const [, , value] of fieldsOf(summary as Buffer)) {
+        const [name, number] = fieldsOf(value as Buffer).map(([, , bytes]) => bytes as Buffer);
+        found.push([step, String(name), number.readFloatLE()]);
+      }
+    }
+  }
+  return found;
+}
+
+it('writes metrics as CSV and for TensorBoard, and keeps the best weights', async () => {
+  const out = join(temporary(), 'run');
+  const asked = ['--csv', '--tensorboard', '--save-best', '--eval-every', '2'];
+  const done = await run('train', ...TINY, ...asked, '--out', out);
+  expect(done.code, done.stderr).toBe(0);
+  const { metrics } = readMetrics(join(out, 'metrics.jsonl'));
+  const [head, ...lines] = readFileSync(join(out, 'metrics.csv'), 'utf8').trimEnd().split('\n');
+  expect(head.split(',').slice(0, 3)).toEqual(['type', 'step', 'loss']);
+  expect(lines.map((line) => line.split(',').slice(0, 3).join())).toEqual(
+    metrics.map(({ type, step, loss }) => [type, step, loss].join()),
+  );
+  const [events] = readdirSync(join(out, 'tensorboard'));
+  const losses = scalarsOf(join(out, 'tensorboard', events)).filter(([, name]) => name.endsWith('/loss'));
+  expect(losses).toEqual(metrics.map(({ type, step, loss }) => [step, `${type}/loss`, Math.fround(loss)]));
+  const between = metrics.filter(({ type, step }) => type === 'eval' && step < 6);
+  const best = between.reduce((a, b) => (b.loss < a.loss ? b : a));
+  expect(readdirSync(join(out, 'best'))).toEqual([`step-${String(best.step).padStart(8, '0')}`]);
+  expect(existsSync(join(out, 'best', `step-${String(best.step).padStart(8, '0')}`, 'optimizer.safetensors'))).toBe(
+    false,
+  );
+});
+
+it('stops after evaluations without a lower loss, and says so', async () => {
+  const out = join(temporary(), 'run');
+  const stuck = ['--lr', '1e-30', '--eval-every', '1', '--stop-after', '2', '--csv'];
+  const done = await run('train', ...TINY, ...stuck, '--out', out);
+  expect(done.code, done.stderr).toBe(0);
+  expect(done.stdout + done.stderr).toContain('No lower validation loss in 2 evaluations');
+  const { metrics } = readMetrics(join(out, 'metrics.jsonl'));
+  expect(metrics.filter(({ type }) => type === 'train').map(({ step }) => step)).toEqual([1, 2, 3]);
+});
+
+it('event files carry the checksums that TensorBoard checks', () => {
+  const folder = temporary();
+  eventFile(folder, 0)(7, { loss: 0.5 });
+  const [name] = readdirSync(folder);
+  const bytes = readFileSync(join(folder, name));
+  // The length of the first record is 9 + 2 + 13 bytes, and this the masked CRC-32C of that number.
+  expect(bytes.readBigUInt64LE(0)).toBe(24n);
+  expect(bytes.readUInt32LE(8).toString(16)).toBe('224b7fa3');
+});
