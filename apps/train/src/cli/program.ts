@@ -322,8 +322,13 @@ function addEvaluate(program: Command, done: (code: number) => void): void {
     .option('--field <name>', 'field of JSONL lines')
     .option('--column <name>', 'column of a parquet file')
     .addOption(
-      checkedOption('--context <n>', "tokens per sequence (default: the run's; 512 of another model)", integer(2)),
+      checkedOption(
+        '--context <n>',
+        "tokens per sequence; of a run also more than it was trained on (default: the run's; 512 of another model)",
+        integer(2),
+      ),
     )
+    .option('--by-position', 'losses by position in the sequence, too')
     .addOption(checkedOption('--windows <n>', 'sequences looked at', integer(1)).default(256))
     .addOption(
       checkedOption(

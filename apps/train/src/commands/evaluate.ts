@@ -1,11 +1,12 @@
 import { createBackend } from '@lazy-attention/core';
-import { loadDataset, type TokenSplit } from '@lazy-attention/data';
+import { loadDataset, type TokenSplit, validationBatches } from '@lazy-attention/data';
 import { lazyTransformer } from '@lazy-attention/nn';
 import { UsageError } from '../errors.ts';
 import { evaluationText } from '../output/summary.ts';
 import { type LoadedArgument, loadArgument, type ModelArgument, openArgument } from '../run/model.ts';
+import { type BandLoss, lossByPosition } from '../training/by-position.ts';
 import { EMBEDDED, loadRunData } from '../training/data.ts';
-import { evaluate, evaluationOf } from '../training/evaluate.ts';
+import { evaluate, evaluationOf, type RunningOptions } from '../training/evaluate.ts';
 
 export interface EvaluateCommandOptions {
   data?: string;
@@ -15,6 +16,8 @@ export interface EvaluateCommandOptions {
   context?: number;
   windows: number;
   batch?: number;
+  /** Losses by position, too. */
+  byPosition?: boolean;
   backend: string;
   json?: boolean;
 }
@@ -33,12 +36,15 @@ export async function evaluateCommand(path: string, options: EvaluateCommandOpti
     const loaded = await loadArgument(backend, argument);
     const model = lazyTransformer({ ...loaded.model.config, context: contextOf(argument, options) });
     const split = await chooseSplit(argument, loaded, model.config.context, options);
-    const how = run === null ? { batch: USUAL_BATCH } : evaluationOf(run.record);
+    const how: RunningOptions = run === null ? { batch: USUAL_BATCH } : evaluationOf(run.record);
     const evaluation = await evaluate(backend, model, loaded.params, split, {
       ...how,
       batch: options.batch ?? Math.min(USUAL_BATCH, how.batch),
       windows: options.windows,
     });
+    const batches = () =>
+      validationBatches(split, { context: model.config.context, batch: 1, maxWindows: options.windows });
+    const bands = options.byPosition ? await lossByPosition(backend, model, loaded.params, batches(), how) : null;
     console.log(
       options.json
         ? JSON.stringify({
@@ -46,8 +52,9 @@ export async function evaluateCommand(path: string, options: EvaluateCommandOpti
             step: opened.step,
             ...evaluation.headline,
             attention: evaluation.attention,
+            ...(bands && { byPosition: bands }),
           })
-        : `${run === null ? path : `${run.folder.path}, step ${opened.step}`}\n${evaluationText(evaluation)}`,
+        : `${run === null ? path : `${run.folder.path}, step ${opened.step}`}\n${evaluationText(evaluation)}${bands === null ? '' : bandsText(bands, opened.config.context)}`,
     );
   } finally {
     await opened.close();
@@ -55,12 +62,20 @@ export async function evaluateCommand(path: string, options: EvaluateCommandOpti
   }
 }
 
-/** @throws UsageError for more tokens than the model takes */
-function contextOf({ opened }: ModelArgument, { context }: EvaluateCommandOptions): number {
+/** A run may be tried on more tokens than it was trained on. @throws UsageError for more than another model takes */
+function contextOf({ opened, run }: ModelArgument, { context }: EvaluateCommandOptions): number {
   const most = opened.config.context;
   if (context === undefined) return opened.step === null ? Math.min(most, USUAL_CONTEXT) : most;
-  if (context <= most) return context;
+  if (context <= most || run !== null) return context;
   throw new UsageError(`eval: --context is ${context}; the model takes ${most} tokens at most`);
+}
+
+function bandsText(bands: readonly BandLoss[], trained: number): string {
+  const lines = bands.map(({ from, to, loss }) => {
+    const where = `${from} to ${to - 1}`.padEnd(18);
+    return `  ${where}  ${loss === null ? 'no targets' : loss.toFixed(4)}${from >= trained ? '  beyond training' : ''}`;
+  });
+  return `\nloss by position, nats per token\n${lines.join('\n')}`;
 }
 
 /** The run's own held-out part, all of another text, or the embedded book. */
