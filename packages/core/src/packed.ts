@@ -1,6 +1,6 @@
 import { fromBF16Bits, fromF16Bits, isPacked, PACKED_DTYPES, type PackedDType, type TensorData } from './dtype.ts';
 import { DTypeError, ShapeError, ValueError } from './errors.ts';
-import { describe, formatShape, type Shape } from './shape.ts';
+import { describe, formatShape, type Shape, typedLength } from './shape.ts';
 
 /** Rows that lie together, one per lane of the widest vectors. */
 export const PACKED_ROWS = 16;
@@ -31,6 +31,7 @@ export interface PackedWeights {
 /** Whether a matrix of this shape can be packed. */
 export function packs(shape: Shape): boolean {
   return (
+    Array.isArray(shape) &&
     shape.length === 2 &&
     shape[0] % PACKED_ROWS === 0 &&
     shape[1] % PACKED_COLUMNS === 0 &&
@@ -144,7 +145,7 @@ const WEIGHT: Readonly<Record<PackedDType, WeightAt>> = {
   w16: (halves, _, at, row, column) => fromBF16Bits(halves[2 * (at + 16 * (column >> 1) + row) + (column & 1)]),
 };
 
-/** @internal What `Backend.packed` is given. @throws DTypeError, ShapeError, ValueError */
+/** @internal What `Backend.packed` is given, read once. @throws DTypeError, ShapeError, ValueError */
 export function checkPacked(op: string, packed: PackedWeights): PackedWeights {
   if (typeof packed !== 'object' || packed === null) {
     throw new ValueError(
@@ -154,14 +155,15 @@ export function checkPacked(op: string, packed: PackedWeights): PackedWeights {
   const { dtype, shape, words } = packed;
   if (!isPacked(dtype))
     throw new DTypeError(`${op}: dtype is ${describe(dtype)}; expected one of ${PACKED_DTYPES.join(', ')}`);
-  const { groups, blocks } = sizesOf(op, shape, {});
+  const sizes = Array.isArray(shape) ? Array.from<number>(shape) : shape;
+  const { groups, blocks } = sizesOf(op, sizes, {});
   const expected = groups * blocks * WORDS[dtype];
-  if (!(words instanceof Int32Array) || words.length !== expected) {
+  if (!(words instanceof Int32Array && ArrayBuffer.isView(words)) || typedLength(words) !== expected) {
     throw new ValueError(
-      `${op}: words is ${describe(words)}; expected an Int32Array of ${expected} for ${dtype} ${formatShape(shape)}`,
+      `${op}: words is ${describe(words)}; expected an Int32Array of ${expected} for ${dtype} ${formatShape(sizes)}`,
     );
   }
-  return packed;
+  return { dtype, shape: sizes, words };
 }
 
 type Parts = Readonly<Record<string, readonly [TensorData | Uint32Array | Uint16Array | Int8Array, number]>>;
@@ -170,7 +172,7 @@ type Parts = Readonly<Record<string, readonly [TensorData | Uint32Array | Uint16
 function sizesOf(op: string, shape: Shape, parts: Parts): { groups: number; blocks: number } {
   if (!packs(shape)) {
     throw new ShapeError(
-      `${op}: shape is ${formatShape(shape)}; expected [N, K] with N a multiple of ${PACKED_ROWS} and K of ${PACKED_COLUMNS}, at most ${MOST_COLUMNS}`,
+      `${op}: shape is ${Array.isArray(shape) ? formatShape(shape) : describe(shape)}; expected [N, K] with N a multiple of ${PACKED_ROWS} and K of ${PACKED_COLUMNS}, at most ${MOST_COLUMNS}`,
     );
   }
   const [rows, columns] = shape;

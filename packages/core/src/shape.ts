@@ -105,11 +105,21 @@ export function checkList<T>(op: string, name: string, value: readonly T[]): T[]
   return Array.from<T>(value);
 }
 
+/** True or false, and nothing that counts as one: backends would differ. */
+export function checkFlag(op: string, name: string, value: boolean): void {
+  if (typeof value !== 'boolean') throw new ValueError(`${op}: ${name} is ${describe(value)}; expected true or false`);
+}
+
+/** An object, whatever its members are. */
+export function checkObject(op: string, name: string, value: object): void {
+  if (typeof value !== 'object' || value === null || Array.isArray(value)) {
+    throw new ValueError(`${op}: ${name} is ${describe(value)}; expected an object`);
+  }
+}
+
 /** Options are plain objects with known keys: a misspelt option is an error, never ignored. */
 export function checkOptions(op: string, options: object, known: readonly string[]): void {
-  if (typeof options !== 'object' || options === null || Array.isArray(options)) {
-    throw new ValueError(`${op}: options is ${describe(options)}; expected an object`);
-  }
+  checkObject(op, 'options', options);
   for (const key of Object.keys(options)) {
     if (!known.includes(key)) {
       throw new ValueError(
@@ -117,6 +127,13 @@ export function checkOptions(op: string, options: object, known: readonly string
       );
     }
   }
+}
+
+const lengthGetter = Object.getOwnPropertyDescriptor(Object.getPrototypeOf(Uint8Array.prototype), 'length')?.get;
+
+/** The length of a typed array itself, whatever a subclass says. */
+export function typedLength(array: ArrayBufferView): number {
+  return lengthGetter?.call(array);
 }
 
 /** A value as messages show it. */

@@ -1,6 +1,19 @@
 import { expect, it } from 'vitest';
-import { type Decoder, type DecoderLayerState, DTypeError, type FloatDType } from '../src/index.ts';
+import { type Decoder, type DecoderLayerState, DTypeError, type FloatDType, ValueError } from '../src/index.ts';
 import { stub } from './stub.ts';
+
+it('weights and layers that are none are refused by name', async () => {
+  const { backend } = stub('stub', ['f32', 'i32'], { decoder: { decode: () => ({}), layer: () => {} } });
+  const { decode, layer } = backend.decoder as Required<Decoder>;
+  const tokens = backend.zeros([1], 'i32');
+  const options = { steps: 1, position: 0, ropeBase: null, epsilon: 1e-6, temperature: 0 };
+  for (const decoder of [undefined, null, 7, [], {}, { layers: 1 }, { layers: [null] }, { layers: [{}] }]) {
+    await expect(decode(tokens, decoder as never, options)).rejects.toThrow(ValueError);
+  }
+  for (const weights of [undefined, null, '', []]) {
+    expect(() => layer(backend.zeros([1, 1, 8]), weights as never, {} as never)).toThrow(ValueError);
+  }
+});
 
 it('decoding takes layers of one type', async () => {
   const { backend, live } = stub('stub', ['f32', 'f16', 'i32'], { decoder: { decode } });

@@ -30,6 +30,33 @@ describe('packed weights', () => {
     ]);
   });
 
+  it('are refused when they lie or are none', async () => {
+    const backend = await createBackend('reference');
+    const right = packBF16([16, 32], half(512));
+    class Short extends Int32Array {
+      override get length(): number {
+        return 256;
+      }
+    }
+    const forged = Object.create(Int32Array.prototype, { length: { value: 256 } });
+    for (const words of [new Short(1), forged, [1], undefined]) {
+      expect(() => backend.packed({ ...right, words } as never)).toThrow(ValueError);
+    }
+    for (const shape of ['16x32', {}, null, [16]]) {
+      expect(() => backend.packed({ ...right, shape } as never)).toThrow(ShapeError);
+    }
+    let reads = 0;
+    const changing = {
+      dtype: 'w16',
+      words: right.words,
+      get shape() {
+        return reads++ === 0 ? [16, 32] : [1600, 3200];
+      },
+    };
+    expect(backend.packed(changing as never).shape).toEqual([16, 32]);
+    await backend.dispose();
+  });
+
   it('come back as they are', () => {
     const codes = Uint32Array.from({ length: 16 * 4 }, (_, i) => 0x76543210 + i);
     const four = unpackWeights(packFourBits([16, 32], codes, half(16), half(16)));

@@ -73,6 +73,16 @@ describe('what is checked is what is used', () => {
     expect(() => backend.attentionGrad(output, saved)).toThrow(/save: false/);
   });
 
+  it('flags that are neither true nor false', () => {
+    const { backend } = stub();
+    const x = backend.zeros([2, 2]);
+    const q = backend.zeros([1, 2, 1, 4]);
+    expect(() => backend.matmul(x, x, { transposeA: 1 } as never)).toThrow(/transposeA is 1; expected true or false/);
+    expect(() => backend.matmulGrad(x, x, x, { transposeB: 'no' } as never)).toThrow(/transposeB is 'no'/);
+    expect(() => backend.reduce('sum', x, { keepDims: {} } as never)).toThrow(/keepDims is/);
+    expect(() => backend.attention(q, q, q, { save: null } as never)).toThrow(/save is null/);
+  });
+
   it('arrays that lie about their length', () => {
     const { backend } = stub();
     class Short extends Int32Array {

@@ -5,8 +5,9 @@
 #include <napi.h>
 
 #include <cstdint>
+#include <limits>
 #include <stdexcept>
-#include <string>
+#include <utility>
 #include <vector>
 
 #include "session.h"
@@ -17,23 +18,22 @@ class Arguments {
  public:
   Arguments(napi_env env, const napi_value* values, std::size_t choice) : env_(env), values_(values), choice_(choice) {}
 
-  Napi::Value value() { return {env_, values_[next_++]}; }
-  BufferId buffer() { return static_cast<BufferId>(number()); }
+  BufferId buffer() { return static_cast<BufferId>(whole(number(), std::numeric_limits<BufferId>::max())); }
   Tensor tensor(const Session& session) { return session.tensor(buffer()); }
   // 0 stands for a tensor that is absent.
   Tensor optional(const Session& session) { return optional(session, buffer()); }
   // An Int32Array of buffers, 0 for none.
   std::vector<Tensor> tensors(const Session& session) {
-    const auto ids = value().As<Napi::Int32Array>();
+    const auto [ids, count] = entries<BufferId>(napi_int32_array);
     std::vector<Tensor> out;
-    out.reserve(ids.ElementLength());
-    for (std::size_t i = 0; i < ids.ElementLength(); ++i) out.push_back(optional(session, ids.Data()[i]));
+    out.reserve(count);
+    for (std::size_t i = 0; i < count; ++i) out.push_back(optional(session, ids[i]));
     return out;
   }
   // A Float64Array.
   std::vector<double> numbers() {
-    const auto numbers = value().As<Napi::Float64Array>();
-    return {numbers.Data(), numbers.Data() + numbers.ElementLength()};
+    const auto [numbers, count] = entries<double>(napi_float64_array);
+    return {numbers, numbers + count};
   }
   double number() {
     double number = 0;
@@ -41,7 +41,26 @@ class Arguments {
       throw std::invalid_argument("expected a number");
     return number;
   }
-  std::int64_t integer() { return static_cast<std::int64_t>(number()); }
+  std::int64_t integer() { return whole(number(), largest); }
+  static std::int64_t whole(double number, double most = largest) {
+    if (!(number >= -most && number <= most)) throw std::invalid_argument("expected an integer");
+    return static_cast<std::int64_t>(number);
+  }
+  // The memory of a typed array of one of these types, of 4 or 8 bytes each.
+  template <class T>
+  std::pair<T*, std::size_t> entries(napi_typedarray_type type) {
+    return entries<T>(type, type);
+  }
+  template <class T>
+  std::pair<T*, std::size_t> entries(napi_typedarray_type one, napi_typedarray_type other) {
+    napi_typedarray_type type{};
+    std::size_t count = 0;
+    void* data = nullptr;
+    if (napi_get_typedarray_info(env_, values_[next_++], &type, &count, &data, nullptr, nullptr) != napi_ok ||
+        (type != one && type != other))
+      throw std::invalid_argument("expected a typed array");
+    return {static_cast<T*>(data), count};
+  }
   bool flag() {
     bool flag = false;
     if (napi_get_value_bool(env_, values_[next_++], &flag) != napi_ok)
@@ -58,6 +77,9 @@ class Arguments {
   std::size_t choice() const { return choice_; }
 
  private:
+  // Of integers that a double holds exactly.
+  static constexpr double largest = 9007199254740991;
+
   static Tensor optional(const Session& session, BufferId id) { return id == 0 ? Tensor{} : session.tensor(id); }
 
   const napi_env env_;

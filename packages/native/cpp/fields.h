@@ -100,9 +100,9 @@ class Read {
   void operator()(const char*, std::int64_t& integer) { integer = arguments_.integer(); }
   void operator()(const char*, bool& flag) { flag = arguments_.flag(); }
   void operator()(const char*, Axes& axes) {
-    axes.count = static_cast<std::int64_t>(axes_[0]);
+    axes.count = Arguments::whole(axes_[0], Axes::most);
     for (std::int64_t axis = 0; axis < axes.count; ++axis)
-      axes.at[static_cast<std::size_t>(axis)] = static_cast<std::int64_t>(axes_[axis + 1]);
+      axes.at[static_cast<std::size_t>(axis)] = Arguments::whole(axes_[axis + 1]);
     axes_ += axesRoom;
   }
   void operator()(const char*, DType& dtype) { dtype = arguments_.dtype(); }

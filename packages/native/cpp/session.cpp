@@ -7,6 +7,7 @@ namespace lazy_native {
 namespace {
 // Uploads copy into staging memory at once; this much may wait in the queue before a caller has to.
 constexpr std::size_t stagingBound = std::size_t{256} << 20;
+constexpr std::int32_t freedRoom = 512;
 }  // namespace
 
 struct Session::Settlement {
@@ -33,7 +34,7 @@ Session::Session(Napi::Env env, std::unique_ptr<Device> device, std::size_t memo
   auto axes = Napi::Float64Array::New(env, room.axes);
   axesData_ = axes.Data();
   axes_.Reset(axes, 1);
-  auto freed = Napi::Int32Array::New(env, 512);
+  auto freed = Napi::Int32Array::New(env, freedRoom);
   freedData_ = freed.Data();
   freed_.Reset(freed, 1);
   // What may fail comes first: nothing that follows has to be taken back.
@@ -85,6 +86,7 @@ void Session::free(BufferId id) {
 
 void Session::freeListed() {
   const std::int32_t count = std::exchange(freedData_[0], 0);
+  if (count < 0 || count >= freedRoom) throw std::invalid_argument("no such list of buffers");
   for (std::int32_t i = 1; i <= count; ++i) free(freedData_[i]);
 }
 

@@ -67,6 +67,8 @@ class Session : public std::enable_shared_from_this<Session> {
   NewBuffer create(std::int64_t size, DType dtype) { return {*this, createId(size, dtype)}; }
   BufferId createId(std::int64_t size, DType dtype) {
     refuseWhenLost();
+    // As 8 bytes each, what is beyond does not fit an address.
+    if (size < 0 || size >> 60 != 0) throw std::length_error(std::to_string(size) + " elements");
     return buffers_.add(*pool_, bytesOf(dtype, size), size, dtype);
   }
   NewBuffer createBytes(std::size_t bytes);

@@ -9,18 +9,19 @@ bool isNarrow(DType dtype) { return dtype == DType::bf16 || dtype == DType::f16;
 
 // (data: Float32Array | Int32Array, dtype): the number of a new buffer. Packed weights come as words.
 napi_value upload(napi_env env, Session& s, Arguments& a, NewBuffer*) {
-  const Napi::TypedArray data = a.value().As<Napi::TypedArray>();
+  const auto [host, count] = a.entries<const float>(napi_float32_array, napi_int32_array);
+  const std::size_t bytes = count * sizeof(float);
   const auto dtype = a.dtype();
-  const std::int64_t size =
-      isPackedType(dtype) ? elementsIn(dtype, data.ByteLength()) : static_cast<std::int64_t>(data.ElementLength());
-  const auto* host = static_cast<const std::uint8_t*>(data.ArrayBuffer().Data()) + data.ByteOffset();
+  const std::int64_t size = isPackedType(dtype) ? elementsIn(dtype, bytes) : static_cast<std::int64_t>(count);
+  // Of packed weights, whole blocks: what is copied must have its place.
+  if (isPackedType(dtype) && bytesOf(dtype, size) != bytes) throw std::invalid_argument("expected whole blocks");
   auto out = s.create(size, dtype);
   if (isNarrow(dtype)) {  // host data is f32
     const auto wide = s.create(size, DType::f32);
-    s.upload(wide.tensor().data, host, data.ByteLength());
+    s.upload(wide.tensor().data, host, bytes);
     s.launch(Cast{wide.tensor(), out.tensor()});
   } else {
-    s.upload(out.tensor().data, host, data.ByteLength());
+    s.upload(out.tensor().data, host, bytes);
   }
   napi_value number = nullptr;
   napi_create_int32(env, out.release(), &number);

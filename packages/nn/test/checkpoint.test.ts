@@ -332,6 +332,15 @@ describe('a checkpoint that is not what was saved', () => {
     );
   });
 
+  it('is refused with a version that is none, and no text either', async () => {
+    const path = await save();
+    const manifest = JSON.parse(await readFile(join(path, 'checkpoint.json'), 'utf8'));
+    for (const version of [{ toString: 1 }, null, 'one', 1.5]) {
+      await writeFile(join(path, 'checkpoint.json'), JSON.stringify({ ...manifest, version }));
+      await expectRefusal(() => loadCheckpoint(backend, path), 'CHECKPOINT_CORRUPT', /has version .*; expected an integer/);
+    }
+  });
+
   it('is refused when it is something else', async () => {
     const path = await save();
     await writeFile(join(path, 'checkpoint.json'), '{"format":"other"}');

@@ -155,7 +155,7 @@ function checkSizes(config: unknown): void {
   for (const [key, most] of Object.entries(MOST)) {
     const size: unknown = (config as Record<string, unknown>)[key];
     if (size !== undefined && !(typeof size === 'number' && size <= most)) {
-      throw new Error(`config.${key} is ${String(size)}; expected at most ${most}`);
+      throw new Error(`config.${key} is ${JSON.stringify(size)}; expected at most ${most}`);
     }
   }
 }

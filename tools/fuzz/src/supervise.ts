@@ -1,5 +1,5 @@
 import { type ChildProcess, spawn } from 'node:child_process';
-import { readFileSync } from 'node:fs';
+import { readdirSync, readFileSync } from 'node:fs';
 import { createInterface } from 'node:readline';
 import { fileURLToPath } from 'node:url';
 
@@ -63,7 +63,8 @@ interface Watched {
 
 function watch(child: ChildProcess, { target, seed, from, limits }: Watched): Promise<Stretch> {
   // Time counted in ticks of this process: one that was suspended together with its child has not waited.
-  let [index, ticks, tried, accepted] = [from, 0, 0, 0];
+  let [index, waited, tried, accepted] = [from, 0, 0, 0];
+  const starved = starvation(child.pid);
   let started = false;
   let finding: Finding | null = null;
   let errors = '';
@@ -76,14 +77,15 @@ function watch(child: ChildProcess, { target, seed, from, limits }: Watched): Pr
   if (child.stdout === null) throw new Error('supervise: the child has no standard output');
   createInterface({ input: child.stdout }).on('line', (line) => {
     const [word, ...rest] = line.split(' ');
-    if (word === 'case') [index, ticks, started] = [Number(rest[0]), 0, true];
+    if (word === 'case') [index, waited, started] = [Number(rest[0]), 0, true];
     if (word === 'failed') found('untyped', JSON.parse(rest.join(' ')));
     if (word === 'done') [tried, accepted] = rest.map(Number) as [number, number];
   });
   const timer = setInterval(() => {
     // Making the valid files takes its time, and is no case.
     const patience = started ? limits.caseMilliseconds : 60_000;
-    if (ticks++ * TICK > patience) found('hang', `no answer for ${patience / 1000} s`);
+    waited += TICK - Math.min(TICK, starved());
+    if (waited > patience) found('hang', `no answer for ${patience / 1000} s`);
     const bytes = residentBytes(child.pid);
     if (bytes > limits.residentBytes) found('memory', `${(bytes / 2 ** 20).toFixed(0)} MiB resident`);
     if (finding !== null && (finding.kind === 'hang' || finding.kind === 'memory')) child.kill('SIGKILL');
@@ -95,6 +97,29 @@ function watch(child: ChildProcess, { target, seed, from, limits }: Watched): Pr
       resolve({ tried: tried || Math.max(0, index - from), accepted, finding });
     });
   });
+}
+
+/**
+ * Milliseconds, since it was asked last, in which a thread of the process was ready but had no core: on a busy machine, at
+ * a low priority, that is most of the time and no hang. From Linux's /proc; 0 where there is none.
+ */
+function starvation(pid: number | undefined): () => number {
+  let before = new Map<string, number>();
+  return () => {
+    const now = new Map<string, number>();
+    let longest = 0;
+    try {
+      for (const task of readdirSync(`/proc/${pid}/task`)) {
+        const waited = Number(readFileSync(`/proc/${pid}/task/${task}/schedstat`, 'utf8').split(' ')[1]) / 1e6;
+        now.set(task, waited);
+        longest = Math.max(longest, waited - (before.get(task) ?? waited));
+      }
+    } catch {
+      // No /proc, or a thread that has just ended.
+    }
+    before = now;
+    return longest;
+  };
 }
 
 /** Of a process, from Linux's /proc; 0 where there is none. */

@@ -12,7 +12,7 @@ import { ShapeError, ValueError } from '../errors.ts';
 import { kernelTensor, optionalTensor, type TensorStore } from '../lifetimes/store.ts';
 import type { Storage, Tensor } from '../lifetimes/tensor.ts';
 import { checkSampleOptions } from '../sample.ts';
-import { checkInteger, checkOptions, formatShape } from '../shape.ts';
+import { checkInteger, checkList, checkObject, checkOptions, formatShape } from '../shape.ts';
 import { checkDecoderNumbers, operandsOf, planLayer, readLayer } from './layer.ts';
 import type { DecodeOptions, DecoderWeights } from './types.ts';
 
@@ -23,12 +23,14 @@ const OPTIONS = ['steps', 'position', 'starts', 'ropeBase', 'epsilon', 'uniforms
 export function planDecode(
   backend: TensorStore,
   tokens: Tensor,
-  { embeddings, layers: given, norm, head }: DecoderWeights,
+  decoder: DecoderWeights,
   decoding: DecodeOptions,
 ): { problem: DecodeInputs; written: readonly Storage[] } {
+  checkObject(OP, 'decoder', decoder);
   checkOptions(OP, decoding, OPTIONS);
   const options = { ...decoding };
-  const layers = Array.from(given, readLayer);
+  const { embeddings, layers: given, norm, head } = decoder;
+  const layers = checkList(OP, 'layers', given).map((layer, i) => readLayer(OP, `layers[${i}]`, layer));
   const { steps, position, starts, ropeBase, epsilon, temperature = 1, topK, topP = 1 } = options;
   checkSampleOptions(options);
   checkInteger(OP, 'steps', steps, 1, 2 ** 31 - 1);

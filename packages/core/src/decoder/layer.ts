@@ -5,7 +5,7 @@ import { ShapeError, ValueError } from '../errors.ts';
 import { kernelTensor, optionalTensor, type TensorStore } from '../lifetimes/store.ts';
 import type { Storage, Tensor } from '../lifetimes/tensor.ts';
 import { checkLearnedOwned, checkStarts, planLearned } from '../ops/attention.ts';
-import { checkOptions, checkPositive, formatShape } from '../shape.ts';
+import { checkObject, checkOptions, checkPositive, formatShape } from '../shape.ts';
 import type { DecoderLayerOptions, DecoderLayerState, DecoderLayerWeights } from './types.ts';
 
 const OP = 'decoder.layer';
@@ -21,7 +21,7 @@ export function planDecoderLayer(
 ): { problem: DecoderLayerInputs; written: readonly Storage[] } {
   checkOptions(OP, options, ['keys', 'values', 'position', ...LEARNED_NAMES, 'starts', 'ropeBase', 'epsilon']);
   const { position, starts, ropeBase, epsilon, ...state } = options;
-  const layer = readLayer({ weights, ...state });
+  const layer = readLayer(OP, 'options', { weights, ...state });
   const { keys, values } = layer;
   checkOwned(backend, OP, 'x', x);
   if (x.shape.length !== 3) {
@@ -46,7 +46,10 @@ export function planDecoderLayer(
 }
 
 /** A copy, read once: what is checked is what is used. */
-export function readLayer({ weights, keys, values, ...given }: DecoderLayerState): DecoderLayerState {
+export function readLayer(op: string, name: string, layer: DecoderLayerState): DecoderLayerState {
+  checkObject(op, name, layer);
+  const { weights, keys, values, ...given } = layer;
+  checkObject(op, 'weights', weights);
   const { attentionNorm, q, k, v, o, mlpNorm, gate, up, down } = weights;
   const own = { attentionNorm, q, k, v, o, mlpNorm, gate, up, down };
   return { weights: own, keys, values, ...learned((name) => given[name]) };

@@ -16,6 +16,7 @@ import { kernelTensor, optionalTensor, type TensorStore } from '../lifetimes/sto
 import type { Tensor } from '../lifetimes/tensor.ts';
 import {
   checkFinite,
+  checkFlag,
   checkInteger,
   checkOptions,
   checkShape,
@@ -104,7 +105,8 @@ export function attention(
   const given = { ...options }; // read once: what is checked is what is used
   checkOwned(store, 'attention', 'v', v); // null stands for "no v" below
   const inputs = attentionInputs(store, 'attention', q, k, v, given);
-  const save = given.save ?? true;
+  const { save = true } = given;
+  checkFlag('attention', 'save', save);
   const result = store.kernels.attention(inputs, save);
   const output = store.wrap(result.output, q.shape, q.dtype);
   const held = save ? { q, k, v, output, ...learned((name) => given[name]), starts: given.starts } : {};

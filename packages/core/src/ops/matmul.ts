@@ -4,7 +4,16 @@ import { isPacked } from '../dtype.ts';
 import { ShapeError, ValueError } from '../errors.ts';
 import { kernelTensor, type TensorStore } from '../lifetimes/store.ts';
 import { Tensor } from '../lifetimes/tensor.ts';
-import { agreeBetween, checkOptions, checkShape, countBetween, formatShape, type Shape, sameShape } from '../shape.ts';
+import {
+  agreeBetween,
+  checkFlag,
+  checkOptions,
+  checkShape,
+  countBetween,
+  formatShape,
+  type Shape,
+  sameShape,
+} from '../shape.ts';
 import { reshape } from './storage.ts';
 
 /** How the operands are stored, and where the product goes. */
@@ -37,6 +46,7 @@ export interface MatmulGradOps {
 export function matmul(store: TensorStore, a: Tensor, b: Tensor, options: MatmulOptions = {}): Tensor {
   checkOptions('matmul', options, ['transposeA', 'transposeB', 'accumulate']);
   const { transposeA = false, transposeB = false, accumulate } = options;
+  checkFlags('matmul', transposeA, transposeB);
   const packed = transposeB && !transposeA && Tensor.is(b) && isPacked(b.dtype);
   if (packed) checkPackedProduct(store, a, b, accumulate);
   else if (accumulate === undefined) checkFloat(store, 'matmul', ['a', 'b'], [a, b]);
@@ -74,6 +84,7 @@ export function matmulGrad(
 ): { da: Tensor; db: Tensor } {
   checkOptions('matmulGrad', options, ['transposeA', 'transposeB']);
   const { transposeA = false, transposeB = false } = options;
+  checkFlags('matmulGrad', transposeA, transposeB);
   checkFloat(store, 'matmulGrad', ['dy', 'a', 'b'], [dy, a, b]);
   const { shape, folded } = planMatmul('matmulGrad', a.shape, b.shape, transposeA, transposeB);
   checkShapeIs('matmulGrad', 'dy', dy, shape);
@@ -90,6 +101,11 @@ export function matmulGrad(
       : matmul(store, a2, dy2, { transposeA: !transposeA });
     return { da: reshape(store, da, a.shape), db };
   });
+}
+
+function checkFlags(op: string, transposeA: boolean, transposeB: boolean): void {
+  checkFlag(op, 'transposeA', transposeA);
+  checkFlag(op, 'transposeB', transposeB);
 }
 
 /** What shapes and transposes come to. */

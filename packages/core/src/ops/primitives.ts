@@ -12,6 +12,7 @@ import { ShapeError, ValueError } from '../errors.ts';
 import { kernelTensor, type TensorStore } from '../lifetimes/store.ts';
 import type { Tensor } from '../lifetimes/tensor.ts';
 import {
+  checkFlag,
   checkInteger,
   checkList,
   checkOptions,
@@ -89,6 +90,7 @@ export function reduce(store: TensorStore, fn: ReduceFunction, x: Tensor, option
   checkFunction('reduce', REDUCE_FUNCTIONS, fn);
   checkFloat(store, 'reduce', ['x'], [x]);
   const { axes = x.shape.map((_, axis) => axis), keepDims = false } = options;
+  checkFlag('reduce', 'keepDims', keepDims);
   const resolved = resolveAxes('reduce', x.shape, checkList('reduce', 'axes', axes));
   if (resolved.length === 0 && x.shape.length > 0)
     throw new ValueError('reduce: axes is []; expected at least one axis');

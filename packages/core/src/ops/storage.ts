@@ -4,7 +4,7 @@ import { DTypeError, OutOfMemoryError, ShapeError, UnsupportedError, ValueError 
 import { kernelTensor, type TensorStore } from '../lifetimes/store.ts';
 import type { Storage, Tensor } from '../lifetimes/tensor.ts';
 import { checkPacked, type PackedWeights } from '../packed.ts';
-import { checkInteger, checkShape, describe, elementCount, formatShape, type Shape } from '../shape.ts';
+import { checkInteger, checkShape, describe, elementCount, formatShape, type Shape, typedLength } from '../shape.ts';
 import { agreeExcept, copyIndices, planSlice, replaceAxis, resolveAxis, sliceIndices } from './slices.ts';
 
 /** Ops that look at a tensor in another way, and are differentiated. */
@@ -181,11 +181,6 @@ function defaultDType(data: TensorData | readonly number[]): DType {
   return data instanceof Float64Array ? 'f64' : 'f32';
 }
 
-/** The length of a typed array itself, whatever a subclass says. */
-const typedLength = Object.getOwnPropertyDescriptor(Object.getPrototypeOf(Uint8Array.prototype), 'length')?.get as (
-  this: ArrayBufferView,
-) => number;
-
 type Floats = Float32Array | Float64Array;
 
 /**
@@ -197,7 +192,7 @@ function toHost(data: TensorData | readonly number[], shape: Shape, dtype: DType
     throw new ValueError(`tensor: data is ${describe(data)}; expected numbers in an array`);
   }
   const typed = ArrayBuffer.isView(data) && !(data instanceof DataView);
-  const length = typed ? typedLength.call(data) : data.length;
+  const length = typed ? typedLength(data) : data.length;
   const count = elementCount(shape);
   if (length !== count || data.length !== length) {
     throw new ShapeError(`tensor: data has ${length} elements; shape ${formatShape(shape)} needs ${count}`);

@@ -187,7 +187,7 @@ function parseEntry(path: string, name: string, entry: unknown): TensorEntry {
   if (!isRecord(entry)) throw corrupt(path, `tensor '${name}' has no description`);
   const dtype = typeof entry.dtype === 'string' ? dtypeOfName(entry.dtype) : undefined;
   if (dtype === undefined) {
-    throw corrupt(path, `tensor '${name}' has type ${String(entry.dtype)}; supported are ${SUPPORTED_NAMES}`);
+    throw corrupt(path, `tensor '${name}' has type ${JSON.stringify(entry.dtype)}; supported are ${SUPPORTED_NAMES}`);
   }
   const { shape, data_offsets: offsets } = entry;
   if (!isSizes(shape)) throw corrupt(path, `tensor '${name}' has no valid shape`);

@@ -116,7 +116,7 @@ struct Reduce {
     f("length", length);
     f("inner", inner);
     f("dtype", dtype);
-    f.output("out", out, outer * inner, dtype);
+    f.output("out", out, times(outer, inner), dtype);
   }
 };
 
@@ -180,7 +180,7 @@ struct CopyRows {
     f("fromStart", fromStart);
     f("toLength", toLength);
     f("toStart", toStart);
-    f.outputOrGiven("to", to, outer * toLength * inner, from.dtype);
+    f.outputOrGiven("to", to, times(outer, toLength, inner), from.dtype);
   }
 };
 
@@ -226,7 +226,7 @@ struct Matmul {
     f("k", k);
     f("transposeA", transposeA);
     f("transposeB", transposeB);
-    accumulate = f.outputOrGiven("accumulate", out, batch * m * n, a.dtype);
+    accumulate = f.outputOrGiven("accumulate", out, times(batch, m, n), a.dtype);
   }
 };
 
@@ -258,6 +258,8 @@ struct AdamW {
     f("correction2", correction2);
     f.optional("normSquared", normSquared);
     f("maxNorm", maxNorm);
+    for (const std::size_t count : {grads.size(), ms.size(), vs.size(), weightDecays.size()})
+      if (count != params.size()) throw std::invalid_argument("lists of tensors of different lengths");
     for (std::size_t i = 0; i < params.size(); ++i)
       updates.push_back({params[i], grads[i], ms[i], vs[i], weightDecays[i]});
   }

@@ -109,7 +109,7 @@ struct AttentionWeights {
   template <class F>
   void fields(F& f) {
     in.fields(f);
-    f.output("out", out, in.sizes.batch * in.sizes.heads * in.sizes.queryLength * in.sizes.keyLength, DType::f32);
+    f.output("out", out, times(in.sizes.batch, in.sizes.heads, in.sizes.queryLength, in.sizes.keyLength), DType::f32);
   }
 };
 

@@ -86,7 +86,7 @@ struct Decode {
     f("uniforms", uniforms);
     layer.problem(f);
     f.each("layers", layers, layer, [](DecoderLayer& one, auto& operand) { one.operands(operand); });
-    f.output("out", out, steps * layer.batch, DType::i32);
+    f.output("out", out, times(steps, layer.batch), DType::i32);
   }
 };
 

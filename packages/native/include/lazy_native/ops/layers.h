@@ -17,7 +17,7 @@ struct RmsNorm {
     f("weight", weight);
     f("epsilon", epsilon);
     f.derive(width, [&] { return weight.size; });
-    f.derive(rows, [&] { return x.size / width; });
+    f.derive(rows, [&] { return quotient(x.size, width); });
     f.output("out", out, x.size, x.dtype);
   }
 };
@@ -34,7 +34,7 @@ struct RmsNormGrad {
     f("weight", weight);
     f("epsilon", epsilon);
     f.derive(width, [&] { return weight.size; });
-    f.derive(rows, [&] { return x.size / width; });
+    f.derive(rows, [&] { return quotient(x.size, width); });
     f.output("dx", dx, x.size, x.dtype);
     f.output("dweight", dweight, weight.size, weight.dtype);
   }
@@ -96,9 +96,9 @@ struct Embedding {
     f("weight", weight);
     f("ids", ids);
     f("vocabulary", vocabulary);
-    f.derive(width, [&] { return weight.size / vocabulary; });
+    f.derive(width, [&] { return quotient(weight.size, vocabulary); });
     f.derive(count, [&] { return ids.size; });
-    f.output("out", out, count * width, isPackedType(weight.dtype) ? DType::f32 : weight.dtype);
+    f.output("out", out, times(count, width), isPackedType(weight.dtype) ? DType::f32 : weight.dtype);
   }
 };
 
@@ -113,8 +113,8 @@ struct EmbeddingGrad {
     f("ids", ids);
     f("vocabulary", vocabulary);
     f.derive(count, [&] { return ids.size; });
-    f.derive(width, [&] { return dy.size / count; });
-    f.output("dweight", dweight, vocabulary * width, dy.dtype);
+    f.derive(width, [&] { return quotient(dy.size, count); });
+    f.output("dweight", dweight, times(vocabulary, width), dy.dtype);
   }
 };
 
@@ -130,7 +130,7 @@ struct CrossEntropy {
     f("ignoreIndex", ignoreIndex);
     f("count", count);
     f.derive(rows, [&] { return targets.size; });
-    f.derive(vocabulary, [&] { return logits.size / rows; });
+    f.derive(vocabulary, [&] { return quotient(logits.size, rows); });
     f.output("loss", loss, 1, DType::f32);
     f.output("lse", lse, rows, DType::f32);
   }
@@ -149,7 +149,7 @@ struct CrossEntropyGrad {
     f("ignoreIndex", ignoreIndex);
     f("count", count);
     f.derive(rows, [&] { return targets.size; });
-    f.derive(vocabulary, [&] { return logits.size / rows; });
+    f.derive(vocabulary, [&] { return quotient(logits.size, rows); });
     f.output("dlogits", dlogits, logits.size, logits.dtype);
   }
 };

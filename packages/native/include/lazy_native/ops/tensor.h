@@ -4,6 +4,9 @@
 #include <array>
 #include <cstddef>
 #include <cstdint>
+#include <limits>
+#include <stdexcept>
+#include <string>
 #include <vector>
 
 namespace lazy_native {
@@ -57,9 +60,25 @@ struct Axes {
   std::int64_t operator[](std::int64_t axis) const { return at[static_cast<std::size_t>(axis)]; }
 };
 
+// Sizes are valid by contract, but memory is allocated by what follows from them: it must not wrap around.
+inline std::int64_t times(std::int64_t a, std::int64_t b) {
+  if (a < 0 || b < 0 || (a > 0 && b > std::numeric_limits<std::int64_t>::max() / a))
+    throw std::length_error("no tensor has " + std::to_string(a) + " x " + std::to_string(b) + " elements");
+  return a * b;
+}
+template <class... Sizes>
+std::int64_t times(std::int64_t a, std::int64_t b, Sizes... more) {
+  return times(times(a, b), more...);
+}
+// How often `part` fits.
+inline std::int64_t quotient(std::int64_t whole, std::int64_t part) {
+  if (part <= 0) throw std::invalid_argument("a size is " + std::to_string(part));
+  return whole / part;
+}
+
 inline std::int64_t productOf(const Axes& sizes) {
   std::int64_t product = 1;
-  for (std::int64_t axis = 0; axis < sizes.count; ++axis) product *= sizes[axis];
+  for (std::int64_t axis = 0; axis < sizes.count; ++axis) product = times(product, sizes[axis]);
   return product;
 }
 
