@@ -1,5 +1,6 @@
-import { existsSync, readdirSync, readFileSync, truncateSync, writeFileSync } from 'node:fs';
-import { join } from 'node:path';
+import { execFileSync } from 'node:child_process';
+import { existsSync, mkdirSync, readdirSync, readFileSync, truncateSync, writeFileSync } from 'node:fs';
+import { dirname, join } from 'node:path';
 import { beforeAll, describe, expect, it } from 'vitest';
 import { run, TINY, temporary } from './helpers.ts';
 
@@ -94,7 +95,30 @@ const mistakes: Record<string, Mistake> = {
   'resume of nothing': { args: (root) => train('--resume', '--out', join(root, 'no')), code: 1, says: /RUN_MISSING/ },
   'generate without prompt': { args: () => ['generate', 'x'], code: 2, says: /required option '--prompt/ },
   'generate from nothing': { args: (root) => ['generate', root, '--prompt', 'x'], code: 1, says: /RUN_MISSING/ },
+  ...(process.platform === 'win32' ? {} : pipes()),
 };
+
+function pipes(): Record<string, Mistake> {
+  return {
+    'a pipe as recipe': {
+      args: (root) => train('--config', pipe(root)),
+      code: 2,
+      says: /--config .*recipe\.yaml cannot be read: it is no regular file/,
+    },
+    'a pipe in place of a store': {
+      args: (root) => train(dirname(pipe(root, 'store', 'index.json')), ...TINY),
+      code: 1,
+      says: /DATA_EMPTY/,
+    },
+  };
+}
+
+function pipe(root: string, folder = '.', name = 'recipe.yaml'): string {
+  mkdirSync(join(root, folder), { recursive: true });
+  const path = join(root, folder, name);
+  execFileSync('mkfifo', [path]);
+  return path;
+}
 
 function file(root: string, name: string, text: string): string {
   writeFileSync(join(root, name), text);

@@ -77,8 +77,8 @@ class Arguments {
   std::size_t choice() const { return choice_; }
 
  private:
-  // Of integers that a double holds exactly.
-  static constexpr double largest = 9007199254740991;
+  // Far beyond any memory, and whatever is added to it fits 64 bits.
+  static constexpr double largest = 4611686018427387904.0;
 
   static Tensor optional(const Session& session, BufferId id) { return id == 0 ? Tensor{} : session.tensor(id); }
 

@@ -5,8 +5,10 @@
 
 #include <atomic>
 #include <cstddef>
+#include <limits>
 #include <memory>
 #include <optional>
+#include <string>
 #include <utility>
 
 #include "buffers.h"
@@ -67,8 +69,9 @@ class Session : public std::enable_shared_from_this<Session> {
   NewBuffer create(std::int64_t size, DType dtype) { return {*this, createId(size, dtype)}; }
   BufferId createId(std::int64_t size, DType dtype) {
     refuseWhenLost();
-    // As 8 bytes each, what is beyond does not fit an address.
-    if (size < 0 || size >> 60 != 0) throw std::length_error(std::to_string(size) + " elements");
+    if (size < 0) throw std::invalid_argument(std::to_string(size) + " elements");
+    // Bytes that 64 bits do not count.
+    if (size >> 61 != 0) throw OutOfMemory("no memory has so many bytes", std::numeric_limits<std::size_t>::max());
     return buffers_.add(*pool_, bytesOf(dtype, size), size, dtype);
   }
   NewBuffer createBytes(std::size_t bytes);

@@ -337,7 +337,11 @@ describe('a checkpoint that is not what was saved', () => {
     const manifest = JSON.parse(await readFile(join(path, 'checkpoint.json'), 'utf8'));
     for (const version of [{ toString: 1 }, null, 'one', 1.5]) {
       await writeFile(join(path, 'checkpoint.json'), JSON.stringify({ ...manifest, version }));
-      await expectRefusal(() => loadCheckpoint(backend, path), 'CHECKPOINT_CORRUPT', /has version .*; expected an integer/);
+      await expectRefusal(
+        () => loadCheckpoint(backend, path),
+        'CHECKPOINT_CORRUPT',
+        /has version .*; expected an integer/,
+      );
     }
   });
 

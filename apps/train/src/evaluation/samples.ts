@@ -1,8 +1,8 @@
-import { appendFileSync, existsSync, readFileSync } from 'node:fs';
+import { appendFileSync, existsSync } from 'node:fs';
 import type { Sample } from '@lazy-attention/evaluation';
 import * as v from 'valibot';
 import { UsageError } from '../errors.ts';
-import { writeWhole } from '../run/files.ts';
+import { textOfFile, writeWhole } from '../run/files.ts';
 
 /** What a line of a samples file belongs to: an interrupted benchmark goes on only with the same. */
 export interface SampleOrigin {
@@ -33,6 +33,14 @@ export interface SamplesFile {
   add(origin: SampleOrigin, sample: Sample): void;
 }
 
+function textOf(path: string): string {
+  try {
+    return textOfFile(path);
+  } catch (error) {
+    throw new UsageError(`benchmark: ${path} cannot be read: ${(error as Error).message}`);
+  }
+}
+
 /**
  * Opens a samples file, new or left by an interrupted run; a line that was cut short is taken out.
  * @throws UsageError for a file that holds anything else, or samples of another model or another number of examples
@@ -40,7 +48,7 @@ export interface SamplesFile {
 export function openSamples(path: string, expected: readonly SampleOrigin[]): SamplesFile {
   const byTask = new Map<string, Sample[]>();
   if (existsSync(path)) {
-    const lines = readFileSync(path, 'utf8').split('\n');
+    const lines = textOf(path).split('\n');
     const cut = lines.pop();
     for (const [i, content] of lines.entries()) {
       const { origin, sample } = parseLine(content, `benchmark: line ${i + 1} of ${path}`);

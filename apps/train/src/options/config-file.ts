@@ -1,6 +1,6 @@
-import { readFileSync } from 'node:fs';
 import * as v from 'valibot';
 import { UsageError } from '../errors.ts';
+import { textOfFile } from '../run/files.ts';
 import { flagOf, OPTION_ROWS } from './table.ts';
 
 /** Keys of a config file beside those of the options table. */
@@ -22,7 +22,7 @@ export async function readConfig(path: string): Promise<ConfigFile> {
   const { parse } = await import('yaml');
   let found: unknown;
   try {
-    found = parse(readFileSync(path, 'utf8'));
+    found = parse(textOfFile(path));
   } catch (error) {
     throw new UsageError(`--config ${path} cannot be read: ${(error as Error).message}`);
   }

@@ -103,16 +103,21 @@ export function appendLine(path: string, line: string): void {
   }
 }
 
-/** The text of a regular file; a pipe or a device, which might never end, is refused. @throws RunError `code` */
+/** The text of a regular file; a pipe or a device, which might never end, is refused. @throws Error with the reason */
+export function textOfFile(path: string): string {
+  const file = openSync(path, constants.O_RDONLY | O_NONBLOCK);
+  try {
+    if (!fstatSync(file).isFile()) throw new Error('it is no regular file');
+    return readFileSync(file, 'utf8');
+  } finally {
+    closeSync(file);
+  }
+}
+
+/** As `textOfFile`. @throws RunError `code` */
 export function readText(path: string, code: RunErrorCode): string {
   try {
-    const file = openSync(path, constants.O_RDONLY | O_NONBLOCK);
-    try {
-      if (!fstatSync(file).isFile()) throw new Error('it is no regular file');
-      return readFileSync(file, 'utf8');
-    } finally {
-      closeSync(file);
-    }
+    return textOfFile(path);
   } catch (error) {
     throw new RunError(code, `run: ${path} cannot be read: ${reasonOf(error)}`, { cause: error });
   }

@@ -1,8 +1,9 @@
 import { createHash } from 'node:crypto';
-import { existsSync, readFileSync } from 'node:fs';
+import { existsSync, statSync } from 'node:fs';
 import { join } from 'node:path';
 import * as v from 'valibot';
 import { DataError, messageOf } from '../errors.ts';
+import { readRegular } from './regular.ts';
 
 /** Version of the layout (docs/token-store.md). */
 export const STORE_VERSION = 1;
@@ -66,7 +67,9 @@ export function isWholeStore(folder: string): boolean {
 }
 
 function isOurs(path: string): boolean {
-  return existsSync(path) && readFileSync(path, 'utf8').slice(0, 200).includes(`"${FORMAT}`);
+  return (
+    existsSync(path) && statSync(path).isFile() && readRegular(path).toString('utf8', 0, 200).includes(`"${FORMAT}`)
+  );
 }
 
 /** What a store in progress begins with: never taken for a whole one. */
@@ -89,7 +92,7 @@ export function readIndex(folder: string): StoreIndex {
   }
   let value: unknown;
   try {
-    value = JSON.parse(readFileSync(path, 'utf8'));
+    value = JSON.parse(readRegular(path).toString('utf8'));
   } catch (cause) {
     throw damaged(path, `is not JSON (${messageOf(cause)})`, cause);
   }

@@ -1,4 +1,4 @@
-import { existsSync, readdirSync, readFileSync } from 'node:fs';
+import { existsSync, readdirSync } from 'node:fs';
 import { join } from 'node:path';
 import * as v from 'valibot';
 import { DataError } from '../errors.ts';
@@ -6,6 +6,7 @@ import type { BuilderState } from '../store-builder.ts';
 import type { ShardFacts } from './files.ts';
 import { writeWhole } from './files.ts';
 import { damaged, FILES, JOURNAL_FORMAT, sha256 } from './format.ts';
+import { readRegular } from './regular.ts';
 
 /** progress.json: how far a store has come. Everything behind it in the other files is written again. */
 export interface Journal {
@@ -54,7 +55,7 @@ export function readJournal(folder: string, origin: string): Journal | null {
   }
   let value: unknown;
   try {
-    value = JSON.parse(readFileSync(path, 'utf8'));
+    value = JSON.parse(readRegular(path).toString('utf8'));
   } catch (cause) {
     throw damaged(path, 'is not JSON', cause);
   }

@@ -1,5 +1,5 @@
 import { createHash } from 'node:crypto';
-import { closeSync, openSync, readFileSync, readSync, statSync } from 'node:fs';
+import { closeSync, openSync, readSync, statSync } from 'node:fs';
 import { join } from 'node:path';
 import { messageOf } from '../errors.ts';
 import type { TokenStore } from '../store.ts';
@@ -7,6 +7,7 @@ import { bytesBefore } from '../store-builder.ts';
 import type { Tokenizer, TokenizerJSON } from '../tokenizer.ts';
 import { tokenizerFromJSON } from '../tokenizer-json.ts';
 import { damaged, ENTRY, FILES, readIndex, type StoreIndex, sha256, shardName } from './format.ts';
+import { readRegular } from './regular.ts';
 
 /** A store on the disk. Its tokens stay there; about 32 bytes a document are in memory. */
 export interface OpenedStore {
@@ -135,7 +136,7 @@ function withFile(path: string, work: (file: number, path: string) => void): voi
 function wholeFile(folder: string, name: string, told: { bytes: number; sha256: string }): Buffer {
   const path = join(folder, name);
   requireSize(path, told.bytes);
-  const content = readFileSync(path);
+  const content = readRegular(path);
   if (sha256(content) !== told.sha256) throw damaged(path, 'was changed since it was written: its digest differs');
   return content;
 }
@@ -143,6 +144,7 @@ function wholeFile(folder: string, name: string, told: { bytes: number; sha256: 
 function requireSize(path: string, bytes: number): void {
   const status = statSync(path, { throwIfNoEntry: false });
   if (status === undefined) throw damaged(path, 'is missing');
+  if (!status.isFile()) throw damaged(path, 'is no regular file');
   if (status.size === bytes) return;
   throw damaged(path, `has ${status.size} bytes of ${bytes}: it is ${status.size < bytes ? 'cut short' : 'too long'}`);
 }

@@ -37,7 +37,8 @@ export function decodeManifest(path: string, bytes: Uint8Array): Manifest {
     throw corrupt(`is no checkpoint of this program; expected "format": "${FORMAT}"`);
   }
   const { sha256, ...body } = parsed as Manifest & { format: string; version: unknown; sha256: unknown };
-  if (!Number.isSafeInteger(body.version)) throw corrupt(`has version ${JSON.stringify(body.version)}; expected an integer`);
+  if (!Number.isSafeInteger(body.version))
+    throw corrupt(`has version ${JSON.stringify(body.version)}; expected an integer`);
   if ((body.version as number) > VERSION) {
     throw new CheckpointError(
       'CHECKPOINT_VERSION',
