@@ -15,6 +15,8 @@ interface Tally {
   tried: number;
   accepted: number;
   next: number;
+  /** What was left of stretches that ended with a finding. */
+  left: { readonly from: number; readonly count: number }[];
   /** By fault, the first case that showed it. */
   findings: Map<string, Finding>;
 }
@@ -47,7 +49,7 @@ const stretch = only === null ? 2000 : 20_000;
 
 const first = number('fuzz', '--from', values.from);
 const tallies = new Map<string, Tally>(
-  names.map((name) => [name, { tried: 0, accepted: 0, next: first, findings: new Map() }]),
+  names.map((name) => [name, { tried: 0, accepted: 0, next: first, left: [], findings: new Map() }]),
 );
 const end = Date.now() + minutes * 60_000;
 await Promise.all(Array.from({ length: number('fuzz', '--jobs', values.jobs, 1) }, (_, job) => work(job)));
@@ -56,13 +58,14 @@ report();
 /** Takes the targets in turn, a stretch of cases each, until the time is over or the cases are done. */
 async function work(job: number): Promise<void> {
   for (let turn = job; ; turn++) {
-    const waiting = names.filter((name) => only === null || (tallies.get(name)?.next ?? 0) < first + only);
+    const waiting = names.filter((name) => {
+      const { next, left } = tallies.get(name) as Tally;
+      return only === null || next < first + only || left.length > 0;
+    });
     if (waiting.length === 0 || (only === null && Date.now() >= end)) return;
     const name = waiting[turn % waiting.length] as string;
     const tally = tallies.get(name) as Tally;
-    const from = tally.next;
-    const count = only === null ? stretch : Math.min(stretch, first + only - from);
-    tally.next += count;
+    const { from, count } = tally.left.pop() ?? nextStretch(tally);
     const { tried, accepted, finding } = await runStretch(name, seed, from, count, LIMITS);
     tally.tried += tried;
     tally.accepted += accepted;
@@ -71,9 +74,16 @@ async function work(job: number): Promise<void> {
       tally.findings.set(keyOf(finding), finding);
       console.log(`\n${finding.kind} in ${name}, case ${finding.index} of seed ${seed}:\n${finding.message}\n`);
     }
-    // What was left of the stretch comes again, without the case that failed.
-    if (tally.findings.size < MOST_FAULTS && only !== 1) tally.next = Math.min(tally.next, finding.index + 1);
+    const rest = { from: finding.index + 1, count: from + count - finding.index - 1 };
+    if (tally.findings.size < MOST_FAULTS && rest.count > 0) tally.left.push(rest);
   }
+}
+
+function nextStretch(tally: Tally): { from: number; count: number } {
+  const from = tally.next;
+  const count = only === null ? stretch : Math.min(stretch, first + only - from);
+  tally.next += count;
+  return { from, count };
 }
 
 function report(): void {
