@@ -1,3 +1,4 @@
 import { defineConfig } from 'vitest/config';
 
-export default defineConfig({ test: { testTimeout: 180_000, hookTimeout: 120_000 } });
+// One file at a time: each has a browser whose GPU is the CPU.
+export default defineConfig({ test: { testTimeout: 300_000, hookTimeout: 120_000, fileParallelism: false } });

@@ -25,7 +25,7 @@ export interface DataFiles {
   book(): Promise<string>;
 }
 
-/** The data of a training; everything is a function of the settings. @throws DataError for a text that is too short */
+/** The data of a training; everything is a function of the settings. @throws Error for a text that is too short */
 export async function trainingData(settings: Settings, files: DataFiles): Promise<TrainingData> {
   const { context } = settings;
   if (settings.task === 'bigram-backcopy') {
@@ -34,6 +34,12 @@ export async function trainingData(settings: Settings, files: DataFiles): Promis
   }
   const text = settings.task === 'book' ? await files.book() : settings.text;
   const tokenizer = byteTokenizer();
+  const [bytes, least] = [new TextEncoder().encode(text).length, Math.max(100, 4 * context)];
+  if (bytes < least) {
+    throw new Error(
+      `The text is too short to learn from: ${bytes} bytes, where a context of ${context} needs ${least}. Paste more of it, or choose a smaller context.`,
+    );
+  }
   const store = await tokenizeCorpus(textCorpus(settings.task, [text]), tokenizer);
   const { train, validation } = splitStore(store);
   return { tokenizer, train, validation: validation !== null && validation.length >= context ? validation : train };

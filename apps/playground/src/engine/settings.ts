@@ -25,14 +25,17 @@ export interface Settings {
   readonly kinds: readonly [AttentionKind, AttentionKind];
 }
 
-/** The settings of the recorded run, and what the page begins with. A high learning rate and a short context make sinks grow soon. */
+/**
+ * The settings of the recorded run, and what the page begins with. A high learning rate and a short context make sinks grow soon: in
+ * seeds 0, 1 and 2, with 0.39, 0.79 and 0.67 in the strongest head. In seed 1 that head copies on both sides, so it is the one recorded.
+ */
 export const DEFAULTS: Settings = {
   task: 'bigram-backcopy',
   text: '',
   preset: 'pico',
   context: 64,
   batch: 32,
-  seed: 0,
+  seed: 1,
   learningRate: 1e-2,
   steps: 800,
   kinds: ['softmax', 'lazy'],

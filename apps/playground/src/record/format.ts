@@ -31,7 +31,7 @@ type StoredHead = Omit<HeadView, 'weights'>;
 
 /**
  * A record as bytes: length of the JSON (4 bytes, little-endian), the JSON, and one byte a weight: 0 where it is exactly 0, else
- * the square root in 255 steps. Biases are left out. Of a record whose sides both have weights.
+ * the square root in 255 steps. Biases have two decimals. Of a record whose sides both have weights.
  */
 export function encodeRecord(record: Record): Uint8Array<ArrayBuffer> {
   const triangles: Uint8Array[] = [];
@@ -41,9 +41,10 @@ export function encodeRecord(record: Record): Uint8Array<ArrayBuffer> {
       const { heads, ...rest } = side as SideView;
       return {
         ...rounded(rest),
-        heads: heads.map(({ weights, layer, head, firstTokenWeight, sparsity, tau }) => {
+        heads: heads.map(({ weights, layer, head, firstTokenWeight, sparsity, tau, bias: of }) => {
           triangles.push(Uint8Array.from(weights, toByte));
-          return { layer, head, ...rounded({ firstTokenWeight, sparsity }), tau: tau && round(tau), bias: null };
+          const bias = of?.map((x) => Number(x.toFixed(2))) ?? null;
+          return { layer, head, ...rounded({ firstTokenWeight, sparsity }), tau: tau && round(tau), bias };
         }),
       };
     }),

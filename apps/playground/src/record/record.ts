@@ -12,7 +12,7 @@ export const MAP_ROWS = 40;
 const LOSS_EVERY = 10;
 
 /** When a record looks at the heads: often at first, since most happens early. */
-export function frameSteps(steps: number, frames = 34): number[] {
+export function frameSteps(steps: number, frames = 28): number[] {
   const at = Array.from({ length: frames }, (_, i) => Math.round(steps * (i / (frames - 1)) ** 1.6));
   return [...new Set(at)];
 }

@@ -1,5 +1,6 @@
 import { batch } from '@preact/signals';
 import { proxy, type Remote, wrap } from 'comlink';
+import { unpacked } from '../engine/unpack.ts';
 import { decodeRecord, type Frame, type Record } from '../record/format.ts';
 import type { Engine, EngineChoice } from '../worker/api.ts';
 import { wantedStep } from './link.ts';
@@ -36,14 +37,10 @@ async function trying<T>(what: string, work: () => Promise<T>): Promise<T | null
 export async function loadRecording(): Promise<void> {
   await trying('Loading the recording', async () => {
     const response = await fetch(new URL('record/run.bin.gz', document.baseURI)).catch(() => null);
-    if (!response?.ok || response.body === null) {
+    if (!response?.ok) {
       throw new Error('The recording could not be loaded. Reload the page, or train here.');
     }
-    // Some hosts unpack it themselves.
-    const bytes = new Uint8Array(await response.arrayBuffer());
-    const packed = bytes[0] === 0x1f && bytes[1] === 0x8b;
-    const stream = new Blob([bytes]).stream().pipeThrough(new DecompressionStream('gzip'));
-    const record = decodeRecord(packed ? new Uint8Array(await new Response(stream).arrayBuffer()) : bytes);
+    const record = decodeRecord(await unpacked(response));
     batch(() => {
       store.recording.value = record;
       const wanted = wantedStep.value;

@@ -1,4 +1,4 @@
-import { frame, headPlace, looked, problem, shown } from '../state/store.ts';
+import { frame, headPlace, looked, mode, problem, shown, training } from '../state/store.ts';
 import { chosenTheme, theme } from '../state/theme.ts';
 import { Controls } from './controls.tsx';
 import { Curves } from './curves.tsx';
@@ -40,11 +40,7 @@ export function App() {
         </nav>
       </header>
       <main id="main">
-        <h1>
-          One grows a sink.
-          <br />
-          The other does not.
-        </h1>
+        <h1>One grows a sink. The other does not.</h1>
         <p class="lead">
           Two small language models, alike in all but their attention, learn the same letters. Softmax ends up staring
           at the first token. Lazy Attention may give a weight of exactly zero, and has no need to.
@@ -62,13 +58,16 @@ export function App() {
             </button>
           </div>
         )}
-        <div class="stage" data-step={frame.value?.step ?? -1}>
+        <div class="stage" data-step={frame.value?.step ?? -1} data-training={training.value}>
           <Transport />
           <Controls />
           <p class="caption">
-            Head {layer}.{head}
-            {looked.value === null ? `, ${shown.value?.tokens.length ?? 0} tokens of held-out text` : ', your text'}.
-            One row a token, one column a token that it may look at. <span class="swatch" /> exactly zero
+            {looked.value === null && mode.value === 'replay' && <>A recorded training on Bigram-Backcopy. </>}
+            Layer {layer}, head {head}
+            {looked.value === null
+              ? `, on ${shown.value?.tokens.length ?? 0} tokens of held-out text`
+              : ', on your text'}
+            . One row a token, one column a token that it may look at. <span class="swatch" /> exactly zero
           </p>
           <div class="sides">
             <Side side={0} />

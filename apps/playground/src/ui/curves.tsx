@@ -21,6 +21,14 @@ export function Curves() {
     record.frames.map(({ sides }) => (sides[side] === null ? null : 100 * sides[side].sinkRate));
   return (
     <div class="curves">
+      <p class="legend soft">
+        {record.settings.kinds.map((kind, side) => (
+          <span key={side}>
+            <i style={{ background: kindColor(kind) }} />
+            {kindLabel(kind)}
+          </span>
+        ))}
+      </p>
       <Curve
         title={`Weight on the first token, head ${layer}.${head}`}
         data={[steps, ofHead(0), ofHead(1)]}
@@ -28,9 +36,18 @@ export function Curves() {
         least={0.4}
       />
       <Curve title="Sink rate, % of the heads above 0.3" data={[steps, rate(0), rate(1)]} record={record} least={50} />
-      <Curve title="Loss, nats a token" data={smoothed(record)} record={record} />
+      <Curve title="Loss after its fall, nats a token" data={smoothed(record)} record={record} />
     </div>
   );
+}
+
+/** The range of a loss once its fall is over: what follows would be a flat line beside it. */
+function afterFall([steps, ...curves]: Data): [number, number] {
+  const count = steps.length;
+  const from = count > 40 ? Math.ceil(count / 4) : 0;
+  const late = curves.flatMap((curve) => Array.from(curve as ArrayLike<number>).slice(from));
+  const [least, most] = [Math.min(...late), Math.max(...late)];
+  return late.length === 0 ? [0, 1] : [least - 0.05 * (most - least), most + 0.05 * (most - least) + 1e-3];
 }
 
 /** Losses of single batches jump: a running mean, of the last tenth of what is there at most. */
@@ -87,7 +104,10 @@ function Curve({ title, data, record, least }: CurveProps) {
         cursor: { show: false },
         scales: {
           x: { time: false, range: [0, record.settings.steps] },
-          y: least === undefined ? {} : { range: (_, __, most) => [0, Math.max(least, 1.05 * most)] },
+          y:
+            least === undefined
+              ? { range: (of) => afterFall(of.data) }
+              : { range: (_, __, most) => [0, Math.max(least, 1.05 * most)] },
         },
         axes: [
           { ...axis, size: 24, space: 70 },

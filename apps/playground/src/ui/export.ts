@@ -38,7 +38,7 @@ export function asSvg(): string {
     return `<g transform="translate(${GAP + n * (size + GAP)} ${TOP})"><text y="-14" fill="${dark ? '#f2f1ee' : '#1b1d21'}">${escaped(title)}</text>${cells.join('')}</g>`;
   });
   const width = GAP + shown.length * (size + GAP);
-  return `<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 ${width} ${size + TOP + GAP}" font-family="system-ui, sans-serif" font-size="14"><rect width="100%" height="100%" fill="${dark ? '#171a1f' : '#ffffff'}"/>${parts.join('')}</svg>`;
+  return `<svg xmlns="http://www.w3.org/2000/svg" width="${width}" height="${size + TOP + GAP}" viewBox="0 0 ${width} ${size + TOP + GAP}" font-family="system-ui, sans-serif" font-size="14"><rect width="100%" height="100%" fill="${dark ? '#171a1f' : '#ffffff'}"/>${parts.join('')}</svg>`;
 }
 
 function escaped(title: string): string {

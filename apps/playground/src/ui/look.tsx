@@ -20,6 +20,8 @@ import { kindColor, kindLabel } from './palette.ts';
 /** Pixels between two tokens of the arcs. */
 const STEP = 22;
 const HEIGHT = 120;
+/** The row that is shown before one is chosen: its arcs fit on a phone. */
+const FIRST_ROW = 12;
 
 /** One token's row in both models, as arcs and numbers; tau; what comes next. */
 export function Look() {
@@ -37,12 +39,15 @@ export function Look() {
       </div>
       <Text />
       <div class="pair">
-        <Next side={0} />
-        <Next side={1} />
-      </div>
-      <div class="pair">
-        <Bias side={0} />
-        <Bias side={1} />
+        {/* Each in a place of its own: what only one side has must not stand under the other. */}
+        <div>
+          <Next side={0} />
+          <Bias side={0} />
+        </div>
+        <div>
+          <Next side={1} />
+          <Bias side={1} />
+        </div>
       </div>
     </section>
   );
@@ -97,20 +102,24 @@ function Arcs({ side }: { readonly side: 0 | 1 }) {
   const head = headOf(views.value[side]);
   const names = tokens.value[side];
   if (head === null || names.length === 0) return <p class="nothing">{kindLabel(kind)}: nothing to look at.</p>;
-  const i = Math.min(row.value ?? Math.min(names.length - 1, 20), names.length - 1);
+  const i = Math.min(row.value ?? Math.min(names.length - 1, FIRST_ROW), names.length - 1);
   const weights = Array.from(head.weights.subarray(rowStart(i), rowStart(i + 1)));
   const zeros = weights.filter((w) => w === 0).length;
   const most = weights
     .map((w, j) => ({ w, j }))
     .sort((a, b) => b.w - a.w)
-    .filter(({ w }) => w > 0)
+    .filter(({ w }) => w >= 0.005)
     .slice(0, 4);
   return (
     <figure class="arcs" style={{ '--accent': kindColor(kind) }}>
       <figcaption>
         <b>{kindLabel(kind)}</b>, token {i} <code>{names[i]}</code> looks at{' '}
-        {most.length === 0 ? 'nothing' : most.map(({ w, j }) => `${names[j]} (${j}) ${w.toFixed(2)}`).join(', ')};{' '}
-        {zeros} of {i + 1} weights are zero.
+        {most.length === 0
+          ? zeros === i + 1
+            ? 'nothing'
+            : 'none in particular'
+          : most.map(({ w, j }) => `${names[j]} (${j}) ${w.toFixed(2)}`).join(', ')}
+        ; {zeros} of {i + 1} weights are zero.
       </figcaption>
       <section class="strip" aria-label={`Tokens, ${kindLabel(kind)}`}>
         <svg width={names.length * STEP + 8} height={HEIGHT} aria-hidden="true">
@@ -243,15 +252,17 @@ function Next({ side }: { readonly side: 0 | 1 }) {
     <figure class="next" style={{ '--accent': kindColor(kind) }}>
       <figcaption>{kindLabel(kind)}: what comes next</figcaption>
       <ol>
-        {found.next.map(({ token, probability }) => (
-          <li key={token}>
-            <code>{token}</code>
-            <span class="bar">
-              <i style={{ width: `${100 * probability}%` }} />
-            </span>
-            <span>{(100 * probability).toFixed(0)} %</span>
-          </li>
-        ))}
+        {found.next
+          .filter(({ probability }, n) => n < 3 || probability >= 0.005)
+          .map(({ token, probability }, n) => (
+            <li key={n}>
+              <code>{token}</code>
+              <span class="bar">
+                <i style={{ width: `${100 * probability}%` }} />
+              </span>
+              <span>{probability < 0.005 ? '< 1' : (100 * probability).toFixed(0)} %</span>
+            </li>
+          ))}
       </ol>
     </figure>
   );

@@ -14,19 +14,21 @@ export function Side({ side }: { readonly side: 0 | 1 }) {
   const model = opened.value[side];
   return (
     <section class="side" aria-labelledby={`side-${side}`} style={{ '--accent': kindColor(kind) }} data-side={side}>
-      <header>
-        <h2 id={`side-${side}`}>{model === null ? kindLabel(kind) : model.name}</h2>
-        <p class="figure">
-          <strong data-testid={`first-${side}`}>{head === null ? '–' : head.firstTokenWeight.toFixed(2)}</strong>
-          <span>of its weight on the first token</span>
-        </p>
-      </header>
-      {head === null || head.weights.length === 0 ? (
-        <p class="nothing">{nothing(view, side)}</p>
-      ) : (
-        <AttentionMap weights={head.weights} kind={kind} label={described(kindLabel(kind), head)} pointed />
-      )}
-      {view !== null && <Figures view={view} side={side} />}
+      <h2 id={`side-${side}`}>{model === null ? kindLabel(kind) : model.name}</h2>
+      <div class="picture">
+        <div class="facts">
+          <p class="figure">
+            <strong data-testid={`first-${side}`}>{head === null ? '–' : head.firstTokenWeight.toFixed(2)}</strong>
+            <span>of this head's weight on the first token</span>
+          </p>
+          {view !== null && <Figures view={view} side={side} />}
+        </div>
+        {head === null || head.weights.length === 0 ? (
+          <p class="nothing">{nothing(view, side)}</p>
+        ) : (
+          <AttentionMap weights={head.weights} kind={kind} label={described(kindLabel(kind), head)} pointed />
+        )}
+      </div>
       {view !== null && <Thumbnails view={view} kind={kind} side={side} />}
     </section>
   );
@@ -42,30 +44,35 @@ function described(label: string, head: NonNullable<ReturnType<typeof headOf>>):
   return `${label}, layer ${layer}, head ${number}: ${rowsOf(weights)} tokens; ${(100 * firstTokenWeight).toFixed(0)} percent of the weight on the first token, ${(100 * sparsity).toFixed(0)} percent of the weights exactly zero`;
 }
 
+/** A share in percent; only what is exactly all or nothing is 100 or 0. */
+function percent(share: number): string {
+  const digits = share > 0.99 || (share > 0 && share < 0.01) ? 1 : 0;
+  const shown = (100 * share).toFixed(digits);
+  if (share < 1 && Number(shown) === 100) return '> 99.9 %';
+  return `${shown} %`;
+}
+
 function Figures({ view, side }: { readonly view: SideView; readonly side: 0 | 1 }) {
   const losses = looked.value === null ? shown.value?.losses : undefined;
   const loss = losses?.values[side].at(-1);
-  const head = headOf(view);
   return (
     <dl class="figures">
       <div>
-        <dt>exactly zero</dt>
-        <dd>{(100 * view.sparsity).toFixed(0)} %</dd>
+        <dt title="share of the weights of all heads">exactly zero</dt>
+        <dd>{percent(view.sparsity)}</dd>
       </div>
       <div>
-        <dt title="share of the heads that give the first token more than 0.3">sink rate</dt>
-        <dd>{(100 * view.sinkRate).toFixed(0)} %</dd>
+        <dt title="share of the heads that give the first token more than 0.3">sink heads</dt>
+        <dd>{percent(view.sinkRate)}</dd>
+      </div>
+      <div>
+        <dt title="weight on the first token, mean of all heads">all heads</dt>
+        <dd>{view.firstTokenWeight.toFixed(3)}</dd>
       </div>
       {loss !== undefined && (
         <div>
           <dt>last loss</dt>
           <dd>{loss.toFixed(3)}</dd>
-        </div>
-      )}
-      {head?.tau != null && (
-        <div>
-          <dt>τ of this head</dt>
-          <dd>{head.tau.toFixed(2)}</dd>
         </div>
       )}
     </dl>

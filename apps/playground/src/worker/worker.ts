@@ -17,6 +17,7 @@ import { expose, transfer } from 'comlink';
 import { type DataFiles, trainingData } from '../engine/dataset.ts';
 import { type Loaded, lookAt, measuredTokens } from '../engine/look.ts';
 import { shownToken } from '../engine/tokens.ts';
+import { unpacked } from '../engine/unpack.ts';
 import { MAP_ROWS } from '../record/record.ts';
 import type { Device, Engine, SideLook, TauChange } from './api.ts';
 import { openBackend } from './device.ts';
@@ -42,10 +43,7 @@ const base = new URL(import.meta.env.DEV ? '/' : '../', self.location.href);
 
 const files: DataFiles = {
   pairs: async () => (await fetched('record/pairs.json')).json(),
-  async book() {
-    const { body } = await fetched('record/moby-dick.txt.gz');
-    return new Response(body?.pipeThrough(new DecompressionStream('gzip'))).text();
-  },
+  book: async () => new TextDecoder().decode(await unpacked(await fetched('record/moby-dick.txt.gz'))),
 };
 
 async function fetched(path: string): Promise<Response> {
