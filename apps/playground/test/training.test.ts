@@ -27,6 +27,7 @@ async function lossesOn(backend: Backend, settings: Settings): Promise<[number[]
     losses[0].push(left as number);
     losses[1].push(right as number);
   }
+  for (const side of sides) side.dispose();
   await backend.dispose();
   return losses;
 }
@@ -116,12 +117,18 @@ inBrowser('training in the page', ({ at, browser }) => {
     const { page, complaints } = await openPage(browser(), at());
     const steps = async () =>
       Number(/([\d,]+) of/.exec((await page.getByTestId('device').textContent()) ?? '')?.[1]?.replace(',', ''));
-    const rests = async () => {
-      await page.waitForTimeout(700);
-      const before = await steps();
-      await page.waitForTimeout(700);
-      return (await steps()) === before;
-    };
+    // A step that is under way when training is held still counts.
+    const rests = () =>
+      expect
+        .poll(
+          async () => {
+            const before = await steps();
+            await page.waitForTimeout(1000);
+            return (await steps()) - before;
+          },
+          { timeout: 60_000 },
+        )
+        .toBe(0);
     const hide = (hidden: boolean) =>
       page.evaluate((value) => {
         Object.defineProperty(document, 'hidden', { value, configurable: true });
@@ -130,16 +137,16 @@ inBrowser('training in the page', ({ at, browser }) => {
     await choose(page, { ...SMALL, steps: 5000 });
     await train(page, 3);
     await page.getByRole('button', { name: 'Pause', exact: true }).click();
-    expect(await rests()).toBe(true);
+    await rests();
     const before = await steps();
     await page.getByRole('button', { name: 'One step' }).click();
     await reached(page, before + 1);
-    expect(await rests()).toBe(true);
+    await rests();
     expect(await steps()).toBe(before + 1);
     await page.getByRole('button', { name: 'Go on' }).click();
     await reached(page, before + 3);
     await hide(true);
-    expect(await rests()).toBe(true);
+    await rests();
     const hidden = await steps();
     await hide(false);
     await reached(page, hidden + 2);
