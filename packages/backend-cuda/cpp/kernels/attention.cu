@@ -6,30 +6,50 @@ namespace gpu {
 namespace {
 
 constexpr int threads = 256;
-constexpr int warps = threads / 32;
+constexpr int lanesPerRow = 8;
+constexpr int rowsPerBlock = threads / lanesPerRow;
 
-// delta_i = dO_i . a_i (o_i without tau) and the row's parts of dtau, dO_i . u_i / n_i, and of dsink. A warp per row (b, h, r).
+// The terms of a row: delta_i = dO_i . a_i (o_i without tau) and what the gradient needs beside it; and the row's parts of dtau,
+// dO_i . u_i / n_i, and of dsink. Three tensors are read, so what counts is bytes: eight lanes per row, 16 bytes each.
 template <class T>
-__global__ void __launch_bounds__(threads) deltaKernel(const __grid_constant__ AttentionProblem<T> p, float* delta) {
-  const std::int64_t row = static_cast<std::int64_t>(blockIdx.x) * warps + threadIdx.x / 32;
-  if (row >= static_cast<std::int64_t>(p.batch) * p.heads * p.length) return;
-  const int r = static_cast<int>(row % p.length), h = static_cast<int>(row / p.length % p.heads),
-            b = static_cast<int>(row / p.length / p.heads);
-  const std::int64_t at = p.queryAt(b, r, h);
-  const T* output = p.a == nullptr ? p.out : p.a;
+__global__ void __launch_bounds__(threads) deltaKernel(const __grid_constant__ AttentionProblem<T> p, float4* terms) {
+  constexpr int vector = 16 / sizeof(T);
+  const std::int64_t row = static_cast<std::int64_t>(blockIdx.x) * rowsPerBlock + threadIdx.x / lanesPerRow;
+  const int lane = static_cast<int>(threadIdx.x) % lanesPerRow, padded = p.paddedLength();
+  const int r = static_cast<int>(row % padded), h = static_cast<int>(row / padded % p.heads),
+            b = static_cast<int>(row / padded / p.heads);
+  const bool exists = b < p.batch && r < p.length;
   float outputs = 0, actives = 0;
-  for (int d = static_cast<int>(threadIdx.x) % 32; d < p.headDim; d += 32) {
-    const float g = toFloat(p.dout[at + d]);
-    outputs += g * toFloat(output[at + d]);
-    if (p.u != nullptr) actives += g * toFloat(p.u[at + d]);
+  if (exists) {
+    const std::int64_t at = p.queryAt(b, r, h);
+    const T* output = p.a == nullptr ? p.out : p.a;
+    const auto load = [](const T* from) { return *reinterpret_cast<const Run<T, vector>*>(from); };
+    for (int d = lane * vector; d < p.headDim; d += lanesPerRow * vector) {
+      const auto g = load(p.dout + at + d), o = load(output + at + d);
+      const auto u = p.u == nullptr ? Run<T, vector>{} : load(p.u + at + d);
+#pragma unroll
+      for (int e = 0; e < vector; ++e) {
+        outputs += toFloat(g.x[e]) * toFloat(o.x[e]);
+        actives += toFloat(g.x[e]) * toFloat(u.x[e]);
+      }
+    }
   }
-  outputs = warpSum(outputs);
-  actives = warpSum(actives);
-  if (threadIdx.x % 32 != 0) return;
-  delta[row] = outputs;
+#pragma unroll
+  for (int mask = lanesPerRow / 2; mask > 0; mask /= 2) {
+    outputs += shuffleXor(outputs, mask);
+    actives += shuffleXor(actives, mask);
+  }
+  if (lane != 0 || b >= p.batch) return;
+  if (!exists) {
+    terms[row] = make_float4(0, 0, 0, INFINITY);
+    return;
+  }
+  const std::int64_t at = p.rowAt(b, h, r);
+  const float lse = p.lse[at];
+  terms[row] = make_float4(lse, outputs, p.offset(b, h, r), static_cast<float>(p.start(b, r)));
   // spec §Sink logit: -exp(sink - lse) delta, with lse in base 2.
-  if (p.parts.sink != nullptr) p.parts.sink[row] = -exp2f(p.sink[h] * log2e - p.lse[row]) * outputs;
-  if (p.parts.tau != nullptr) p.parts.tau[row] = actives / static_cast<float>(p.position(r) - p.start(b, r) + 1);
+  if (p.parts.sink != nullptr) p.parts.sink[at] = -exp2f(p.sink[h] * log2e - lse) * outputs;
+  if (p.parts.tau != nullptr) p.parts.tau[at] = actives / static_cast<float>(p.position(r) - p.start(b, r) + 1);
 }
 
 std::int64_t rowsOf(const AttentionInputs& in) { return in.sizes.batch * in.sizes.heads * in.sizes.queryLength; }
@@ -61,7 +81,13 @@ std::int64_t biasPartials(const AttentionGrad& op) {
   return op.in.bias ? op.in.sizes.batch * gradBiasPartials(op.in) : 0;
 }
 
-// Scratch of the gradient: dq's sums in f32, delta, RowParts, dbias's partial sums, turns. The last two, which lie together, begin
+std::size_t termsBytes(const AttentionInputs& in) {
+  const AttentionSizes& z = in.sizes;
+  const std::int64_t padded = ceilDiv(z.queryLength, std::int64_t{mostGradStep}) * mostGradStep;
+  return static_cast<std::size_t>(z.batch * z.heads * padded) * sizeof(float4);
+}
+
+// Scratch of the gradient: dq's sums in f32, delta or the rows' terms, RowParts, dbias's partial sums, turns. The last two, which lie together, begin
 // as zeros.
 struct GradSpace {
   std::size_t delta, parts, dbias, turns, bytes;
@@ -71,7 +97,7 @@ GradSpace gradSpace(const AttentionGrad& op) {
   const bool tensor = usesTensorCores(op.in);
   const std::size_t rows = static_cast<std::size_t>(rowsOf(op.in)) * sizeof(float);
   s.delta = tensor ? gradSumsBytes(op.in) : 0;
-  s.parts = s.delta + rows;
+  s.parts = s.delta + (tensor ? termsBytes(op.in) : rows);
   s.dbias = s.parts + sizeof(RowParts) / sizeof(float*) * rows;
   s.turns =
       s.dbias + static_cast<std::size_t>(biasPartials(op) * op.in.sizes.heads * op.in.sizes.window) * sizeof(float);
@@ -150,8 +176,11 @@ void run(const AttentionGrad& op, void* workspace, cudaStream_t stream) {
     p.turns = reinterpret_cast<int*>(scratch + space.turns);
     if constexpr (sizeof(T) == 2) {
       if (usesTensorCores(op.in)) {
-        launch("attentionGrad delta", deltaKernel<T>, dim3{gridSize(rowsOf(op.in), warps)}, dim3{threads}, 0, stream, p,
-               delta);
+        auto* terms = reinterpret_cast<float4*>(scratch + space.delta);
+        p.terms = terms;
+        const std::int64_t count = z.batch * z.heads * p.paddedLength();
+        launch("attentionGrad delta", deltaKernel<T>, dim3{gridSize(count, rowsPerBlock)}, dim3{threads}, 0, stream, p,
+               terms);
         return tensorGrad(p, stream);
       }
     }

@@ -11,6 +11,19 @@ namespace gpu {
 // Tiles of the tensor-core kernels that more than one of them knows: keys per block of the backward kernel for head sizes
 // up to 128, and the rows and keys of a bit, and keys of a byte, of `activity`.
 inline constexpr int gradKeyTile = 128, activeRows = 16, activeKeys = 16, activeSpan = 64;
+// No backward kernel takes more queries at a time.
+inline constexpr int mostGradStep = 64;
+
+// Elements that one load brings.
+template <class T, int count>
+struct alignas(count * sizeof(T)) Run {
+  T x[count];
+};
+
+// Which 16 keys of 128 some row gives a positive weight, a bit each: of the first 64, and of those that follow.
+struct Activity {
+  int low, high;
+};
 
 // The logits that a row's softmax counts beside those of its keys, spec §Sink logit; -infinity where there is none.
 struct Beside {
@@ -77,7 +90,8 @@ struct AttentionProblem : LearnedPointers {
   std::uint8_t* activity;
   // backward
   const T* dout;
-  const float* delta;  // [B, H, L]
+  const float* delta;   // [B, H, L], of the exact kernels
+  const float4* terms;  // [B, H, paddedLength()], of the tensor-core kernels: lse, delta, tau / n, first key
   T *dq, *dk, *dv;
   RowParts parts;
   float* dbias;   // partial sums [B, gradBiasPartials, H, W], zero at first; absent without bias
@@ -92,6 +106,11 @@ struct AttentionProblem : LearnedPointers {
   }
   __device__ __forceinline__ std::int64_t rowAt(int b, int h, int r) const {
     return (static_cast<std::int64_t>(b) * heads + h) * length + r;
+  }
+  // Rows that do not exist have terms too, by which they attend nothing.
+  __host__ __device__ __forceinline__ int paddedLength() const { return ceilDiv(length, mostGradStep) * mostGradStep; }
+  __device__ __forceinline__ std::int64_t termsAt(int b, int h, int r) const {
+    return (static_cast<std::int64_t>(b) * heads + h) * paddedLength() + r;
   }
   __device__ __forceinline__ std::int64_t queryStride() const { return static_cast<std::int64_t>(heads) * headDim; }
   __device__ __forceinline__ std::int64_t keyStride() const { return static_cast<std::int64_t>(kvHeads) * headDim; }
@@ -109,13 +128,14 @@ struct AttentionProblem : LearnedPointers {
                ceilDiv(keys, activeSpan) +
            span;
   }
-  // Bit c: keys first + 16 c .. of gradKeyTile keys hold a positive weight of the 16 rows of `rowGroup`.
-  __device__ __forceinline__ int activeBits(int b, int h, int rowGroup, int first) const {
+  // Bit c of low and, from 64 keys on, of high: keys first + 16 c .. of gradKeyTile keys hold a positive weight of the 16 rows
+  // of `rowGroup`.
+  __device__ __forceinline__ Activity activityOf(int b, int h, int rowGroup, int first) const {
     static_assert(gradKeyTile == 2 * activeSpan, "two bytes of four bits");
-    if (activity == nullptr) return 0xff;
-    if (rowGroup * activeRows >= length) return 0;
+    if (activity == nullptr) return {0xf, 0xf};
+    if (rowGroup * activeRows >= length) return {0, 0};
     const std::uint8_t* bits = activity + activityAt(b, h, rowGroup, first / activeSpan);
-    return bits[0] | (first + activeSpan < keys ? bits[1] << 4 : 0);
+    return {bits[0], first + activeSpan < keys ? bits[1] : 0};
   }
   __device__ __forceinline__ float biasAt(int h, int distance) const {
     return distance < window && distance >= 0 ? bias[static_cast<std::int64_t>(h) * window + distance] : 0.0f;

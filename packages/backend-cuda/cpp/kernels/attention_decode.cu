@@ -37,11 +37,7 @@ struct Scratch {
   int splits, splitKeys;
 };
 
-// `vector` elements in one load; a lane has columns (8 c + lane) vector + e of a row, for c < `columns`.
-template <class T, int vector>
-struct alignas(vector * sizeof(T)) Run {
-  T x[vector];
-};
+// A load brings `vector` elements; a lane has columns (8 c + lane) vector + e of a row, for c < `columns`.
 // Loads that a lane has under way, in units of rows: four in all.
 template <int columns>
 constexpr int rowsAhead = columns < 4 ? 4 / columns : 1;

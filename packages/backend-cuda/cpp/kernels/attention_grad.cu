@@ -32,17 +32,22 @@ struct GradShape {
   static_assert(queryColumns == 32 && queryTiles * (columns / queryColumns) == warps, "every warp has a part of dq");
   static constexpr std::size_t rowBytes = static_cast<std::size_t>(rows) * columns * 2,
                                stepBytes = static_cast<std::size_t>(step) * columns * 2;
+  // Distances of a step's queries from the block's keys, one more than there are.
+  static constexpr int distances = rows + step;
+  static_assert(distances <= threads, "a thread brings one");
   // ds^T: 128 keys by `step` queries. A tile is 64 columns wide, so with 32 queries the keys from 64 lie beside the others.
   static constexpr int pairRows = rows * step / 64;
   static constexpr std::size_t pairBytes = static_cast<std::size_t>(rows) * step * 2;
   // Keys, values, stages of queries and dO, ds where it fits the 99 KiB of sm_86, 89 and 120 (else it takes the place of the
-  // step's dO, once dv is done with it), then 16 bytes per query and stage, activity, and notes.
+  // step's dO, once dv is done with it), then per stage 16 bytes per query, activity and the
+  // bias by distance, and notes.
   static constexpr bool ownPairs = columns == 64;
   static constexpr std::size_t stagesAt = 2 * rowBytes, pairsAt = stagesAt + 2 * stages * stepBytes,
                                rowsAt = pairsAt + (ownPairs ? pairBytes : 0),
                                activeAt = rowsAt + static_cast<std::size_t>(stages) * step * 16,
-                               notesAt = activeAt + static_cast<std::size_t>(stages) * queryTiles * 4,
-                               sharedBytes = notesAt + 32;
+                               biasAt = activeAt + static_cast<std::size_t>(stages) * queryTiles * 4,
+                               notesAt = biasAt + static_cast<std::size_t>(stages) * distances * 4,
+                               sharedBytes = notesAt + 48;
   static_assert(ownPairs || pairBytes <= stepBytes, "ds fits the place of dO");
   static_assert(sharedBytes <= 99 * 1024, "fits every architecture");
 };
@@ -51,7 +56,7 @@ using Grad128 = GradShape<128, 32, false>;
 
 // A block's keys, from `first`, and the query tiles that attend them.
 struct Work {
-  int first, b, kvHead, firstTile, tiles;
+  int first, b, kvHead, firstTile, tiles, firstHead;
 };
 
 template <class T, class Shape>
@@ -64,7 +69,7 @@ __global__ void __launch_bounds__(Shape::threads, 1) gradKernel(const __grid_con
   const int shift = p.keys - p.length;
   // What thread 0 found out for all. Read again in every step: registers are scarcer than shared memory's time.
   const auto notes = sharedMemory<int>(Shape::notesAt);
-  const auto work = [&] { return Work{notes[0], notes[1], notes[2], notes[3], notes[4]}; };
+  const auto work = [&] { return Work{notes[0], notes[1], notes[2], notes[3], notes[4], notes[9]}; };
   if (thread == 0) {
     const int ticket = takeTicket(p.turns + static_cast<std::int64_t>(p.batch) * p.heads * queryBlocks);
     const int first = (keyBlocks - 1 - ticket % keyBlocks) * Shape::rows, b = ticket / keyBlocks / p.kvHeads;
@@ -76,8 +81,11 @@ __global__ void __launch_bounds__(Shape::threads, 1) gradKernel(const __grid_con
     notes[2] = ticket / keyBlocks % p.kvHeads;
     notes[3] = firstTile;
     notes[4] = endTile - firstTile;
-    notes[5] = -1;  // which turn thread 0 passes on next (-1: none)
-    notes[6] = 0;   // and to whom
+    notes[5] = -1;                // which turn thread 0 passes on next (-1: none)
+    notes[6] = 0;                 // and to whom
+    notes[7] = 0;                 // head of the group at this step
+    notes[8] = notes[4] * group;  // steps
+    notes[9] = notes[2] * group;
   }
   __syncthreads();
 
@@ -96,8 +104,13 @@ __global__ void __launch_bounds__(Shape::threads, 1) gradKernel(const __grid_con
   const auto activeStage = [](int i) {
     return sharedMemory<int>(Shape::activeAt + static_cast<unsigned>(i % Shape::stages) * queryTiles * 4);
   };
+  // By query minus key, from 1 - rows.
+  const auto biasStage = [](int i) {
+    return sharedMemory<float>(Shape::biasAt + static_cast<unsigned>(i % Shape::stages) * Shape::distances * 4);
+  };
   RowOperand<T, Shape> keys{{sharedMemory<T>(0)}, warpRow, {}}, values{{sharedMemory<T>(Shape::rowBytes)}, warpRow, {}};
-  const int first = work().first, count = work().tiles * group;
+  const auto count = [&] { return notes[8]; };
+  const int first = work().first;
   const int rows = p.keys - first < Shape::rows ? p.keys - first : Shape::rows;
   const auto firstKey = [&] { return p.keyAt(work().b, work().first, work().kvHead); };
   const std::int64_t at = firstKey();
@@ -105,21 +118,27 @@ __global__ void __launch_bounds__(Shape::threads, 1) gradKernel(const __grid_con
   values.tile.template copyFrom<Shape::rows, Shape::threads>(p.v + at, p.keyStride(), rows, p.headDim);
   copyAsyncCommit();
 
-  // Step i: query tile firstTile + i % tiles of the group's head i / tiles.
-  const auto fetch = [&](int i) {
+  // What a step needs beside rows: loaded early and, where there are registers for it, stored a step's products later.
+  Activity next{};
+  float nextBias = 0;
+  const auto storeFetched = [&](int i) {
+    if (thread < queryTiles) activeStage(i)[thread] = opaque(next.low) | opaque(next.high) << 4;
+    if (thread < Shape::distances) biasStage(i)[thread] = nextBias * log2e;
+  };
+  // Step i: the query tiles of a head of the group, then those of the next.
+  const auto fetch = [&](int i, int head) {
     const Work w = work();
-    const int b = w.b, h = w.kvHead * group + i / w.tiles, query = (w.firstTile + i % w.tiles) * step;
+    const int b = w.b, h = w.firstHead + head, query = (w.firstTile + i - head * w.tiles) * step;
     const std::int64_t from = p.queryAt(b, query, h);
     stage(i, 0).template copyFrom<step, Shape::threads>(p.q + from, p.queryStride(), p.length - query, p.headDim);
     stage(i, 1).template copyFrom<step, Shape::threads>(p.dout + from, p.queryStride(), p.length - query, p.headDim);
+    if (thread < step) copyAsync16(rowStage(i) + thread, p.terms + p.termsAt(b, h, query + thread), true);
     copyAsyncCommit();
-    if (thread < step) {
-      const QueryRow row = queryRow(p, b, h, query + thread);
-      rowStage(i)[thread] = make_float4(row.lse, row.delta, row.offset, static_cast<float>(row.start));
-    }
-    if (thread < queryTiles) activeStage(i)[thread] = p.activeBits(b, h, query / 16 + thread, w.first);
+    if (thread < queryTiles) next = p.activityOf(b, h, query / 16 + thread, w.first);
+    if (thread < Shape::distances) nextBias = p.biasAt(h, p.position(query) - w.first - (Shape::rows - 1) + thread);
+    if (i == 0 || !Shape::resident) storeFetched(i);
   };
-  if (count > 0) fetch(0);
+  if (count() > 0) fetch(0, 0);
   copyAsyncWait<0>();
   __syncthreads();
   keys.load();
@@ -136,16 +155,18 @@ __global__ void __launch_bounds__(Shape::threads, 1) gradKernel(const __grid_con
   float dk[columns / 8][4], dv[columns / 8][4];
   clear(dk);
   clear(dv);
-  for (int i = 0; i < count; ++i) {
+  for (int i = 0; i < count(); ++i) {
     copyAsyncWait<0>();
     __syncthreads();  // step i is there for all, and all are done with step i - 1
-    if (i + 1 < count) fetch(i + 1);
     const Work w = work();
-    const int b = w.b, h = w.kvHead * group + i / w.tiles, tile = w.firstTile + i % w.tiles, query = tile * step;
+    const int head = notes[7], nextHead = head + (i + 1 == (head + 1) * w.tiles);
+    const int b = w.b, h = w.firstHead + head, tile = w.firstTile + i - head * w.tiles, query = tile * step;
+    if (i + 1 < count()) fetch(i + 1, nextHead);
     const int lastQuery = query + step < p.length ? query + step - 1 : p.length - 1;
-    const bool works = warpWorks && p.position(lastQuery) >= warpKey && p.start(b, query) <= warpKey + 15;
-    const bool plain = lastQuery - query == step - 1 && warpRow + 15 < rows && p.start(b, lastQuery) <= warpKey &&
-                       p.position(query) - (warpKey + 15) >= p.window;
+    const float firstStart = queryRow(rowStage(i)[0]).start, lastStart = queryRow(rowStage(i)[lastQuery - query]).start;
+    const bool works = warpWorks && p.position(lastQuery) >= warpKey && firstStart <= static_cast<float>(warpKey + 15);
+    const bool plain = lastQuery - query == step - 1 && warpRow + 15 < rows &&
+                       lastStart <= static_cast<float>(warpKey) && p.position(query) - (warpKey + 15) >= p.window;
     // ds of these 16 queries and, where it cannot be stored yet, of the 16 before.
     std::uint32_t mine[4] = {}, earlier[4] = {};
     const auto storePairs = [&](const std::uint32_t (&a)[4], int c) {
@@ -170,21 +191,32 @@ __global__ void __launch_bounds__(Shape::threads, 1) gradKernel(const __grid_con
         } else {
           clear(g);
         }
+        const auto pairsOfTile = [&](auto plainTile) {
 #pragma unroll
-        for (int n = 0; n < 2; ++n) {
+          for (int n = 0; n < 2; ++n) {
 #pragma unroll
-          for (int odd = 0; odd < 2; ++odd) {
-            const int r = c + 8 * n + 2 * (lane % 4) + odd;
-            const float4 packed = rowStage(i)[r];
-            const QueryRow row{packed.x, packed.y, packed.z, 0};
-            const int position = p.position(query + r);
+            for (int odd = 0; odd < 2; ++odd) {
+              const int r = c + 8 * n + 2 * (lane % 4) + odd;
+              const QueryRow row = queryRow(rowStage(i)[r]);
+              const int position = p.position(query + r);
 #pragma unroll
-            for (int half = 0; half < 2; ++half) {
-              const int j = warpKey + lane / 4 + 8 * half, e = 2 * half + odd;
-              pairGrad(p, s[n][e], g[n][e], row, h, position - j, static_cast<float>(j) >= packed.w && j <= position,
-                       plain, scale);
+              for (int half = 0; half < 2; ++half) {
+                const int key = warpRow + lane / 4 + 8 * half, e = 2 * half + odd;
+                if constexpr (plainTile.value) {
+                  pairGrad<true>(s[n][e], g[n][e], row, 0, true, scale);
+                } else {
+                  const int j = work().first + key;
+                  const bool attended = static_cast<float>(j) >= row.start && j <= position;
+                  pairGrad<false>(s[n][e], g[n][e], row, biasStage(i)[r - key + Shape::rows - 1], attended, scale);
+                }
+              }
             }
           }
+        };
+        if (plain) {
+          pairsOfTile(std::true_type{});
+        } else {
+          pairsOfTile(std::false_type{});
         }
         if (active) {
           packA<T>(mine, g);
@@ -209,7 +241,8 @@ __global__ void __launch_bounds__(Shape::threads, 1) gradKernel(const __grid_con
     const int tileAt = (b * p.heads + h) * queryBlocks + tile;
     int* turn = p.turns + tileAt;
     const int order = p.position(lastQuery) / Shape::rows - first / Shape::rows;
-    const bool last = p.start(b, query) >= first;
+    const bool last = queryRow(rowStage(i)[0]).start >= static_cast<float>(first);
+    if (Shape::resident && i + 1 < count()) storeFetched(i + 1);
     if (thread == 0) {
       passOn();
       awaitTurn(turn, order);
@@ -217,6 +250,7 @@ __global__ void __launch_bounds__(Shape::threads, 1) gradKernel(const __grid_con
       notes[6] = order + 1;
     }
     __syncthreads();  // ds is there for all, and it is this block's turn
+    if (thread == 0 && i + 1 == (notes[7] + 1) * work().tiles) notes[7] = notes[7] + 1;
 
     auto* sums =
         reinterpret_cast<float4*>(p.dqSums) + (static_cast<std::int64_t>(tileAt) * Shape::warps + warp) * 4 * 32 + lane;

@@ -40,18 +40,11 @@ struct RowOperand {
   }
 };
 
-// What the gradient needs to know of a query row.
+// What the gradient needs to know of a query row: its terms, of deltaKernel.
 struct QueryRow {
-  float lse, delta, offset;
-  int start;
+  float lse, delta, offset, start;
 };
-
-template <class T>
-__device__ __forceinline__ QueryRow queryRow(const AttentionProblem<T>& p, int b, int h, int r) {
-  // A row that does not exist attends nothing.
-  if (r >= p.length) return {0, 0, 0, INT_MAX};
-  return {p.lse[p.rowAt(b, h, r)], p.delta[p.rowAt(b, h, r)], p.offset(b, h, r), p.start(b, r)};
-}
+__device__ __forceinline__ QueryRow queryRow(float4 terms) { return {terms.x, terms.y, terms.z, terms.w}; }
 
 // The first query tile from `from` on, of `tiles` of `step` rows, that begins at key `end` or later. Starts do not decrease.
 template <class T>
@@ -67,12 +60,13 @@ __device__ __forceinline__ int tileBeyond(const AttentionProblem<T>& p, int b, i
   return from;
 }
 
-// s (a raw product) becomes ds, g becomes w.
-template <class T>
-__device__ __forceinline__ void pairGrad(const AttentionProblem<T>& p, float& s, float& g, const QueryRow& row, int h,
-                                         int distance, bool attended, bool plain, float scale) {
-  // Rounded as in the forward pass: plain tiles have no bias, and fma(s, scale, 0) is the rounded product.
-  const float score = plain ? roundedProduct(s, scale) : fmaf(s, scale, p.biasAt(h, distance) * log2e);
+// s (a raw product) becomes ds, g becomes w. `bias` comes times log2 e. Every query of a plain tile attends every key, without
+// a bias.
+template <bool plain>
+__device__ __forceinline__ void pairGrad(float& s, float& g, const QueryRow& row, float bias, bool attended,
+                                         float scale) {
+  // Rounded as in the forward pass: fma(s, scale, 0) is the rounded product.
+  const float score = plain ? roundedProduct(s, scale) : fmaf(s, scale, bias);
   const float weight = exp2Fast(score - row.lse);  // p_ij
   const bool active = weight + row.offset > 0;
   const float ds = weight * ((active ? g : 0.0f) - row.delta), w = nanMax(weight + row.offset, 0.0f);

@@ -66,8 +66,8 @@ __global__ void __launch_bounds__(Shape::threads, 1)
   gradients.tile.template copyFrom<Shape::rows, Shape::threads>(p.dout + at, p.queryStride(), rows, p.headDim);
   copyAsyncCommit();
   fetch(firstTile);
-  const QueryRow row[2] = {queryRow(p, b, h, first + warpRow + lane / 4),
-                           queryRow(p, b, h, first + warpRow + lane / 4 + 8)};
+  const float4* terms = p.terms + p.termsAt(b, h, first + warpRow + lane / 4);
+  const QueryRow row[2] = {queryRow(terms[0]), queryRow(terms[8])};
   copyAsyncWait<1>();
   __syncthreads();
   queries.load();
@@ -101,15 +101,27 @@ __global__ void __launch_bounds__(Shape::threads, 1)
       if (works) {
         queries.dot(s, stage(t, 0), c);
         gradients.dot(g, stage(t, 1), c);
+        const auto pairsOfTile = [&](auto plainTile) {
 #pragma unroll
-        for (int n = 0; n < 2; ++n) {
+          for (int n = 0; n < 2; ++n) {
 #pragma unroll
-          for (int e = 0; e < 4; ++e) {
-            const QueryRow& mine = row[e / 2];
-            const int j = key + c + 8 * n + 2 * (lane % 4) + e % 2;
-            const int i = p.position(first + warpRow + lane / 4 + 8 * (e / 2));
-            pairGrad(p, s[n][e], g[n][e], mine, h, i - j, j >= mine.start && j <= i, plain, scale);
+            for (int e = 0; e < 4; ++e) {
+              const QueryRow& mine = row[e / 2];
+              if constexpr (plainTile.value) {
+                pairGrad<true>(s[n][e], g[n][e], mine, 0, true, scale);
+              } else {
+                const int j = key + c + 8 * n + 2 * (lane % 4) + e % 2;
+                const int i = p.position(first + warpRow + lane / 4 + 8 * (e / 2));
+                const bool attended = static_cast<float>(j) >= mine.start && j <= i;
+                pairGrad<false>(s[n][e], g[n][e], mine, p.biasAt(h, i - j) * log2e, attended, scale);
+              }
+            }
           }
+        };
+        if (plain) {
+          pairsOfTile(std::true_type{});
+        } else {
+          pairsOfTile(std::false_type{});
         }
         std::uint32_t ds[4];
         packA<T>(ds, s);
@@ -181,12 +193,9 @@ __global__ void __launch_bounds__(Shape::threads, 1)
     const std::int64_t from = p.queryAt(b, query, h);
     stage(i, 0).template copyFrom<step, Shape::threads>(p.q + from, p.queryStride(), p.length - query, p.headDim);
     stage(i, 1).template copyFrom<step, Shape::threads>(p.dout + from, p.queryStride(), p.length - query, p.headDim);
-    copyAsyncCommit();
     const int r = static_cast<int>(threadIdx.x);
-    if (r < step) {
-      const QueryRow row = queryRow(p, b, h, query + r);
-      rowStage(i)[r] = make_float4(row.lse, row.delta, row.offset, static_cast<float>(row.start));
-    }
+    if (r < step) copyAsync16(rowStage(i) + r, p.terms + p.termsAt(b, h, query + r), true);
+    copyAsyncCommit();
   };
   if (count > 0) fetch(0);
   copyAsyncWait<0>();
@@ -214,21 +223,31 @@ __global__ void __launch_bounds__(Shape::threads, 1)
       float s[2][4], g[2][4];
       keys.dot(s, stage(i, 0), c);
       values.dot(g, stage(i, 1), c);
+      const auto pairsOfTile = [&](auto plainTile) {
 #pragma unroll
-      for (int n = 0; n < 2; ++n) {
+        for (int n = 0; n < 2; ++n) {
 #pragma unroll
-        for (int odd = 0; odd < 2; ++odd) {
-          const int r = c + 8 * n + 2 * (lane % 4) + odd;
-          const float4 packed = rowStage(i)[r];
-          const QueryRow row{packed.x, packed.y, packed.z, 0};
-          const int position = p.position(query + r);
+          for (int odd = 0; odd < 2; ++odd) {
+            const int r = c + 8 * n + 2 * (lane % 4) + odd, position = p.position(query + r);
+            const QueryRow row = queryRow(rowStage(i)[r]);
 #pragma unroll
-          for (int half = 0; half < 2; ++half) {
-            const int j = warpKey + lane / 4 + 8 * half, e = 2 * half + odd;
-            pairGrad(p, s[n][e], g[n][e], row, h, position - j, static_cast<float>(j) >= packed.w && j <= position,
-                     plain, scale);
+            for (int half = 0; half < 2; ++half) {
+              const int e = 2 * half + odd;
+              if constexpr (plainTile.value) {
+                pairGrad<true>(s[n][e], g[n][e], row, 0, true, scale);
+              } else {
+                const int j = warpKey + lane / 4 + 8 * half;
+                const bool attended = static_cast<float>(j) >= row.start && j <= position;
+                pairGrad<false>(s[n][e], g[n][e], row, p.biasAt(h, position - j) * log2e, attended, scale);
+              }
+            }
           }
         }
+      };
+      if (plain) {
+        pairsOfTile(std::true_type{});
+      } else {
+        pairsOfTile(std::false_type{});
       }
       std::uint32_t a[4];
       packA<T>(a, g);

@@ -347,8 +347,8 @@ export const MUTATIONS = [
   {
     name: 'gradient of q: one block of keys too many',
     file: grad,
-    from: 'p.start(b, query) >= first;',
-    to: 'p.start(b, query) > first;',
+    from: '.start >= static_cast<float>(first);',
+    to: '.start > static_cast<float>(first);',
     run: TILES,
   },
   {
@@ -422,6 +422,20 @@ export const MUTATIONS = [
     run: TILES,
     always: true,
     compile: [grad],
+  },
+  {
+    name: 'gradient: the bias of the distance beside',
+    file: grad,
+    from: 'r - key + Shape::rows - 1',
+    to: 'r - key + Shape::rows',
+    run: TILES,
+  },
+  {
+    name: 'gradient: rows that do not exist attend',
+    file: 'attention.cu',
+    from: 'make_float4(0, 0, 0, INFINITY)',
+    to: 'make_float4(0, 0, 0, 0)',
+    run: 'attentionGrad bf16',
   },
   {
     name: 'gradient: delta from the output',

@@ -85,6 +85,8 @@ export const ATTENTION_EDGES: Readonly<Record<string, AttentionSpec>> = {
   decode_from_a_partly_filled_cache: { B: 3, L: 1, S: 33, H: 4, Hkv: 4, D: 32, W: 64, tau: -1, capacity: 64 },
   first_token_into_an_empty_cache: { B: 2, L: 1, S: 1, H: 2, D: 8, W: 8, tau: -0.5, capacity: 16 },
   head_dim_4: { L: 21, H: 2, D: 4, W: 8, tau: -1 },
+  // exp(95) is infinite in f32, and only there: rows past the end of a tile must not meet it.
+  bias_of_95: { L: 30, S: 45, H: 2, D: 16, W: 60, bias: () => 95, tau: -1 },
   head_dim_12: { L: 21, H: 2, D: 12, W: 8, tau: -1 },
   head_dim_64: { L: 35, H: 2, D: 64, W: 40, tau: -1 },
   head_dim_128: { L: 20, H: 1, D: 128, W: 40, tau: -1 },
