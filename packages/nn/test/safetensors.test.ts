@@ -59,6 +59,8 @@ describe('safetensors', () => {
     ['an overlap', file({ x, y: { ...x, data_offsets: [4, 12] } }, 12)],
     ['offsets that do not fit the shape', file({ x: { ...x, shape: [3] } }, 8)],
     ['a type that is not supported', file({ x: { ...x, dtype: 'F8_E4M3' } }, 8)],
+    ['a type that is no text either', file({ x: { ...x, dtype: { toString: 1 } } }, 8)],
+    ['a name twice', file(`{"x":${JSON.stringify(x)},"x":${JSON.stringify(x)}}`, 8)],
     ['a negative size', file({ x: { ...x, shape: [-2] } }, 8)],
     ['no offsets', file({ x: { dtype: 'F32', shape: [2] } }, 8)],
     ['metadata that is no map of strings', file({ __metadata__: { a: 1 } }, 0)],

@@ -25,8 +25,8 @@ export function checkpointsOf(folder: string): number[] {
   return names.map((name) => Number(name.slice(5))).sort((a, b) => a - b);
 }
 
-/** Of Node itself, before the command's first line: no file left to read a module with. */
-const LOADER = /EMFILE[\s\S]*node:internal\/modules/;
+/** Of Node itself, before the command's first line: no file left to read a module with, or the package.json that names it. */
+const LOADER = /(EMFILE|Cannot find package)[\s\S]*node:internal\/modules/;
 /** Exit codes of SIGHUP, SIGINT and SIGTERM, which need no explanation. */
 const ASKED = [129, 130, 143];
 
