@@ -1,6 +1,5 @@
-import { createRequire } from 'node:module';
 import { BackendUnavailableError } from '@lazy-attention/core';
-import { type AddonPlace, type ErrorOf, errorOf, probeAddon } from '@lazy-attention/native';
+import { type AddonPlace, type ErrorOf, errorOf, loadBinary, probeAddon } from '@lazy-attention/native';
 
 /** What the machine reached at most, in this backend's instruction set and threads. */
 export interface Ceilings {
@@ -27,7 +26,7 @@ export async function measureCeilings(
 ): Promise<Ceilings> {
   const { result, path } = await probeAddon(place);
   if (path === null || !result.available) throw new BackendUnavailableError(place.name, result.reason, result.fix);
-  const addon = createRequire(path)(path) as {
+  const addon = loadBinary(path) as {
     ceilings(threads: number, isa: string, bytes: number, errorOf: ErrorOf): Ceilings;
   };
   return addon.ceilings(threads, isa, bytes, errorOf(place.name));

@@ -1,7 +1,6 @@
-import { createRequire } from 'node:module';
 import { dirname } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { addonPlace, locateAddon } from '@lazy-attention/native';
+import { addonPlace, loadBinary, locateAddon } from '@lazy-attention/native';
 import { type Communicator, hostAllReduce } from '@lazy-attention/nn';
 import { CommunicatorError } from './errors.ts';
 import { INSTALL, kindOfLibrary, type Launcher, LIBRARIES, launcherOf } from './launcher.ts';
@@ -70,7 +69,7 @@ function loadAddon(): Addon {
   const packageName = '@lazy-attention/communicator-mpi';
   const located = locateAddon(addonPlace({ name: 'mpi', directory, packageName, file: 'lazy_mpi.node' }));
   if (located.path === null) throw new CommunicatorError('MPI_MISSING', `mpi: ${located.reason}; ${located.fix}`);
-  return createRequire(import.meta.url)(located.path) as Addon;
+  return loadBinary(located.path) as Addon;
 }
 
 function startLibrary(addon: Addon, { kind }: Launcher): ReturnType<Addon['start']> {

@@ -3,6 +3,7 @@ export { currentTarget, inspectBinary, type Target, targetName } from './binary.
 export type { NativeBuffer } from './buffers.ts';
 export { errorOf } from './errors.ts';
 export { createNativeKernels, type NativeKernels, type NativeSaved } from './kernels.ts';
+export { loadBinary } from './load.ts';
 export { type AddonPlace, addonPlace, type Located, locateAddon } from './locate.ts';
 export { MismatchError } from './ops.ts';
 export { type AddonProbe, probeAddon } from './probe.ts';

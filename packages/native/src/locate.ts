@@ -1,8 +1,8 @@
 import { existsSync, readFileSync } from 'node:fs';
-import { createRequire } from 'node:module';
 import { join } from 'node:path';
 import { BackendUnavailableError } from '@lazy-attention/core';
 import { currentTarget, inspectBinary, type Target, targetName } from './binary.ts';
+import { requireFrom } from './load.ts';
 
 /** Where a backend's binary is looked for. */
 export interface AddonPlace {
@@ -88,7 +88,7 @@ export function buildCommand({ directory, build }: AddonPlace): string {
 
 function resolvePackaged(place: AddonPlace, platformPackage: string): string | null {
   try {
-    return createRequire(join(place.directory, 'package.json')).resolve(`${platformPackage}/${place.file}`);
+    return requireFrom(join(place.directory, 'package.json')).resolve(`${platformPackage}/${place.file}`);
   } catch {
     return null;
   }

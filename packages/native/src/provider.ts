@@ -1,4 +1,3 @@
-import { createRequire } from 'node:module';
 import {
   type BackendProvider,
   BackendUnavailableError,
@@ -9,6 +8,7 @@ import {
 import type { NativeAddon } from './addon.ts';
 import { errorOf } from './errors.ts';
 import { createNativeKernels } from './kernels.ts';
+import { loadBinary } from './load.ts';
 import { type AddonPlace, addonPlace, buildCommand } from './locate.ts';
 import { MismatchError } from './ops.ts';
 import { probeAddon } from './probe.ts';
@@ -61,8 +61,7 @@ export function nativeProvider(backend: NativeBackend): BackendProvider {
       const place = find();
       const { result, path } = await probeAddon(place);
       if (!result.available || path === null) throw new BackendUnavailableError(name, result.reason, result.fix);
-      // Not of import.meta.url: webpack would read that as a wish to bundle what it can find there.
-      const addon = createRequire(path)(path) as NativeAddon;
+      const addon = loadBinary(path) as NativeAddon;
       const context = addon.create(native, errorOf(name));
       try {
         return createNativeKernels(name, context, addon.ops) as Kernels;

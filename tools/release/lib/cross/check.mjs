@@ -19,8 +19,8 @@ const LIBRARIES = {
   win32: /^(node\.exe|kernel32\.dll|ntdll\.dll|api-ms-win-[\w-]+\.dll|ucrtbase\.dll)$/i,
 };
 
-/** Operators new and delete of C++: weak symbols of the C++ library, which the linker for macOS exports whatever it is told. */
-const ALLOCATION = /^_Z(nw|na|dl|da)/;
+/** What zig's linker for macOS exports whatever it is told: weak operators new and delete of the C++ library, and names of its own. */
+const MACOS_OWN = /^(_Z(nw|na|dl|da)\w*|_mh_dylib_header|__dso_handle)$/;
 
 /** Sentences, one for each thing that is wrong with a binary for `target` ('linux-x64-glibc'). It is read, not loaded. */
 export function binaryFaults(path, target) {
@@ -34,7 +34,7 @@ export function binaryFaults(path, target) {
   }
   if (found.platform === 'darwin') {
     const library = readMachO(bytes);
-    const exported = library.exported.filter((name) => !ALLOCATION.test(name));
+    const exported = library.exported.filter((name) => !MACOS_OWN.test(name));
     return [...commonFaults({ ...library, exported }, LIBRARIES.darwin), ...macosFaults(library, found.arch)];
   }
   return commonFaults(readPe(bytes), LIBRARIES.win32);
