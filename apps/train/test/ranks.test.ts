@@ -1,4 +1,4 @@
-import { execFileSync, spawn } from 'node:child_process';
+import { execFileSync, spawn, spawnSync } from 'node:child_process';
 import { existsSync, readFileSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
@@ -88,6 +88,22 @@ describe.skipIf(reason !== null)(`ranks over MPI${reason === null ? '' : `: ${re
     alone.child.kill('SIGTERM');
     await alone.done;
     for (let i = 0; i < wanted; i++) expect(Math.abs(losses(out)[i] / losses(whole)[i] - 1)).toBeLessThan(1e-5);
+  }, 400_000);
+
+  it('train on two hosts, which are network namespaces, what they train on one', async (context) => {
+    const script = fileURLToPath(new URL('../../../packages/communicator-mpi/scripts/two-hosts.sh', import.meta.url));
+    const env = { ...process.env, OMPI_ALLOW_RUN_AS_ROOT: '1', OMPI_ALLOW_RUN_AS_ROOT_CONFIRM: '1' };
+    const tried = spawnSync(script, ['true'], { env, encoding: 'utf8' });
+    if (tried.status !== 0)
+      return context.skip(`no network namespaces here: ${tried.error ?? tried.stderr.slice(0, 200)}`);
+    const [one, two] = ['one', 'two'].map((name) => join(temporary(), name)) as [string, string];
+    expect((await mpirun([2, ['train', ...training, '--out', one]])).code).toBe(0);
+    const ran = spawnSync(script, [process.execPath, BIN, 'train', ...training, '--out', two], {
+      env,
+      encoding: 'utf8',
+    });
+    expect(ran.status, ran.stderr).toBe(0);
+    expect(losses(two)).toEqual(losses(one));
   }, 400_000);
 
   it('cut the state of the optimiser over themselves: the same bits and checkpoint, and any number goes on', async () => {
