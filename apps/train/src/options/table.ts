@@ -242,7 +242,8 @@ export const TRAINING_OPTIONS: { readonly [K in keyof TrainingValues]: TrainingO
     recorded: 'training.shardOptimizer',
     stored: v.optional(flag.schema),
     load: (stored) => stored ?? false,
-    resume: 'free',
+    resume: 'fixed',
+    single: true,
   },
   context: {
     flags: '--context <n>',
@@ -480,6 +481,7 @@ export const TRAINING_OPTIONS: { readonly [K in keyof TrainingValues]: TrainingO
     stored: v.optional(integer(1, MANY).schema),
     load: (stored) => stored ?? 'never',
     resume: 'free',
+    single: true,
   },
   tensorboard: {
     flags: '--tensorboard',
@@ -489,6 +491,7 @@ export const TRAINING_OPTIONS: { readonly [K in keyof TrainingValues]: TrainingO
     stored: v.optional(flag.schema),
     load: (stored) => stored ?? false,
     resume: 'free',
+    single: true,
   },
   csv: {
     flags: '--csv',
@@ -498,6 +501,7 @@ export const TRAINING_OPTIONS: { readonly [K in keyof TrainingValues]: TrainingO
     stored: v.optional(flag.schema),
     load: (stored) => stored ?? false,
     resume: 'free',
+    single: true,
   },
   sampleTokens: {
     flags: '--sample-tokens <n>',
