@@ -1,4 +1,4 @@
-import { frame, headPlace, looked, mode, problem, shown, training } from '../state/store.ts';
+import { frame, headPlace, looked, mode, opened, problem, shown, training } from '../state/store.ts';
 import { chosenTheme, theme } from '../state/theme.ts';
 import { Controls } from './controls.tsx';
 import { Curves } from './curves.tsx';
@@ -73,7 +73,7 @@ export function App() {
             <Side side={0} />
             <Side side={1} />
           </div>
-          <Curves />
+          {opened.value.every((model) => model === null) && <Curves />}
         </div>
         <Look />
         <Words />

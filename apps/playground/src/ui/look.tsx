@@ -17,7 +17,7 @@ import {
 } from '../state/store.ts';
 import { kindColor, kindLabel } from './palette.ts';
 
-/** Pixels between two tokens of the arcs. */
+/** Pixels between two tokens of the arcs, at least; longer tokens stand further apart, up to a limit. */
 const STEP = 22;
 const HEIGHT = 120;
 /** The row that is shown before one is chosen: its arcs fit on a phone. */
@@ -104,6 +104,7 @@ function Arcs({ side }: { readonly side: 0 | 1 }) {
   if (head === null || names.length === 0) return <p class="nothing">{kindLabel(kind)}: nothing to look at.</p>;
   const i = Math.min(row.value ?? Math.min(names.length - 1, FIRST_ROW), names.length - 1);
   const weights = Array.from(head.weights.subarray(rowStart(i), rowStart(i + 1)));
+  const step = Math.max(STEP, Math.min(72, 8 + 8 * Math.max(...names.map(({ length }) => length))));
   const zeros = weights.filter((w) => w === 0).length;
   const most = weights
     .map((w, j) => ({ w, j }))
@@ -122,7 +123,7 @@ function Arcs({ side }: { readonly side: 0 | 1 }) {
         ; {zeros} of {i + 1} weights are zero.
       </figcaption>
       <section class="strip" aria-label={`Tokens, ${kindLabel(kind)}`}>
-        <svg width={names.length * STEP + 8} height={HEIGHT} aria-hidden="true">
+        <svg width={names.length * step + 8} height={HEIGHT} aria-hidden="true">
           {weights.map(
             (w, j) =>
               w > 0.002 &&
@@ -130,13 +131,13 @@ function Arcs({ side }: { readonly side: 0 | 1 }) {
                 <path
                   key={j}
                   class="arc"
-                  d={arc(j, i)}
+                  d={arc(j, i, step)}
                   style={{ opacity: 0.15 + 0.85 * Math.sqrt(Math.min(1, w)), strokeWidth: 0.8 + 7 * Math.min(1, w) }}
                 />
               ),
           )}
         </svg>
-        <div class="tokens">
+        <div class="tokens" style={{ '--step': `${step}px` }}>
           {names.map((name, j) => (
             <button
               key={j}
@@ -170,8 +171,8 @@ function stepRow(event: KeyboardEvent, j: number, count: number): void {
   buttons?.[row.value]?.focus();
 }
 
-function arc(from: number, to: number): string {
-  const [a, b] = [from * STEP + STEP / 2, to * STEP + STEP / 2];
+function arc(from: number, to: number, step: number): string {
+  const [a, b] = [from * step + step / 2, to * step + step / 2];
   const height = Math.min(HEIGHT - 8, 12 + (b - a) / 3.2);
   return `M${a} ${HEIGHT}C${a} ${HEIGHT - height * 1.3} ${b} ${HEIGHT - height * 1.3} ${b} ${HEIGHT}`;
 }

@@ -1,8 +1,8 @@
 import { useState } from 'preact/hooks';
-import { commandOf } from '../engine/settings.ts';
+import { commandOf, type Settings } from '../engine/settings.ts';
 import { weights } from '../state/actions.ts';
 import { toHash } from '../state/link.ts';
-import { settings, shown } from '../state/store.ts';
+import { opened, settings, shown } from '../state/store.ts';
 import { asCsv, asLosses, asPng, asSvg } from './export.ts';
 
 /** The link to what is seen, and files of it. */
@@ -55,13 +55,15 @@ export function Share() {
       </div>
       <p class="soft">The same on the command line:</p>
       {/* biome-ignore lint/a11y/noNoninteractiveTabindex: what scrolls must be reachable by keyboard */}
-      <pre tabIndex={0}>
-        {commandOf(of, 0)}
-        {'\n'}
-        {commandOf(of, 1)}
-      </pre>
+      <pre tabIndex={0}>{commands(of).join('\n')}</pre>
     </section>
   );
+}
+
+/** What repeats it: the trainings, or the inspection of the models that were opened. */
+function commands(of: Settings): string[] {
+  const models = opened.value.flatMap((model) => (model === null ? [] : [`npx lazy-attention inspect ${model.name}`]));
+  return models.length > 0 ? models : ([0, 1] as const).map((side) => commandOf(of, side));
 }
 
 function save(blob: Blob, name: string): void {

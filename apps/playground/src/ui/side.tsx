@@ -1,5 +1,5 @@
 import { rowsOf, type SideView } from '../engine/view.ts';
-import { chosenHead, headOf, headPlace, kinds, looked, opened, shown, tau, views } from '../state/store.ts';
+import { chosenHead, frame, headOf, headPlace, kinds, looked, opened, shown, tau, views } from '../state/store.ts';
 import { AttentionMap } from './map.tsx';
 import { kindColor, kindLabel } from './palette.ts';
 
@@ -16,13 +16,15 @@ export function Side({ side }: { readonly side: 0 | 1 }) {
     <section class="side" aria-labelledby={`side-${side}`} style={{ '--accent': kindColor(kind) }} data-side={side}>
       <h2 id={`side-${side}`}>{model === null ? kindLabel(kind) : model.name}</h2>
       <div class="picture">
-        <div class="facts">
-          <p class="figure">
-            <strong data-testid={`first-${side}`}>{head === null ? '–' : head.firstTokenWeight.toFixed(2)}</strong>
-            <span>of this head's weight on the first token</span>
-          </p>
-          {view !== null && <Figures view={view} side={side} />}
-        </div>
+        {view !== null && head !== null && (
+          <div class="facts">
+            <p class="figure">
+              <strong data-testid={`first-${side}`}>{head.firstTokenWeight.toFixed(2)}</strong>
+              <span>of this head's weight on the first token</span>
+            </p>
+            <Figures view={view} side={side} />
+          </div>
+        )}
         {head === null || head.weights.length === 0 ? (
           <p class="nothing">{nothing(view, side)}</p>
         ) : (
@@ -54,7 +56,8 @@ function percent(share: number): string {
 
 function Figures({ view, side }: { readonly view: SideView; readonly side: 0 | 1 }) {
   const losses = looked.value === null ? shown.value?.losses : undefined;
-  const loss = losses?.values[side].at(-1);
+  const now = losses?.steps.findLastIndex((step) => step <= (frame.value?.step ?? 0)) ?? -1;
+  const loss = losses?.values[side][now];
   return (
     <dl class="figures">
       <div>
@@ -71,7 +74,7 @@ function Figures({ view, side }: { readonly view: SideView; readonly side: 0 | 1
       </div>
       {loss !== undefined && (
         <div>
-          <dt>last loss</dt>
+          <dt>loss</dt>
           <dd>{loss.toFixed(3)}</dd>
         </div>
       )}

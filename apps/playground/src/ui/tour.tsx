@@ -18,7 +18,7 @@ const last = () => (recording.value?.frames.length ?? 1) - 1;
 
 const STOPS: readonly Stop[] = [
   {
-    target: '[data-side="0"] .map',
+    target: '[data-side="0"] .picture',
     words:
       'Two models at step 0: the same size, the same seed, the same letters. Each row is a token, each column one that it may look at.',
     act: () => {
@@ -28,7 +28,7 @@ const STOPS: readonly Stop[] = [
     },
   },
   {
-    target: '[data-side="0"] .map',
+    target: '[data-side="0"] .picture',
     words: 'They train. On the left the first column lights up: a sink grows. On the right it does not.',
     act: () =>
       batch(() => {
@@ -37,7 +37,7 @@ const STOPS: readonly Stop[] = [
       }),
   },
   {
-    target: '[data-side="1"] .map',
+    target: '[data-side="1"] .picture',
     words: 'The right head copies as well, but where it has nothing to do its weights are exactly zero: sand.',
     act: () => {
       playing.value = false;

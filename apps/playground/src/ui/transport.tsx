@@ -75,31 +75,33 @@ function Live() {
   const state = training.value;
   const last = shown.value?.losses.steps.at(-1) ?? 0;
   return (
-    <div class="live">
-      {mode.value === 'live' && (state === 'running' || state === 'paused') && (
-        <>
-          <button type="button" onClick={() => void (state === 'running' ? pause() : resume())}>
-            {state === 'running' ? 'Pause' : 'Go on'}
-          </button>
-          <button type="button" onClick={() => void single()}>
-            One step
-          </button>
-        </>
-      )}
-      <button
-        type="button"
-        class="primary"
-        disabled={state === 'starting'}
-        onClick={() => void train()}
-        data-testid="train"
-      >
-        {mode.value === 'live' ? 'Reset and train' : state === 'starting' ? 'Starting …' : 'Train it here'}
-      </button>
-      {mode.value === 'live' && (
-        <button type="button" onClick={showRecording}>
-          The recording
+    <>
+      <div class="live">
+        {mode.value === 'live' && (state === 'running' || state === 'paused') && (
+          <>
+            <button type="button" onClick={() => void (state === 'running' ? pause() : resume())}>
+              {state === 'running' ? 'Pause' : 'Go on'}
+            </button>
+            <button type="button" onClick={() => void single()}>
+              One step
+            </button>
+          </>
+        )}
+        <button
+          type="button"
+          class="primary"
+          disabled={state === 'starting'}
+          onClick={() => void train()}
+          data-testid="train"
+        >
+          {mode.value === 'live' ? 'Reset and train' : state === 'starting' ? 'Starting …' : 'Train it here'}
         </button>
-      )}
+        {mode.value === 'live' && (
+          <button type="button" onClick={showRecording}>
+            The recording
+          </button>
+        )}
+      </div>
       {mode.value === 'live' && device.value !== null && (
         <p class="soft device" data-testid="device">
           {device.value.backend}: {device.value.name}, {milliseconds.value.toFixed(0)} ms a step of both,{' '}
@@ -107,6 +109,6 @@ function Live() {
           {device.value.note && <span class="note">{device.value.note}</span>}
         </p>
       )}
-    </div>
+    </>
   );
 }
