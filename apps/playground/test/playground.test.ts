@@ -214,7 +214,7 @@ inBrowser('the built page', ({ at, browser }) => {
     await page.getByRole('button', { name: 'Done' }).click();
     expect(await page.getByRole('dialog').count()).toBe(0);
     await page.getByRole('button', { name: 'Tour' }).click();
-    await page.keyboard.press('Escape');
+    await page.getByRole('dialog').press('Escape');
     await expect.poll(() => page.getByRole('dialog').count()).toBe(0);
     expect(complaints).toEqual([]);
     await page.context().close();
