@@ -1,6 +1,6 @@
 import type { Backend, DType, FloatDType, Tensor } from '@lazy-attention/core';
 import { elementCount, roundTo, statisticsDType } from '@lazy-attention/core';
-import { normal, type Random, seeded } from './random.ts';
+import { named, normal, type Random } from './random.ts';
 
 export type Shape = readonly number[];
 
@@ -43,9 +43,10 @@ export class Generator {
   readonly dtype: FloatDType;
   readonly random: Random;
 
-  constructor(dtype: FloatDType, seed: number) {
+  /** @param name of the stream of numbers that it takes */
+  constructor(dtype: FloatDType, name: string, seed = 0) {
     this.dtype = dtype;
-    this.random = seeded(seed);
+    this.random = named(name, seed);
   }
 
   /** Normal with this mean and deviation. */

@@ -10,7 +10,7 @@ import {
 import { describe, expect, test } from 'vitest';
 import type { Case } from '../src/case.ts';
 import { conformanceCases } from '../src/cases.ts';
-import { seeded } from '../src/random.ts';
+import { named } from '../src/random.ts';
 import { attentionMutations, flawedAttention } from './mutations/flawed-attention.ts';
 import { changed, mutate, type ReferenceKernels } from './mutations/mutation.ts';
 import { primitiveMutations } from './mutations/primitives.ts';
@@ -96,7 +96,7 @@ describe('passes', () => {
 /** Relative noise of 2^-23, three times the mean rounding error of a float32 operation, on what attention reads. */
 function withRounding(right: ReferenceKernels): ReferenceKernels {
   const noisy = (x: KernelTensor<TensorData>) => {
-    const random = seeded(x.buffer.length);
+    const random = named('noise', x.buffer.length);
     const buffer = changed(new Float64Array(x.buffer), (value) => value * (1 + (random() - 0.5) * 2 ** -22));
     return { ...x, buffer };
   };

@@ -11,7 +11,6 @@ import { type Case, caseName, type Tolerance } from '../case.ts';
 import { assertClose, ConformanceError } from '../compare.ts';
 import { assertNothingLeft, readAll } from '../evaluate.ts';
 import { Generator, type Shape, type Tensors, toTensor } from '../problem.ts';
-import { seedOf } from '../random.ts';
 import { INPUTS } from './attention.ts';
 
 export interface LayerSpec {
@@ -148,7 +147,7 @@ export function decoderLayers(dtype: FloatDType, tolerance: Tolerance): Case[] {
     lacks: lacksLayer,
     run: async (backend) => {
       const before = backend.memory();
-      const make = () => layerArguments(backend, new Generator(dtype, seedOf(name)), spec);
+      const make = () => layerArguments(backend, new Generator(dtype, name), spec);
       const { one, other } = backend.scope(() => {
         const fused = make();
         fusedLayer(backend, fused.x, fused.weights, fused.options);

@@ -16,7 +16,6 @@ import { type Case, caseName, type Tolerance } from '../case.ts';
 import { assertClose, ConformanceError, type Results } from '../compare.ts';
 import { assertNothingLeft, oracle, readAll } from '../evaluate.ts';
 import { Generator, toTensor } from '../problem.ts';
-import { seedOf } from '../random.ts';
 import { caches, composed, type DecodeSpec, dispose, fused, problemOf } from './decode.ts';
 import {
   results as changed,
@@ -84,11 +83,11 @@ function caseOf(type: PackedDType, title: string, op: PackedOp, work: Work): Cas
 
 function product(type: PackedDType, [n, k]: readonly [number, number], tolerance: Tolerance): Case {
   return caseOf(type, `${n}_by_${k}`, 'matmul', async (backend, _, name) => {
-    const weights = made(type, n, k, new Generator('f32', seedOf(name)));
+    const weights = made(type, n, k, new Generator('f32', name));
     for (const m of ROWS) {
       const run = (on: Backend) =>
         results(on, () => {
-          const g = new Generator('f32', seedOf(`${name} ${m}`));
+          const g = new Generator('f32', `${name} ${m}`);
           const [a, sum] = [toTensor(on, g.operand([m, k]), 'f32'), toTensor(on, g.operand([m, n]), 'f32')];
           const b = on.packed(weights);
           const y = on.matmul(a, b, { transposeB: true });
@@ -103,7 +102,7 @@ function product(type: PackedDType, [n, k]: readonly [number, number], tolerance
 function layer(type: PackedDType, B: number, tolerance: Tolerance): Case {
   return caseOf(type, `${B}_rows`, 'decoder.layer', async (backend, _, name) => {
     const argumentsOn = (on: Backend, place: Place) => {
-      const g = new Generator('f32', seedOf(name));
+      const g = new Generator('f32', name);
       return layerArguments(on, g, { ...LAYER, B }, matrices(type, g, place));
     };
     const actual = await results(backend, () => {
@@ -124,7 +123,7 @@ function decoding(type: PackedDType, B: number, tolerance: Tolerance): Case {
   return caseOf(type, `${B}_rows`, 'decoder.decode', async (backend, _, name) => {
     const spec = { ...MODEL, layer: { ...LAYER, B } };
     const drawn = async (on: Backend, place: Place, draw: typeof fused) => {
-      const g = new Generator('f32', seedOf(name));
+      const g = new Generator('f32', name);
       const problem = on.scope(() => problemOf(on, g, spec, matrices(type, g, place)));
       try {
         return { tokens: await draw(on, problem, spec), caches: await readAll(caches(problem)) };
@@ -153,7 +152,7 @@ const matrices =
 
 /** Only the outputs of that row are none: weights of every sign meet it. */
 const noNumber: Work = async (backend, type, name) => {
-  const weights = made(type, 32, 64, new Generator('f32', seedOf(name)));
+  const weights = made(type, 32, 64, new Generator('f32', name));
   for (const bad of [Number.NaN, Number.POSITIVE_INFINITY]) {
     for (const m of ROWS) {
       const { y } = await results(backend, () => {
@@ -170,7 +169,7 @@ const noNumber: Work = async (backend, type, name) => {
 };
 
 const lookup: Work = async (backend, type, name) => {
-  const weights = made(type, 48, 96, new Generator('f32', seedOf(name)));
+  const weights = made(type, 48, 96, new Generator('f32', name));
   const ids = Int32Array.of(0, 47, 17, 5, 31, 16, 5, 8);
   const { y } = await results(backend, () => ({
     y: backend.embedding(backend.packed(weights), backend.tensor(ids, [ids.length])),
