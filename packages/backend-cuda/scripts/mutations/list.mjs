@@ -11,7 +11,8 @@ const TILES = 'bf16 head_64';
 /**
  * Mistakes that are easily made in a kernel.
  *
- * file: of cpp/kernels. from, to: what to replace (the `nth` time it occurs, from 0). run: the cases to run, by name. compile:
+ * file: of cpp/kernels. from, to: what to replace, found by its tokens (place.mjs), which must stand there once, or `nth` says
+ * which, from 0. run: the cases to run, by name. compile:
  * for headers, the kernels that see the change. always: one of those that every test run tries, at least one of each kind
  * and of each family of kernels; the rest takes minutes.
  *
@@ -60,6 +61,7 @@ export const MUTATIONS = [
     name: 'forward: pass 1 does not wait for its copies',
     file: forward,
     from: 'copyAsyncWait<0>();',
+    nth: 0,
     to: 'copyAsyncWait<1>();',
     run: TILES,
   },
@@ -184,6 +186,7 @@ export const MUTATIONS = [
     name: 'operand A: columns of the wrong half',
     file: 'tiles.h',
     from: 'unit(row + (lane & 15), column / 8 + (lane >> 4))',
+    nth: 0,
     to: 'unit(row + (lane & 15), column / 8 + (lane & 1))',
     run: TILES,
     compile: tensorAttention,
@@ -192,6 +195,7 @@ export const MUTATIONS = [
     name: 'operand B: matrices in the wrong order',
     file: 'tiles.h',
     from: '(lane & 7) + (lane >> 4) * 8, column / 8 + ((lane >> 3) & 1)',
+    nth: 0,
     to: '(lane & 7) + ((lane >> 3) & 1) * 8, column / 8 + (lane >> 4)',
     run: TILES,
     always: true,

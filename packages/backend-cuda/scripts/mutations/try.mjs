@@ -4,6 +4,7 @@ import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { hostTarget } from '@lazy-attention/native/build';
+import { placeOf } from './place.mjs';
 
 const here = dirname(fileURLToPath(import.meta.url));
 const directory = dirname(dirname(here));
@@ -21,19 +22,18 @@ export const built = existsSync(join(build, 'lazy_cuda_emulated.node'));
  * @param {(typeof import('./list.mjs').MUTATIONS)[number]} mutation
  * @returns {Promise<{ caught: boolean, how: string }>} caught: by a report of the emulation or by a wrong result
  */
-export async function tryMutation({ file, from, to, nth = 0, run, compile = [file] }) {
+export async function tryMutation({ file, from, to, nth, run, compile = [file] }) {
   const work = mkdtempSync(join(tmpdir(), 'lazy-mutation-'));
   try {
     cpSync(join(directory, 'cpp'), join(work, 'cpp'), { recursive: true });
     const path = join(work, 'cpp', 'kernels', file);
     const source = readFileSync(path, 'utf8');
-    const pieces = source.split(from);
-    if (pieces.length <= nth + 1) return { caught: false, how: `the sources no longer hold: ${from}` };
-    writeFileSync(path, pieces.slice(0, nth + 1).join(from) + to + pieces.slice(nth + 1).join(from));
+    const [start, end] = placeOf(source, from, nth);
+    writeFileSync(path, source.slice(0, start) + to + source.slice(end));
     const addon = join(work, 'mutant.node');
     await link(work, compile, addon);
     return verdict(
-      await start(process.execPath, [join(here, 'judge.mjs'), run], { LAZY_ATTENTION_CUDA_EMULATED_ADDON: addon }),
+      await launch(process.execPath, [join(here, 'judge.mjs'), run], { LAZY_ATTENTION_CUDA_EMULATED_ADDON: addon }),
     );
   } finally {
     rmSync(work, { recursive: true, force: true });
@@ -60,7 +60,7 @@ async function link(work, sources, addon) {
 }
 
 async function compiler(args) {
-  const { status, output } = await start(process.env.CXX ?? 'c++', args);
+  const { status, output } = await launch(process.env.CXX ?? 'c++', args);
   if (status !== 0) throw new Error(`compiler failed: ${output}`);
 }
 
@@ -78,7 +78,7 @@ function verdict({ status, signal, output }) {
   };
 }
 
-function start(file, args, env = {}) {
+function launch(file, args, env = {}) {
   return new Promise((resolve, reject) => {
     const child = spawn(file, args, {
       env: { ...process.env, ...env },
