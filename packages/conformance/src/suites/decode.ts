@@ -147,7 +147,7 @@ export function decodings(dtype: FloatDType, tolerance: Tolerance): Case[] {
     lacks: lacksDecoder,
     run: async (backend) => {
       const before = backend.memory();
-      const make = () => backend.scope(() => problemOf(backend, new Generator(dtype, name), spec));
+      const make = () => backend.scope(() => problemOf(backend, new Generator(dtype, `decoder.decode ${name}`), spec));
       const [one, other] = [make(), make()];
       try {
         const tokens = await fused(backend, one, spec);
