@@ -15,8 +15,8 @@ export interface TensorPlan {
   readonly pairsOf?: number;
 }
 
-/** Numbers of a tensor that are in host memory at once: 16 MB in f32, however large the tensor is. */
-const PIECE = 4_000_000;
+/** Numbers of a tensor that are in host memory at once: 4 MB in f32, however large the tensor is. */
+const PIECE = 1_000_000;
 
 /**
  * Copies tensors to the backend, piece by piece, in the order of the model. The caller disposes the result.

@@ -25,7 +25,7 @@ const cases: Case[] = [
 ];
 
 describe.each(['reference', 'cpu', 'tfjs', 'webgpu'])('logits of transformers, on %s', (backendName) => {
-  it.for(cases)('$name', async ({ path, expected }, { skip }) => {
+  it.for(cases)('$name', { timeout: 60_000 }, async ({ path, expected }, { skip }) => {
     const opened = await openModel(fixture(path));
     const error = await on(backendName, async (backend) =>
       logitsError(backend, await opened.load(backend), readFixture<Expected>(expected)),
