@@ -137,13 +137,26 @@ const REDUCE_LAST: Readonly<Record<ReduceFunction, (x: tf.Tensor3D) => tf.Tensor
     const max = tf.max(x, -1, true);
     // An infinite maximum less itself would be NaN; exp of 0 and of infinities gives the right sum.
     const shift = tf.where(tf.isFinite(max), max, tf.scalar(0));
-    return tf.add(tf.log(tf.sum(tf.exp(tf.sub(x, shift)), -1)), tf.squeeze(shift, [-1]));
+    const sum = tf.sum(tf.exp(tf.sub(x, shift)), -1);
+    // The maximum alone gives 1, so 0 is of nothing but -Infinity; a shader's logarithm of 0 is a number.
+    const log = tf.where(tf.greater(sum, 0.5), tf.log(sum), tf.scalar(Number.NEGATIVE_INFINITY));
+    return orAnyNaN(x, tf.add(log, tf.squeeze(shift, [-1])));
   },
   argmax(x) {
-    const missing = tf.cast(tf.isNaN(x), 'float32');
-    return tf.where(tf.greater(tf.max(missing, -1), 0), tf.argMax(missing, -1), tf.argMax(x, -1));
+    const nan = firstPlace(tf.isNaN(x));
+    const largest = firstPlace(tf.equal(x, tf.max(x, -1, true)));
+    const length = tf.scalar(x.shape[2], 'int32');
+    const found = tf.where(tf.less(nan, length), nan, largest);
+    // Where nothing equals the maximum, all are -Infinity, and the engine's maximum is a number.
+    return tf.where(tf.less(found, length), found, tf.scalar(0, 'int32'));
   },
 };
+
+/** The first place in each row that is true, or the row's length. The webgpu engine's argMax gives another of equal entries. */
+function firstPlace(which: tf.Tensor): tf.Tensor {
+  const length = which.shape[2] as number;
+  return tf.min(tf.where<tf.Tensor>(which, tf.range(0, length, 1, 'int32'), tf.scalar(length, 'int32')), -1);
+}
 
 /** `y` [outer, inner], or NaN where a row has one: engines differ in that. */
 function orAnyNaN(x: tf.Tensor3D, y: tf.Tensor): tf.Tensor {

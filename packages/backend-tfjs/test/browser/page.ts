@@ -13,12 +13,17 @@ export interface Outcome {
   readonly failed: readonly string[];
 }
 
-/** Every `stride`-th case, without those whose name has one of `except` in it. */
-async function conformance(engine: string, stride: number, except: readonly string[]): Promise<Outcome> {
+/** Every `stride`-th case and those with one of `always` in their name, without those that have one of `except` in it. */
+async function conformance(
+  engine: string,
+  stride: number,
+  except: readonly string[],
+  always: readonly string[],
+): Promise<Outcome> {
   const backend = await createBackend('tfjs', { engine });
   const cases = conformanceCases({ size: 'small' })
     .filter(({ name }) => except.every((part) => !name.includes(part)))
-    .filter((_, i) => i % stride === 0);
+    .filter(({ name }, i) => i % stride === 0 || always.some((part) => name.includes(part)));
   const results = await runCases(backend, cases);
   const { device } = backend;
   await backend.dispose();

@@ -26,7 +26,7 @@ export function checkpointsOf(folder: string): number[] {
 }
 
 /** Of Node itself, before the command's first line: no file left to read a module with, or the package.json that names it. */
-const LOADER = /(EMFILE|Cannot find package)[\s\S]*node:internal\/modules/;
+const LOADER = /(EMFILE[\s\S]*node:internal\/modules|Cannot find package|ERR_MODULE_NOT_FOUND)/;
 /** Exit codes of SIGHUP, SIGINT and SIGTERM, which need no explanation. */
 const ASKED = [129, 130, 143];
 
