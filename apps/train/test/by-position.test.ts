@@ -1,3 +1,4 @@
+import { readFileSync, writeFileSync } from 'node:fs';
 import { createBackend } from '@lazy-attention/core';
 import { IGNORE_INDEX } from '@lazy-attention/data';
 import { lazyTransformer } from '@lazy-attention/nn';
@@ -32,4 +33,21 @@ it('eval tries a run on more tokens than it was trained on, position by position
   const { byPosition } = JSON.parse(stdout) as { byPosition: { from: number; to: number; loss: number }[] };
   expect(byPosition).toHaveLength(16);
   expect(byPosition.at(-1)).toMatchObject({ from: 60, to: 64, loss: expect.any(Number) });
+});
+
+it('inspect runs a run as it was trained: documents joined or isolated', async () => {
+  const [data, out] = [`${temporary()}/lines.jsonl`, `${temporary()}/run`];
+  const line = (i: number) => `${JSON.stringify({ text: `document ${i} ${'abc '.repeat(i % 5)}` })}\n`;
+  writeFileSync(data, Array.from({ length: 200 }, (_, i) => line(i)).join(''));
+  expect((await run('train', data, ...TINY, '--documents', 'joined', '--out', out)).code).toBe(0);
+  const inspect = async () => {
+    const args = ['--backend', 'reference', '--windows', '2', '--context', '16', '--json'];
+    const { code, stdout, stderr } = await run('inspect', out, data, ...args);
+    expect(code, stderr).toBe(0);
+    return (JSON.parse(stdout) as { loss: number }).loss;
+  };
+  const joined = await inspect();
+  const record = `${out}/run.json`;
+  writeFileSync(record, readFileSync(record, 'utf8').replace('"documents": "joined"', '"documents": "isolated"'));
+  expect(await inspect()).not.toBe(joined);
 });

@@ -8,6 +8,7 @@ import { describeModel, inspectionText } from '../inspect/table.ts';
 import { type DataOptions, dataText, promptText, type Text } from '../inspect/windows.ts';
 import { writeWhole } from '../run/files.ts';
 import { checkedContext, loadArgument, type ModelArgument, openArgument, tokenizerOf } from '../run/model.ts';
+import { evaluationOf } from '../training/evaluate.ts';
 
 /** What `inspect` takes. */
 export interface InspectCommandOptions extends DataOptions {
@@ -44,7 +45,8 @@ export async function inspectCommand(
     const backend = await createBackend(options.backend);
     try {
       const { model, params } = await loadArgument(backend, argument);
-      const inspected = await inspectModel(backend, lazyTransformer({ ...model.config, context }), params, text);
+      const how = argument.run === null ? {} : evaluationOf(argument.run.record);
+      const inspected = await inspectModel(backend, lazyTransformer({ ...model.config, context }), params, text, how);
       disposeParams(params);
       await show(argument, text, inspected, options);
     } finally {

@@ -1,6 +1,7 @@
 import { type AttentionMap, type AttentionSummary, createAttentionMeter, observe } from '@lazy-attention/analysis';
 import type { Backend } from '@lazy-attention/core';
 import { batchTensors, type HostBatch, type LazyTransformer, type Params } from '@lazy-attention/nn';
+import type { RunningOptions } from '../training/evaluate.ts';
 import type { Text } from './windows.ts';
 
 /** One head with its place. */
@@ -21,17 +22,21 @@ export interface Inspection {
   readonly telling: readonly PlacedHead[];
 }
 
+/** How a row is run: as the model was trained. */
+type How = Omit<RunningOptions, 'batch'>;
+
 /** Heads whose maps are kept, and positions that these show. */
 const MAPS = 6;
 /** Positions of the first row that a map shows. */
 export const MAP_LENGTH = 48;
 
-/** Runs the model over the text, one row at a time: memory is that of a row. */
+/** Runs the model over the text as it was trained, one row at a time: memory is that of a row. */
 export async function inspectModel(
   backend: Backend,
   model: LazyTransformer,
   params: Params,
   text: Text,
+  how: How = {},
 ): Promise<Inspection> {
   const meter = createAttentionMeter(backend);
   let first: HostBatch | null = null;
@@ -43,14 +48,14 @@ export async function inspectModel(
       first ??= row;
       tokens += row.tokens.length;
       targets += row.count;
-      nats += row.count * (await lossOf(backend, model, params, row, observe(backend, meter)));
+      nats += row.count * (await lossOf(backend, model, params, row, observe(backend, meter), how));
       await meter.flush();
     }
     const loss = nats / targets;
     if (!meter.measured || first === null) return { loss, tokens, attention: null, telling: [] };
     const summary = meter.summary();
     const telling = strongest(summary);
-    const maps = await mapsOf(backend, model, params, first, telling.slice(0, MAPS));
+    const maps = await mapsOf(backend, model, params, first, telling.slice(0, MAPS), how);
     return { loss, tokens, attention: { ...summary, maps }, telling };
   } finally {
     meter.dispose();
@@ -63,9 +68,10 @@ async function lossOf(
   params: Params,
   row: HostBatch,
   ops: ReturnType<typeof observe>,
+  { joined, lossRows }: How,
 ): Promise<number> {
-  const batch = batchTensors(backend, row);
-  const loss = model.loss(ops, params, batch);
+  const batch = batchTensors(backend, joined ? { ...row, starts: null } : row);
+  const loss = model.loss(ops, params, batch, { lossRows });
   try {
     return (await loss.data())[0];
   } finally {
@@ -90,6 +96,7 @@ async function mapsOf(
   params: Params,
   row: HostBatch,
   wanted: readonly PlacedHead[],
+  how: How,
 ): Promise<AttentionMap[]> {
   const unique = (values: number[]) => [...new Set(values)].sort((a, b) => a - b);
   const meter = createAttentionMeter(backend, {
@@ -101,7 +108,7 @@ async function mapsOf(
     },
   });
   try {
-    await lossOf(backend, model, params, row, observe(backend, meter));
+    await lossOf(backend, model, params, row, observe(backend, meter), how);
     await meter.flush();
     const { maps } = meter.summary();
     return wanted.flatMap(({ layer, head }) => maps.filter((map) => map.layer === layer && map.head === head));
