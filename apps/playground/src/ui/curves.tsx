@@ -70,6 +70,16 @@ interface CurveProps {
   readonly least?: number;
 }
 
+/** A line across the plot at a step. */
+function drawMark(of: uPlot, step: number, colour: string): void {
+  const x = Math.round(of.valToPos(step, 'x', true));
+  of.ctx.strokeStyle = colour;
+  of.ctx.beginPath();
+  of.ctx.moveTo(x, of.bbox.top);
+  of.ctx.lineTo(x, of.bbox.top + of.bbox.height);
+  of.ctx.stroke();
+}
+
 function Curve({ title, data, record, least }: CurveProps) {
   const place = useRef<HTMLDivElement>(null);
   const plot = useRef<uPlot | null>(null);
@@ -114,18 +124,7 @@ function Curve({ title, data, record, least }: CurveProps) {
           { ...axis, size: 36, space: 32 },
         ],
         series: [{}, series(left), series(right, left === right ? [4, 4] : undefined)],
-        hooks: {
-          draw: [
-            (of) => {
-              const x = Math.round(of.valToPos(marked.current, 'x', true));
-              of.ctx.strokeStyle = soft;
-              of.ctx.beginPath();
-              of.ctx.moveTo(x, of.bbox.top);
-              of.ctx.lineTo(x, of.bbox.top + of.bbox.height);
-              of.ctx.stroke();
-            },
-          ],
-        },
+        hooks: { draw: [(of) => drawMark(of, marked.current, soft)] },
       },
       data,
       element,

@@ -1,6 +1,7 @@
 import { type TokenizerJSON, tokenizerFromJSON } from '@lazy-attention/data';
 import { RunError } from '../errors.ts';
-import { flagOf, OPTION_ROWS, recordedValue, type TrainingValues } from '../options/table.ts';
+import { flagOf, OPTION_ROWS, recordedValue } from '../options/rows.ts';
+import type { TrainingValues } from '../options/table.ts';
 import type { RunRecord } from '../run/record.ts';
 
 interface Named {

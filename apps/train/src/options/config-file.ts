@@ -1,7 +1,7 @@
 import * as v from 'valibot';
 import { UsageError } from '../errors.ts';
 import { textOfFile } from '../run/files.ts';
-import { flagOf, OPTION_ROWS } from './table.ts';
+import { flagOf, OPTION_ROWS } from './rows.ts';
 
 /** Keys of a config file beside those of the options table. */
 const OTHERS = {

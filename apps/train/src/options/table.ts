@@ -1,9 +1,9 @@
 import { resolve } from 'node:path';
 import { type AttentionKind, attentionKinds, PRESETS, type PresetName } from '@lazy-attention/nn';
 import * as v from 'valibot';
-import type { RunRecord } from '../run/record.ts';
+import type { TrainingOption } from './option.ts';
 import { RECIPE_OPTIONS, type RecipeValues } from './recipe.ts';
-import { checked, choice, flag, integer, integers, positive, range, span, text, type Value } from './values.ts';
+import { checked, choice, flag, integer, integers, positive, range, span, text } from './values.ts';
 
 /** Most steps, windows and the like: far above any use, far below where sums lose integers. */
 const MANY = 1e9;
@@ -111,28 +111,6 @@ export interface TrainingValues extends RecipeValues {
 
 /** The options as a command line gives them; what was not given is undefined. */
 export type PlanOptions = { [K in keyof TrainingValues]?: TrainingValues[K] | undefined };
-
-/** One option: what a command line calls it, what it may be, where run.json keeps it, and what --resume makes of it. */
-export interface TrainingOption<T = unknown> {
-  /** As commander writes it: '--steps <n>'. */
-  readonly flags: string;
-  /** For --help, with the default. */
-  readonly help: string;
-  /** What a command line may give. */
-  readonly value: Value<T> & { readonly names?: readonly string[] };
-  /** Section and field of run.json, or null when the value itself is not kept. */
-  readonly recorded: `${string}.${string}` | 'preset' | null;
-  /** What run.json may hold, where that is not the option's own value. */
-  readonly stored?: v.GenericSchema;
-  /** The option's value from run.json's. */
-  load?(stored: unknown, record: RunRecord): unknown;
-  /** run.json's value from the option's. */
-  store?(value: T): unknown;
-  /** 'fixed' decides what is computed, so a resumed run must have the same; 'free' may be given anew; 'refused' cannot be compared. */
-  readonly resume: 'fixed' | 'free' | 'refused';
-  /** Only `train` has it: a comparison sets it itself. */
-  readonly single?: true;
-}
 
 /** Kinds of attention, those of one's own too, which are defined before this is read. */
 export const KINDS: readonly AttentionKind[] = attentionKinds().map(({ name }) => name);
@@ -511,43 +489,3 @@ export const TRAINING_OPTIONS: { readonly [K in keyof TrainingValues]: TrainingO
     resume: 'free',
   },
 };
-
-/** The rows of the table, each with its key. */
-export const OPTION_ROWS = Object.entries(TRAINING_OPTIONS) as [keyof TrainingValues, TrainingOption][];
-
-/** The option's name on a command line: '--weight-decay'. */
-export function flagOf(option: Pick<TrainingOption, 'flags'>): string {
-  return option.flags.split(' ')[0];
-}
-
-/** What run.json says of an option, in the option's own terms. */
-export function recordedValue(option: TrainingOption, record: RunRecord): unknown {
-  if (option.recorded === null) return undefined;
-  let at: unknown = record;
-  for (const name of option.recorded.split('.')) at = (at as Record<string, unknown> | undefined)?.[name];
-  return option.load === undefined ? at : option.load(at, record);
-}
-
-/** The part of run.json called `section` ('training', 'data.options') from the options that it keeps. */
-export function recordSection(section: string, values: PlanOptions): Record<string, unknown> {
-  return Object.fromEntries(
-    rowsOf(section).flatMap(([field, key, { store }]) => {
-      const value = values[key];
-      if (value === undefined) return [];
-      return [[field, store === undefined ? value : store(value)]];
-    }),
-  );
-}
-
-/** A schema for each field of a section of run.json that an option gives. */
-export function sectionSchemas(section: string): Record<string, v.GenericSchema> {
-  return Object.fromEntries(rowsOf(section).map(([field, , { stored, value }]) => [field, stored ?? value.schema]));
-}
-
-function rowsOf(section: string) {
-  return OPTION_ROWS.flatMap(([key, option]) => {
-    const dot = option.recorded?.lastIndexOf('.') ?? -1;
-    if (option.recorded === null || dot < 0 || option.recorded.slice(0, dot) !== section) return [];
-    return [[option.recorded.slice(dot + 1), key, option] as const];
-  });
-}

@@ -1,5 +1,7 @@
 /** Functions that are longer than a screen, each with the reason why it is not divided. */
 export const REASONS = {
+  'packages/backend-cuda/cpp/kernels/attention_decode.cu decodeValuesKernel':
+    'its phases share registers and shared memory; passing them on costs registers',
   'packages/backend-cuda/cpp/kernels/attention_exact.cu exactForwardKernel':
     'its phases share registers and shared memory; passing them on costs registers',
   'packages/backend-cuda/cpp/kernels/attention_forward.cu forwardKernel':
