@@ -48,6 +48,15 @@ describe('a run with a tokenizer.json', { timeout: 180_000 }, () => {
       const { code, stderr } = await run(...args);
       expect({ args, code, stderr: code === 0 ? '' : stderr }).toEqual({ args, code: 0, stderr: '' });
     }
+    const exported = await run('export', moved, '--format', 'hf', '--out', join(root, 'hf-json'), '--json');
+    expect(JSON.parse(exported.stdout)).toMatchObject({
+      model: moved,
+      format: 'hf',
+      files: expect.arrayContaining([
+        expect.stringMatching(/config\.json$/),
+        expect.stringMatching(/tokenizer\.json$/),
+      ]),
+    });
   });
 
   it('of before, which holds the tokenizer itself, is read as well', async () => {

@@ -3,6 +3,7 @@ import { existsSync, mkdirSync, writeFileSync } from 'node:fs';
 import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { npmInstall } from './npm-install.mjs';
 
 /** The newest that runs on Node 20. */
 const VERDACCIO = '6.2.9';
@@ -14,17 +15,9 @@ const VERDACCIO = '6.2.9';
 export function installVerdaccio(folder) {
   const program = join(folder, 'node_modules', 'verdaccio', 'bin', 'verdaccio');
   if (existsSync(program)) return program;
-  mkdirSync(folder, { recursive: true });
   // A part of it asks for a dist-tag of node-fetch that mirrors of npm may lack.
-  const manifest = { private: true, dependencies: { verdaccio: VERDACCIO }, overrides: { 'node-fetch': '2.7.0' } };
-  writeFileSync(join(folder, 'package.json'), JSON.stringify(manifest));
-  const options = ['--ignore-scripts', '--no-audit', '--no-fund', '--loglevel=error'];
-  try {
-    execFileSync('npm', ['install', ...options], { cwd: folder, stdio: ['ignore', 'ignore', 'inherit'] });
-  } catch {
-    return null;
-  }
-  return program;
+  const manifest = { dependencies: { verdaccio: VERDACCIO }, overrides: { 'node-fetch': '2.7.0' } };
+  return npmInstall(folder, { manifest }) ? program : null;
 }
 
 /**

@@ -1,8 +1,9 @@
 import { execFile, execFileSync } from 'node:child_process';
-import { existsSync, mkdirSync, readdirSync, writeFileSync } from 'node:fs';
+import { existsSync, readdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
 import { root } from '../../setup/lib/workspaces.mjs';
+import { npmInstall } from './npm-install.mjs';
 
 const CACHE = join(root, 'node_modules/.cache/lazy-attention-runtimes');
 const PROGRAM = join(import.meta.dirname, 'train-here.mjs');
@@ -111,19 +112,7 @@ function installed(runtime, { install, within, program }) {
   const folder = join(CACHE, runtime.replaceAll(/\W+/g, '-').toLowerCase());
   const found = () => candidates(folder, within, program).find((path) => existsSync(path)) ?? null;
   if (found() !== null) return found();
-  mkdirSync(folder, { recursive: true });
-  writeFileSync(join(folder, 'package.json'), JSON.stringify({ private: true }));
-  const options = ['--ignore-scripts', '--no-audit', '--no-fund', '--loglevel=error'];
-  try {
-    execFileSync(windows ? 'npm.cmd' : 'npm', ['install', install, ...options], {
-      cwd: folder,
-      stdio: ['ignore', 'ignore', 'inherit'],
-      shell: windows,
-    });
-  } catch {
-    return null;
-  }
-  return found();
+  return npmInstall(folder, { names: [install] }) ? found() : null;
 }
 
 function candidates(folder, within, program) {

@@ -287,6 +287,7 @@ function addExport(program: Command, done: (code: number) => void): void {
     .addOption(checkedOption('--attention-layer <n>', 'only the attention of this layer, counted from 0', integer(0)))
     .addOption(checkedOption('--max-length <n>', 'most tokens of a sequence (default: 4 * context)', integer(1)))
     .addOption(checkedOption('--opset <n>', '17 to 20 (default: 17)', integer(17)))
+    .addOption(json())
     .action(async (model: string | undefined, options: ExportCommandOptions) => {
       await exportCommand(model, options);
       done(0);

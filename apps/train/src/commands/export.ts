@@ -18,6 +18,7 @@ export interface ExportCommandOptions {
   attentionLayer?: number;
   maxLength?: number;
   opset?: ExportOptions['opset'];
+  json?: boolean;
 }
 
 /** `lazy-attention export MODEL`: as an ONNX file, or as a folder of another format. What is there is not overwritten. */
@@ -36,7 +37,7 @@ export async function exportCommand(model: string | undefined, options: ExportCo
   const { opened } = await openArgument(path);
   try {
     const files = await writeModel(opened, options.out, { format: options.format, dtype: options.dtype });
-    console.log(files.join('\n'));
+    say(path, files, files.join('\n'), options);
   } finally {
     await opened.close();
   }
@@ -54,12 +55,17 @@ async function exportToOnnx(path: string, options: ExportCommandOptions): Promis
   const isRun = existsSync(runFolder(path).record);
   if (!isRun && !existsSync(join(path, 'checkpoint.json')) && existsSync(path)) {
     await convertToOnnx(path, options);
-    console.log(`${options.out}: ${resolve(path)}`);
+    say(path, [options.out], `${options.out}: ${resolve(path)}`, options);
     return;
   }
   const checkpoint = isRun ? await checkpointOf(openRun(path).folder) : path;
   await writeOnnx(checkpoint, options.out, options);
-  console.log(`${options.out}: ${basename(checkpoint)} of ${resolve(path)}`);
+  say(path, [options.out], `${options.out}: ${basename(checkpoint)} of ${resolve(path)}`, options);
+}
+
+/** What was written: `text` for people, with --json all of it for programs. */
+function say(model: string, files: readonly string[], text: string, { format, json }: ExportCommandOptions): void {
+  console.log(json ? JSON.stringify({ model: resolve(model), format, files }) : text);
 }
 
 /** The run's last checkpoint as an ONNX file in the run folder, written when it is not there yet. */
