@@ -67,7 +67,7 @@ test('every kernel has a mutation', () => {
 describe('is caught', () => {
   test.for(MUTATIONS.map((mutation) => [`${mutation.kernel} ${mutation.name}`, mutation] as const))(
     '%s',
-    { timeout: 60_000 },
+    { timeout: 600_000 },
     async ([, mutation]) => {
       const caughtBy = await firstFailure(mutate(mutation), nearestFirst(mutation.kernel));
       expect(caughtBy).not.toBeNull();
@@ -76,19 +76,19 @@ describe('is caught', () => {
 });
 
 describe('passes', () => {
-  test('another implementation of attention without a flaw', { timeout: 60_000 }, async () => {
+  test('another implementation of attention without a flaw', { timeout: 600_000 }, async () => {
     const kernels = { ...createKernels(), ...flawedAttention(createKernels(), null) };
     const cases = ALL.filter(({ op }) => op.startsWith('attention'));
     expect(await firstFailure(kernels, cases)).toBeNull();
   });
 
-  test('a backend that has no type but float32', { timeout: 60_000 }, async () => {
+  test('a backend that has no type but float32', { timeout: 600_000 }, async () => {
     const kernels = { ...createKernels(), dtypes: new Set<DType>(['f32', 'i32']) };
     expect(await firstFailure(kernels, conformanceCases({ size: 'small' }))).toBeNull();
   });
 
   // Otherwise the tests would ask for more than float32 can give.
-  test('operands off by a rounding of float32', { timeout: 60_000 }, async () => {
+  test('operands off by a rounding of float32', { timeout: 600_000 }, async () => {
     expect(await firstFailure(withRounding(createKernels()), F32)).toBeNull();
   });
 });
