@@ -1,4 +1,4 @@
-import { mkdtempSync, rmSync } from 'node:fs';
+import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -16,6 +16,18 @@ test('probe says what it found', async () => {
   const probe = await provider.probe();
   expect(probe).toMatchObject({ available: true, reason: expect.stringMatching(/^native kernels for /) });
   expect(probe.device).toMatch(/, \d+ threads?, (AVX-512|AVX-512 with (AMX|BF16)|AVX2|NEON|portable)$/);
+});
+
+// A cross compiler's library once said of every processor that it has nothing: 'portable' was taken, and nobody noticed.
+test('the best instruction set of the processor is taken', async (context) => {
+  if (process.platform !== 'linux' || process.arch !== 'x64') context.skip('only Linux lists them: /proc/cpuinfo');
+  const [, list = ''] = /^flags\s*:(.*)$/m.exec(readFileSync('/proc/cpuinfo', 'utf8')) ?? [];
+  const has = (...names: string[]) => names.every((name) => list.split(' ').includes(name));
+  const avx512 = has('avx512f', 'avx512vl', 'avx512bw', 'avx512dq');
+  const best = avx512 ? 'AVX-512' : has('avx2', 'fma') ? 'AVX2' : 'portable';
+  vi.stubEnv('LAZY_ATTENTION_ISA', '');
+  expect((await provider.probe()).device).toMatch(new RegExp(`, ${best}$`));
+  vi.unstubAllEnvs();
 });
 
 test('createBackend finds it by name', async () => {
