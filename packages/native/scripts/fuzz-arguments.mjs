@@ -26,11 +26,11 @@ if (compiler === undefined) {
   process.exit(0);
 }
 
-const headers = [require('node-addon-api').include_dir, require('node-api-headers').include_dir].map((folder, i) =>
-  existsSync(folder)
-    ? folder
-    : join(dirname(require.resolve(`${['node-addon-api', 'node-api-headers'][i]}/package.json`)), 'include'),
-);
+// What these packages say of themselves is relative to the folder one stands in.
+const headers = ['node-addon-api', 'node-api-headers'].map((name) => {
+  const folder = dirname(require.resolve(`${name}/package.json`));
+  return existsSync(join(folder, 'include')) ? join(folder, 'include') : folder;
+});
 const flags = [
   ...['-std=c++17', '-g', '-O1', '-pthread', `-I${directory}/include`, `-I${directory}/cpp`],
   ...headers.flatMap((folder) => ['-isystem', folder]),
