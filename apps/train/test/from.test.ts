@@ -1,5 +1,6 @@
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
+import { provider } from '@lazy-attention/backend-cpu';
 import { createBackend } from '@lazy-attention/core';
 import { latestCheckpoint, loadCheckpoint } from '@lazy-attention/nn/node';
 import { describe, expect, it } from 'vitest';
@@ -164,6 +165,34 @@ describe('train --from', () => {
     const plain = join(folder, 'plain');
     await run('train', '--from', base, ...FROM, '--steps', '1', '--lr', '1e-3', '--out', plain);
     expect(Math.abs(first[0]!.loss - losses(plain)[0]!.loss)).toBeLessThan(1e-6);
+  });
+
+  it('learns from a teacher, against sinks, in bf16 as in f32', async (context) => {
+    const { available, reason } = await provider.probe();
+    if (!available) context.skip(`cpu: ${reason}`);
+    const base = await softmaxRun();
+    const folder = temporary();
+    const found: number[][] = [];
+    for (const dtype of ['f32', 'bf16']) {
+      const out = join(folder, dtype);
+      const args = ['train', '--from', base, '--attention', 'lazy', '--distill', base, '--sink-penalty', '1'];
+      const rest = FROM.map((word) => (word === 'reference' ? 'cpu' : word));
+      const { code, stderr } = await run(
+        ...args,
+        '--dtype',
+        dtype,
+        ...rest,
+        '--steps',
+        '3',
+        '--lr',
+        '1e-3',
+        '--out',
+        out,
+      );
+      expect([code, stderr]).toEqual([0, '']);
+      found.push(losses(out).map(({ loss }) => loss));
+    }
+    for (const [i, loss] of found[0]!.entries()) expect(found[1]![i]! / loss).toBeCloseTo(1, 2);
   });
 
   it('gives tau and bias learning rates of their own, and resumes with them and the teacher', async () => {

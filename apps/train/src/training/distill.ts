@@ -2,6 +2,7 @@ import type { Backend, Tensor } from '@lazy-attention/core';
 import { type Batch, disposeParams, type LazyTransformer, type Params } from '@lazy-attention/nn';
 import { UsageError } from '../errors.ts';
 import { loadArgument, openArgument } from '../run/model.ts';
+import { asLoss } from './sink-penalty.ts';
 
 /** A model whose predictions another one learns. */
 export interface Teacher {
@@ -56,6 +57,6 @@ export function teacherPull(backend: Backend, teacher: Teacher, { tokens, target
     const { model, params } = teacher;
     const logits = model.forward(backend, params, tokens, { starts });
     const { loss, lse } = backend.crossEntropy(logits, targets, { count });
-    return backend.crossEntropyGrad(backend.full([], 1, loss.dtype), logits, targets, lse, { count });
+    return asLoss(backend, backend.crossEntropyGrad(backend.full([], 1, loss.dtype), logits, targets, lse, { count }));
   });
 }

@@ -1,7 +1,7 @@
 import type { Ops, Tensor } from '@lazy-attention/core';
 import type { Batch, LazyTransformer, Params } from '@lazy-attention/nn';
 import type { StartRecord, TrainingRecord } from '../run/record.ts';
-import { firstTokenWeight } from './sink-penalty.ts';
+import { asLoss, firstTokenWeight } from './sink-penalty.ts';
 
 /** What a step computes its loss from. */
 export type StepBatch = Batch & {
@@ -35,7 +35,7 @@ export function objective(model: LazyTransformer, { sinkPenalty, distillShare = 
     const { loss, lse } = ops.crossEntropy(logits, targets, { count });
     lse.dispose();
     const terms = [loss];
-    if (pull !== undefined) terms.push(ops.scale(ops.sum(ops.mul(logits, pull)), -distillShare));
+    if (pull !== undefined) terms.push(ops.scale(ops.sum(ops.mul(asLoss(ops, logits), pull)), -distillShare));
     logits.dispose();
     if (marks !== undefined) {
       terms.push(

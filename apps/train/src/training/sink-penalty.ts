@@ -9,14 +9,19 @@ import type { LazyTransformer, ObservedLayer } from '@lazy-attention/nn';
 export function firstTokenWeight(ops: Ops, { q, k, bias, tau, starts }: ObservedLayer, marks: Tensor): Tensor {
   const { output, saved } = ops.attention(q, k, marks, { bias, tau, starts });
   saved.dispose();
-  // Every entry of the last axis is the same number.
-  return ops.scale(ops.sum(output), 1 / output.size);
+  // Every entry of the last axis is the same number. A sum of so many is more than bf16 can tell.
+  return ops.scale(ops.sum(asLoss(ops, output)), 1 / output.size);
 }
 
-/** In the place of values [B, L, Hkv, D]: 1 at the first token of each document, 0 elsewhere. */
+/** `x` in the type of losses. */
+export function asLoss(ops: Ops, x: Tensor): Tensor {
+  return x.dtype === 'f32' ? x : ops.cast(x, 'f32');
+}
+
+/** In the place of values [B, L, Hkv, D] and in their type: 1 at the first token of each document, 0 elsewhere. */
 export function firstTokenMarks(
   backend: Backend,
-  { numKvHeads, headDim }: LazyTransformer['config'],
+  { numKvHeads, headDim, computeDType }: LazyTransformer['config'],
   { batch, length, starts }: Pick<HostBatch, 'batch' | 'length' | 'starts'>,
 ): Tensor {
   const entry = numKvHeads * headDim;
@@ -25,5 +30,5 @@ export function firstTokenMarks(
     const first = (starts === null ? 0 : starts[at]) === at % length;
     if (first) marks.fill(1, at * entry, (at + 1) * entry);
   }
-  return backend.tensor(marks, [batch, length, numKvHeads, headDim]);
+  return backend.tensor(marks, [batch, length, numKvHeads, headDim], computeDType ?? 'f32');
 }
