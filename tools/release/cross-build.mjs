@@ -1,4 +1,4 @@
-// npm run prebuild -- --target all     cross-builds the native packages for every platform with zig, checks each binary and puts
+// npm run cross-build -- --target all     cross-builds the native packages for every platform with zig, checks each binary and puts
 //                                      it where a release takes it from: packages/<package>/build/<target>
 // --target T[,T...]                    these platforms only
 // --package P[,P...]                   of these packages only: backend-cpu, communicator-mpi
