@@ -127,7 +127,7 @@ describe('documents', () => {
   it.each(['.json', '.csv', '.TSV'])('are not made of the braces and commas of %s', async (extension) => {
     const path = fileWith(`data${extension}`, '{"text": "one"}');
     const error = await dataError('DATA_FORMAT', () => openCorpus(path));
-    expect(error.message).toContain("format 'jsonl'");
+    expect(error.message).toContain("'format': 'jsonl'");
     expect(await documentsOf(await openCorpus(path, { format: 'text' }))).toEqual(['{"text": "one"}']);
     expect(await documentsOf(await openCorpus(path, { format: 'jsonl' }))).toEqual(['one']);
   });
