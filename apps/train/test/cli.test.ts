@@ -19,8 +19,8 @@ it('--help has every command and every option under a heading of its own', () =>
     'Training',
     'Sample',
     'Starting from a model',
-    'Data',
     'Evaluations and checkpoints',
+    'Data',
   ]);
 });
 
