@@ -14,7 +14,7 @@ namespace gpu {
 
 namespace {
 
-constexpr int threads = 128;
+constexpr int threads = 128;  // with a bound of one block: else ptxas spills for more warps than the loads need
 constexpr int warps = threads / 32;
 constexpr int lanesPerRow = 8;
 constexpr int rowsPerWarp = 32 / lanesPerRow;
@@ -70,7 +70,7 @@ struct Pass {
 
 // s_j for a split's keys and the query heads of a pass.
 template <class T, int vector, int columns>
-__global__ void __launch_bounds__(threads)
+__global__ void __launch_bounds__(threads, 1)
     decodeScoresKernel(const __grid_constant__ AttentionProblem<T> p, Scratch scratch) {
   constexpr int ahead = rowsAhead<columns>;
   const int split = static_cast<int>(blockIdx.x), b = static_cast<int>(blockIdx.z), start = p.start(b, 0);
@@ -157,7 +157,7 @@ __device__ __forceinline__ float decodedLse(const AttentionProblem<T>& p, const 
 // partial[split] = sum of w_j v_j over the split's keys, for the query heads of a pass. The weights first, so that rows of
 // v to which no head of the pass gives any are never touched.
 template <class T, int vector, int columns>
-__global__ void __launch_bounds__(threads)
+__global__ void __launch_bounds__(threads, 1)
     decodeValuesKernel(const __grid_constant__ AttentionProblem<T> p, Scratch scratch) {
   constexpr int ahead = rowsAhead<columns>, passHeads = valueHeads<columns>;
   const int split = static_cast<int>(blockIdx.y), b = static_cast<int>(blockIdx.z), start = p.start(b, 0);
@@ -246,7 +246,7 @@ __global__ void __launch_bounds__(threads)
 }
 
 template <class T>
-__global__ void __launch_bounds__(threads)
+__global__ void __launch_bounds__(threads, 1)
     decodeSumKernel(const float* partial, T* out, int splits, std::int64_t size) {
   const std::int64_t i = static_cast<std::int64_t>(blockIdx.x) * threads + threadIdx.x;
   if (i >= size) return;
