@@ -1,7 +1,7 @@
-// npm run cross-build -- --target all     cross-builds the native packages for every platform with zig, checks each binary and puts
-//                                      it where a release takes it from: packages/<package>/build/<target>
-// --target T[,T...]                    these platforms only
-// --package P[,P...]                   of these packages only: backend-cpu, communicator-mpi
+// npm run cross-build                  cross-builds the native packages for every platform with zig, checks each binary and puts it
+//                                      where a release takes it from: packages/<package>/build/<target>
+// --target T[,T...]                    these platforms only, or all
+// --package P[,P...]                   of these packages only, or all: backend-cpu, communicator-mpi
 //
 // zig: on the PATH, or ZIG, or `pip install ziglang`.
 import { copyFileSync, mkdirSync, readFileSync, renameSync, statSync } from 'node:fs';
@@ -18,7 +18,7 @@ const PACKAGES = ['backend-cpu', 'communicator-mpi'];
 const { values } = parseArgs({
   options: {
     target: { type: 'string', default: 'all' },
-    package: { type: 'string', default: PACKAGES.join(',') },
+    package: { type: 'string', default: 'all' },
   },
 });
 
@@ -32,13 +32,13 @@ function chosen(option, list, all) {
 }
 
 /** Builds and checks one binary; gives its path. Nothing is replaced by a binary that has a fault. */
-function prebuild(name, target, zig) {
+function crossBuild(name, target, zig) {
   const directory = join(root, 'packages', name);
   const { version } = JSON.parse(readFileSync(join(directory, 'package.json'), 'utf8'));
   const work = join(root, 'tools/release/build/cross', name, target);
   const { compiler, defines } = crossToolchain(target, zig, join(work, 'toolchain'));
   const output = buildAddon({ directory, version, compiler, defines, output: work });
-  if (output === null) throw new Error('CMake was not found');
+  if (output === null) throw new Error('CMake 3.18 or later was not found: install it, or put it on the PATH');
   const built = join(output, NATIVE[name]);
   const faults = binaryFaults(built, target);
   if (faults.length > 0) throw new Error(`${built}:\n  ${faults.join('\n  ')}`);
@@ -53,13 +53,17 @@ try {
   const zig = findZig();
   if (zig === null) throw new Error('zig was not found: put it on the PATH, name it in ZIG, or pip install ziglang');
   const targets = chosen('target', values.target, Object.keys(TARGETS));
-  for (const name of chosen('package', values.package, PACKAGES)) {
-    for (const target of targets.filter((entry) => REQUIRED[name].includes(entry))) {
-      const start = performance.now();
-      const place = prebuild(name, target, zig);
-      const seconds = ((performance.now() - start) / 1000).toFixed(0);
-      console.log(`${name} for ${target}: ${(statSync(place).size / 1e3).toFixed(0)} kB in ${seconds} s`);
-    }
+  const wanted = chosen('package', values.package, PACKAGES).flatMap((name) =>
+    targets.filter((target) => REQUIRED[name].includes(target)).map((target) => ({ name, target })),
+  );
+  if (wanted.length === 0) {
+    throw new Error(`--package ${values.package} is not built for ${values.target}; see REQUIRED in lib/stage.mjs`);
+  }
+  for (const { name, target } of wanted) {
+    const start = performance.now();
+    const place = crossBuild(name, target, zig);
+    const seconds = ((performance.now() - start) / 1000).toFixed(0);
+    console.log(`${name} for ${target}: ${(statSync(place).size / 1e3).toFixed(0)} kB in ${seconds} s`);
   }
 } catch (error) {
   console.error(error.message);

@@ -23,8 +23,8 @@ function runs(command, args) {
   return spawnSync(command, args, { stdio: 'ignore' }).status === 0;
 }
 
-/** The folder of the headers that an npm package brings. */
-function includes(name, folder) {
+/** A folder of an npm package that this one depends on: of its headers, say. */
+export function includes(name, folder) {
   return join(dirname(require.resolve(`${name}/package.json`)), folder);
 }
 

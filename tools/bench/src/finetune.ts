@@ -4,11 +4,12 @@
  *   node tools/bench/dist/finetune.js --model FILE [--batch N] [--length N] [--warmups N] [--repeats N] [--only TEXT,TEXT] [--output FILE]
  *
  * FILE is a Hugging Face folder or a GGUF file, by default SmolLM2's in the folder that LAZY_ATTENTION_MODELS names. PyTorch and
- * transformers are those of LAZY_ATTENTION_PYTHON, else of python3. --only chooses programs whose name holds one of the texts.
+ * transformers are those of LAZY_ATTENTION_PYTHON, else of python3. --only chooses programs of ours whose name holds one of the
+ * texts; PyTorch stands for both of its.
  */
 import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { availableParallelism, cpus } from 'node:os';
-import { dirname, resolve } from 'node:path';
+import { basename, dirname, resolve } from 'node:path';
 import { setTimeout } from 'node:timers/promises';
 import { parseArgs } from 'node:util';
 import { ceilings } from '@lazy-attention/backend-cpu';
@@ -92,5 +93,8 @@ for (const { name, milliseconds, losses } of results) {
 if (values.output !== undefined) {
   mkdirSync(dirname(values.output), { recursive: true });
   const about = { date: new Date().toISOString(), processor: cpus()[0].model, cores: availableParallelism(), machine };
-  writeFileSync(values.output, `${JSON.stringify({ ...about, file, batch, length, flops, results }, null, 1)}\n`);
+  writeFileSync(
+    values.output,
+    `${JSON.stringify({ ...about, file: basename(file), batch, length, flops, results }, null, 1)}\n`,
+  );
 }

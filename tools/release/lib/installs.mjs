@@ -19,14 +19,22 @@ if (report.available) {
 const PLAYGROUND = `
 import { spawn } from 'node:child_process';
 const page = spawn(process.execPath, ['node_modules/lazy-attention/bin/lazy-attention.js', 'playground', '--port', '0']);
-const address = await new Promise((resolve, reject) => {
-  page.stdout.on('data', (data) => resolve(/http:\\S+/.exec(String(data))[0]));
-  page.stderr.on('data', (data) => reject(new Error(String(data))));
-});
-const html = await (await fetch(address)).text();
-const program = await fetch(new URL(/src="([^"]+\\.js)"/.exec(html)[1], address));
-if (!program.ok || (await program.text()).length < 1000) throw new Error('the program of the page is not there');
-page.kill();
+try {
+  const address = await new Promise((resolve, reject) => {
+    let said = '';
+    page.stdout.on('data', (data) => {
+      const found = /http:\\S+/.exec((said += data));
+      if (found !== null) resolve(found[0]);
+    });
+    page.stderr.on('data', (data) => reject(new Error(String(data))));
+    page.on('exit', () => reject(new Error('the server ended: ' + said)));
+  });
+  const html = await (await fetch(address)).text();
+  const program = await fetch(new URL(/src="([^"]+\\.js)"/.exec(html)[1], address));
+  if (!program.ok || (await program.text()).length < 1000) throw new Error('the program of the page is not there');
+} finally {
+  page.kill();
+}
 console.log('the playground is served');
 `;
 

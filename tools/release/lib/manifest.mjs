@@ -2,6 +2,9 @@ import { spawnSync } from 'node:child_process';
 import { existsSync } from 'node:fs';
 import { join } from 'node:path';
 
+/** As the command asks of its own checkout: apps/train/src/run/program.ts. */
+const DESCRIBE = ['describe', '--always', '--dirty', '--abbrev=40', '--exclude=*'];
+
 const KEYWORDS = ['lazy-attention', 'attention', 'transformer', 'machine-learning'];
 
 /** Words that people search for, beside those that every package has. */
@@ -29,9 +32,9 @@ export function home(rootManifest, env = process.env) {
   return { url, web: url.replace(/^git\+/, '').replace(/\.git$/, '') };
 }
 
-/** Of the sources; null outside of a checkout. A run of the command says from which it was built. */
+/** Of the sources, with -dirty where they differ from it; null outside of a checkout. A run of the command says from which it was built. */
 export function commitHere() {
-  const { status, stdout } = spawnSync('git', ['-C', import.meta.dirname, 'rev-parse', 'HEAD'], { encoding: 'utf8' });
+  const { status, stdout } = spawnSync('git', ['-C', import.meta.dirname, ...DESCRIBE], { encoding: 'utf8' });
   return status === 0 ? stdout.trim() : null;
 }
 

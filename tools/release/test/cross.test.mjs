@@ -1,9 +1,10 @@
-import { readFileSync } from 'node:fs';
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { gunzipSync } from 'node:zlib';
 import { expect, it } from 'vitest';
 import { root } from '../../setup/lib/workspaces.mjs';
-import { binaryFaults } from '../lib/cross/check.mjs';
+import { binaryFaults, glibcFaults } from '../lib/cross/check.mjs';
 import { readElf } from '../lib/cross/elf.mjs';
 import { readMachO } from '../lib/cross/macho.mjs';
 import { readPe } from '../lib/cross/pe.mjs';
@@ -32,6 +33,13 @@ it('ELF: this machine’s addon exports what Node looks up and nothing else', (c
   expect(binaryFaults(built.path, 'darwin-arm64')).toEqual([`it is for ${built.target}, not darwin-arm64`]);
 });
 
+it('glibc: 2.28 is the newest that may be asked for', () => {
+  expect(glibcFaults({ versions: ['GLIBC_2.28', 'GLIBC_2.2.5', 'CXXABI_1.3'] })).toEqual([]);
+  for (const version of ['GLIBC_2.29', 'GLIBC_3.0']) {
+    expect(glibcFaults({ versions: [version] })).toEqual([expect.stringContaining(`it needs ${version};`)]);
+  }
+});
+
 // An addon of one call, made by `zig cc -target aarch64-macos.11.0 -shared`.
 it('Mach-O: exports, imports, libraries, the oldest macOS and the signature', () => {
   const bytes = gunzipSync(readFileSync(join(import.meta.dirname, 'fixtures', 'darwin-arm64.node.gz')));
@@ -43,7 +51,26 @@ it('Mach-O: exports, imports, libraries, the oldest macOS and the signature', ()
     macos: '11.0',
     signed: true,
   });
+  const folder = mkdtempSync(join(tmpdir(), 'lazy-macho-'));
+  try {
+    const file = join(folder, 'lazy.node');
+    writeFileSync(file, bytes);
+    expect(binaryFaults(file, 'darwin-arm64')).toEqual([]);
+    const later = Buffer.from(bytes);
+    later.writeUInt32LE(12 << 16, minimumAt(later));
+    writeFileSync(file, later);
+    expect(binaryFaults(file, 'darwin-arm64')).toContain('it is for macOS 12.0, not 11.0');
+  } finally {
+    rmSync(folder, { recursive: true });
+  }
 });
+
+/** Where a Mach-O file says the oldest macOS that it is for: in its load command LC_BUILD_VERSION, 0x32. */
+function minimumAt(bytes) {
+  let at = 32;
+  while (bytes.readUInt32LE(at) !== 0x32) at += bytes.readUInt32LE(at + 4);
+  return at + 12;
+}
 
 it('PE: exports, and imports by library', () => {
   expect(readPe(tinyPe())).toEqual({

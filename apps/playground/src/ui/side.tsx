@@ -48,10 +48,10 @@ function described(label: string, head: NonNullable<ReturnType<typeof headOf>>):
 
 /** A share in percent; only what is exactly all or nothing is 100 or 0. */
 function percent(share: number): string {
-  const digits = share > 0.99 || (share > 0 && share < 0.01) ? 1 : 0;
-  const shown = (100 * share).toFixed(digits);
-  if (share < 1 && Number(shown) === 100) return '> 99.9 %';
-  return `${shown} %`;
+  if (share === 0 || share === 1) return `${100 * share} %`;
+  const shown = Number((100 * share).toFixed(share > 0.99 || share < 0.01 ? 1 : 0));
+  if (shown === 0) return '< 0.1 %';
+  return shown === 100 ? '> 99.9 %' : `${shown} %`;
 }
 
 function Figures({ view, side }: { readonly view: SideView; readonly side: 0 | 1 }) {

@@ -83,12 +83,11 @@ std::int64_t biasPartials(const AttentionGrad& op) {
 
 std::size_t termsBytes(const AttentionInputs& in) {
   const AttentionSizes& z = in.sizes;
-  const std::int64_t padded = ceilDiv(z.queryLength, std::int64_t{mostGradStep}) * mostGradStep;
-  return static_cast<std::size_t>(z.batch * z.heads * padded) * sizeof(float4);
+  return static_cast<std::size_t>(z.batch * z.heads * paddedRows(z.queryLength)) * sizeof(float4);
 }
 
-// Scratch of the gradient: dq's sums in f32, delta or the rows' terms, RowParts, dbias's partial sums, turns. The last two, which lie together, begin
-// as zeros.
+// Scratch of the gradient: dq's sums in f32, delta or the rows' terms, RowParts, dbias's partial sums, turns. The last two, which
+// lie together, begin as zeros.
 struct GradSpace {
   std::size_t delta, parts, dbias, turns, bytes;
 };

@@ -11,8 +11,12 @@ namespace gpu {
 // Tiles of the tensor-core kernels that more than one of them knows: keys per block of the backward kernel for head sizes
 // up to 128, and the rows and keys of a bit, and keys of a byte, of `activity`.
 inline constexpr int gradKeyTile = 128, activeRows = 16, activeKeys = 16, activeSpan = 64;
-// No backward kernel takes more queries at a time.
+// No backward kernel takes more queries at a time, so rows are filled up to a multiple of it.
 inline constexpr int mostGradStep = 64;
+template <class Size>
+__host__ __device__ constexpr Size paddedRows(Size length) {
+  return ceilDiv(length, Size{mostGradStep}) * mostGradStep;
+}
 
 // Elements that one load brings.
 template <class T, int count>
@@ -108,7 +112,7 @@ struct AttentionProblem : LearnedPointers {
     return (static_cast<std::int64_t>(b) * heads + h) * length + r;
   }
   // Rows that do not exist have terms too, by which they attend nothing.
-  __host__ __device__ __forceinline__ int paddedLength() const { return ceilDiv(length, mostGradStep) * mostGradStep; }
+  __host__ __device__ __forceinline__ int paddedLength() const { return paddedRows(length); }
   __device__ __forceinline__ std::int64_t termsAt(int b, int h, int r) const {
     return (static_cast<std::int64_t>(b) * heads + h) * paddedLength() + r;
   }

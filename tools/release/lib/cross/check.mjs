@@ -52,7 +52,8 @@ function commonFaults({ exported, needed, imported }, libraries) {
   ];
 }
 
-function glibcFaults({ versions }) {
+/** Of the versions of symbols that a library wants. */
+export function glibcFaults({ versions }) {
   const newer = versions.filter((version) => {
     const [, major, minor] = /^GLIBC_(\d+)\.(\d+)/.exec(version) ?? [];
     return major !== undefined && (Number(major) - GLIBC[0] || Number(minor) - GLIBC[1]) > 0;

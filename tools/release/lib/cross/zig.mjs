@@ -1,9 +1,7 @@
 import { execFileSync, spawnSync } from 'node:child_process';
 import { chmodSync, mkdirSync, writeFileSync } from 'node:fs';
-import { createRequire } from 'node:module';
-import { dirname, join } from 'node:path';
-
-const require = createRequire(import.meta.url);
+import { join } from 'node:path';
+import { includes } from '@lazy-attention/native/build';
 
 /** Every platform that a binary is cross-built for, and what zig and CMake call it. */
 export const TARGETS = {
@@ -76,7 +74,7 @@ exec ${words} ${command} "$@"
 /** The import library of Node-API's functions, which Windows wants while linking: they come from node.exe. */
 function nodeLibrary(zig, machine, folder) {
   const [program, ...args] = zig;
-  const definitions = join(dirname(require.resolve('node-api-headers/package.json')), 'def', 'node_api.def');
+  const definitions = join(includes('node-api-headers', 'def'), 'node_api.def');
   const library = join(folder, 'node.lib');
   execFileSync(program, [...args, 'dlltool', '-m', machine, '-d', definitions, '-l', library]);
   return library;
