@@ -231,7 +231,7 @@ describe('lazy-attention report', () => {
 
   it('how a run is cut to fit does not', () => {
     const { record } = openRun(at('lazy'));
-    const training = { ...record.training, microBatch: 1, recompute: true, lossRows: 4, seed: 3 };
+    const training = { ...record.training, microBatch: 1, recompute: true, lossRows: 4, shardOptimizer: true, seed: 3 };
     expect(scenarioNames([record, { ...record, training }])).toEqual(['pico, context 16', 'pico, context 16']);
   });
 

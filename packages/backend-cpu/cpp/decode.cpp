@@ -88,8 +88,11 @@ std::size_t decodeWorkspace(const ops::Decode& op, const Kernels& kernels) {
   const State s(op, nullptr);
   std::size_t scratch = std::max(kernels.workspace(logitsOf(op, s)), kernels.workspace(embeddingOf(op, s)));
   scratch = std::max(scratch, kernels.workspace(normOf(op, s)));
+  // Layers differ in their matrices, steps in how many keys there are.
   for (std::int64_t step = 0; step < op.steps; ++step)
     scratch = std::max(scratch, decoderLayerWorkspace(layerAt(op, s, 0, step), kernels));
+  for (std::size_t layer = 1; layer < op.layers.size(); ++layer)
+    scratch = std::max(scratch, decoderLayerWorkspace(layerAt(op, s, layer, op.steps - 1), kernels));
   return s.bytes + scratch;
 }
 

@@ -96,8 +96,10 @@ std::size_t decoderLayerWorkspace(const ops::DecoderLayer& op, const Kernels& ke
   wants(x.attention());
   wants(ops::Swiglu{x.gate, x.up, x.activated});
   wants(ops::Binary{op.x, x.branch, ops::BinaryFunction::add, op.x});
+  // Each by itself: some matrices may be packed and others not.
   for (const ops::Matmul& product : {x.linear(x.normed, op.q, x.q, false), x.linear(x.normed, op.k, x.k, false),
-                                     x.linear(x.attended, op.o, op.x, true), x.linear(x.normed, op.gate, x.gate, false),
+                                     x.linear(x.normed, op.v, x.v, false), x.linear(x.attended, op.o, op.x, true),
+                                     x.linear(x.normed, op.gate, x.gate, false), x.linear(x.normed, op.up, x.up, false),
                                      x.linear(x.activated, op.down, op.x, true)})
     wants(product);
   return x.bytes() + scratch;

@@ -18,7 +18,7 @@ template <class Op>
 inline constexpr bool knowsBrain =
     isOneOf<Op, ops::Matmul, ops::Fill, ops::Cast, ops::CopyRows, ops::Rearrange, ops::Scale, ops::Binary, ops::RmsNorm,
             ops::RmsNormGrad, ops::Rope, ops::Swiglu, ops::SwigluGrad, ops::CrossEntropy, ops::CrossEntropyGrad,
-            ops::AdamW>;
+            ops::Embedding, ops::AdamW>;
 
 // Visits the fields of an op (lazy_native/ops.h) and puts f32 tensors of the workspace in the place of bf16 ones.
 class Widening {

@@ -44,14 +44,15 @@ async function products(isa: string): Promise<Float32Array[] | null> {
 
 describe('products of bf16', async () => {
   const portable = (await products('portable')) as Float32Array[];
-  for (const isa of INSTRUCTION_SETS) {
+  for (const isa of INSTRUCTION_SETS.filter((name) => name !== 'portable')) {
     test(`${isa}: the bits of plain vectors`, async (context) => {
       const own = await products(isa);
       if (own === null) return context.skip('an instruction set that this machine lacks');
       // AVX512-BF16 adds in another order: a last bit of bf16, or two of a sum that cancels.
       const allowed = isa === 'avx512bf16' ? 2 ** -7 : 0;
       const far = own.flatMap((values, i) => [
-        ...values.filter((x, j) => Math.abs(x - portable[i][j]) > allowed * Math.max(1, Math.abs(x))),
+        // As it stands, and not its opposite: what is no number is far.
+        ...values.filter((x, j) => !(Math.abs(x - portable[i][j]) <= allowed * Math.max(1, Math.abs(x)))),
       ]);
       expect(far).toEqual([]);
     });

@@ -47,7 +47,10 @@ describe('parquet', () => {
     bytes.set([0xfe, 0xff, 0xff, 0xff, 0x0f], at - 1);
     const path = fileWith('a.parquet', bytes);
     const error = await dataError('DATA_FORMAT', async () => documentsOf(await openCorpus(path)));
-    expect(error.message).toContain('row group 0 cannot be read: the process that read it died; the file is damaged');
+    // Which of the two comes first depends on the machine.
+    expect(error.message).toMatch(
+      /row group 0 cannot be read: (the process that read it died|nothing was read of it for \d+ s); the file is damaged/,
+    );
     // The next file gets a process of its own.
     const intact = fileWith('b.parquet', parquet('UNCOMPRESSED'));
     expect(await documentsOf(await openCorpus(intact))).toEqual(rows);

@@ -101,6 +101,7 @@ class Read {
   void operator()(const char*, bool& flag) { flag = arguments_.flag(); }
   void operator()(const char*, Axes& axes) {
     axes.count = Arguments::whole(axes_[0], Axes::most);
+    if (axes.count < 1) throw std::invalid_argument("an op got no axes; expected 1 or more");
     for (std::int64_t axis = 0; axis < axes.count; ++axis)
       axes.at[static_cast<std::size_t>(axis)] = Arguments::whole(axes_[axis + 1]);
     axes_ += axesRoom;

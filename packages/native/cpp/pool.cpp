@@ -85,9 +85,12 @@ void Pool::free(Handle block) {
 bool Pool::mayKeepAll() {
   const std::size_t held = statistics_.inUse + statistics_.cached;
   if (held <= statistics_.peak + slack_) return true;
-  if (held > statistics_.peak + statistics_.peak / 3 || device_.freeBytes() < statistics_.peak / 3) return false;
-  slack_ = held - statistics_.peak;  // so that the device is asked a few times only
-  return true;
+  if (askedAt_ == statistics_.peak) return false;
+  // Once for each peak: the device asks the system.
+  askedAt_ = statistics_.peak;
+  const std::size_t third = askedAt_ / 3;
+  slack_ = device_.freeBytes() >= third ? std::max(slackLeast, third) : slackLeast;
+  return held <= statistics_.peak + slack_;
 }
 
 void Pool::dropOldest() {

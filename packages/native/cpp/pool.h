@@ -69,7 +69,9 @@ class Pool {
   const std::size_t limit_;
   const Fence fence_;
   PoolStatistics statistics_;
-  std::size_t slack_ = std::size_t{64} << 20;  // kept beyond the peak
+  static constexpr std::size_t slackLeast = std::size_t{64} << 20;
+  std::size_t slack_ = slackLeast;  // kept beyond the peak
+  std::size_t askedAt_ = 0;         // the peak at which the device was last asked for more
   std::uint64_t frees_ = 0;
   std::list<Block> used_;
   std::array<Shelf, 4 * 64 + 1> shelves_;

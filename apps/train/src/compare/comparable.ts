@@ -52,7 +52,7 @@ const MUST_AGREE: readonly Agreement[] = [
 
 /** Options that do not tell scenarios apart: in every name, free within a scenario, or without effect on what is computed. */
 const APART: readonly (keyof TrainingValues)[] = [
-  ...(['preset', 'context', 'attention', 'seed', 'microBatch', 'recompute', 'lossRows'] as const),
+  ...(['preset', 'context', 'attention', 'seed', 'microBatch', 'recompute', 'lossRows', 'shardOptimizer'] as const),
 ];
 
 /** Settings with a name of their own. */

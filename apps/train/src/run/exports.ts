@@ -1,7 +1,6 @@
-import { appendFileSync } from 'node:fs';
 import type { TrainListener } from '../training/train.ts';
 import { eventFile, type Scalars } from './event-file.ts';
-import { writeWhole } from './files.ts';
+import { appendLine, writeWhole } from './files.ts';
 import type { RunFolder } from './folder.ts';
 import { type Metric, readMetrics } from './metrics.ts';
 import type { RunRecord } from './record.ts';
@@ -33,14 +32,14 @@ export function metricExports(folder: RunFolder, { rhythm }: RunRecord): TrainLi
 }
 
 function csvFile(path: string, before: readonly Metric[]): (metric: Metric) => void {
-  writeWhole(path, [`${COLUMNS.join(',')}\n`, ...before.map(csvLine)].join(''));
-  return (metric) => appendFileSync(path, csvLine(metric));
+  writeWhole(path, [COLUMNS.join(','), ...before.map(csvLine), ''].join('\n'));
+  return (metric) => appendLine(path, csvLine(metric));
 }
 
 /** Numbers and words without commas, so that nothing needs quotes. */
 function csvLine(metric: Metric): string {
   const values = metric as unknown as Readonly<Record<string, string | number | undefined>>;
-  return `${COLUMNS.map((column) => values[column] ?? '').join(',')}\n`;
+  return `${COLUMNS.map((column) => values[column] ?? '').join(',')}`;
 }
 
 function scalarsOf({ type, step: _, ...rest }: Metric): Scalars {

@@ -90,11 +90,12 @@ export function checkOut(command: string, path: string): void {
  * @throws RunError RUN_WRITE
  */
 export function refuseLinks(folder: RunFolder): void {
-  const status = lstatSync(folder.checkpoints, { throwIfNoEntry: false });
-  if (status !== undefined && !status.isDirectory()) {
+  for (const path of [folder.checkpoints, folder.best, folder.tensorboard]) {
+    const status = lstatSync(path, { throwIfNoEntry: false });
+    if (status === undefined || status.isDirectory()) continue;
     throw new RunError(
       'RUN_WRITE',
-      `run: ${folder.checkpoints} is ${status.isSymbolicLink() ? 'a symbolic link' : 'no folder'}; expected a folder of the run's own`,
+      `run: ${path} is ${status.isSymbolicLink() ? 'a symbolic link' : 'no folder'}; expected a folder of the run's own`,
     );
   }
 }

@@ -33,8 +33,9 @@ function watchTraining(): (metric: TrainMetric) => string | null {
   let risen = 0;
   let said = false;
   return ({ step, loss, learningRate }) => {
+    if (said) return null;
     losses.push(loss);
-    if (said || losses.length < WINDOW) return null;
+    if (losses.length < WINDOW) return null;
     const now = { ...spread(losses), step };
     losses = [];
     const margin = Math.max(SHARE * Math.abs(best.mean), ERRORS * Math.hypot(now.error, best.error));

@@ -148,7 +148,8 @@ function optimizerOf(
   state?: AdamWState,
 ): AdamW | ShardedAdamW {
   const options = { ...adamOptions(record), ...(state && { state }) };
-  return record.training.shardOptimizer === true
+  // Of one process a part is the whole.
+  return record.training.shardOptimizer === true && communicator.size > 1
     ? shardedAdamW(backend, trained, communicator, options)
     : adamW(backend, trained, options);
 }

@@ -103,9 +103,13 @@ void embedding(const ops::Embedding& op, Runtime& runtime, void*) {
     });
     return;
   }
-  runtime.pool.ranges(op.count, rowsPerTask(op.width), [&](std::int64_t begin, std::int64_t end) {
-    for (std::int64_t r = begin; r < end; ++r)
-      std::copy_n(floats(op.weight) + integers(op.ids)[r] * op.width, op.width, floats(op.out) + r * op.width);
+  withElements(op.weight, [&](auto each) {
+    using T = typename decltype(each)::Type;
+    runtime.pool.ranges(op.count, rowsPerTask(op.width), [&](std::int64_t begin, std::int64_t end) {
+      for (std::int64_t r = begin; r < end; ++r)
+        std::copy_n(elements<T>(op.weight) + integers(op.ids)[r] * op.width, op.width,
+                    elements<T>(op.out) + r * op.width);
+    });
   });
 }
 

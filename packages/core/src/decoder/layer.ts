@@ -21,7 +21,7 @@ export function planDecoderLayer(
 ): { problem: DecoderLayerInputs; written: readonly Storage[] } {
   checkOptions(OP, options, ['keys', 'values', 'position', ...LEARNED_NAMES, 'starts', 'ropeBase', 'epsilon']);
   const { position, starts, ropeBase, epsilon, ...state } = options;
-  const layer = readLayer(OP, 'options', { weights, ...state });
+  const layer = readLayer(OP, '', { weights, ...state });
   const { keys, values } = layer;
   checkOwned(backend, OP, 'x', x);
   if (x.shape.length !== 3) {
@@ -45,11 +45,11 @@ export function planDecoderLayer(
   };
 }
 
-/** A copy, read once: what is checked is what is used. */
+/** A copy, read once: what is checked is what is used. `name` is the layer's place among others, '' where it is the only one. */
 export function readLayer(op: string, name: string, layer: DecoderLayerState): DecoderLayerState {
-  checkObject(op, name, layer);
+  if (name !== '') checkObject(op, name, layer);
   const { weights, keys, values, ...given } = layer;
-  checkObject(op, 'weights', weights);
+  checkObject(op, name === '' ? 'weights' : `${name}.weights`, weights);
   const { attentionNorm, q, k, v, o, mlpNorm, gate, up, down } = weights;
   const own = { attentionNorm, q, k, v, o, mlpNorm, gate, up, down };
   return { weights: own, keys, values, ...learned((name) => given[name]) };

@@ -85,7 +85,11 @@ function takeProcess(): ChildProcess {
   });
   // Of one that waits; who asks listens too.
   child.on('error', () => {});
+  // One that is in an endless loop does not see that it is left alone.
+  const end = () => child.kill('SIGKILL');
+  process.once('exit', end);
   child.on('exit', () => {
+    process.off('exit', end);
     if (idle === child) idle = null;
   });
   return child;
