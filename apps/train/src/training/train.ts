@@ -181,6 +181,7 @@ async function trainToEnd(run: Training): Promise<TrainOutcome> {
   if (session.step < steps && !stuck) return { session, evaluation: null, interrupted: true };
   if (!leads(run)) return { session, evaluation: null, interrupted: false };
   try {
+    if (session.step === steps) await keepLast(run, signal);
     return { session, evaluation: await assess(run, finalEvalWindows, signal), interrupted: false };
   } catch (error) {
     if (signal?.aborted) return { session, evaluation: null, interrupted: true };
@@ -263,15 +264,9 @@ function keepRecord({ folder, record, listener }: Training): void {
 }
 
 async function assess(run: Training, windows: number, signal?: AbortSignal): Promise<Evaluation> {
-  const { backend, session, dataset, folder, record, listener } = run;
+  const { session, dataset, folder, record, listener } = run;
   await checkUsable(session, dataset);
-  const evaluation = await evaluate(backend, session.model, session.params, dataset.validation ?? dataset.train, {
-    ...evaluationOf(record),
-    windows,
-    on: dataset.validation === null ? 'train' : 'validation',
-    signal,
-    mapLength: run.mapLength,
-  });
+  const evaluation = await look(run, windows, signal, run.mapLength);
   const metric: EvalMetric = { type: 'eval', step: session.step, ...evaluation.headline };
   appendMetric(folder.metrics, metric);
   listener.onEval?.(metric, evaluation.attention);
@@ -280,6 +275,26 @@ async function assess(run: Training, windows: number, signal?: AbortSignal): Pro
   run.standing = after(run.standing, metric.loss);
   if (record.rhythm.saveBest === true && run.standing.since === 0) await saveBest(session, folder, metric.loss);
   return evaluation;
+}
+
+function look(
+  { backend, session, dataset, record }: Training,
+  windows: number,
+  signal?: AbortSignal,
+  mapLength?: number,
+): Promise<Evaluation> {
+  const on = dataset.validation === null ? 'train' : 'validation';
+  const options = { ...evaluationOf(record), windows, on, signal, mapLength } as const;
+  return evaluate(backend, session.model, session.params, dataset.validation ?? dataset.train, options);
+}
+
+/** The last step's weights are kept, too, where they are the best on the windows by which the others were told. */
+async function keepLast(run: Training, signal?: AbortSignal): Promise<void> {
+  const { session, folder, standing: before } = run;
+  const { saveBest: keeps, evalWindows, finalEvalWindows } = run.record.rhythm;
+  if (keeps !== true || evalWindows === finalEvalWindows || before.best === Number.POSITIVE_INFINITY) return;
+  const { loss } = (await look(run, evalWindows, signal)).headline;
+  if (loss < before.best) await saveBest(session, folder, loss);
 }
 
 function isDue(step: number, every: number): boolean {
