@@ -25,6 +25,7 @@ void Queue::tellWhoWaits() {
 
 void Queue::waitForRoom() {
   waitUntil([this] { return end_.load() - begin_.load() <= depth_ / 2; });
+  seen_ = begin_.load();
 }
 
 void Queue::drain() {

@@ -32,11 +32,11 @@ class Queue final : public Tasks {
   void push(Work&& work) {
     if (stopping_.load(std::memory_order_relaxed)) return;
     const std::size_t end = end_.load(std::memory_order_relaxed);
-    if (end - begin_.load(std::memory_order_acquire) == depth_) waitForRoom();
+    if (end - seen_ == depth_) seen_ = begin_.load(std::memory_order_acquire);
+    if (end - seen_ == depth_) waitForRoom();
     slots_[end % depth_].set(std::forward<Work>(work));
-    end_.store(
-        end +
-        1);  // before the look at running_, so that either this or the thread that has just stopped sees the other
+    // Before the look at running_, so that either this or the thread that has just stopped sees the other.
+    end_.store(end + 1);
     if (!running_.load()) waker_->wake();
   }
   // Waits until everything pushed so far has run.
@@ -60,10 +60,12 @@ class Queue final : public Tasks {
 
   const std::size_t depth_;
   const std::unique_ptr<Task[]> slots_;
-  // Slots [begin_, end_) modulo depth_ hold tasks. end_ belongs to the thread that pushes, begin_ to the one that runs.
+  // Slots [begin_, end_) modulo depth_ hold tasks. end_ belongs to the thread that pushes, begin_ to the one that runs; each
+  // has a cache line, and so has what both look at and seldom write.
   alignas(64) std::atomic<std::size_t> end_{0};
+  std::size_t seen_ = 0;  // begin_, when the pushing thread last looked
   alignas(64) std::atomic<std::size_t> begin_{0};
-  std::atomic<bool> running_{false};  // some thread runs tasks
+  alignas(64) std::atomic<bool> running_{false};  // some thread runs tasks
   std::atomic<bool> stopping_{false};
   std::atomic<bool> waited_{false};  // the pushing thread waits for space_
   std::mutex mutex_;

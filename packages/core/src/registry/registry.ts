@@ -84,17 +84,17 @@ async function createBest(): Promise<Backend> {
   throw new BackendUnavailableError(
     'auto',
     `no backend works here\n  ${reasons.join('\n  ')}`,
-    bestHere()
-      .map((name) => fixes.get(name))
+    CANDIDATES.filter(worthMending)
+      .map(({ name }) => fixes.get(name))
       .find((fix) => fix !== undefined) ?? 'npm install @lazy-attention/backend-reference',
   );
 }
 
-/** The backends that one would want on this machine, best first; what is wrong with another is not worth mending. */
-function bestHere(): string[] {
+/** Whether one would want this backend on this machine. */
+function worthMending({ advised, driver }: Candidate): boolean {
   const builtin = globalThis.process?.getBuiltinModule;
-  if (builtin === undefined) return ['webgpu', 'reference'];
-  return [...(builtin('node:fs').existsSync('/dev/nvidiactl') ? ['cuda'] : []), 'cpu', 'reference'];
+  if (advised !== 'anywhere' && advised !== (builtin === undefined ? 'browser' : 'node')) return false;
+  return driver === undefined || builtin?.('node:fs').existsSync(driver) === true;
 }
 
 async function plainlyLacksHardware(name: string): Promise<boolean> {
