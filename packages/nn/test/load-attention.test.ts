@@ -23,6 +23,10 @@ it.each([
     'from-ts.ts',
     `const name: string = 'from-ts';\nexport default { name, attend: (_ops: unknown, { q }: { q: unknown }) => q };`,
   ],
+  [
+    'defined.mjs',
+    `import { defineAttention } from '${new URL('../src/index.ts', import.meta.url).pathname}';\nexport default defineAttention({ name: 'defined', attend: (ops, { q }) => q });`,
+  ],
 ])('%s defines what it exports', async (file, text) => {
   const kind = await loadAttention(await write(file, text));
   expect(kind.name).toBe(file.split('.')[0]);

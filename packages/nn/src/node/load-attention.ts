@@ -28,7 +28,7 @@ export async function loadAttention(path: string): Promise<AttentionDefinition> 
   const spec = (module as { default?: unknown }).default;
   if (typeof spec !== 'object' || spec === null) {
     throw new ConfigError(
-      `${path}: has no attention as default export; expected { name, attend }, as defineAttention takes`,
+      `${path}: has no attention as default export; expected export default defineAttention({ name, attend })`,
     );
   }
   try {
