@@ -1,5 +1,6 @@
 import { gzipSync } from 'node:zlib';
 import { openCorpus } from '@lazy-attention/data';
+import { attentionKinds } from '@lazy-attention/nn';
 import katex from 'katex';
 import { defineConfig, type Plugin } from 'vite';
 
@@ -10,22 +11,28 @@ const FORMULAS = {
   scores: String.raw`s_{ij} = \frac{q_i^\top k_j}{\sqrt{d}} + b_h(i - j)`,
 };
 
-/** KaTeX runs when the page is built: its MathML needs no fonts, no styles and no script in the page. */
-function formulas(): Plugin {
-  const id = 'virtual:formulas';
+/** A module `virtual:NAME` whose default export is made when the page is built. */
+function madeOnce(name: string, make: () => unknown): Plugin {
+  const id = `virtual:${name}`;
   return {
-    name: 'formulas',
+    name,
     resolveId: (source) => (source === id ? `\0${id}` : null),
-    load(source) {
-      if (source !== `\0${id}`) return null;
-      const rendered = Object.entries(FORMULAS).map(([name, tex]) => [
-        name,
-        katex.renderToString(tex, { output: 'mathml', displayMode: true }),
-      ]);
-      return `export default ${JSON.stringify(Object.fromEntries(rendered))}`;
-    },
+    load: (source) => (source === `\0${id}` ? `export default ${JSON.stringify(make())}` : null),
   };
 }
+
+/** KaTeX runs when the page is built: its MathML needs no fonts, no styles and no script in the page. */
+const formulas = madeOnce('formulas', () =>
+  Object.fromEntries(
+    Object.entries(FORMULAS).map(([name, tex]) => [
+      name,
+      katex.renderToString(tex, { output: 'mathml', displayMode: true }),
+    ]),
+  ),
+);
+
+/** Names and colours only: what the kinds compute is the worker's, and would be most of the page's own script. */
+const kinds = madeOnce('kinds', () => attentionKinds().map(({ name, label, color }) => ({ name, label, color })));
 
 /** Moby Dick, packed, beside the recording: not in the tree, since a package has it. */
 function book(): Plugin {
@@ -48,7 +55,7 @@ function book(): Plugin {
 
 export default defineConfig({
   base: './',
-  plugins: [formulas(), book()],
+  plugins: [formulas, kinds, book()],
   worker: { format: 'es' },
   build: { target: 'es2023', assetsInlineLimit: 0, modulePreload: { polyfill: false }, chunkSizeWarningLimit: 2000 },
 });

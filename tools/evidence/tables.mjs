@@ -39,9 +39,33 @@ export function rendered({ columns, rows: wanted }, { command, settings, keys, r
     .filter(({ key }) => wanted === undefined || wanted.includes(key.at(-1)))
     .map((row) => [...row.key.map(String), ...figures.map(([name, { format }]) => cell(row.figures[name], format))]);
   const line = (cells) => `| ${cells.join(' | ')} |`;
-  const { preset, context, steps, batch, learningRate, backend } = settings;
-  const made = `\`npx ${command}\`: ${preset}, context ${context}, ${steps} steps of ${batch} sequences, peak learning rate ${learningRate}, backend ${backend}.`;
-  return [made, '', line(head), line(head.map(() => '---')), ...body.map(line)].join('\n');
+  const table = [line(head), line(head.map(() => '---')), ...body.map(line)];
+  return [made(command, settings), '', ...table, ...commandsOf(rows)].join('\n');
+}
+
+/** The command above a table, and what it does not say: what was trained, where anything was. */
+function made(command, { preset, context, steps, batch, learningRate, backend }) {
+  if (steps === undefined) return `\`npx ${command}\`, backend ${backend}.`;
+  return `\`npx ${command}\`: ${preset}, context ${context}, ${steps} steps of ${batch} sequences, peak learning rate ${learningRate}, backend ${backend}.`;
+}
+
+/** The commands of rows that were made one by one. */
+function commandsOf(rows) {
+  const made = rows.filter(({ command }) => command !== undefined);
+  if (made.length === 0) return [];
+  return ['', ...made.map(({ key, command }) => `- ${key.join(', ')}: \`npx ${command}\``)];
+}
+
+/**
+ * Figures with a decimal point in the prose of `text` that none of its tables has, and so would not follow when a table is made
+ * anew. Commands, code, links and the numbers of papers are not figures.
+ */
+export function strayFigures(text) {
+  const tables = (text.match(BLOCK) ?? []).join('\n');
+  const prose = text
+    .replace(BLOCK, '')
+    .replace(/`[^`]*`|\]\([^)]*\)|arXiv \d+\.\d+/g, '');
+  return (prose.match(/\d+\.\d+/g) ?? []).filter((figure) => !tables.includes(figure));
 }
 
 function cell(figure, format) {

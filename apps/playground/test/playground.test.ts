@@ -5,7 +5,7 @@ import { decodeSafetensors } from '@lazy-attention/nn';
 import axe from 'axe-core';
 import type { Page } from 'playwright-core';
 import { expect, test } from 'vitest';
-import { budget, FIRST_VIEW, longestTask, WHOLE_PAGE, watchTasks } from '../scripts/budget.mjs';
+import { budget, FIRST_VIEW, LONGEST_TASK, longestTask, WHOLE_PAGE } from '../scripts/budget.mjs';
 import { commandOf, DEFAULTS } from '../src/engine/settings.ts';
 import { decodeRecord } from '../src/record/format.ts';
 import { choose, downloaded, inBrowser, openPage, root, SMALL, slide, stepOf, toTheEnd } from './page.ts';
@@ -163,7 +163,7 @@ inBrowser('the built page', ({ at, browser }) => {
     await page.context().close();
   });
 
-  test('fits from 360 to 2560 pixels, and the maps are in the first view of a desktop', async () => {
+  test('fits from 360 to 2560 pixels, and the maps are in the first view of a desktop and of a phone', async () => {
     const { page } = await openPage(browser(), at(), { reducedMotion: 'reduce' });
     for (const width of [360, 414, 600, 768, 960, 1024, 1280, 1440, 1920, 2560]) {
       const height = Math.min(1440, Math.max(740, Math.round(width * 0.6)));
@@ -171,7 +171,8 @@ inBrowser('the built page', ({ at, browser }) => {
       await page.waitForTimeout(50);
       expect(await page.evaluate(() => document.documentElement.scrollWidth), `${width}`).toBe(width);
       const box = await page.locator('[data-side="1"] .picture .map').boundingBox();
-      if (width >= 1280) expect((box?.y ?? 0) + (box?.height ?? 0), `${width}`).toBeLessThanOrEqual(height);
+      if (width >= 1280 || width === 360)
+        expect((box?.y ?? 0) + (box?.height ?? 0), `${width}`).toBeLessThanOrEqual(height);
     }
     await page.context().close();
   });
@@ -185,17 +186,30 @@ inBrowser('the built page', ({ at, browser }) => {
     await page.context().close();
   });
 
-  test('replay holds the page for no longer than a frame or two', async () => {
-    const { page } = await openPage(browser(), at());
-    await watchTasks(page);
-    await slide(page, '.scrubber input', 0);
-    await page.getByRole('button', { name: 'Play the replay' }).click();
-    await page.waitForTimeout(3000);
-    // 50 ms is the goal.
-    const { all, quietest } = await longestTask(page);
-    expect(quietest).toBeLessThan(200);
-    expect(all).toBeLessThan(1000);
-    await page.context().close();
+  // Processor time grows too where others use the caches: once more then.
+  test('no task holds the page, from the cold load to a moved tau', { retry: 2 }, async () => {
+    const context = await browser().newContext({ viewport: { width: 1440, height: 900 } });
+    context.setDefaultTimeout(100_000);
+    const page = await context.newPage();
+    const opening = await longestTask(page, async () => {
+      await page.goto(at());
+      await page.waitForSelector('[data-side="1"] canvas');
+      await page.waitForTimeout(3000);
+    });
+    const looking = await longestTask(page, async () => {
+      await page.getByTestId('text').fill('callmeishmael'.repeat(5));
+      await page.getByTestId('look').click();
+      await page.waitForSelector('.next li');
+      await slide(page, '#tau input', 0);
+      await page.waitForFunction(() => document.querySelector('[data-testid="tau"]')?.textContent === '0.00');
+      await page.waitForTimeout(500);
+    });
+    for (const { count, processor } of [opening, looking]) {
+      expect(count).toBeGreaterThan(100);
+      expect(processor).toBeGreaterThan(1);
+      expect(processor).toBeLessThan(LONGEST_TASK);
+    }
+    await context.close();
   });
 
   test('the tour moves the controls itself', async () => {

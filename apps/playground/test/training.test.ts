@@ -7,7 +7,7 @@ import { Backend } from '@lazy-attention/core';
 import { attentionKinds } from '@lazy-attention/nn';
 import { expect, test } from 'vitest';
 import { open as openWebGPU, unavailable } from '../../../packages/backend-webgpu/test/support.ts';
-import { longestTask, watchTasks } from '../scripts/budget.mjs';
+import { LONGEST_TASK, longestTask } from '../scripts/budget.mjs';
 import { trainingData } from '../src/engine/dataset.ts';
 import { newSession, stepBoth } from '../src/engine/session.ts';
 import { commandOf, type Settings } from '../src/engine/settings.ts';
@@ -61,18 +61,15 @@ inBrowser('training in the page', ({ at, browser }) => {
   test('50 steps of both kinds have the losses of WebGPU in Node, and of the reference', async () => {
     const { page, complaints } = await openPage(browser(), at());
     await choose(page, SMALL);
-    await watchTasks(page);
-    await train(page, 50);
+    const { count, processor } = await longestTask(page, () => train(page, 50));
     expect(await page.getByTestId('device').textContent()).toMatch(/^webgpu: .*swiftshader.* ms a step/i);
     const here = await lossesOf(page);
     expect(here.map(({ length }) => length)).toEqual([50, 50]);
     if (unavailable === null)
       expect(apart(here, await lossesOn((await openWebGPU()).backend, SMALL))).toBeLessThan(1e-3);
     expect(apart(here, await lossesOn(await onReference(), SMALL))).toBeLessThan(1e-3);
-    // The goal is 50 ms; a page that trained on its own thread would hold it for seconds, and in every third.
-    const { all, quietest } = await longestTask(page);
-    expect(quietest).toBeLessThan(200);
-    expect(all).toBeLessThan(1000);
+    expect(count).toBeGreaterThan(100);
+    expect(processor).toBeLessThan(LONGEST_TASK);
     expect(complaints).toEqual([]);
     await page.context().close();
   });

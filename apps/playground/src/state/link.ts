@@ -1,7 +1,7 @@
-import { isAttentionKind } from '@lazy-attention/nn';
 import { batch } from '@preact/signals';
 import lz from 'lz-string';
 import { DEFAULTS, PAGE_PRESETS, type Settings } from '../engine/settings.ts';
+import { kindOf } from './kinds.ts';
 import { at, chosenHead, mode, rows, settings, shown, tau, text } from './store.ts';
 import { chosenTheme } from './theme.ts';
 
@@ -75,7 +75,8 @@ function checkedSettings(given: Partial<Settings>): Partial<Settings> {
     if (isCount(given[name]) && (given[name] as number) <= LIMITS[name]) good[name] = given[name];
   }
   if (typeof learningRate === 'number' && learningRate > 0 && learningRate < 1) good.learningRate = learningRate;
-  if (Array.isArray(kinds) && kinds.length === 2 && kinds.every(isAttentionKind)) good.kinds = kinds;
+  if (Array.isArray(kinds) && kinds.length === 2 && kinds.every((kind) => kindOf(kind) !== undefined))
+    good.kinds = kinds;
   return good as Partial<Settings>;
 }
 

@@ -1,7 +1,10 @@
+import type { ComponentChildren } from 'preact';
+import { useEffect, useState } from 'preact/hooks';
 import { frame, headPlace, looked, mode, opened, problem, shown, training } from '../state/store.ts';
 import { chosenTheme, theme } from '../state/theme.ts';
 import { Controls } from './controls.tsx';
 import { Curves } from './curves.tsx';
+import { later } from './later.ts';
 import { Look } from './look.tsx';
 import { Own } from './own.tsx';
 import { Share } from './share.tsx';
@@ -9,6 +12,13 @@ import { Side } from './side.tsx';
 import { Tour, tour } from './tour.tsx';
 import { Transport } from './transport.tsx';
 import { Words } from './words.tsx';
+
+/** What lies below the first view, once that is painted: all at once would hold the page while it opens. */
+function AfterThat({ children }: { readonly children: ComponentChildren }) {
+  const [due, setDue] = useState(false);
+  useEffect(() => later(() => setDue(true)), []);
+  return due ? children : null;
+}
 
 /** The page. */
 export function App() {
@@ -42,8 +52,8 @@ export function App() {
       <main id="main">
         <h1>One grows a sink. The other does not.</h1>
         <p class="lead">
-          Two small language models, alike in all but their attention, learn the same letters. Softmax ends up staring
-          at the first token. Lazy Attention may give a weight of exactly zero, and has no need to.
+          Two small language models, alike but for their attention, learn the same letters. Softmax ends up staring at
+          the first token. Lazy Attention may give a weight of exactly zero, and has no need to.
         </p>
         {problem.value !== '' && (
           <div class="problem" role="alert" data-testid="problem">
@@ -75,10 +85,16 @@ export function App() {
           </div>
           {opened.value.every((model) => model === null) && <Curves />}
         </div>
-        <Look />
-        <Words />
-        <Own />
-        <Share />
+        <AfterThat>
+          <Look />
+          <AfterThat>
+            <Words />
+            <AfterThat>
+              <Own />
+              <Share />
+            </AfterThat>
+          </AfterThat>
+        </AfterThat>
       </main>
       <footer>
         <p>Everything is computed in this page; nothing is sent anywhere. Apache-2.0.</p>

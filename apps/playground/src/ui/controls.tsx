@@ -1,8 +1,7 @@
-import { attentionKinds } from '@lazy-attention/nn';
 import { DEFAULTS, PAGE_PRESETS, type Settings } from '../engine/settings.ts';
+import { kinds } from '../state/kinds.ts';
 import { LIMITS } from '../state/link.ts';
 import { settings } from '../state/store.ts';
-import { kindLabel } from './palette.ts';
 
 const TASKS: readonly (readonly [Settings['task'], string])[] = [
   ['bigram-backcopy', 'Bigram-Backcopy'],
@@ -103,9 +102,9 @@ function KindChoice({ side }: { readonly side: 0 | 1 }) {
           settings.value = { ...now, kinds: side === 0 ? [value, now.kinds[1]] : [now.kinds[0], value] };
         }}
       >
-        {attentionKinds().map(({ name }) => (
+        {kinds.map(({ name, label }) => (
           <option key={name} value={name}>
-            {kindLabel(name)}
+            {label}
           </option>
         ))}
       </select>

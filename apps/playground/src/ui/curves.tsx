@@ -3,9 +3,13 @@ import uPlot from 'uplot';
 import type { Record } from '../record/format.ts';
 import { frame, headPlace, shown } from '../state/store.ts';
 import { theme } from '../state/theme.ts';
+import { later } from './later.ts';
 import { kindColor, kindLabel } from './palette.ts';
 
 type Data = uPlot.AlignedData;
+
+/** Of a plot, in pixels. */
+const HEIGHT = 150;
 
 /** The three curves of a training: loss, weight on the first token of the chosen head, sink rate. */
 export function Curves() {
@@ -30,13 +34,18 @@ export function Curves() {
         ))}
       </p>
       <Curve
-        title={`Weight on the first token, head ${layer}.${head}`}
+        title={`Weight on the first token, head ${layer}.${head}, by step`}
         data={[steps, ofHead(0), ofHead(1)]}
         record={record}
         least={0.4}
       />
-      <Curve title="Sink rate, % of the heads above 0.3" data={[steps, rate(0), rate(1)]} record={record} least={50} />
-      <Curve title="Loss after its fall, nats a token" data={smoothed(record)} record={record} />
+      <Curve
+        title="Sink rate, % of the heads above 0.3, by step"
+        data={[steps, rate(0), rate(1)]}
+        record={record}
+        least={50}
+      />
+      <Curve title="Loss after its fall, nats a token, by step" data={smoothed(record)} record={record} />
     </div>
   );
 }
@@ -80,64 +89,79 @@ function drawMark(of: uPlot, step: number, colour: string): void {
   of.ctx.stroke();
 }
 
+interface PlotOptions {
+  readonly kinds: readonly [string, string];
+  readonly steps: number;
+  readonly least: number | undefined;
+  /** The step that is marked, now. */
+  marked(): number;
+}
+
+/** An empty plot that fills an element. */
+function newPlot(element: HTMLElement, { kinds: [left, right], steps, least, marked }: PlotOptions): uPlot {
+  const style = getComputedStyle(element);
+  const soft = style.getPropertyValue('--ink-soft');
+  const axis: uPlot.Axis = {
+    stroke: soft,
+    grid: { stroke: style.getPropertyValue('--line'), width: 1 },
+    ticks: { show: false },
+    font: '11px system-ui',
+  };
+  const series = (kind: string, dash?: number[]): uPlot.Series => ({
+    label: kindLabel(kind),
+    stroke: kindColor(kind),
+    width: 2,
+    points: { show: false },
+    ...(dash && { dash }),
+  });
+  const range: uPlot.Scale.Range =
+    least === undefined ? (of) => afterFall(of.data) : (_, __, most) => [0, Math.max(least, 1.05 * most)];
+  return new uPlot(
+    {
+      width: element.clientWidth,
+      height: HEIGHT,
+      legend: { show: false },
+      cursor: { show: false },
+      scales: { x: { time: false, range: [0, steps] }, y: { range } },
+      axes: [
+        { ...axis, size: 24, space: 70 },
+        { ...axis, size: 36, space: 32 },
+      ],
+      series: [{}, series(left), series(right, left === right ? [4, 4] : undefined)],
+      hooks: { draw: [(of) => drawMark(of, marked(), soft)] },
+    },
+    [[], [], []],
+    element,
+  );
+}
+
 function Curve({ title, data, record, least }: CurveProps) {
   const place = useRef<HTMLDivElement>(null);
   const plot = useRef<uPlot | null>(null);
   const marked = useRef(0);
+  const latest = useRef(data);
   marked.current = frame.value?.step ?? 0;
+  latest.current = data;
   const page = theme();
   const [left, right] = record.settings.kinds;
+  const { steps } = record.settings;
+  // Each plot in a slice of its own: three at once would hold the page.
   useEffect(() => {
-    const element = place.current;
-    if (element === null) return;
-    const style = getComputedStyle(element);
-    const soft = style.getPropertyValue('--ink-soft');
-    const line = style.getPropertyValue('--line');
-    const axis: uPlot.Axis = {
-      stroke: soft,
-      grid: { stroke: line, width: 1 },
-      ticks: { show: false },
-      font: '11px system-ui',
-    };
-    const series = (kind: string, dash?: number[]): uPlot.Series => ({
-      label: kindLabel(kind),
-      stroke: kindColor(kind),
-      width: 2,
-      points: { show: false },
-      ...(dash && { dash }),
+    const element = place.current as HTMLDivElement;
+    const resized = new ResizeObserver(() => plot.current?.setSize({ width: element.clientWidth, height: HEIGHT }));
+    const callOff = later(() => {
+      plot.current = newPlot(element, { kinds: [left, right], steps, least, marked: () => marked.current });
+      plot.current.setData(latest.current);
+      resized.observe(element);
     });
-    const made = new uPlot(
-      {
-        width: element.clientWidth,
-        height: 150,
-        legend: { show: false },
-        cursor: { show: false },
-        scales: {
-          x: { time: false, range: [0, record.settings.steps] },
-          y:
-            least === undefined
-              ? { range: (of) => afterFall(of.data) }
-              : { range: (_, __, most) => [0, Math.max(least, 1.05 * most)] },
-        },
-        axes: [
-          { ...axis, size: 24, space: 70 },
-          { ...axis, size: 36, space: 32 },
-        ],
-        series: [{}, series(left), series(right, left === right ? [4, 4] : undefined)],
-        hooks: { draw: [(of) => drawMark(of, marked.current, soft)] },
-      },
-      data,
-      element,
-    );
-    plot.current = made;
-    const resized = new ResizeObserver(() => made.setSize({ width: element.clientWidth, height: 150 }));
-    resized.observe(element);
     return () => {
+      callOff();
       resized.disconnect();
-      made.destroy();
+      plot.current?.destroy();
+      plot.current = null;
     };
-  }, [page, left, right, least, record.settings.steps]);
-  useEffect(() => plot.current?.setData(data));
+  }, [page, left, right, least, steps]);
+  useEffect(() => later(() => plot.current?.setData(data)));
   const last = (of: 1 | 2) => data[of].at(-1)?.toFixed(2) ?? 'none yet';
   return (
     <figure>

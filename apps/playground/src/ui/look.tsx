@@ -284,7 +284,8 @@ function Bias({ side }: { readonly side: 0 | 1 }) {
       {bias !== null && (
         <>
           <figcaption>
-            {kindLabel(kind)}: bias by distance, {least.toFixed(1)} to {most.toFixed(1)}
+            {kindLabel(kind)}: bias from 0 to {bias.length - 1} tokens back, between {least.toFixed(1)} and{' '}
+            {most.toFixed(1)}
           </figcaption>
           <svg
             viewBox="0 0 256 64"

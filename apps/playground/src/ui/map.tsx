@@ -2,7 +2,8 @@ import { useEffect, useRef } from 'preact/hooks';
 import { rowStart, rowsOf, type Triangle } from '../engine/view.ts';
 import { row } from '../state/store.ts';
 import { theme } from '../state/theme.ts';
-import { weightColor } from './palette.ts';
+import { later } from './later.ts';
+import { shadeOf, weightPixels } from './palette.ts';
 
 /** Paints a triangle, one pixel a weight; nothing above the diagonal. */
 export function paint(canvas: HTMLCanvasElement, weights: Triangle, kind: string): void {
@@ -13,11 +14,11 @@ export function paint(canvas: HTMLCanvasElement, weights: Triangle, kind: string
   const context = canvas.getContext('2d');
   if (context === null) return;
   const image = context.createImageData(size, size);
-  const color = weightColor(kind);
+  const pixels = new Uint32Array(image.data.buffer);
+  const colors = weightPixels(kind);
   for (let i = 0; i < size; i++) {
-    for (let j = 0; j <= i; j++) {
-      image.data.set([...color(weights[rowStart(i) + j] as number), 255], 4 * (i * size + j));
-    }
+    const row = rowStart(i);
+    for (let j = 0; j <= i; j++) pixels[i * size + j] = colors[shadeOf(weights[row + j] as number)] as number;
   }
   context.putImageData(image, 0, 0);
 }
@@ -36,8 +37,12 @@ export function AttentionMap({ weights, kind, label, pointed = false }: MapProps
   const canvas = useRef<HTMLCanvasElement>(null);
   const page = theme();
   useEffect(() => {
-    if (canvas.current !== null) paint(canvas.current, weights, kind);
-  }, [weights, kind, page]);
+    const show = () => {
+      if (canvas.current !== null) paint(canvas.current, weights, kind);
+    };
+    // The large maps at once; of thumbnails there may be a hundred.
+    return pointed ? show() : later(show);
+  }, [weights, kind, page, pointed]);
   const size = rowsOf(weights);
   const point = (event: PointerEvent) => {
     const box = (event.currentTarget as HTMLElement).getBoundingClientRect();

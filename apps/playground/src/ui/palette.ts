@@ -1,5 +1,5 @@
 import { MAP_COLORS, mapShade } from '@lazy-attention/analysis';
-import { attentionKind, isAttentionKind } from '@lazy-attention/nn';
+import { kindOf } from '../state/kinds.ts';
 import { theme } from '../state/theme.ts';
 
 /** For a kind that this page does not know. */
@@ -9,12 +9,12 @@ const DEEPEST = { light: '#14161a', dark: '#ffffff' };
 
 /** The one accent of a kind. */
 export function kindColor(kind: string): string {
-  return (isAttentionKind(kind) ? attentionKind(kind).color : GREY)[theme()];
+  return (kindOf(kind)?.color ?? GREY)[theme()];
 }
 
 /** A kind's name for people. */
 export function kindLabel(kind: string): string {
-  return isAttentionKind(kind) ? attentionKind(kind).label : kind;
+  return kindOf(kind)?.label ?? kind;
 }
 
 type Rgb = readonly [number, number, number];
@@ -40,6 +40,28 @@ export function weightColor(kind: string): (weight: number) => Rgb {
     const shade = mapShade(weight);
     return shade < 0.6 ? mix(pale, accent, shade / 0.6) : mix(accent, deep, (shade - 0.6) / 0.4);
   };
+}
+
+/** Shades of a map: more than a screen tells apart. */
+const SHADES = 256;
+const tables = new Map<string, Uint32Array>();
+
+/** Colours of a kind's weights as pixels of a canvas, by `shadeOf`. Made once for a kind and a theme. */
+export function weightPixels(kind: string): Uint32Array {
+  const key = `${kind} ${theme()}`;
+  const known = tables.get(key);
+  if (known !== undefined) return known;
+  const color = weightColor(kind);
+  const bytes = new Uint8ClampedArray(4 * (SHADES + 1));
+  for (let shade = 0; shade <= SHADES; shade++) bytes.set([...color((shade / SHADES) ** 2), 255], 4 * shade);
+  const pixels = new Uint32Array(bytes.buffer);
+  tables.set(key, pixels);
+  return pixels;
+}
+
+/** Where a weight's colour stands in `weightPixels`; 0 for exact zeros only. */
+export function shadeOf(weight: number): number {
+  return weight === 0 ? 0 : Math.max(1, Math.round(SHADES * mapShade(weight)));
 }
 
 /** CSS of a colour. */

@@ -53,7 +53,10 @@ export function Share() {
           {said}
         </span>
       </div>
-      <p class="soft">The same on the command line:</p>
+      <p class="soft">
+        PNG, SVG and CSV are of the two maps, losses are of the training, weights are safetensors. The same on the
+        command line:
+      </p>
       {/* biome-ignore lint/a11y/noNoninteractiveTabindex: what scrolls must be reachable by keyboard */}
       <pre tabIndex={0}>{commands(of).join('\n')}</pre>
     </section>

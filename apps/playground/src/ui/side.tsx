@@ -20,7 +20,7 @@ export function Side({ side }: { readonly side: 0 | 1 }) {
           <div class="facts">
             <p class="figure">
               <strong data-testid={`first-${side}`}>{head.firstTokenWeight.toFixed(2)}</strong>
-              <span>of this head's weight on the first token</span>
+              <span>mean weight of this head on the first token</span>
             </p>
             <Figures view={view} side={side} />
           </div>
@@ -28,7 +28,12 @@ export function Side({ side }: { readonly side: 0 | 1 }) {
         {head === null || head.weights.length === 0 ? (
           <p class="nothing">{nothing(view, side)}</p>
         ) : (
-          <AttentionMap weights={head.weights} kind={kind} label={described(kindLabel(kind), head)} pointed />
+          <>
+            <AttentionMap weights={head.weights} kind={kind} label={described(kindLabel(kind), head)} pointed />
+            <p class="foot soft" aria-hidden="true">
+              ↑ first token{head.firstTokenWeight > 0.3 && <b>, a sink</b>}
+            </p>
+          </>
         )}
       </div>
       {view !== null && <Thumbnails view={view} kind={kind} side={side} />}
@@ -61,20 +66,20 @@ function Figures({ view, side }: { readonly view: SideView; readonly side: 0 | 1
   return (
     <dl class="figures">
       <div>
-        <dt title="share of the weights of all heads">exactly zero</dt>
+        <dt>weights exactly zero, all heads</dt>
         <dd>{percent(view.sparsity)}</dd>
       </div>
       <div>
-        <dt title="share of the heads that give the first token more than 0.3">sink heads</dt>
+        <dt>heads above 0.3</dt>
         <dd>{percent(view.sinkRate)}</dd>
       </div>
       <div>
-        <dt title="weight on the first token, mean of all heads">all heads</dt>
+        <dt>first token, mean of all heads</dt>
         <dd>{view.firstTokenWeight.toFixed(3)}</dd>
       </div>
       {loss !== undefined && (
         <div>
-          <dt>loss</dt>
+          <dt>loss, nats a token</dt>
           <dd>{loss.toFixed(3)}</dd>
         </div>
       )}

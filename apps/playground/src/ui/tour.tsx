@@ -29,7 +29,7 @@ const STOPS: readonly Stop[] = [
   },
   {
     target: '[data-side="0"] .picture',
-    words: 'They train. On the left the first column lights up: a sink grows. On the right it does not.',
+    words: 'They train. On the left the first column fills with colour: a sink grows. On the right it stays sand.',
     act: () =>
       batch(() => {
         at.value = still() ? last() : 0;

@@ -20,7 +20,7 @@ export function Words() {
           <p>
             The task is Bigram-Backcopy: letters follow one another as in Moby Dick, but after <i>t</i>, <i>e</i> or{' '}
             <i>o</i> the letter before it is copied. A head that copies is idle at every other letter. On the left it
-            parks its weight on the marker ▸ at the start: the bright first column.
+            parks its weight on the marker ▸ at the start: the strong first column.
           </p>
         </article>
         <article>
