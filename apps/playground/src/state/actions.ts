@@ -206,12 +206,18 @@ export async function open(side: 0 | 1, files: Readonly<{ [name: string]: Blob }
       store.chosenHead.value = null;
       store.tau.value = null;
       store.playing.value = false;
-      if (store.text.value === '') store.text.value = info.hasTokenizer ? SENTENCE : STARTING_IDS;
+      store.text.value = readable(store.text.value, info.hasTokenizer);
     });
     store.looked.value = await engine().look(store.text.value, null);
     return true;
   });
   return done === true;
+}
+
+/** The text, or where the opened model could not read it one that it can. */
+function readable(text: string, hasTokenizer: boolean): string {
+  if (hasTokenizer) return text === '' || text === STARTING_IDS ? SENTENCE : text;
+  return /^[\d\s,]*\d[\d\s,]*$/.test(text) ? text : STARTING_IDS;
 }
 
 const SENTENCE =

@@ -94,7 +94,7 @@ function KindChoice({ side }: { readonly side: 0 | 1 }) {
   const now = settings.value;
   return (
     <label>
-      <span>{side === 0 ? 'left' : 'right'}</span>
+      <span>attention, {side === 0 ? 'left' : 'right'}</span>
       <select
         value={now.kinds[side]}
         data-testid={`kind-${side}`}
