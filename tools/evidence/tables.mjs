@@ -62,9 +62,7 @@ function commandsOf(rows) {
  */
 export function strayFigures(text) {
   const tables = (text.match(BLOCK) ?? []).join('\n');
-  const prose = text
-    .replace(BLOCK, '')
-    .replace(/`[^`]*`|\]\([^)]*\)|arXiv \d+\.\d+/g, '');
+  const prose = text.replace(BLOCK, '').replace(/`[^`]*`|\]\([^)]*\)|arXiv \d+\.\d+/g, '');
   return (prose.match(/\d+\.\d+/g) ?? []).filter((figure) => !tables.includes(figure));
 }
 
