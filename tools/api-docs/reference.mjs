@@ -28,9 +28,12 @@ export function entryPoints({ folder, manifest }) {
 
 /**
  * Reads the packages with TypeDoc: { app, project }. Types are not checked here, which the build does. `tsconfig` must
- * include their sources.
+ * include their sources; `pages` and `front` are files in Markdown that stand beside the reference and before it.
  */
-export async function readReference(packages, tsconfig = join(root, 'tools/api-docs/tsconfig.json')) {
+export async function readReference(
+  packages,
+  { tsconfig = join(root, 'tools/api-docs/tsconfig.json'), pages = [], front = 'none' } = {},
+) {
   const entries = packages.flatMap((published) => entryPoints(published).map((entry) => ({ ...entry, ...published })));
   const app = await Application.bootstrap({
     name: 'lazy-attention',
@@ -40,8 +43,13 @@ export async function readReference(packages, tsconfig = join(root, 'tools/api-d
     excludeInternal: true,
     excludePrivate: true,
     excludeExternals: true,
-    readme: join(root, 'tools/api-docs/front.md'),
+    readme: front,
     customCss: join(root, 'tools/api-docs/site.css'),
+    projectDocuments: pages,
+    sort: ['documents-first', 'source-order'],
+    navigation: { includeGroups: true },
+    groupOrder: ['Quick starts', 'Backends', 'Questions', 'Guides', 'Packages', 'Background', '*'],
+    highlightLanguages: ['bash', 'html', 'javascript', 'json', 'python', 'sh', 'typescript'],
     // Of links; this repository's own are checked below, and shapes in brackets are none.
     logLevel: 'Error',
   });

@@ -1,20 +1,23 @@
 // npm run release -- --dry-run     makes and checks every package, publishes them to a registry on localhost, installs from there
 //                                  into empty folders and runs what the READMEs print
-// npm run release                  makes, checks and publishes; needs a binary for every platform
+// npm run release                  makes, checks and publishes; needs a binary for every platform, and sources without changes
 // --out FOLDER                     where the tarballs go; default tools/release/build
 // --no-install                     stop after the checks
 // --provenance                     npm signs where the packages were built (on GitHub's machines)
-import { execFileSync } from 'node:child_process';
 import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
 import { parseArgs } from 'node:util';
+import { stories } from '../examples/lib/stories.mjs';
 import { root, workspaces } from '../setup/lib/workspaces.mjs';
+import { CASES } from './lib/cases.mjs';
 import { faults } from './lib/check.mjs';
-import { barePath, CASES, installAndRun } from './lib/installs.mjs';
+import { barePath, followInstalled, installAndRun } from './lib/installs.mjs';
 import { commitHere, home } from './lib/manifest.mjs';
+import { npm } from './lib/npm.mjs';
+import { missingBinaries, unclearSources } from './lib/ready.mjs';
 import { installVerdaccio, startRegistry } from './lib/registry.mjs';
-import { binariesOf, pack, REQUIRED, stageAll } from './lib/stage.mjs';
+import { pack, stageAll } from './lib/stage.mjs';
 
 const { values } = parseArgs({
   options: {
@@ -41,25 +44,16 @@ function build(out) {
   return packed;
 }
 
-/** Platforms that have no binary, as sentences. */
-function missingBinaries() {
-  return Object.entries(REQUIRED).flatMap(([backend, targets]) => {
-    const there = binariesOf(root, backend).map(({ target }) => target);
-    return targets
-      .filter((target) => !there.includes(target))
-      .map((target) => `${backend} has no binary for ${target}`);
-  });
-}
-
 function publish(packed, options, env = {}) {
   for (const { tarball } of packed) {
-    execFileSync('npm', ['publish', tarball, '--ignore-scripts', '--access', 'public', ...options], {
+    npm(['publish', tarball, '--ignore-scripts', '--access', 'public', ...options], {
       stdio: ['ignore', 'ignore', 'inherit'],
       env: { ...process.env, npm_config_update_notifier: 'false', ...env },
     });
   }
 }
 
+/** Publishes to a registry on localhost and does there what the READMEs and the quick starts say. @returns what was measured */
 async function rehearse(packed) {
   const program = installVerdaccio(join(root, 'node_modules/.cache/lazy-attention-registry'));
   if (program === null) throw new Error('verdaccio cannot be installed here; the installs are not rehearsed');
@@ -72,13 +66,25 @@ async function rehearse(packed) {
       npm_config_registry: registry.url,
     });
     console.log(`published ${packed.length} packages to ${registry.url}`);
-    const path = barePath(join(folder, 'bin'));
+    const place = (name) => ({ ...bare, folder: join(folder, name.replaceAll(/\W+/g, '-')) });
+    const bare = { root, registry, path: barePath(join(folder, 'bin')), cache: join(folder, 'cache') };
     const results = [];
-    for (const [index, test] of CASES.entries()) {
-      const result = installAndRun(test, { root, folder: join(folder, String(index)), registry, path });
-      const { name, seconds, packages, bytes } = result;
+    for (const test of CASES) {
+      const { name, seconds, packages, bytes } = installAndRun(test, place(test.name));
       console.log(`${name}: installed in ${seconds.toFixed(1)} s, ${packages} packages, ${megabytes(bytes)}; runs`);
-      results.push({ name, seconds, packages, bytes });
+      if (test.measured)
+        results.push({
+          name,
+          readme: test.readme,
+          install: [test.install, ...(test.more ?? [])].join(' '),
+          seconds,
+          packages,
+          bytes,
+        });
+    }
+    for (const story of stories()) {
+      const stopped = await followInstalled(story, place(story.name));
+      console.log(`${story.file}: ${stopped === null ? 'runs' : `runs until ${stopped}`}`);
     }
     return results;
   } finally {
@@ -92,10 +98,10 @@ const out = resolve(values.out);
 rmSync(join(out, 'staged'), { recursive: true, force: true });
 mkdirSync(out, { recursive: true });
 try {
-  const missing = missingBinaries();
-  if (missing.length > 0) {
-    if (!values['dry-run']) throw new Error(`a release needs every binary:\n  ${missing.join('\n  ')}`);
-    console.log(`not in this rehearsal: ${missing.join('; ')}`);
+  const wanting = [...missingBinaries(root), ...unclearSources(commitHere())];
+  if (wanting.length > 0) {
+    if (!values['dry-run']) throw new Error(`this cannot be released:\n  ${wanting.join('\n  ')}`);
+    console.log(`a release would refuse: ${wanting.join('; ')}`);
   }
   const packed = build(out);
   if (!values['dry-run']) publish(packed, values.provenance ? ['--provenance'] : []);

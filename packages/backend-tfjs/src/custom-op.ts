@@ -14,11 +14,11 @@ import { type AttentionTensors, attentionBackward, attentionForward } from './at
 import { activeProducts } from './engine.ts';
 
 /** What `lazyAttention` takes beside q, k and v; the learned inputs are core's (`LEARNED_INPUTS`). */
-export interface LazyAttentionOptions extends Partial<PerHead<tf.Tensor1D>> {
+export interface LazyAttentionOptions extends Partial<PerHead<tf.Tensor>> {
   /** [H, W] added to the score at relative distance d < W. */
-  readonly bias?: tf.Tensor2D;
+  readonly bias?: tf.Tensor;
   /** [B, L] int32: first key that each row attends. Not differentiated; its values are taken as they are. */
-  readonly starts?: tf.Tensor2D;
+  readonly starts?: tf.Tensor;
   /** Default 1 / sqrt(D). */
   readonly scale?: number;
 }
@@ -31,15 +31,15 @@ export interface LazyAttentionOptions extends Partial<PerHead<tf.Tensor1D>> {
  * @throws ShapeError, ValueError with the argument, what was found and what was expected.
  */
 export function lazyAttention(
-  q: tf.Tensor4D,
-  k: tf.Tensor4D,
-  v: tf.Tensor4D,
+  q: tf.Tensor,
+  k: tf.Tensor,
+  v: tf.Tensor,
   options: LazyAttentionOptions = {},
 ): tf.Tensor4D {
   checkOptions('lazyAttention', options, [...LEARNED_NAMES, 'starts', 'scale']);
   const { starts, scale } = options;
   const given = LEARNED_NAMES.filter((name) => options[name] !== undefined);
-  const sizes = planSizes(q, k, v, options);
+  const sizes = planSizes(q as tf.Tensor4D, k as tf.Tensor4D, v as tf.Tensor4D, options);
   const style = activeProducts();
   const inputsOf = (tensors: readonly tf.Tensor[]): AttentionTensors => ({
     sizes,
@@ -48,7 +48,7 @@ export function lazyAttention(
     k: tensors[1] as tf.Tensor4D,
     v: tensors[2] as tf.Tensor4D,
     ...(learned((name) => (given.includes(name) ? tensors[3 + given.indexOf(name)] : null)) as LearnedTensors),
-    starts: starts ?? null,
+    starts: (starts as tf.Tensor2D | undefined) ?? null,
   });
   const differentiable = [q, k, v, ...given.map((name) => options[name] as tf.Tensor)];
   const op = tf.customGrad((...args) => {

@@ -27,5 +27,7 @@ for (const [n, sum] of sums.entries()) {
 const bytes = new TextEncoder().encode(rank === size - 1 ? 'hello' : '.....');
 await mpi.broadcast(bytes, size - 1);
 await mpi.barrier();
-console.log(JSON.stringify({ rank, size, wrong, text: new TextDecoder().decode(bytes) }));
+const text = new TextDecoder().decode(bytes);
+console.log(JSON.stringify({ rank, size, wrong, text }));
+if (wrong > 0 || text !== 'hello') process.exitCode = 1;
 await mpi.close();

@@ -15,14 +15,14 @@ export interface TextEncoder {
   encode(text: string): readonly number[];
   /** The ids of the text alone. */
   encodeAlone(text: string): readonly number[];
-  /** What an empty context becomes: BOS, or EOS where there is none. */
+  /** What an empty context becomes: BOS, or EOS where there is none. Reading it throws where there is neither. */
   readonly prefixId: number;
 }
 
 /**
  * From a tokenizer. `prefixId` is by default its BOS, also where it does not put one before a text, or its EOS where it has none;
  * `addBos` is by default what the tokenizer's own rules say.
- * @throws EvaluationError (REQUEST) where there is neither BOS nor EOS
+ * Where there is neither, as with bytes, a request without context is an EvaluationError (REQUEST).
  */
 export function textEncoder(
   tokenizer: Tokenizer,
@@ -30,12 +30,6 @@ export function textEncoder(
 ): TextEncoder {
   const bosId = bosOf(tokenizer);
   const prefixId = options.prefixId ?? bosId ?? tokenizer.eosId;
-  if (prefixId === undefined) {
-    throw new EvaluationError(
-      'REQUEST',
-      `score: tokenizer '${tokenizer.name}' has no BOS and no EOS to begin an empty context with; give prefixId`,
-    );
-  }
   const addBos = options.addBos ?? tokenizer.addsBos;
   const encodeAlone = (text: string) => Array.from(tokenizer.encode(text));
   const encode = (text: string) => {
@@ -43,7 +37,17 @@ export function textEncoder(
     // A text that begins with BOS already gets no second one.
     return addBos && bosId !== undefined && ids[0] !== bosId ? [bosId, ...ids] : ids;
   };
-  return { prefixId, encode, encodeAlone };
+  return {
+    encode,
+    encodeAlone,
+    get prefixId() {
+      if (prefixId !== undefined) return prefixId;
+      throw new EvaluationError(
+        'REQUEST',
+        `score: tokenizer '${tokenizer.name}' has no BOS and no EOS to begin an empty context with; give a context`,
+      );
+    },
+  };
 }
 
 /** The id of BOS, also of a tokenizer that is told not to put it before documents. */

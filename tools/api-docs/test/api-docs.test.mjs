@@ -2,6 +2,7 @@ import { readFileSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { beforeAll, expect, it, onTestFinished } from 'vitest';
+import { chapters, linked, writePages } from '../pages.mjs';
 import { entryPoints, publishedPackages, readReference, undocumented } from '../reference.mjs';
 
 const folder = fileURLToPath(new URL('./fixtures/package', import.meta.url));
@@ -9,7 +10,7 @@ const fixture = { folder, manifest: JSON.parse(readFileSync(join(folder, 'packag
 
 let reference;
 beforeAll(async () => {
-  reference = await readReference([fixture], join(folder, 'tsconfig.json'));
+  reference = await readReference([fixture], { tsconfig: join(folder, 'tsconfig.json') });
 }, 120_000);
 
 it('finds every export and member without a comment, and nothing else', () => {
@@ -34,4 +35,29 @@ it('knows the modules of what is published', () => {
     .flatMap(entryPoints)
     .map(({ name }) => name);
   expect(names).toEqual(expect.arrayContaining(['@lazy-attention/core', '@lazy-attention/nn/node', 'lazy-attention']));
+});
+
+it('has a page for each quick start, backend and package, with links among them', () => {
+  const all = Object.values(chapters()).flat();
+  expect(new Set(all).size).toBe(all.length);
+  expect(all).toEqual(
+    expect.arrayContaining(['docs/quick-starts/train.md', 'packages/backend-cuda/README.md', 'docs/faq.md']),
+  );
+  const { pages, front } = writePages();
+  expect(pages.length).toBe(all.length);
+  const text = readFileSync(
+    pages.find((path) => path.endsWith('backends.md')),
+    'utf8',
+  );
+  expect(text).toContain('group: Backends');
+  expect(text).toContain('](backend-webgpu.md#limits)');
+  expect(text).toMatch(/\]\(https:\/\/[^)]+\/blob\/main\/tools\/release\/README\.md#binaries\)/);
+  expect(readFileSync(front, 'utf8')).toContain('](quick-starts/op-in-node.md)');
+});
+
+it('changes links and pictures, and nothing in code', () => {
+  const upper = (target, picture) => `${target.toUpperCase()}${picture ? '!' : ''}`;
+  expect(linked('[`a`](b.md) `[x](y)` ![p](q.png)\n```\n[c](d)\n```\n', upper)).toBe(
+    '[`a`](B.MD) `[x](y)` ![p](Q.PNG!)\n```\n[c](d)\n```\n',
+  );
 });

@@ -6,7 +6,8 @@ export const root = fileURLToPath(new URL('../../..', import.meta.url)).replace(
 
 /**
  * Every block of code that stands behind a line `<!-- test: NAME -->` in a README or a guide: `ts` to be run as a module, `sh` to be
- * run as commands. The mark is invisible on the page and promises that the block works as printed.
+ * run as commands. The mark is invisible on the page and promises that the block works as printed, where it says `on BACKEND` on
+ * machines that have it.
  */
 export function snippets() {
   const files = ['README.md'];
@@ -20,6 +21,12 @@ export function snippets() {
 }
 
 export function marked(file, text) {
-  const pattern = /<!-- test: ([\w-]+) -->\r?\n+```(\w+)\r?\n([\s\S]*?)```/g;
-  return [...text.matchAll(pattern)].map(([, name, language, code]) => ({ file, name, language, code }));
+  const pattern = /<!-- test: ([\w-]+)(?:, on (\w+))? -->\r?\n+```(\w+)\r?\n([\s\S]*?)```/g;
+  return [...text.matchAll(pattern)].map(([, name, on, language, code]) => ({
+    file,
+    name,
+    ...(on ? { on } : {}),
+    language,
+    code,
+  }));
 }

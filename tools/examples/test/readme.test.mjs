@@ -3,6 +3,7 @@ import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath, pathToFileURL } from 'node:url';
+import { probeBackends } from '@lazy-attention/core';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { marked, root, snippets } from '../lib/snippets.mjs';
 
@@ -29,7 +30,7 @@ afterAll(() => {
 describe('README code', () => {
   it('covers the op alone, the layer alone, and training from a file', () => {
     const names = found.map(({ file, name }) => `${file}#${name}`);
-    expect(names).toEqual(expect.arrayContaining(['README.md#op', 'README.md#layer', 'README.md#train']));
+    expect(names).toEqual(expect.arrayContaining(['README.md#op', 'packages/nn/README.md#layer', 'README.md#train']));
   });
 
   it('type-checks', () => {
@@ -46,9 +47,16 @@ describe('README code', () => {
     expect(result.stdout).toBe('');
   });
 
-  it.each(modules.map((snippet) => [`${snippet.file}#${snippet.name}`, snippet]))('%s runs', async (_, snippet) => {
-    await import(/* @vite-ignore */ pathToFileURL(fileOf(snippet)).href);
-  });
+  it.for(modules.map((snippet) => [`${snippet.file}#${snippet.name}`, snippet]))(
+    '%s runs',
+    async ([_, snippet], context) => {
+      if (snippet.on !== undefined) {
+        const { available, reason } = (await probeBackends()).find(({ name }) => name === snippet.on);
+        if (!available) context.skip(`${snippet.on}: ${reason}`);
+      }
+      await import(/* @vite-ignore */ pathToFileURL(fileOf(snippet)).href);
+    },
+  );
 
   it.each(scripts.map((snippet) => [`${snippet.file}#${snippet.name}`, snippet]))('%s runs', (_, { code }) => {
     // As printed, but in an empty folder: npx finds there what npm has linked in the repository.
@@ -68,6 +76,9 @@ describe('README code', () => {
 });
 
 it('finds marked blocks only', () => {
-  const text = '<!-- test: a -->\n```ts\n1;\n```\n```ts\n2;\n```\n';
-  expect(marked('x', text)).toEqual([{ file: 'x', name: 'a', language: 'ts', code: '1;\n' }]);
+  const text = '<!-- test: a -->\n```ts\n1;\n```\n```ts\n2;\n```\n<!-- test: b, on cpu -->\n```sh\n3\n```\n';
+  expect(marked('x', text)).toEqual([
+    { file: 'x', name: 'a', language: 'ts', code: '1;\n' },
+    { file: 'x', name: 'b', on: 'cpu', language: 'sh', code: '3\n' },
+  ]);
 });

@@ -1,90 +1,10 @@
 import { execFileSync, spawnSync } from 'node:child_process';
 import { lstatSync, mkdirSync, readdirSync, readFileSync, symlinkSync, writeFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
+import { transformSync } from 'esbuild';
 import { marked } from '../../examples/lib/snippets.mjs';
-
-const probeOf = (name) => `
-import { createBackend, probeBackends } from '@lazy-attention/core';
-const report = (await probeBackends()).find((entry) => entry.name === '${name}');
-console.log(report.available ? 'available' : 'not available', report.device || report.reason);
-if (report.available) {
-  const backend = await createBackend('${name}');
-  const [x] = await backend.sum(backend.full([1000], 0.5)).data();
-  if (x !== 500) throw new Error('the sum is ' + x);
-  await backend.dispose();
-}
-`;
-
-/** The installed page is served; it and its program arrive whole. */
-const PLAYGROUND = `
-import { spawn } from 'node:child_process';
-const page = spawn(process.execPath, ['node_modules/lazy-attention/bin/lazy-attention.js', 'playground', '--port', '0']);
-try {
-  const address = await new Promise((resolve, reject) => {
-    let said = '';
-    page.stdout.on('data', (data) => {
-      const found = /http:\\S+/.exec((said += data));
-      if (found !== null) resolve(found[0]);
-    });
-    page.stderr.on('data', (data) => reject(new Error(String(data))));
-    page.on('exit', () => reject(new Error('the server ended: ' + said)));
-  });
-  const html = await (await fetch(address)).text();
-  const program = await fetch(new URL(/src="([^"]+\\.js)"/.exec(html)[1], address));
-  if (!program.ok || (await program.text()).length < 1000) throw new Error('the program of the page is not there');
-} finally {
-  page.kill();
-}
-console.log('the playground is served');
-`;
-
-/**
- * What a reader of the READMEs installs and runs. `install`: as it stands in the README, which is checked. `modules` and `scripts`:
- * the marked blocks of that README by name. `expects`: a pattern that the output matches.
- */
-export const CASES = [
-  {
-    name: 'core + cpu',
-    readme: 'README.md',
-    install: '@lazy-attention/core @lazy-attention/backend-cpu',
-    modules: ['op'],
-    sources: [probeOf('cpu')],
-    expects: /^available/m,
-  },
-  {
-    name: 'core + webgpu',
-    readme: 'packages/backend-webgpu/README.md',
-    install: '@lazy-attention/core @lazy-attention/backend-webgpu',
-    more: ['webgpu'],
-    sources: [probeOf('webgpu')],
-    // Without a Vulkan driver it must still say what it lacks.
-    expects: /^(available|not available \S)/m,
-  },
-  {
-    name: 'core + tfjs',
-    readme: 'packages/backend-tfjs/README.md',
-    install:
-      '@lazy-attention/core @lazy-attention/backend-tfjs @tensorflow/tfjs-core@4 @tensorflow/tfjs-backend-wasm@4',
-    sources: [probeOf('tfjs')],
-    expects: /^available/m,
-  },
-  {
-    name: 'core + nn + reference',
-    readme: 'packages/nn/README.md',
-    install: '@lazy-attention/core @lazy-attention/nn',
-    more: ['@lazy-attention/backend-reference'],
-    rootModules: ['layer'],
-    expects: /2, *16, *64/,
-  },
-  {
-    name: 'lazy-attention',
-    readme: 'apps/train/README.md',
-    install: 'lazy-attention',
-    sources: [PLAYGROUND],
-    rootScripts: ['train'],
-    expects: /the playground is served[\s\S]*(validation|loss)/i,
-  },
-];
+import { follow } from '../../examples/lib/stories.mjs';
+import { probeOf } from './cases.mjs';
 
 /** A folder with the programs that an installation may use: Node, npm and a shell, and no compiler. */
 export function barePath(folder) {
@@ -99,29 +19,37 @@ export function barePath(folder) {
   return folder;
 }
 
+/** The environment of somebody with nothing but Node, npm and the registry; npm keeps what it loads in `cache`. */
+function bareEnvironment({ folder, registry, path, cache }) {
+  mkdirSync(folder, { recursive: true });
+  writeFileSync(join(folder, 'npmrc'), registry.npmrc);
+  const kept = Object.entries(process.env).filter(([key]) => !/^(LAZY_ATTENTION_|npm_|NODE_|BASH_ENV)/.test(key));
+  return {
+    ...Object.fromEntries(kept),
+    PATH: path,
+    HOME: folder,
+    npm_config_userconfig: join(folder, 'npmrc'),
+    npm_config_cache: cache,
+    npm_config_audit: 'false',
+    npm_config_fund: 'false',
+    npm_config_update_notifier: 'false',
+  };
+}
+
 /**
  * Installs one case in an empty folder and runs what its README prints there.
  *
- * @returns { name, seconds, packages, bytes, output }
+ * @returns { name, seconds, packages, bytes }
  * @throws Error with the output of what failed
  */
-export function installAndRun(test, { root, folder, registry, path }) {
+export function installAndRun(test, { root, folder, registry, path, cache }) {
   const text = readFileSync(join(root, test.readme), 'utf8');
   if (!text.includes(`npm install ${test.install}`)) {
     throw new Error(`${test.readme} does not say: npm install ${test.install}`);
   }
-  const env = {
-    ...Object.fromEntries(
-      Object.entries(process.env).filter(([key]) => !/^(LAZY_ATTENTION_|npm_|NODE_|BASH_ENV)/.test(key)),
-    ),
-    PATH: path,
-    HOME: folder,
-    npm_config_userconfig: join(folder, 'npmrc'),
-    npm_config_cache: join(folder, 'cache'),
-  };
   const project = join(folder, 'project');
+  const env = bareEnvironment({ folder, registry, path, cache: test.measured ? join(folder, 'cache') : cache });
   mkdirSync(project, { recursive: true });
-  writeFileSync(join(folder, 'npmrc'), registry.npmrc);
   writeFileSync(join(project, 'package.json'), '{ "private": true, "type": "module" }\n');
   const run = (command, args) => {
     const { status, stdout, stderr, error } = spawnSync(command, args, { cwd: project, env, encoding: 'utf8' });
@@ -129,40 +57,63 @@ export function installAndRun(test, { root, folder, registry, path }) {
     return stdout + stderr;
   };
   const begin = Date.now();
-  run('npm', ['install', '--no-audit', '--no-fund', ...test.install.split(' '), ...(test.more ?? [])]);
+  run('npm', ['install', ...test.install.split(' '), ...(test.more ?? [])]);
   const seconds = (Date.now() - begin) / 1000;
-  const installed = {
-    packages: countPackages(join(project, 'node_modules')),
-    bytes: bytesUnder(join(project, 'node_modules')),
-  };
-
-  let output = '';
-  const own = marked(test.readme, text);
-  const first = marked('README.md', readFileSync(join(root, 'README.md'), 'utf8'));
-  const block = (blocks, name) => blocks.find((entry) => entry.name === name)?.code ?? missing(test, name);
-  const modules = [
-    ...(test.modules ?? []).map((name) => block(own, name)),
-    ...(test.rootModules ?? []).map((name) => block(first, name)),
-    ...(test.sources ?? []),
-  ];
-  for (const [index, source] of modules.entries()) {
-    const file = join(project, `block-${index}.mjs`);
-    writeFileSync(file, source);
-    output += run('node', [file]);
+  const installed = { packages: countPackages(project), bytes: bytesUnder(join(project, 'node_modules')) };
+  for (const [what, most] of Object.entries(test.most ?? {})) {
+    if (installed[what] > most) throw new Error(`${test.name} installs ${installed[what]} ${what}; at most ${most}`);
   }
-  for (const name of test.rootScripts ?? []) output += run('bash', ['-euc', block(first, name)]);
-  if (!test.expects.test(output))
+
+  const evaluate = (name, source) => {
+    writeFileSync(join(project, `${name}.mjs`), source);
+    return run('node', [join(project, `${name}.mjs`)]);
+  };
+  const perform = ({ name, on, language, code }) => {
+    if (on !== undefined && !/^available/m.test(evaluate('probe', probeOf(on)))) return '';
+    if (language === 'sh') return run('bash', ['-euc', code]);
+    return evaluate(`block-${name}`, transformSync(code, { loader: 'ts', format: 'esm', target: 'es2022' }).code);
+  };
+  const output = [
+    ...blocksOf(root, 'README.md', test.rootBlocks).map(perform),
+    ...blocksOf(root, test.readme, test.blocks).map(perform),
+    ...(test.sources ?? []).map((source, i) => evaluate(`source-${i}`, source)),
+  ].join('');
+  if (!test.expects.test(output)) {
     throw new Error(`${test.name}: the output does not match ${test.expects}:\n${output}`);
-  return { name: test.name, seconds, ...installed, output };
+  }
+  return { name: test.name, seconds, ...installed };
 }
 
-function missing(test, name) {
-  throw new Error(`${test.name}: no README has a block '${name}'`);
+function blocksOf(root, file, names = []) {
+  const found = marked(file, readFileSync(join(root, file), 'utf8'));
+  return names.map((name) => {
+    const block = found.find((entry) => entry.name === name);
+    if (block === undefined) throw new Error(`${file} has no block '${name}'`);
+    return block;
+  });
 }
 
-/** Packages under a node_modules folder, nested ones too. */
-export function countPackages(folder) {
-  const lock = JSON.parse(readFileSync(join(folder, '.package-lock.json'), 'utf8'));
+/** Does a quick start in an empty folder. @returns why it had to stop before its end, or null */
+export function followInstalled(story, { folder, registry, path, cache }) {
+  const project = join(folder, 'project');
+  const env = bareEnvironment({ folder, registry, path, cache });
+  mkdirSync(project, { recursive: true });
+  return follow(story, {
+    folder: project,
+    env,
+    lacks: (name) => `${name} is not on the PATH of the rehearsal`,
+    visit: async (url) => {
+      const html = await (await fetch(url)).text();
+      const program = await fetch(new URL(/src="([^"]+\.js)"/.exec(html)[1], url));
+      if (!program.ok || (await program.text()).length < 1000) throw new Error(`${url} has no program`);
+      return null; // nobody looks at it here
+    },
+  });
+}
+
+/** Packages under a project's node_modules, nested ones too. */
+export function countPackages(project) {
+  const lock = JSON.parse(readFileSync(join(project, 'node_modules/.package-lock.json'), 'utf8'));
   return Object.keys(lock.packages).filter((path) => path !== '').length;
 }
 

@@ -1,9 +1,9 @@
-import { execFileSync, spawn } from 'node:child_process';
+import { spawn } from 'node:child_process';
 import { existsSync, mkdirSync, writeFileSync } from 'node:fs';
 import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { npmInstall } from './npm-install.mjs';
+import { npm, npmInstall } from './npm.mjs';
 
 /** The newest that runs on Node 20. */
 const VERDACCIO = '6.2.9';
@@ -61,8 +61,7 @@ export async function startRegistry(program, folder) {
 /** How npm reaches its registry here: verdaccio reads none of npm's settings, and answers 404 where it cannot connect. */
 function upstream() {
   // Outside of the repository: npm answers nothing within a workspace.
-  const options = { cwd: tmpdir(), encoding: 'utf8' };
-  const config = JSON.parse(execFileSync('npm', ['config', 'list', '--json', '--long'], options));
+  const config = JSON.parse(npm(['config', 'list', '--json', '--long'], { cwd: tmpdir() }));
   const { registry: url, cafile, proxy, 'https-proxy': httpsProxy, 'strict-ssl': strict } = config;
   return {
     uplink: { url, strict_ssl: strict },

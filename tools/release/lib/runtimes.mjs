@@ -3,7 +3,7 @@ import { existsSync, readdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
 import { root } from '../../setup/lib/workspaces.mjs';
-import { npmInstall } from './npm-install.mjs';
+import { npmInstall } from './npm.mjs';
 
 const CACHE = join(root, 'node_modules/.cache/lazy-attention-runtimes');
 const PROGRAM = join(import.meta.dirname, 'train-here.mjs');

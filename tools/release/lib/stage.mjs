@@ -1,8 +1,8 @@
-import { execFileSync } from 'node:child_process';
 import { copyFileSync, cpSync, existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { platformPackage } from '@lazy-attention/native/pack';
 import { absoluteLinks, identity, publishedManifest } from './manifest.mjs';
+import { npm } from './npm.mjs';
 
 /** The native packages and their binaries. */
 export const NATIVE = {
@@ -57,8 +57,7 @@ export function stageAll({ root, workspaces, where, out }) {
     const to = join(out, short);
     mkdirSync(to, { recursive: true });
     // What a package takes from its neighbours before it is packed, as npm would: the playground's page.
-    if (manifest.scripts?.prepack)
-      execFileSync('npm', ['run', '--silent', 'prepack'], { cwd: join(root, folder), stdio: 'inherit' });
+    if (manifest.scripts?.prepack) npm(['run', '--silent', 'prepack'], { cwd: join(root, folder), stdio: 'inherit' });
     const published = publishedManifest({ folder, manifest, where, binaries: binaries.map(({ name }) => name) });
     for (const path of published.files) {
       const from = join(root, folder, path);
@@ -91,9 +90,8 @@ function stageBinaries({ root, folder, manifest, where, out, backend }) {
 
 /** Packs a staged folder as `npm publish` would; runs none of its scripts. @returns { tarball, size, files } */
 export function pack(folder, out) {
-  const packed = execFileSync('npm', ['pack', '--json', '--ignore-scripts', '--pack-destination', out], {
+  const packed = npm(['pack', '--json', '--ignore-scripts', '--pack-destination', out], {
     cwd: folder,
-    encoding: 'utf8',
     stdio: ['ignore', 'pipe', 'inherit'],
   });
   const [{ filename, size, files }] = JSON.parse(packed);

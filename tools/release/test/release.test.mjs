@@ -3,9 +3,12 @@ import { cpSync, existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, write
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { snippets } from '../../examples/lib/snippets.mjs';
 import { root, workspaces } from '../../setup/lib/workspaces.mjs';
+import { CASES, NOT_INSTALLED } from '../lib/cases.mjs';
 import { faults } from '../lib/check.mjs';
 import { absoluteLinks, home, publishedManifest } from '../lib/manifest.mjs';
+import { unclearSources } from '../lib/ready.mjs';
 import { applyChangesets } from '../lib/repeat-version.mjs';
 
 const here = join(import.meta.dirname, '..');
@@ -91,6 +94,26 @@ it('a package that is not fit to publish is told what is wrong with it', () => {
   ]) {
     expect(found).toContain(`@lazy-attention/x: ${fault}`);
   }
+});
+
+it('a release needs sources that stand in a commit', () => {
+  expect(unclearSources('abc')).toEqual([]);
+  expect(unclearSources('abc-dirty')).toEqual(['the sources differ from commit abc: commit or undo']);
+  expect(unclearSources(null)).toEqual([expect.stringContaining('not a checkout')]);
+});
+
+it('every command that a README marks is run from an installation, or it is said why not', () => {
+  const run = CASES.flatMap(({ readme, blocks = [], rootBlocks = [] }) => [
+    ...blocks.map((name) => `${readme}#${name}`),
+    ...rootBlocks.map((name) => `README.md#${name}`),
+  ]);
+  const promised = snippets().map(({ file, name }) => `${file}#${name}`);
+  expect([...run, ...Object.keys(NOT_INSTALLED)].sort()).toEqual(promised.sort());
+  const readmes = new Set(CASES.map(({ readme }) => readme));
+  const published = workspaces().filter(({ manifest }) => !manifest.private);
+  // Users install a backend, not the layer that two of them share.
+  const without = published.map(({ folder }) => `${folder}/README.md`).filter((readme) => !readmes.has(readme));
+  expect(without).toEqual(['packages/native/README.md']);
 });
 
 it('changesets become versions and CHANGELOGs', { timeout: 300_000 }, () => {
