@@ -3,6 +3,8 @@
 // npm run release                  makes, checks and publishes; needs a binary for every platform, and sources without changes
 // --out FOLDER                     where the tarballs go; default tools/release/build
 // --no-install                     stop after the checks
+// --brief                          of the installations only those that are measured, and no quick start
+// --only TEXT                      of installations and quick starts those whose name holds it
 // --provenance                     npm signs where the packages were built (on GitHub's machines)
 import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
@@ -24,6 +26,8 @@ const { values } = parseArgs({
     'dry-run': { type: 'boolean', default: false },
     out: { type: 'string', default: join(root, 'tools/release/build') },
     'no-install': { type: 'boolean', default: false },
+    brief: { type: 'boolean', default: false },
+    only: { type: 'string', default: '' },
     provenance: { type: 'boolean', default: false },
   },
 });
@@ -69,7 +73,8 @@ async function rehearse(packed) {
     const place = (name) => ({ ...bare, folder: join(folder, name.replaceAll(/\W+/g, '-')) });
     const bare = { root, registry, path: barePath(join(folder, 'bin')), cache: join(folder, 'cache') };
     const results = [];
-    for (const test of CASES) {
+    const wanted = ({ name, measured }) => name.includes(values.only) && (measured || !values.brief);
+    for (const test of CASES.filter(wanted)) {
       const { name, seconds, packages, bytes } = installAndRun(test, place(test.name));
       console.log(`${name}: installed in ${seconds.toFixed(1)} s, ${packages} packages, ${megabytes(bytes)}; runs`);
       if (test.measured)
@@ -82,7 +87,7 @@ async function rehearse(packed) {
           bytes,
         });
     }
-    for (const story of stories()) {
+    for (const story of stories().filter(wanted)) {
       const stopped = await followInstalled(story, place(story.name));
       console.log(`${story.file}: ${stopped === null ? 'runs' : `runs until ${stopped}`}`);
     }
