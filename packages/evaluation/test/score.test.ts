@@ -141,6 +141,12 @@ describe('encoding', () => {
     expect([context.at(-1), continuation]).toEqual([98, bytes('  c')]);
   });
 
+  it('needs BOS or EOS for an empty context alone', () => {
+    const bare = textEncoder(byteTokenizer());
+    expect(encodePair(bare, 'ab', 'c')).toEqual({ context: bytes('ab'), continuation: bytes('c') });
+    expect(() => encodePair(bare, '', 'c')).toThrow(/no BOS and no EOS to begin an empty context with; give a context/);
+  });
+
   it('begins an empty context with the prefix token', () => {
     expect(encodePair(encoder, '', 'c')).toEqual({ context: [encoder.prefixId], continuation: bytes('c') });
   });
