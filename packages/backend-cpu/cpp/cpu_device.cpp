@@ -47,7 +47,10 @@ class CpuDevice final : public ops::Device {
   std::string describe() const override { return description(kernels_.machine.threads, isa_); }
   std::vector<ops::DType> dtypes() const override { return {ops::DType::f32, ops::DType::bf16, ops::DType::i32}; }
 
-  std::vector<ops::DType> packedDtypes() const override { return {ops::DType::w4, ops::DType::w8, ops::DType::w16}; }
+  std::vector<ops::DType> packedDtypes() const override {
+    using T = ops::DType;
+    return {T::w4, T::w8, T::w4k, T::w8k, T::w16};
+  }
 
   std::unique_ptr<ops::Server> serve(ops::Tasks& tasks) override {
     auto computeThreads = std::make_unique<ComputeThreads>(kernels_.machine, tasks);

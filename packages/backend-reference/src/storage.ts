@@ -30,6 +30,8 @@ export function store(computed: Float64Array, dtype: DType): Buffer {
     // Only the weights themselves are packed; what is computed with them is f32.
     case 'w4':
     case 'w8':
+    case 'w4k':
+    case 'w8k':
     case 'w16':
       throw new Error(`nothing computed is ${dtype}`);
     case 'bf16':

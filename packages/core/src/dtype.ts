@@ -5,10 +5,10 @@
 export type DType = 'f32' | 'f64' | 'bf16' | 'f16' | 'i32' | PackedDType;
 
 /**
- * Weights in few bits, for inference: 4 or 8 with scales per block of 32, or bf16. Only `Backend.packed` makes tensors of them, and only
+ * Weights in few bits, for inference: 4 or 8 with scales per block of 32 (w4, w8), or with scales that have factors (w4k, w8k), or bf16. Only `Backend.packed` makes tensors of them, and only
  * `matmul` (as b, transposed), `embedding` and the decoder take them, beside f32.
  */
-export type PackedDType = 'w4' | 'w8' | 'w16';
+export type PackedDType = 'w4' | 'w8' | 'w4k' | 'w8k' | 'w16';
 
 /** Element types of numbers that are differentiated. */
 export type FloatDType = Exclude<DType, 'i32' | PackedDType>;
@@ -20,9 +20,20 @@ export type TensorData = Float32Array | Float64Array | Int32Array;
 export const DTYPES: readonly DType[] = ['f32', 'f64', 'bf16', 'f16', 'i32'];
 
 /** The packed element types. */
-export const PACKED_DTYPES: readonly PackedDType[] = ['w4', 'w8', 'w16'];
+export const PACKED_DTYPES: readonly PackedDType[] = ['w4', 'w8', 'w4k', 'w8k', 'w16'];
 
-const BYTES: Record<DType, number> = { f32: 4, f64: 8, bf16: 2, f16: 2, i32: 4, w4: 5 / 8, w8: 17 / 16, w16: 2 };
+const BYTES: Record<DType, number> = {
+  f32: 4,
+  f64: 8,
+  bf16: 2,
+  f16: 2,
+  i32: 4,
+  w4: 5 / 8,
+  w8: 17 / 16,
+  w4k: 11 / 16,
+  w8k: 5 / 4,
+  w16: 2,
+};
 
 /** Bytes of one element; of packed weights their share, scales included. */
 export function bytesPerElement(dtype: DType): number {
@@ -31,7 +42,7 @@ export function bytesPerElement(dtype: DType): number {
 
 /** Whether weights of this type are packed. Not by `PACKED_DTYPES`: every op asks, and a search costs it a tenth of its time. */
 export function isPacked(dtype: DType): dtype is PackedDType {
-  return dtype === 'w4' || dtype === 'w8' || dtype === 'w16';
+  return dtype === 'w4' || dtype === 'w8' || dtype === 'w4k' || dtype === 'w8k' || dtype === 'w16';
 }
 
 /** The type of what is computed with weights of `dtype`: f32 beside packed ones. */

@@ -31,14 +31,17 @@ export type { PrimitiveOps, ReduceOptions } from './ops/primitives.ts';
 export type { SavedAttention } from './ops/saved.ts';
 export type { CreationOps, ViewGradOps, ViewOps } from './ops/storage.ts';
 export {
+  columnsPerEntry,
   PACKED_COLUMNS,
   PACKED_ROWS,
   type PackedWeights,
   packBF16,
-  packEightBits,
-  packFourBits,
+  packBlocks,
   packs,
+  type ScaledParts,
   unpackWeights,
+  type WeightBlocks,
+  type WeightPart,
 } from './packed.ts';
 export { normal, shuffledOrder, uniform, uniformOf } from './random.ts';
 export { CANDIDATES, type Candidate } from './registry/candidates.ts';

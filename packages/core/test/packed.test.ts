@@ -3,8 +3,7 @@ import {
   createBackend,
   DTypeError,
   packBF16,
-  packEightBits,
-  packFourBits,
+  packBlocks,
   packs,
   ShapeError,
   unpackWeights,
@@ -59,21 +58,59 @@ describe('packed weights', () => {
 
   it('come back as they are', () => {
     const codes = Uint32Array.from({ length: 16 * 4 }, (_, i) => 0x76543210 + i);
-    const four = unpackWeights(packFourBits([16, 32], codes, half(16), half(16)));
+    const four = unpackWeights(packBlocks([16, 32], { dtype: 'w4', codes, scales: half(16), offsets: half(16) }));
     expect(Array.from(four.subarray(0, 8))).toEqual([1, 2, 3, 4, 5, 6, 7, 8]);
     const eight = Int8Array.from({ length: 16 * 32 }, (_, i) => i);
-    expect(Array.from(unpackWeights(packEightBits([16, 32], eight, half(16))))).toEqual(Array.from(eight));
+    const w8 = packBlocks([16, 32], { dtype: 'w8', codes: eight, scales: half(16) });
+    expect(Array.from(unpackWeights(w8))).toEqual(Array.from(eight));
     const bits = new Uint16Array(16 * 32).map((_, i) => i);
     expect(new Uint32Array(unpackWeights(packBF16([16, 32], bits)).buffer)).toEqual(
       Uint32Array.from(bits, (b) => b << 16),
     );
   });
 
+  it('have scales with factors, one or two per block', () => {
+    const rows = (length: number) => Int8Array.from({ length }, (_, i) => i - 16);
+    const parts = { scales: half(16), offsets: half(16).fill(0xbc00) }; // 1 and -1
+    const words = new Uint32Array(64).fill(0x76543210);
+    const four = packBlocks([16, 32], {
+      dtype: 'w4k',
+      codes: words,
+      ...parts,
+      scaleFactors: rows(16),
+      offsetFactors: rows(16).map((x) => 2 * x),
+    });
+    expect(Array.from(unpackWeights(four))).toEqual(
+      Array.from({ length: 512 }, (_, i) => ((i >> 5) - 16) * (i % 8) - 2 * ((i >> 5) - 16)),
+    );
+    const codes = Int8Array.from({ length: 512 }, (_, i) => (i % 64) - 32);
+    const eight = packBlocks([16, 32], {
+      dtype: 'w8k',
+      codes,
+      ...parts,
+      scaleFactors: rows(32),
+      offsetFactors: rows(32).map((x) => 3 * x),
+    });
+    expect(Array.from(unpackWeights(eight))).toEqual(
+      Array.from(codes, (code, i) => ((i >> 4) - 16) * code - 3 * ((i >> 4) - 16)),
+    );
+    expect([four.words.length, eight.words.length]).toEqual([88, 160]);
+  });
+
   it('refuse parts of other sizes, and scales that are no numbers', () => {
     expect(() => packBF16([16, 31], new Uint16Array(496))).toThrow(ShapeError);
-    expect(() => packEightBits([16, 32], new Int8Array(5), half(16))).toThrow(/codes has 5 elements; expected 512/);
+    expect(() => packBF16([16, 32], new Uint16Array(513))).toThrow(/bits has 513 elements; expected 512/);
+    expect(() => packBlocks([16, 32], { dtype: 'w8', codes: new Int8Array(5), scales: half(16) })).toThrow(
+      /codes has 5 elements; expected 512/,
+    );
+    expect(() => packBlocks([16, 32], { dtype: 'w4', codes: new Uint32Array(64), scales: half(16) } as never)).toThrow(
+      /offsets has no elements; expected 16/,
+    );
+    expect(() => packBlocks([16, 32], { dtype: 'w16', codes: new Uint32Array(256) } as never)).toThrow(DTypeError);
     const scales = half(16).fill(0x7c00, 3, 4);
-    expect(() => packEightBits([16, 32], new Int8Array(512), scales)).toThrow(/scales\[3\] is Infinity/);
+    expect(() => packBlocks([16, 32], { dtype: 'w8', codes: new Int8Array(512), scales })).toThrow(
+      /scales\[3\] is Infinity/,
+    );
   });
 
   it('go where they are taken, and nowhere else', async () => {

@@ -3,7 +3,14 @@ export { type BenchmarkOptions, evaluateItems, type Sample, summarize, type Task
 export { EvaluationError, type EvaluationErrorCode } from './errors.ts';
 export { FEW_SHOT_SEED, type FewShot } from './few-shot.ts';
 export { parseRequest, type Request } from './read/requests.ts';
-export { encodePair, rollingWindows, type TextEncoder, type TokenRequest, textEncoder } from './requests.ts';
+export {
+  encodePair,
+  type RequestLimits,
+  rollingWindows,
+  type TextEncoder,
+  type TokenRequest,
+  textEncoder,
+} from './requests.ts';
 export { type ScoreOptions, type Subject, scoreTokens, type TokenScore } from './score.ts';
 export type { ChoiceTask, CompletionTask, ContextTask, Doc, RollingTask, Task } from './tasks/task.ts';
 export { BENCHMARKS } from './tasks/tasks.ts';

@@ -93,6 +93,35 @@ function checked(continuation: string, request: TokenRequest): TokenRequest {
   );
 }
 
+/** What a model can be asked. */
+export interface RequestLimits {
+  /** Longest input, in tokens. */
+  readonly maxLength: number;
+  /** Ids are below it. */
+  readonly vocabSize: number;
+}
+
+/** @throws EvaluationError (REQUEST) that begins with `where`: an empty part, one that is too long, an id outside the vocabulary */
+export function checkRequest(
+  { context, continuation }: TokenRequest,
+  { maxLength, vocabSize }: RequestLimits,
+  where: string,
+): void {
+  if (context.length === 0) throw new EvaluationError('REQUEST', `${where}: the context is empty; begin it with BOS`);
+  if (continuation.length === 0) throw new EvaluationError('REQUEST', `${where}: the continuation is empty`);
+  if (continuation.length > maxLength) {
+    throw new EvaluationError(
+      'REQUEST',
+      `${where}: the continuation has ${continuation.length} tokens; the model takes ${maxLength}; score it in pieces, or as text alone`,
+    );
+  }
+  for (const ids of [context, continuation]) {
+    const bad = ids.find((id) => !Number.isInteger(id) || id < 0 || id >= vocabSize);
+    if (bad === undefined) continue;
+    throw new EvaluationError('REQUEST', `${where}: token id ${String(bad)} is not in the vocabulary of ${vocabSize}`);
+  }
+}
+
 /**
  * Windows that together score every id of `ids` once (lm-eval's rolling log-likelihood, disjoint windows): the first one
  * begins with the prefix token, each later one with the last id of the one before.

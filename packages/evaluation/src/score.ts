@@ -1,7 +1,7 @@
 import { type Backend, checkOptions, type Tensor } from '@lazy-attention/core';
 import type { LazyTransformer, Params } from '@lazy-attention/nn';
 import { EvaluationError } from './errors.ts';
-import type { TokenRequest } from './requests.ts';
+import { checkRequest, type RequestLimits, type TokenRequest } from './requests.ts';
 
 /** A model that can be asked. */
 export interface Subject {
@@ -66,7 +66,7 @@ export async function scoreTokens(
     const message = `score: maxLength is ${maxLength}; the model takes ${config.context} tokens at most`;
     throw new EvaluationError('REQUEST', message);
   }
-  const rows = requests.map((request, index) => rowOf(request, index, config.vocabSize, maxLength));
+  const rows = requests.map((request, index) => rowOf(request, index, { vocabSize: config.vocabSize, maxLength }));
   const scores = new Array<TokenScore>(rows.length);
   let done = 0;
   for (const batch of batches(rows, batchTokens, config.vocabSize)) {
@@ -80,22 +80,10 @@ export async function scoreTokens(
   return scores;
 }
 
-function rowOf({ context, continuation }: TokenRequest, index: number, vocabSize: number, maxLength: number): Row {
-  const where = `score: request ${index}`;
-  if (context.length === 0) throw new EvaluationError('REQUEST', `${where}: the context is empty; begin it with BOS`);
-  if (continuation.length === 0) throw new EvaluationError('REQUEST', `${where}: the continuation is empty`);
-  if (continuation.length > maxLength) {
-    throw new EvaluationError(
-      'REQUEST',
-      `${where}: the continuation has ${continuation.length} tokens; the model takes ${maxLength}; score it in pieces, or as text alone`,
-    );
-  }
-  for (const id of [...context, ...continuation]) {
-    if (!Number.isInteger(id) || id < 0 || id >= vocabSize) {
-      throw new EvaluationError('REQUEST', `${where}: token id ${String(id)} is not in the vocabulary of ${vocabSize}`);
-    }
-  }
-  const whole = [...context, ...continuation].slice(-(maxLength + 1));
+function rowOf(request: TokenRequest, index: number, limits: RequestLimits): Row {
+  checkRequest(request, limits, `score: request ${index}`);
+  const { context, continuation } = request;
+  const whole = [...context, ...continuation].slice(-(limits.maxLength + 1));
   return { index, input: whole.slice(0, -1), targets: continuation };
 }
 

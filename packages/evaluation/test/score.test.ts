@@ -166,6 +166,7 @@ describe('encoding', () => {
 
 describe('lines of a requests file', () => {
   const encoder = textEncoder(byteTokenizer(), { prefixId: 7 });
+  const limits = { maxLength: 2, vocabSize: 256 };
   it.each([
     ['{"context":[1,2],"continuation":[3]}', [{ context: [1, 2], continuation: [3] }]],
     ['{"context":"ab","continuation":[3]}', [{ context: [97, 98], continuation: [3] }]],
@@ -179,7 +180,7 @@ describe('lines of a requests file', () => {
     ],
     ['{"text":"a"}', [{ context: [7], continuation: [97] }]],
   ])('%s', (line, expected) => {
-    expect(parseRequest(encoder, 2, line, 'line 1')).toEqual(expected);
+    expect(parseRequest(encoder, limits, line, 'line 1')).toEqual(expected);
   });
 
   it.each([
@@ -192,8 +193,12 @@ describe('lines of a requests file', () => {
     '{"text":""}',
     '{"text":"a","more":1}',
     '{"context":"a","continuation":""}',
+    '{"context":"a","continuation":[256]}',
+    '{"context":[999],"continuation":"a"}',
+    '{"ids":[1,256,3]}',
+    '{"context":"a","continuation":"too long"}',
   ])('refuses %s and names the line', (line) => {
-    expect(() => parseRequest(encoder, 2, line, 'requests.jsonl, line 3')).toThrow(EvaluationError);
-    expect(() => parseRequest(encoder, 2, line, 'requests.jsonl, line 3')).toThrow(/line 3/);
+    expect(() => parseRequest(encoder, limits, line, 'requests.jsonl, line 3')).toThrow(EvaluationError);
+    expect(() => parseRequest(encoder, limits, line, 'requests.jsonl, line 3')).toThrow(/line 3/);
   });
 });

@@ -42,19 +42,29 @@ const MAX_JSON_BYTES = 200_000_000;
 
 /** A JSON object of `files`. @throws ModelError MODEL_MISSING, MODEL_READ or MODEL_CORRUPT */
 export async function readJson(files: ModelFiles, name: string): Promise<Record<string, unknown>> {
+  const { path, bytes } = await readSettings(files, name);
+  return parseJson(path, bytes);
+}
+
+/** The bytes of a file of settings. @throws ModelError MODEL_MISSING, MODEL_READ or MODEL_CORRUPT */
+export async function readSettings(files: ModelFiles, name: string): Promise<{ path: string; bytes: Uint8Array }> {
   const source = await files.open(name);
   if (source.size > MAX_JSON_BYTES) {
     throw new ModelError('MODEL_CORRUPT', source.name, `has ${source.size} bytes; too many for a file of settings`);
   }
-  const bytes = await source.read(0, source.size);
+  return { path: source.name, bytes: await source.read(0, source.size) };
+}
+
+/** The JSON object in a file that has been read. @throws ModelError MODEL_CORRUPT */
+export function parseJson(path: string, bytes: Uint8Array): Record<string, unknown> {
   let value: unknown;
   try {
     value = JSON.parse(new TextDecoder('utf-8', { fatal: true }).decode(bytes));
   } catch (cause) {
-    throw new ModelError('MODEL_CORRUPT', source.name, 'is no JSON in UTF-8; it is truncated or damaged', { cause });
+    throw new ModelError('MODEL_CORRUPT', path, 'is no JSON in UTF-8; it is truncated or damaged', { cause });
   }
   if (typeof value !== 'object' || value === null || Array.isArray(value)) {
-    throw new ModelError('MODEL_CORRUPT', source.name, 'is no JSON object');
+    throw new ModelError('MODEL_CORRUPT', path, 'is no JSON object');
   }
   return value as Record<string, unknown>;
 }

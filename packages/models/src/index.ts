@@ -11,5 +11,5 @@ export {
 } from './open.ts';
 export type { WeightsFormat } from './packed.ts';
 export { openRunFiles } from './run.ts';
-export type { StoredBlocks, StoredEightBits, StoredFourBits, StoredTensor, TensorStore } from './tensors/store.ts';
+export type { StoredTensor, TensorStore } from './tensors/store.ts';
 export type { WriteDType } from './write/config.ts';

@@ -2,7 +2,7 @@ import { type Backend, formatShape, type Tensor, type TensorData } from '@lazy-a
 import { disposeParams, type LazyTransformer, type Params } from '@lazy-attention/nn';
 import { listed, ModelError } from './errors.ts';
 import { loadPacked, type WeightsFormat } from './packed.ts';
-import { reorderHeads } from './rows.ts';
+import { reorderBlocks, reorderHeads } from './rows.ts';
 import { rowsOf, type StoredTensor, type TensorStore } from './tensors/store.ts';
 
 /** Where a parameter comes from. */
@@ -75,22 +75,13 @@ export function planTensors(
 /** A tensor whose heads of rows come in our order; whole heads can be read alone. */
 function reordered(tensor: StoredTensor, columns: number, headDim: number): StoredTensor {
   const { blocks } = tensor;
-  const put = <T extends Parameters<typeof reorderHeads>[0]>(rows: T, per: number) =>
-    reorderHeads(rows, columns / per, headDim);
   return {
     ...tensor,
     step: headDim,
-    read: async (from, to) => put(await tensor.read(from, to), 1),
+    read: async (from, to) => reorderHeads(await tensor.read(from, to), columns, headDim),
     ...(blocks === undefined
       ? {}
-      : {
-          async blocks(from, to) {
-            const part = await blocks(from, to);
-            if (part.bits === 8) return { bits: 8, codes: put(part.codes, 1), scales: put(part.scales, 32) };
-            const [scales, offsets] = [put(part.scales, 32), put(part.offsets, 32)];
-            return { bits: 4, codes: put(part.codes, 8), scales, offsets };
-          },
-        }),
+      : { blocks: async (from, to) => reorderBlocks(await blocks(from, to), columns, headDim) }),
   };
 }
 

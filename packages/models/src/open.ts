@@ -32,10 +32,10 @@ export interface LoadModelOptions {
   /** Type of the weights and of the forward pass. Default f32; of a checkpoint what it was trained in. */
   readonly dtype?: LoadDType;
   /**
-   * How matrices are held, for inference in f32: 'blocks' keeps those of a GGUF that are Q4_0 or Q4_1 (5 bits a weight), Q5_0, Q8_0 or
-   * IQ4_NL (8.5 bits) in their blocks, with the same values as 'dense'; 'bf16' rounds them to bf16, exact for a model that is stored
-   * so. A matrix that is in no such blocks, or whose sizes are no multiples of 16 and 32, stays dense. Default 'dense': numbers of
-   * `dtype`.
+   * How matrices are held, for inference in f32: 'blocks' keeps those of a GGUF in their blocks, with the same values as 'dense': Q4_0
+   * and Q4_1 in 5 bits a weight, Q4_K in 5.5, Q5_0, Q8_0 and IQ4_NL in 8.5, Q5_1, IQ4_XS and the other k-quants in 10; 'bf16' rounds
+   * them to bf16, exact for a model that is stored so. A matrix that is in no blocks, or whose sizes are no multiples of 16 and 32,
+   * stays dense. Default 'dense': numbers of `dtype`.
    */
   readonly weights?: WeightsFormat;
 }

@@ -1,12 +1,4 @@
-import {
-  type Backend,
-  packBF16,
-  packEightBits,
-  packFourBits,
-  packs,
-  type Tensor,
-  toBF16Bits,
-} from '@lazy-attention/core';
+import { type Backend, packBF16, packBlocks, packs, type Tensor, toBF16Bits } from '@lazy-attention/core';
 import { ModelError } from './errors.ts';
 import { rowsOf, type StoredTensor, type TensorStore } from './tensors/store.ts';
 
@@ -26,8 +18,7 @@ export async function loadPacked(
   if (blocks === undefined) return null;
   const part = await blocks(0, shape[0]);
   try {
-    if (part.bits === 8) return backend.packed(packEightBits(shape, part.codes, part.scales));
-    return backend.packed(packFourBits(shape, part.codes, part.scales, part.offsets));
+    return backend.packed(packBlocks(shape, part));
   } catch (cause) {
     if (!(cause instanceof Error) || cause.name !== 'ValueError') throw cause;
     throw new ModelError('MODEL_CORRUPT', tensor.file, `a scale of '${name}' is no number: ${cause.message}`, {
@@ -44,7 +35,7 @@ export function checkBlocks(path: string, tensors: TensorStore): void {
   throw new ModelError(
     'MODEL_UNSUPPORTED',
     path,
-    `has no weights in blocks of Q4_0, Q4_1, Q5_0, Q8_0 or IQ4_NL to keep (its matrices are ${types}); load it with weights 'dense' or 'bf16'`,
+    `has no weights in blocks to keep (its matrices are ${types}); load it with weights 'dense' or 'bf16'`,
   );
 }
 

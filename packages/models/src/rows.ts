@@ -1,4 +1,4 @@
-import type { TensorData } from '@lazy-attention/core';
+import { columnsPerEntry, type TensorData, type WeightBlocks, type WeightPart } from '@lazy-attention/core';
 
 /** Arrays of elements, codes or scales. */
 type Rows = TensorData | Uint32Array | Uint16Array | Int8Array;
@@ -23,4 +23,14 @@ export function reorderHeads<T extends Rows>(data: T, columns: number, headDim: 
     out.set(data.subarray(from * columns, (from + 1) * columns) as never, to * columns);
   }
   return out;
+}
+
+/** The same of rows in blocks: all lists of a row go with it. */
+export function reorderBlocks(blocks: WeightBlocks, columns: number, headDim: number): WeightBlocks {
+  const lists = blocks as unknown as Record<WeightPart, Rows>;
+  const moved = Array.from(columnsPerEntry(blocks.dtype), ([part, shared]) => [
+    part,
+    reorderHeads(lists[part], columns / shared, headDim),
+  ]);
+  return { ...blocks, ...Object.fromEntries(moved) };
 }

@@ -2,7 +2,7 @@ import { type Tokenizer, type TokenizerJSON, tokenizerFromJSON } from '@lazy-att
 import { type LazyTransformer, type LazyTransformerOptions, lazyTransformer } from '@lazy-attention/nn';
 import * as v from 'valibot';
 import { ModelError, messageOf } from './errors.ts';
-import { type ModelFiles, readJson } from './files.ts';
+import { type ModelFiles, parseJson, readJson, readSettings } from './files.ts';
 import { loadTensors, planTensors } from './load.ts';
 import { isStatistic } from './names.ts';
 import { checkVocabulary, countTypes, type OpenedModel } from './open.ts';
@@ -55,12 +55,12 @@ export async function runTokenizer(files: ModelFiles): Promise<Tokenizer | null>
 
 async function tokenizerFile(files: ModelFiles, sha256: string): Promise<unknown> {
   const name = `tokenizer-${sha256.slice(0, 16)}.json`;
-  const source = await files.open(name);
-  const found = await sha256Of((await source.read(0, source.size)) as Uint8Array<ArrayBuffer>);
+  const { path, bytes } = await readSettings(files, name);
+  const found = await sha256Of(bytes as Uint8Array<ArrayBuffer>);
   if (found !== null && found !== sha256) {
-    throw new ModelError('MODEL_CORRUPT', source.name, `its SHA-256 is not the one in ${RUN}; it is damaged`);
+    throw new ModelError('MODEL_CORRUPT', path, `its SHA-256 is not the one in ${RUN}; it is damaged`);
   }
-  return readJson(files, name);
+  return parseJson(path, bytes);
 }
 
 /** In hexadecimal; null in a page that is not served safely, which has no `crypto.subtle`. */

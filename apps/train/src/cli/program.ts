@@ -248,7 +248,7 @@ function addGenerate(program: Command, done: (code: number) => void): void {
     .addOption(
       new Option(
         '--weights <format>',
-        'dense: f32; blocks: as a GGUF has them (Q4_0, Q4_1, Q5_0, Q8_0, IQ4_NL), faster with the same values; bf16: rounded unless stored so',
+        'dense: f32; blocks: as a GGUF has its quantised ones, faster with the same values; bf16: rounded unless stored so',
       )
         .choices(['dense', 'blocks', 'bf16'])
         .default('dense'),

@@ -1,6 +1,13 @@
 import { createReadStream } from 'node:fs';
 import { createInterface } from 'node:readline';
-import { parseRequest, type Request, type Subject, scoreTokens, type TextEncoder } from '@lazy-attention/evaluation';
+import {
+  parseRequest,
+  type Request,
+  type RequestLimits,
+  type Subject,
+  scoreTokens,
+  type TextEncoder,
+} from '@lazy-attention/evaluation';
 import { UsageError } from '../errors.ts';
 import { withSubject } from '../evaluation/subject.ts';
 
@@ -22,9 +29,10 @@ const LINES = 256;
 /** `lazy-attention score MODEL REQUESTS`: log-likelihoods, a line for each line of the requests. */
 export async function scoreCommand(model: string, requests: string, options: ScoreCommandOptions): Promise<void> {
   await withSubject(model, { ...options, command: 'score', ids: true }, async (subject, encoder) => {
-    const maxLength = options.context ?? subject.model.config.context;
+    const { context, vocabSize } = subject.model.config;
+    const maxLength = options.context ?? context;
     const print = options.json === true ? printJson : printText;
-    for await (const batch of requestBatches(requests, encoder, maxLength)) {
+    for await (const batch of requestBatches(requests, encoder, { maxLength, vocabSize })) {
       for (const answer of await answers(subject, batch, maxLength, options)) print(answer, options.tokens === true);
     }
   });
@@ -38,7 +46,7 @@ interface Answer {
   readonly logProbabilities: readonly number[];
 }
 
-async function* requestBatches(path: string, encoder: TextEncoder, maxLength: number): AsyncGenerator<Request[]> {
+async function* requestBatches(path: string, encoder: TextEncoder, limits: RequestLimits): AsyncGenerator<Request[]> {
   const input = path === '-' ? process.stdin : createReadStream(path);
   let batch: Request[] = [];
   let number = 0;
@@ -46,7 +54,7 @@ async function* requestBatches(path: string, encoder: TextEncoder, maxLength: nu
     for await (const line of createInterface({ input, crlfDelay: Number.POSITIVE_INFINITY })) {
       number++;
       if (line.trim() === '') continue;
-      batch.push(parseRequest(encoder, maxLength, line, `${path}, line ${number}`));
+      batch.push(parseRequest(encoder, limits, line, `${path}, line ${number}`));
       if (batch.length < LINES) continue;
       yield batch;
       batch = [];

@@ -1,6 +1,6 @@
 // Products of few rows with packed weights, as in decoding: the time is that of reading the weights, of which a block of 16 rows by
-// 32 columns is 320 (w4), 544 (w8) or 1024 bytes (w16) instead of 2048. Codes are widened in registers and multiplied by the
-// activations, and a block's sums by its scales: out = sum over blocks of scale * (codes . a) + offset * (sum of a).
+// 32 columns is 320 (w4), 352 (w4k), 544 (w8), 640 (w8k) or 1024 bytes (w16) instead of 2048. Codes are widened in registers and
+// multiplied by the activations, and a block's sums by its scales: out = sum over blocks of scale * (codes . a) + offset * (sum of a).
 // Groups of rows are cut into streams as in matmul_thin.cpp. Measurements: docs/kernels/cpu.md.
 #include <algorithm>
 #include <utility>
@@ -24,39 +24,44 @@ LAZY_INLINE void packedDots(const ops::Matmul& op, const float* a, const std::ui
   const std::int64_t blocks = op.k / packedColumns, k = op.k;
   Vector totals[R][S] = {};
   for (std::int64_t block = 0; block < blocks; ++block, a += packedColumns, b += Format::words) {
-    Vector parts[R][S][chains] = {};
 #pragma GCC unroll 1
-    for (int i = 0; i < packedColumns / Format::columns; i += Format::columns == 1 ? 2 : 1) {
-      // Two columns at least, so that both chains have one.
-      constexpr int loads = Format::columns == 1 ? 2 : 1, columns = loads * Format::columns;
-      decltype(Format::load(b, row, 0)) loaded[S][loads];
+    for (int part = 0; part < Format::parts; ++part) {
+      constexpr int each = packedColumns / Format::columns / Format::parts;
+      Vector parts[R][S][chains] = {};
+#pragma GCC unroll 1
+      for (int i = part * each; i < (part + 1) * each; i += Format::columns == 1 ? 2 : 1) {
+        // Two columns at least, so that both chains have one.
+        constexpr int loads = Format::columns == 1 ? 2 : 1, columns = loads * Format::columns;
+        decltype(Format::load(b, row, 0)) loaded[S][loads];
 #pragma GCC unroll 4
-      for (int s = 0; s < S; ++s)
+        for (int s = 0; s < S; ++s)
 #pragma GCC unroll 2
-        for (int l = 0; l < loads; ++l) loaded[s][l] = Format::load(b + s * apart, row, i + l);
+          for (int l = 0; l < loads; ++l) loaded[s][l] = Format::load(b + s * apart, row, i + l);
 #pragma GCC unroll 8
-      for (int c = 0; c < columns; ++c) {
-        Vector x[R];
+        for (int c = 0; c < columns; ++c) {
+          Vector x[R];
 #pragma GCC unroll 4
-        for (int r = 0; r < R; ++r) x[r] = splat(a[r * k + i * Format::columns + c]);
+          for (int r = 0; r < R; ++r) x[r] = splat(a[r * k + i * Format::columns + c]);
 #pragma GCC unroll 4
-        for (int s = 0; s < S; ++s) {
-          const Vector y = Format::code(loaded[s][c / Format::columns], c % Format::columns);
+          for (int s = 0; s < S; ++s) {
+            const Vector y = Format::code(loaded[s][c / Format::columns], c % Format::columns);
 #pragma GCC unroll 4
-          for (int r = 0; r < R; ++r) parts[r][s][c % chains] += x[r] * y;
+            for (int r = 0; r < R; ++r) parts[r][s][c % chains] += x[r] * y;
+          }
         }
       }
-    }
 #pragma GCC unroll 4
-    for (int s = 0; s < S; ++s) {
-      Vector scale = {}, offset = {};
-      if constexpr (Format::scaled) scale = Format::scale(b + s * apart, row);
-      if constexpr (Format::centre != 0) offset = Format::offset(b + s * apart, row) + scale * splat(Format::centre);
+      for (int s = 0; s < S; ++s) {
+        const Vector scale = scaleOf<Format>(b + s * apart, row, part);
+        Vector offset = offsetOf<Format>(b + s * apart, row, part);
+        if constexpr (Format::centre != 0) offset += scale * splat(Format::centre);
 #pragma GCC unroll 4
-      for (int r = 0; r < R; ++r) {
-        const Vector part = chains == 1 ? parts[r][s][0] : parts[r][s][0] + parts[r][s][chains - 1];
-        totals[r][s] += Format::scaled ? scale * part : part;
-        if constexpr (Format::centre != 0) totals[r][s] += offset * splat(sums[r * blocks + block]);
+        for (int r = 0; r < R; ++r) {
+          const Vector sum = chains == 1 ? parts[r][s][0] : parts[r][s][0] + parts[r][s][chains - 1];
+          totals[r][s] += Format::scaled ? scale * sum : sum;
+          if constexpr (Format::shifted)
+            totals[r][s] += offset * splat(sums[(r * blocks + block) * Format::parts + part]);
+        }
       }
     }
   }
@@ -69,12 +74,12 @@ LAZY_INLINE void packedDots(const ops::Matmul& op, const float* a, const std::ui
     }
 }
 
-// Sums of the activations over each block.
-template <int R>
-void blockSums(const float* a, std::int64_t blocks, float* sums) {
-  for (std::int64_t i = 0; i < R * blocks; ++i) {
+// Sums of the activations over each part of a block.
+template <int columns>
+void partSums(const float* a, std::int64_t count, float* sums) {
+  for (std::int64_t i = 0; i < count; ++i) {
     Vector sum = {};
-    for (int p = 0; p < packedColumns; p += lanes) sum += load(a + i * packedColumns + p);
+    for (int p = 0; p < columns; p += lanes) sum += load(a + i * columns + p);
     sums[i] = sumOf(sum);
   }
 }
@@ -86,8 +91,8 @@ void packedRowsOf(const ops::Matmul& op, const float* a, const float*, float* c,
   const std::int64_t blocks = op.k / packedColumns, groups = op.n / packedRows, stream = (groups + S - 1) / S;
   const std::int64_t groupWords = blocks * Format::words;
   const auto* const b = static_cast<const std::uint32_t*>(op.b.data);
-  float sums[Format::centre == 0 ? 1 : R * mostBlocks];
-  if constexpr (Format::centre != 0) blockSums<R>(a, blocks, sums);
+  float sums[Format::shifted ? R * mostBlocks * Format::parts : 1];
+  if constexpr (Format::shifted) partSums<packedColumns / Format::parts>(a, R * blocks * Format::parts, sums);
   const std::int64_t full =
       std::clamp(groups - (S - 1) * stream, begin, end);  // from here on some stream is at its end
   const ops::Matmul local = op;                           // nobody writes to it

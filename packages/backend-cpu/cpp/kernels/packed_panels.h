@@ -15,15 +15,16 @@ inline void unpackRows(const ops::Tensor& b, std::int64_t depth, std::int64_t p,
   const std::uint32_t* block = blockAt<Format>(b, depth, row, p);
   const int within = static_cast<int>(row % packedRows);
   for (std::int64_t end = p + steps; p < end; p += packedColumns, block += Format::words) {
-    Vector scale = splat(1), offset = {};
-    if constexpr (Format::scaled) scale = Format::scale(block, within);
-    if constexpr (Format::centre != 0) offset = Format::offset(block, within);
-    for (int i = 0; i < packedColumns / Format::columns; ++i) {
-      const auto loaded = Format::load(block, within, i);
+    constexpr int each = packedColumns / Format::columns / Format::parts;
+    for (int part = 0; part < Format::parts; ++part) {
+      const Vector scale = scaleOf<Format>(block, within, part), offset = offsetOf<Format>(block, within, part);
+      for (int i = part * each; i < (part + 1) * each; ++i) {
+        const auto loaded = Format::load(block, within, i);
 #pragma GCC unroll 8
-      for (int c = 0; c < Format::columns; ++c, to += tileColumns) {
-        const Vector code = Format::code(loaded, c) + splat(Format::centre);
-        store(to, Format::scaled ? scale * code + offset : code);
+        for (int c = 0; c < Format::columns; ++c, to += tileColumns) {
+          const Vector code = Format::code(loaded, c) + splat(Format::centre);
+          store(to, Format::scaled ? scale * code + offset : code);
+        }
       }
     }
   }

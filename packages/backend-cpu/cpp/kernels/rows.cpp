@@ -81,10 +81,13 @@ void unpackRow(const ops::Tensor& weight, std::int64_t id, std::int64_t width, f
   const int row = static_cast<int>(id % packedRows) / lanes * lanes, lane = static_cast<int>(id % lanes);
   for (std::int64_t column = 0; column < width; column += packedColumns) {
     const std::uint32_t* block = blockAt<Format>(weight, width, id, column);
-    Vector scale = splat(1), offset = {};
-    if constexpr (Format::scaled) scale = Format::scale(block, row);
-    if constexpr (Format::centre != 0) offset = Format::offset(block, row);
+    Vector scale = {}, offset = {};
     for (int i = 0; i < packedColumns; ++i) {
+      constexpr int each = packedColumns / Format::parts;
+      if (i % each == 0) {
+        scale = scaleOf<Format>(block, row, i / each);
+        offset = offsetOf<Format>(block, row, i / each);
+      }
       const Vector code = Format::code(Format::load(block, row, i / Format::columns), i % Format::columns);
       const Vector y = Format::scaled ? scale * (code + splat(Format::centre)) + offset : code;
       out[column + i] = y[lane];

@@ -5,8 +5,7 @@ import {
   type PackedDType,
   type PackedWeights,
   packBF16,
-  packEightBits,
-  packFourBits,
+  packBlocks,
   type Tensor,
   toBF16Bits,
   toF16Bits,
@@ -192,20 +191,35 @@ async function results(backend: Backend, work: () => Record<string, Tensor>): Pr
 
 /** Codes of every value, scales and offsets of both signs. */
 function made(type: PackedDType, n: number, k: number, g: Generator, deviation = 1): PackedWeights {
+  const shape = [n, k];
   const integers = (count: number, most: number) => Array.from({ length: count }, () => Math.floor(g.random() * most));
   const halves = (part: number) =>
     Uint16Array.from(g.operand([(n * k) / 32], part * deviation).values, (value) => toF16Bits(value));
-  if (type === 'w4') {
-    return packFourBits([n, k], Uint32Array.from(integers((n * k) / 8, 2 ** 32)), halves(0.1), halves(0.7));
+  const signed = (count: number, most: number) => Int8Array.from(integers(count, 2 * most), (code) => code - most);
+  const words = () => Uint32Array.from(integers((n * k) / 8, 2 ** 32));
+  switch (type) {
+    case 'w4':
+      return packBlocks(shape, { dtype: type, codes: words(), scales: halves(0.1), offsets: halves(0.7) });
+    case 'w8':
+      return packBlocks(shape, { dtype: type, codes: signed(n * k, 128), scales: halves(0.01) });
+    case 'w4k':
+      return packBlocks(shape, { dtype: type, codes: words(), ...scaled((n * k) / 32, 0.1, 0.7) });
+    case 'w8k':
+      // Codes of 6 bits, as those that have such scales: a product of three stays exact.
+      return packBlocks(shape, { dtype: type, codes: signed(n * k, 32), ...scaled((n * k) / 16, 0.02, 0.4) });
+    case 'w16':
+      return packBF16(
+        shape,
+        Uint16Array.from(g.operand([n, k], deviation).values, (value) => toBF16Bits(value)),
+      );
   }
-  if (type === 'w8')
-    return packEightBits(
-      [n, k],
-      Int8Array.from(integers(n * k, 256), (code) => code - 128),
-      halves(0.01),
-    );
-  return packBF16(
-    [n, k],
-    Uint16Array.from(g.operand([n, k], deviation).values, (value) => toBF16Bits(value)),
-  );
+
+  function scaled(factors: number, scale: number, offset: number) {
+    return {
+      scales: halves(scale / 32),
+      offsets: halves(offset / 32),
+      scaleFactors: signed(factors, 64),
+      offsetFactors: signed(factors, 64),
+    };
+  }
 }

@@ -3,7 +3,7 @@ import { existsSync, statSync } from 'node:fs';
 import { join } from 'node:path';
 import * as v from 'valibot';
 import { DataError, messageOf } from '../errors.ts';
-import { readRegular } from './regular.ts';
+import { readRegular, readRegularStart } from './regular.ts';
 
 /** Version of the layout (docs/token-store.md). */
 export const STORE_VERSION = 1;
@@ -68,7 +68,7 @@ export function isWholeStore(folder: string): boolean {
 
 function isOurs(path: string): boolean {
   return (
-    existsSync(path) && statSync(path).isFile() && readRegular(path).toString('utf8', 0, 200).includes(`"${FORMAT}`)
+    existsSync(path) && statSync(path).isFile() && readRegularStart(path, 200).toString('utf8').includes(`"${FORMAT}`)
   );
 }
 

@@ -1,6 +1,13 @@
 import * as v from 'valibot';
 import { EvaluationError } from '../errors.ts';
-import { encodePair, rollingWindows, type TextEncoder, type TokenRequest } from '../requests.ts';
+import {
+  checkRequest,
+  encodePair,
+  type RequestLimits,
+  rollingWindows,
+  type TextEncoder,
+  type TokenRequest,
+} from '../requests.ts';
 
 const id = v.pipe(v.number(), v.integer(), v.minValue(0));
 const textOrIds = v.union([v.string(), v.array(id)]);
@@ -13,9 +20,9 @@ export type Request = readonly TokenRequest[];
 
 /**
  * A line of a requests file: `context` and `continuation` (strings, or arrays of ids), or `text` or `ids` alone.
- * @throws EvaluationError (REQUEST) that names the line
+ * @throws EvaluationError (REQUEST) that begins with `where`, also for what `limits` do not let pass
  */
-export function parseRequest(encoder: TextEncoder, maxLength: number, content: string, where: string): Request {
+export function parseRequest(encoder: TextEncoder, limits: RequestLimits, content: string, where: string): Request {
   let json: unknown;
   try {
     json = JSON.parse(content);
@@ -29,17 +36,24 @@ export function parseRequest(encoder: TextEncoder, maxLength: number, content: s
       `${where} is no request; expected { context, continuation }, { text } or { ids }, texts as strings or arrays of ids`,
     );
   }
-  const request = parsed.output;
+  let request: Request;
   try {
-    if ('context' in request) return [pairOf(encoder, request.context, request.continuation)];
-    const ids = 'text' in request ? encoder.encode(request.text) : request.ids;
-    const windows = rollingWindows(ids, encoder.prefixId, maxLength);
-    if (windows.length > 0) return windows;
+    request = windowsOf(encoder, parsed.output, limits.maxLength);
   } catch (error) {
     if (!(error instanceof EvaluationError)) throw error;
     throw new EvaluationError('REQUEST', `${where}: ${error.message}`, { cause: error });
   }
-  throw new EvaluationError('REQUEST', `${where}: the text has no tokens; expected at least one`);
+  if (request.length === 0) {
+    throw new EvaluationError('REQUEST', `${where}: the text has no tokens; expected at least one`);
+  }
+  for (const window of request) checkRequest(window, limits, where);
+  return request;
+}
+
+function windowsOf(encoder: TextEncoder, request: v.InferOutput<typeof line>, maxLength: number): Request {
+  if ('context' in request) return [pairOf(encoder, request.context, request.continuation)];
+  const ids = 'text' in request ? encoder.encode(request.text) : request.ids;
+  return rollingWindows(ids, encoder.prefixId, maxLength);
 }
 
 type TextOrIds = string | readonly number[];

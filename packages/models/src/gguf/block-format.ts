@@ -1,5 +1,4 @@
-import { fromF16Bits } from '@lazy-attention/core';
-import type { StoredBlocks } from '../tensors/store.ts';
+import { fromF16Bits, type WeightBlocks } from '@lazy-attention/core';
 
 /** How a type of GGUF stores its elements: blocks of `elements` in `bytes`. */
 export interface BlockFormat {
@@ -11,12 +10,17 @@ export interface BlockFormat {
   /** Writes the elements of `blocks` blocks, which begin at `bytes[0]`, to `out`. */
   decode(bytes: Uint8Array, blocks: number, out: Float32Array | Float64Array): void;
   /** The same blocks as packed weights take them; left out where they cannot be kept. */
-  readonly keep?: (bytes: Uint8Array, blocks: number) => StoredBlocks;
+  readonly keep?: (bytes: Uint8Array, blocks: number) => WeightBlocks;
 }
 
 /** Half precision at a byte offset, little-endian. */
 export function half(bytes: Uint8Array, at: number): number {
-  return fromF16Bits(bytes[at] | (bytes[at + 1] << 8));
+  return fromF16Bits(halfBits(bytes, at));
+}
+
+/** The bits of that. */
+export function halfBits(bytes: Uint8Array, at: number): number {
+  return bytes[at] | (bytes[at + 1] << 8);
 }
 
 /** Two's complement of a byte. */
@@ -30,13 +34,13 @@ export function keepEightBits(
   blocks: number,
   size: number,
   write: (at: number, codes: Int8Array, to: number) => void,
-): StoredBlocks {
+): Extract<WeightBlocks, { dtype: 'w8' }> {
   const codes = new Int8Array(blocks * 32);
   const scales = new Uint16Array(blocks);
   for (let block = 0; block < blocks; block++) {
     const at = block * size;
-    scales[block] = bytes[at] | (bytes[at + 1] << 8);
+    scales[block] = halfBits(bytes, at);
     write(at, codes, block * 32);
   }
-  return { bits: 8, codes, scales };
+  return { dtype: 'w8', codes, scales };
 }

@@ -1,6 +1,5 @@
-import { fromBF16Bits, fromF16Bits, toF16Bits } from '@lazy-attention/core';
-import type { StoredBlocks } from '../tensors/store.ts';
-import { type BlockFormat, half, keepEightBits, signed } from './block-format.ts';
+import { fromBF16Bits, fromF16Bits, toF16Bits, type WeightBlocks } from '@lazy-attention/core';
+import { type BlockFormat, half, halfBits, keepEightBits, signed } from './block-format.ts';
 import { Q2_K, Q3_K, Q4_K, Q5_K, Q6_K } from './k-blocks.ts';
 import { IQ4_NL, IQ4_XS } from './table-blocks.ts';
 
@@ -30,8 +29,10 @@ function nibbles(name: string, hasMinimum: boolean, hasHigh: boolean): BlockForm
     name,
     elements: 32,
     bytes: size,
-    ...(hasHigh ? {} : { keep: (bytes, blocks) => keepNibbles(bytes, blocks, hasMinimum) }),
-    ...(hasHigh && !hasMinimum ? { keep: keepFiveBits } : {}),
+    keep(bytes, blocks) {
+      if (!hasHigh) return keepNibbles(bytes, blocks, hasMinimum);
+      return hasMinimum ? keepFiveBitsAndMinimum(bytes, blocks) : keepFiveBits(bytes, blocks);
+    },
     decode(bytes, blocks, out) {
       for (let block = 0; block < blocks; block++) {
         const at = block * size;
@@ -56,7 +57,7 @@ function nibbles(name: string, hasMinimum: boolean, hasHigh: boolean): BlockForm
 }
 
 /** Q4_0 and Q4_1: the offset is m, or -8 d, which is as exact in half precision as d. */
-function keepNibbles(bytes: Uint8Array, blocks: number, hasMinimum: boolean): StoredBlocks {
+function keepNibbles(bytes: Uint8Array, blocks: number, hasMinimum: boolean): WeightBlocks {
   const size = hasMinimum ? 20 : 18;
   const codes = new Uint32Array(blocks * 4);
   const scales = new Uint16Array(blocks);
@@ -73,17 +74,28 @@ function keepNibbles(bytes: Uint8Array, blocks: number, hasMinimum: boolean): St
       codes[4 * block + 2 + i] = lowHalves(first >>> 4) | (lowHalves(second >>> 4) << 16);
     }
   }
-  return { bits: 4, codes, scales, offsets };
+  return { dtype: 'w4', codes, scales, offsets };
 }
 
 /** Q5_0: codes less 16 have room in eight bits. */
-function keepFiveBits(bytes: Uint8Array, blocks: number): StoredBlocks {
-  return keepEightBits(bytes, blocks, 22, (at, codes, to) => {
-    for (let i = 0; i < 32; i++) {
-      const nibble = (bytes[at + 6 + (i & 15)] >>> (i < 16 ? 0 : 4)) & 15;
-      codes[to + i] = (nibble | (((bytes[at + 2 + (i >>> 3)] >>> (i & 7)) & 1) << 4)) - 16;
-    }
-  });
+function keepFiveBits(bytes: Uint8Array, blocks: number): WeightBlocks {
+  return keepEightBits(bytes, blocks, 22, (at, codes, to) => fiveBits(bytes, at + 2, 16, codes, to));
+}
+
+/** Q5_1: eight bits, with the minimum as offset; factors are 1. */
+function keepFiveBitsAndMinimum(bytes: Uint8Array, blocks: number): WeightBlocks {
+  const kept = keepEightBits(bytes, blocks, 24, (at, codes, to) => fiveBits(bytes, at + 4, 0, codes, to));
+  const offsets = Uint16Array.from({ length: blocks }, (_, block) => halfBits(bytes, block * 24 + 2));
+  const ones = new Int8Array(2 * blocks).fill(1);
+  return { ...kept, dtype: 'w8k', offsets, scaleFactors: ones, offsetFactors: ones };
+}
+
+/** 32 codes less `shift`, of four bytes of fifth bits and 16 of nibbles. */
+function fiveBits(bytes: Uint8Array, at: number, shift: number, codes: Int8Array, to: number): void {
+  for (let i = 0; i < 32; i++) {
+    const nibble = (bytes[at + 4 + (i & 15)] >>> (i < 16 ? 0 : 4)) & 15;
+    codes[to + i] = (nibble | (((bytes[at + (i >>> 3)] >>> (i & 7)) & 1) << 4)) - shift;
+  }
 }
 
 /** The low halves of four bytes, side by side in 16 bits. */

@@ -1,4 +1,5 @@
 import { type BlockFormat, half, keepEightBits } from './block-format.ts';
+import { superblocks } from './superblocks.ts';
 
 /** What the 16 values of four bits stand for in IQ4: denser about 0. */
 const TABLE = [-127, -104, -83, -65, -49, -35, -22, -10, 1, 13, 25, 38, 53, 69, 89, 113];
@@ -33,20 +34,11 @@ export const IQ4_NL: BlockFormat = {
 };
 
 /** 256 elements d * (scale - 32) * TABLE[q] in eight groups: d, 2 bytes of the scales' high pairs, 4 of their low halves, 128 of nibbles. */
-export const IQ4_XS: BlockFormat = {
-  name: 'IQ4_XS',
-  elements: 256,
-  bytes: 136,
-  decode(bytes, blocks, out) {
-    for (let block = 0; block < blocks; block++) {
-      const at = block * 136;
-      const d = half(bytes, at);
-      const high = bytes[at + 2] | (bytes[at + 3] << 8);
-      for (let k = 0; k < 8; k++) {
-        const low = (bytes[at + 4 + (k >>> 1)] >>> ((k & 1) * 4)) & 15;
-        const scale = (low | (((high >>> (2 * k)) & 3) << 4)) - 32;
-        group(bytes, at + 8 + k * 16, d * scale, out, block * 256 + k * 32);
-      }
-    }
+export const IQ4_XS: BlockFormat = superblocks({ name: 'IQ4_XS', bytes: 136, group: 32, d: 0 }, (bytes, at) => ({
+  code: (i) => TABLE[(bytes[at + 8 + (i >>> 5) * 16 + (i & 15)] >>> (((i >>> 4) & 1) * 4)) & 15],
+  factor(group) {
+    const low = (bytes[at + 4 + (group >>> 1)] >>> ((group & 1) * 4)) & 15;
+    const high = (bytes[at + 2 + (group >>> 2)] >>> (2 * (group & 3))) & 3;
+    return (low | (high << 4)) - 32;
   },
-};
+}));

@@ -1,4 +1,4 @@
-import type { Shape, TensorData } from '@lazy-attention/core';
+import type { Shape, TensorData, WeightBlocks } from '@lazy-attention/core';
 
 /** A tensor that is still in its file. */
 export interface StoredTensor {
@@ -12,33 +12,8 @@ export interface StoredTensor {
   readonly step?: number;
   /** Elements of rows `begin` to `end` of the first axis (of a scalar: 0 to 1), widened to numbers. */
   read(begin: number, end: number): Promise<TensorData>;
-  /** The same rows in the file's blocks of 32, where they are some that can be packed as they are. */
-  readonly blocks?: (begin: number, end: number) => Promise<StoredBlocks>;
-}
-
-/** Rows of a tensor as packed weights have them (core's `packFourBits`, `packEightBits`). */
-export type StoredBlocks = StoredFourBits | StoredEightBits;
-
-/** Blocks of 32 codes from 0 to 15: scale times code, plus offset. */
-export interface StoredFourBits {
-  /** Of a code. */
-  readonly bits: 4;
-  /** Eight codes in each word. */
-  readonly codes: Uint32Array;
-  /** One per block, the bits of an f16. */
-  readonly scales: Uint16Array;
-  /** One per block, the bits of an f16. */
-  readonly offsets: Uint16Array;
-}
-
-/** Blocks of 32 codes from -128 to 127: scale times code. */
-export interface StoredEightBits {
-  /** Of a code. */
-  readonly bits: 8;
-  /** One byte each. */
-  readonly codes: Int8Array;
-  /** One per block, the bits of an f16. */
-  readonly scales: Uint16Array;
+  /** The same rows in the file's blocks, where it has some. */
+  readonly blocks?: (begin: number, end: number) => Promise<WeightBlocks>;
 }
 
 /** The tensors of a model by the names of its files. */

@@ -60,7 +60,9 @@ class TouchingDevice final : public Device {
  public:
   std::string describe() const override { return "touches memory"; }
   std::vector<DType> dtypes() const override { return {DType::f32, DType::bf16, DType::f16, DType::i32}; }
-  std::vector<DType> packedDtypes() const override { return {DType::w4, DType::w8, DType::w16}; }
+  std::vector<DType> packedDtypes() const override {
+    return {DType::w4, DType::w8, DType::w4k, DType::w8k, DType::w16};
+  }
 
   // Exactly as much as asked for, but a tensor of nothing has an address too.
   void* allocate(std::size_t bytes) override {

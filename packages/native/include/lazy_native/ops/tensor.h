@@ -18,12 +18,29 @@ namespace lazy_native {
   enum class Type : std::uint8_t { LIST(LAZY_ENUMERATOR) }; \
   inline std::vector<const char*> namesOf(Type) { return {LIST(LAZY_NAME)}; }
 
-#define LAZY_DTYPES(DTYPE) DTYPE(f32) DTYPE(bf16) DTYPE(f16) DTYPE(i32) DTYPE(w4) DTYPE(w8) DTYPE(w16)
+#define LAZY_DTYPES(DTYPE) \
+  DTYPE(f32) DTYPE(bf16) DTYPE(f16) DTYPE(i32) DTYPE(w4) DTYPE(w8) DTYPE(w4k) DTYPE(w8k) DTYPE(w16)
 LAZY_CHOICE(DType, LAZY_DTYPES)
 
-// Packed weights are core's (packed.ts): 4 or 8 bits with a scale, or a scale and an offset, per 32, or bf16.
-inline constexpr bool isPackedType(DType dtype) {
-  return dtype == DType::w4 || dtype == DType::w8 || dtype == DType::w16;
+// Packed weights are core's (packed.ts): 4 or 8 bits with scales, perhaps offsets, and perhaps factors of both, or bf16.
+inline constexpr bool isPackedType(DType dtype) { return dtype >= DType::w4; }
+static_assert(DType::w16 > DType::w4 && DType::i32 < DType::w4, "the packed types are the last ones");
+
+// Of packed weights 512 elements are a block.
+inline constexpr std::size_t packedBlock = 512;
+inline constexpr std::size_t packedBlockBytes(DType dtype) {
+  switch (dtype) {
+    case DType::w4:
+      return 320;
+    case DType::w8:
+      return 544;
+    case DType::w4k:
+      return 352;
+    case DType::w8k:
+      return 640;
+    default:
+      return 1024;
+  }
 }
 
 // Not of packed weights.
@@ -31,13 +48,12 @@ inline constexpr std::size_t bytesPerElement(DType dtype) { return dtype == DTyp
 
 inline constexpr std::size_t bytesOf(DType dtype, std::int64_t elements) {
   const auto count = static_cast<std::size_t>(elements);
-  return dtype == DType::w4 ? count / 8 * 5 : dtype == DType::w8 ? count / 16 * 17 : count * bytesPerElement(dtype);
+  return isPackedType(dtype) ? count / packedBlock * packedBlockBytes(dtype) : count * bytesPerElement(dtype);
 }
-// The inverse, for a whole number of elements.
+// The inverse, for a whole number of elements or blocks.
 inline constexpr std::int64_t elementsIn(DType dtype, std::size_t bytes) {
-  return static_cast<std::int64_t>(dtype == DType::w4   ? bytes / 5 * 8
-                                   : dtype == DType::w8 ? bytes / 17 * 16
-                                                        : bytes / bytesPerElement(dtype));
+  return static_cast<std::int64_t>(isPackedType(dtype) ? bytes / packedBlockBytes(dtype) * packedBlock
+                                                       : bytes / bytesPerElement(dtype));
 }
 
 // Device memory as an op sees it. `data` is a device address; nullptr stands for an optional tensor that is absent.
