@@ -16,6 +16,8 @@ it('losses by position add up to the loss', async () => {
   const count = targets.filter((target) => target !== IGNORE_INDEX).length;
   const batches = [{ tokens, targets, starts: null, batch: 2, length: 40, count }];
   const bands = await lossByPosition(backend, model, params, batches, { joined: false });
+  const byTwos = await lossByPosition(backend, model, params, batches, { joined: false, lossRows: 2 });
+  for (const [i, { loss }] of byTwos.entries()) expect(loss).toBeCloseTo(bands[i].loss as number, 6);
   expect(bands.map(({ from, to }) => to - from)).toEqual([...Array(13).fill(3), 1]);
   const countOf = ({ from, to }: { from: number; to: number }) =>
     targets.filter((target, i) => target !== IGNORE_INDEX && i % 40 >= from && i % 40 < to).length;

@@ -48,6 +48,55 @@ it('trains by a recipe, which flags go before, and holds it on resume', async ()
   expect(other.stderr).toContain('--beta1 is 0.9, but the run was started with 0.8');
 });
 
+it('puts the tokens of a recipe around documents, in data and in stores, and holds them on resume', async () => {
+  const root = temporary();
+  const [config, out, store] = [join(root, 'recipe.yaml'), join(root, 'run'), join(root, 'store')];
+  const text = join(root, 'lines.jsonl');
+  writeFileSync(text, Array.from({ length: 200 }, (_, i) => `${JSON.stringify({ text: `line ${i}` })}\n`).join(''));
+  writeFileSync(config, 'eos: none\n');
+  const trained = await run('train', text, ...TINY, '--config', config, '--out', out);
+  expect(trained.code, trained.stderr).toBe(0);
+  const { data } = JSON.parse(readFileSync(join(out, 'run.json'), 'utf8'));
+  expect(data).toMatchObject({ tokenizer: { kind: 'bytes', documentSeparator: 'before' }, eos: 'none' });
+  const other = await run('train', '--resume', '--out', out, '--eos', 'own');
+  expect(other.stderr).toContain('--eos is own, but the run was started with none');
+  expect((await run('tokenize', text, '--bos', 'none', '--out', store)).code).toBe(0);
+  const differs = await run('train', store, ...TINY, '--config', config, '--out', join(root, 'other'));
+  expect(differs.stderr).toContain('with these tokens around documents');
+  const same = await run('train', store, ...TINY, '--bos', 'none', '--out', join(root, 'same'));
+  expect(same.code, same.stderr).toBe(0);
+  const byName = await run('train', text, ...TINY, '--bos', '<s>', '--out', join(root, 'none'));
+  expect(byName.stderr).toContain("bytes: have no bos token '<s>'");
+  const task = await run(
+    'train',
+    'bigram-backcopy',
+    '--backend',
+    'reference',
+    '--bos',
+    'none',
+    '--out',
+    join(root, 't'),
+  );
+  expect(task.stderr).toContain('--bos has no use for bigram-backcopy');
+}, 120_000);
+
+it('compares by a recipe', async () => {
+  const root = temporary();
+  const [config, out] = [join(root, 'recipe.json'), join(root, 'compared')];
+  writeFileSync(config, JSON.stringify({ attention: 'lazy', width: 32, heads: 2, kvHeads: 1, lr: 1e-3, out }));
+  const size = ['--preset', 'pico', '--context', '16', '--batch', '2', '--steps', '2', '--warmup', '1'];
+  const kinds = ['--attention', 'softmax,lazy'];
+  const { code, stdout, stderr } = await run('compare', ...size, ...RHYTHM, ...kinds, '--config', config);
+  expect(code, stderr).toBe(0);
+  expect(stdout).toContain(`attention of ${config} (lazy) is left out`);
+  const { record, attentions } = JSON.parse(readFileSync(join(out, 'compare.json'), 'utf8'));
+  expect(attentions).toEqual(['softmax', 'lazy']);
+  expect(record).toMatchObject({ model: { hiddenSize: 32, numHeads: 2 }, training: { learningRate: 1e-3 } });
+  writeFileSync(config, 'stopAfter: 3');
+  const refused = await run('compare', ...size, ...RHYTHM, '--config', config, '--out', join(root, 'other'));
+  expect(refused.stderr).toContain('stopAfter is of a single run');
+}, 120_000);
+
 it("takes two steps of the paper's recipe at a tenth of its width", async () => {
   const out = join(temporary(), 'run');
   const size = ['--width', '104', '--heads', '2', '--kv-heads', '2', '--context', '64', '--dtype', 'f32'];
@@ -60,5 +109,6 @@ it("takes two steps of the paper's recipe at a tenth of its width", async () => 
   expect(train.map(({ step }) => step)).toEqual([1, 2]);
   const { training } = JSON.parse(readFileSync(join(out, 'run.json'), 'utf8'));
   expect(training).toMatchObject({ batch: 4, microBatch: 2, recompute: true, lossRows: 100, weightDecay: 0.01 });
+  expect(training.documents).toBe('isolated');
   expect(existsSync(join(out, 'summary.json'))).toBe(true);
 });

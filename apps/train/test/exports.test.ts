@@ -1,7 +1,8 @@
 import { existsSync, readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { createBackend } from '@lazy-attention/core';
-import { loadCheckpoint } from '@lazy-attention/nn/node';
+import { lazyTransformer } from '@lazy-attention/nn';
+import { checkpointState, type Json, loadCheckpoint, saveCheckpoint } from '@lazy-attention/nn/node';
 import { expect, it } from 'vitest';
 import { readMetrics } from '../src/index.ts';
 import { eventFile } from '../src/run/event-file.ts';
@@ -80,9 +81,60 @@ it('stops after evaluations without a lower loss, and says so', async () => {
   const done = await run('train', ...TINY, ...stuck, '--out', out);
   expect(done.code, done.stderr).toBe(0);
   expect(done.stdout + done.stderr).toContain('No lower validation loss in 2 evaluations');
-  const { metrics } = readMetrics(join(out, 'metrics.jsonl'));
-  expect(metrics.filter(({ type }) => type === 'train').map(({ step }) => step)).toEqual([1, 2, 3]);
-});
+  expect(done.stdout + done.stderr).toContain('3 of 6 steps');
+  const evaluated = () =>
+    readMetrics(join(out, 'metrics.jsonl')).metrics.flatMap((metric) =>
+      metric.type === 'eval' ? [metric.last ? `last ${metric.step}` : metric.step] : [],
+    );
+  const trained = () =>
+    readMetrics(join(out, 'metrics.jsonl')).metrics.flatMap(({ type, step }) => (type === 'train' ? [step] : []));
+  expect([trained(), evaluated()]).toEqual([
+    [1, 2, 3],
+    [1, 2, 3, 'last 3'],
+  ]);
+  const resume = async (...args: string[]) => {
+    const { code, stdout, stderr } = await run('train', '--resume', '--out', out, ...args);
+    expect(code, stderr).toBe(0);
+    return stdout + stderr;
+  };
+  // Once ended it stays so, as often as it is resumed, until more is asked for.
+  const again = await resume();
+  expect(again).toContain('--stop-after 2 ended this run at step 3 of 6: no lower validation loss in 2 evaluations');
+  expect(again).toContain('--stop-after 3 or more, or --steps 6 or more');
+  expect(again).toMatch(/work +the last 3 of 6 steps/);
+  expect([trained(), evaluated()]).toEqual([
+    [1, 2, 3],
+    [1, 2, 3, 'last 3'],
+  ]);
+  expect(await resume('--stop-after', '3')).toContain('training ends at step 4');
+  expect(evaluated()).toEqual([1, 2, 3, 'last 3', 4, 'last 4']);
+  await resume('--steps', '6');
+  expect(trained()).toEqual([1, 2, 3, 4, 5, 6]);
+  expect(await resume()).toMatch(/work +none left: all 6 steps are done/);
+  expect(evaluated()).toEqual([1, 2, 3, 'last 3', 4, 'last 4', 5, 'last 6']);
+}, 120_000);
+
+it('--save-best goes on from the loss that it kept, and refuses a folder best of somebody else', async () => {
+  const out = join(temporary(), 'run');
+  const asked = ['--save-best', '--eval-every', '2'];
+  expect((await run('train', ...TINY, ...asked, '--out', out)).code).toBe(0);
+  const backend = await createBackend('reference');
+  const best = join(out, 'best');
+  const kept = await loadCheckpoint(backend, join(best, 'step-00000006'), { optimizer: false });
+  const save = (state: Json) =>
+    saveCheckpoint(best, { model: lazyTransformer(kept.config), params: kept.params, step: 6, state, keep: 1 });
+  // Lower than any loss that is to come, as the last step's may be, which metrics.jsonl has not on these windows.
+  await save({ validationLoss: -1 });
+  const more = ['--resume', '--save-best', '--out', out];
+  expect((await run('train', ...more, '--steps', '8')).code).toBe(0);
+  const names = readdirSync(best);
+  expect(names).toHaveLength(1);
+  expect((await checkpointState(join(best, names[0]))).state).toEqual({ validationLoss: -1 });
+  await save('of another program');
+  const refused = await run('train', ...more, '--steps', '10');
+  expect(refused.stderr).toContain('does not say its validation loss');
+  await backend.dispose();
+}, 120_000);
 
 it('event files carry the checksums that TensorBoard checks', () => {
   const folder = temporary();

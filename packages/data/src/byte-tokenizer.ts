@@ -4,9 +4,9 @@ import { requireId, type StreamDecoder, type Tokenizer } from './tokenizer.ts';
 export interface ByteTokenizerOptions {
   /**
    * Adds id 256, put before and after every document. A model needs it to learn where documents end and to start one
-   * from nothing; a corpus of one document has no use for it. Default false.
+   * from nothing; a corpus of one document has no use for it. 'before' and 'after' put it there alone. Default false.
    */
-  readonly documentSeparator?: boolean;
+  readonly documentSeparator?: boolean | 'before' | 'after';
 }
 
 const SEPARATOR = 256;
@@ -18,12 +18,14 @@ const SEPARATOR = 256;
 export function byteTokenizer(options: ByteTokenizerOptions = {}): Tokenizer {
   const documentSeparator = options.documentSeparator ?? false;
   const vocabSize = documentSeparator ? SEPARATOR + 1 : SEPARATOR;
+  const before = documentSeparator !== false && documentSeparator !== 'after';
+  const after = documentSeparator !== false && documentSeparator !== 'before';
   const encoder = new TextEncoder();
   const tokenizer: Omit<Tokenizer, 'bosId' | 'eosId'> = {
     name: 'bytes',
     vocabSize,
-    fingerprint: `bytes-${vocabSize}`,
-    addsBos: documentSeparator,
+    fingerprint: before === after ? `bytes-${vocabSize}` : `bytes-${vocabSize}-${String(documentSeparator)}`,
+    addsBos: before,
     encode: (text) => new Int32Array(encoder.encode(text)),
     decode(ids) {
       const decoder = byteDecoder(vocabSize);
@@ -39,7 +41,7 @@ export function byteTokenizer(options: ByteTokenizerOptions = {}): Tokenizer {
     },
     toJSON: () => ({ kind: 'bytes', documentSeparator }),
   };
-  return documentSeparator ? { ...tokenizer, bosId: SEPARATOR, eosId: SEPARATOR } : tokenizer;
+  return { ...tokenizer, ...(before && { bosId: SEPARATOR }), ...(after && { eosId: SEPARATOR }) };
 }
 
 function byteDecoder(vocabSize: number): StreamDecoder {

@@ -1,9 +1,9 @@
 import { checkOptions, ValueError } from '@lazy-attention/core';
-import { byteTokenizer } from './byte-tokenizer.ts';
 import type { Corpus } from './corpus.ts';
 import { isStore } from './disk/format.ts';
 import { openTokenStore } from './disk/open.ts';
 import { DataError, requireInteger } from './errors.ts';
+import { type Framing, framed, framedBytes } from './framing.ts';
 import { windowCount } from './packing.ts';
 import { CORPUS_OPTIONS, type CorpusOptions, openCorpus } from './read/open.ts';
 import { loadTokenizer } from './read/tokenizer-file.ts';
@@ -11,7 +11,8 @@ import { type StoreSplit, splitStore } from './split.ts';
 import { type TokenizeOptions, type TokenStore, tokenizeCorpus } from './store.ts';
 import type { Tokenizer } from './tokenizer.ts';
 
-export interface DatasetOptions extends CorpusOptions, TokenizeOptions {
+/** What `loadDataset` takes. `bos` and `eos` go with a tokeniser by name; one that is given as such has its own. */
+export interface DatasetOptions extends CorpusOptions, TokenizeOptions, Framing {
   /** Tokens per row that both sides must have at least one window of. At least 2. */
   readonly context: number;
   /** 'bytes', the path of a tokenizer.json (or its folder), or a tokeniser. Default 'bytes', with a document separator unless the corpus is one document. */
@@ -40,7 +41,7 @@ export interface Dataset extends StoreSplit {
  * @throws DataError; DATA_TOO_SHORT already here if a side has fewer tokens than one window; STORE_TOKENIZER for a store of another tokeniser · ValueError for a wrong option
  */
 export async function loadDataset(source: string | Corpus, options: DatasetOptions): Promise<Dataset> {
-  const own = ['context', 'tokenizer', 'validation', 'splitSeed', 'onProgress', 'signal'];
+  const own = ['context', 'tokenizer', 'bos', 'eos', 'validation', 'splitSeed', 'onProgress', 'signal'];
   checkOptions('loadDataset', options, [...own, ...CORPUS_OPTIONS]);
   requireInteger('loadDataset', 'context', options.context, 2);
   const { corpus, tokenizer, store } =
@@ -64,7 +65,7 @@ export async function loadDataset(source: string | Corpus, options: DatasetOptio
 type Tokenized = Pick<Dataset, 'corpus' | 'tokenizer' | 'store'>;
 
 async function tokenized(corpus: Corpus, options: DatasetOptions): Promise<Tokenized> {
-  const tokenizer = await chooseTokenizer(options.tokenizer ?? 'bytes', corpus);
+  const tokenizer = await chooseTokenizer(options.tokenizer ?? 'bytes', corpus, options);
   return { corpus, tokenizer, store: await tokenizeCorpus(corpus, tokenizer, pick(options, ['onProgress', 'signal'])) };
 }
 
@@ -78,15 +79,13 @@ async function openedStore(folder: string, options: DatasetOptions): Promise<Tok
     }
   }
   const { store, tokenizer, source } = openTokenStore(folder);
-  if (options.tokenizer !== undefined) {
-    const { name, fingerprint } =
-      typeof options.tokenizer === 'string' ? await given(options.tokenizer, tokenizer) : options.tokenizer;
-    if (fingerprint !== tokenizer.fingerprint) {
-      throw new DataError(
-        'STORE_TOKENIZER',
-        `${folder}: its tokens are of ${tokenizer.name} (${tokenizer.vocabSize} ids), and not of ${name} as asked for; leave the tokeniser out, or tokenise the text again`,
-      );
-    }
+  const asked = await askedOf(options, tokenizer);
+  if (asked.fingerprint !== tokenizer.fingerprint) {
+    const other = options.bos === undefined && options.eos === undefined ? '' : ' with these tokens around documents';
+    throw new DataError(
+      'STORE_TOKENIZER',
+      `${folder}: its tokens are of ${tokenizer.name} (${tokenizer.vocabSize} ids), and not of ${asked.name}${other} as asked for; leave that out, or tokenise the text again`,
+    );
   }
   const corpus: Corpus = {
     ...{ name: source, kind: 'store', singleDocument: store.documents === 1 },
@@ -102,21 +101,34 @@ async function openedStore(folder: string, options: DatasetOptions): Promise<Tok
   };
 }
 
-/** 'bytes' is whichever of the two byte tokenisers the store was made with. */
-async function given(choice: string, own: Tokenizer): Promise<Tokenizer> {
-  return choice === 'bytes' && own.name === 'bytes' ? own : chooseTokenizer(choice, { singleDocument: false });
+/** What a store of `own` should have been made with; 'bytes' is whichever of the byte tokenisers that was. */
+async function askedOf(options: DatasetOptions, own: Tokenizer): Promise<Tokenizer> {
+  const { tokenizer: choice = own.name === 'bytes' ? 'bytes' : own, bos, eos } = options;
+  const asIs = bos === undefined && eos === undefined;
+  const isOwn = choice === own || (choice === 'bytes' && own.name === 'bytes');
+  if (isOwn) return asIs ? own : framed(own, { bos, eos });
+  return chooseTokenizer(choice, { singleDocument: false }, options);
 }
 
 /**
- * The tokeniser of a choice: itself, 'bytes' (with a document separator unless the corpus is one document), or a tokenizer.json.
- * @throws DataError (TOKENIZER, DATA_MISSING, DATA_UNREADABLE)
+ * The tokeniser of a choice: itself, 'bytes' (with a document separator unless the corpus is one document), or a tokenizer.json, which
+ * puts `framing`'s tokens around documents.
+ * @throws DataError (TOKENIZER, DATA_MISSING, DATA_UNREADABLE) · ValueError for a framing of a tokeniser that is given as such
  */
 export async function chooseTokenizer(
   choice: string | Tokenizer,
   corpus: Pick<Corpus, 'singleDocument'>,
+  { bos, eos }: Framing = {},
 ): Promise<Tokenizer> {
-  if (typeof choice !== 'string') return choice;
-  return choice === 'bytes' ? byteTokenizer({ documentSeparator: !corpus.singleDocument }) : loadTokenizer(choice);
+  if (typeof choice !== 'string') {
+    if (bos === undefined && eos === undefined) return choice;
+    throw new ValueError('chooseTokenizer: bos and eos go with a tokeniser by name; this one has its own');
+  }
+  if (choice === 'bytes') return framedBytes(!corpus.singleDocument, { bos, eos });
+  return loadTokenizer(choice, {
+    ...(bos === undefined ? {} : { bosToken: bos }),
+    ...(eos === undefined ? {} : { eosToken: eos }),
+  });
 }
 
 /** The named properties that are there and not undefined. */

@@ -4,6 +4,7 @@ export { chooseTokenizer, type DatasetOptions, loadDataset } from './dataset.ts'
 export { isStore as isTokenStore, isWholeStore as isWholeTokenStore } from './disk/format.ts';
 export { type OpenedStore, openTokenStore } from './disk/open.ts';
 export { type StoreProgress, sourceStamp, type WriteStoreOptions, writeTokenStore } from './disk/write.ts';
+export type { Framing } from './framing.ts';
 export { type CorpusOptions, openCorpus } from './read/open.ts';
 export { isUrl } from './read/stream.ts';
 export { loadTokenizer } from './read/tokenizer-file.ts';

@@ -67,9 +67,12 @@ export function parseTokenizerConfig(where: string, json: unknown): TokenizerCon
 
 const token = v.nullable(v.string());
 
+/** `ByteTokenizerOptions.documentSeparator`. */
+const separator = v.union([v.boolean(), v.picklist(['before', 'after'])]);
+
 /** What `Tokenizer.toJSON` gives, as it stands in a checkpoint. */
 export const savedTokenizer = v.variant('kind', [
-  v.object({ kind: v.literal('bytes'), documentSeparator: v.boolean() }),
+  v.object({ kind: v.literal('bytes'), documentSeparator: separator }),
   v.object({
     kind: v.literal('tokenizer.json'),
     name: v.string(),

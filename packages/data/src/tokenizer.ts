@@ -42,7 +42,7 @@ export interface ByteTokenizerJSON {
   /** Tells the two apart. */
   readonly kind: 'bytes';
   /** As in `ByteTokenizerOptions`. */
-  readonly documentSeparator: boolean;
+  readonly documentSeparator: boolean | 'before' | 'after';
 }
 
 /** `Tokenizer.toJSON` of a tokenizer.json, with the choices that were made for it. */

@@ -10,6 +10,13 @@ describe('byteTokenizer', () => {
     expect(byteTokenizer()).toMatchObject({ vocabSize: 256 });
     expect(byteTokenizer().bosId).toBeUndefined();
     expect(byteTokenizer({ documentSeparator: true })).toMatchObject({ vocabSize: 257, bosId: 256, eosId: 256 });
+    const [before, after] = (['before', 'after'] as const).map((where) => byteTokenizer({ documentSeparator: where }));
+    expect([before.bosId, before.eosId, after.bosId, after.eosId]).toEqual([256, undefined, undefined, 256]);
+    expect(new Set([false, true].map((both) => byteTokenizer({ documentSeparator: both }).fingerprint))).not.toContain(
+      before.fingerprint,
+    );
+    expect(before.fingerprint).not.toBe(after.fingerprint);
+    expect(tokenizerFromJSON(after.toJSON())).toMatchObject({ eosId: 256, addsBos: false });
   });
 
   it('encodes UTF-8', () => {

@@ -2,7 +2,7 @@ import { execFileSync } from 'node:child_process';
 import { readFileSync } from 'node:fs';
 import { ValueError } from '@lazy-attention/core';
 import { describe, expect, it } from 'vitest';
-import { byteTokenizer, createSampler, DataError, loadDataset, textCorpus } from '../src/index.ts';
+import { byteTokenizer, createSampler, DataError, type DatasetOptions, loadDataset, textCorpus } from '../src/index.ts';
 import { dataError, folderWith } from './helpers.ts';
 
 const fixture = new URL('fixtures/byte-level.json', import.meta.url).pathname;
@@ -30,6 +30,25 @@ describe('loadDataset', () => {
     expect((await loadDataset(corpus, { context: 8, tokenizer: fixture })).tokenizer.vocabSize).toBe(400);
     const own = byteTokenizer({ documentSeparator: true });
     expect((await loadDataset(corpus, { context: 8, tokenizer: own })).tokenizer).toBe(own);
+  });
+
+  it('puts the tokens around documents that are asked for', async () => {
+    const corpus = textCorpus('mine', ['the whale '.repeat(50), 'the sea '.repeat(50)]);
+    const metaspace = new URL('fixtures/metaspace.json', import.meta.url).pathname;
+    const load = (options: Partial<DatasetOptions>) => loadDataset(corpus, { context: 8, validation: 0, ...options });
+    const own = await load({ tokenizer: metaspace });
+    const bare = await load({ tokenizer: metaspace, bos: null, eos: null });
+    expect(own.store.length - bare.store.length).toBe(4);
+    expect(own.tokenizer.encode('whale')).toEqual(bare.tokenizer.encode('whale'));
+    const begun = await load({ tokenizer: metaspace, bos: '<s>', eos: null });
+    expect(begun.tokenizer).toMatchObject({ bosId: own.tokenizer.bosId });
+    expect(begun.store.length - bare.store.length).toBe(2);
+    expect(begun.fingerprint).not.toBe(own.fingerprint);
+    expect((await load({ eos: null })).tokenizer).toMatchObject({ bosId: 256, fingerprint: 'bytes-257-before' });
+    expect((await load({ bos: null, eos: null })).tokenizer.vocabSize).toBe(256);
+    await dataError('TOKENIZER', () => load({ tokenizer: metaspace, eos: '<nowhere>' }));
+    await dataError('TOKENIZER', () => load({ bos: '<s>' }));
+    await expect(load({ tokenizer: own.tokenizer, bos: null })).rejects.toThrow(ValueError);
   });
 
   it('passes on the options of the corpus, the split and the work', async () => {

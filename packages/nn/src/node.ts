@@ -3,6 +3,7 @@
 export type { LoadParamsOptions } from './checkpoint/params.ts';
 export {
   type CheckpointContents,
+  checkpointState,
   type LoadedCheckpoint,
   type LoadOptions,
   latestCheckpoint,

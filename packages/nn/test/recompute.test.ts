@@ -101,6 +101,25 @@ it('takes at most 40 % of the memory at the peak', async () => {
   expect(await peak(options, { recompute: true, lossRows: 256 }, 8)).toBeLessThan(0.4 * whole);
 });
 
+it('losses by position add up to the loss, and never need all logits', async () => {
+  const backend = await createBackend('cpu');
+  const options = { ...SIZE, vocabSize: 20_000 };
+  const model = lazyTransformer(options);
+  const params = model.init(backend, 7);
+  const host = hostBatch(4, options.context, options.vocabSize);
+  const data = batchTensors(backend, host);
+  const before = backend.memory().bytes;
+  const sums = model.lossSums(backend, params, data, [16, 20, 50, 80, 110, 128]);
+  expect(backend.memory().peakBytes - before).toBeLessThan((4 * 128 * options.vocabSize) / 2);
+  const loss = model.loss(backend, params, data);
+  const nats = (await Promise.all(sums.map((sum) => sum.data()))).reduce((total, [sum]) => total + sum, 0);
+  const counted = host.targets.filter((target) => target !== -100).length;
+  expect(nats / counted).toBeCloseTo((await loss.data())[0], 4);
+  expect(() => model.lossSums(backend, params, data, [16, 16])).toThrow('ends[1] is 16; expected an integer above 16');
+  expect(() => model.lossSums(backend, params, data, [129])).toThrow('at most 128');
+  await backend.dispose();
+});
+
 it('refuses what cannot be', async () => {
   const backend = await createBackend('reference');
   const model = lazyTransformer(SIZE);

@@ -16,7 +16,7 @@ import { type TokenizeCommandOptions, tokenizeCommand } from '../commands/tokeni
 import { type TrainOptions, trainCommand } from '../commands/train.ts';
 import type { TrainingOption } from '../options/option.ts';
 import { OPTION_ROWS } from '../options/rows.ts';
-import { FORMATS, KINDS } from '../options/table.ts';
+import { FORMATS, KINDS, TRAINING_OPTIONS } from '../options/table.ts';
 import { choices, integer, range, share } from '../options/values.ts';
 import { MODEL } from '../run/model.ts';
 import { MOST_SEEDS } from '../run/schema.ts';
@@ -108,6 +108,12 @@ const backendOption = () =>
 
 const json = () => new Option('--json', 'JSON on standard output, for programs');
 
+const config = () =>
+  new Option(
+    '--config <file>',
+    "a recipe: these options in JSON or YAML, in the program's spelling (weightDecay); flags go before it",
+  );
+
 /** `completion SHELL` prints a script for the shell, which asks the hidden command `complete` at every TAB. */
 function addCompletion(program: Command): void {
   tab(program, { completionCommandName: 'completion' });
@@ -128,10 +134,7 @@ function addTrain(program: Command, done: (code: number) => void): void {
   addTrainingOptions(command)
     .option('--no-store', 'keep large data in memory, and tokenise it anew at every start')
     .option('--open', 'a live page of the run in the browser')
-    .option(
-      '--config <file>',
-      "a recipe: these options in JSON or YAML, in the program's spelling (weightDecay); flags go before it",
-    )
+    .addOption(config())
     .option('--plan', 'say what the run would take (shape, FLOPs, memory, time), and write nothing')
     .addOption(json())
     .action(async (data: string | undefined, options: TrainOptions) => done(await trainCommand(data, options)));
@@ -147,6 +150,8 @@ function addTokenize(program: Command, done: (code: number) => void): void {
     )
     .requiredOption('--out <store>', 'folder of the store')
     .option('--tokenizer <path>', 'a tokenizer.json or its folder (default: bytes)')
+    .option(TRAINING_OPTIONS.bos.flags, TRAINING_OPTIONS.bos.help)
+    .option(TRAINING_OPTIONS.eos.flags, TRAINING_OPTIONS.eos.help)
     .addOption(new Option('--format <name>', 'of the data, instead of what its name says').choices(FORMATS))
     .option('--field <name>', "field of JSONL lines (default: 'text')")
     .option('--column <name>', "column of a parquet file (default: 'text')")
@@ -168,6 +173,7 @@ function addCompare(program: Command, done: (code: number) => void): void {
     .option('--resume', 'go on with the comparison in --out');
   command.argument('[data]', DATA);
   addTrainingOptions(command)
+    .addOption(config())
     .option('--open', 'show the report in the browser')
     .addOption(json())
     .action(async (data: string | undefined, options: CompareOptions) => done(await compareCommand(data, options)));

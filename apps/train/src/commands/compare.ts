@@ -7,7 +7,7 @@ import { catchInterrupt } from '../cli/interrupt.ts';
 import { openInBrowser } from '../cli/open.ts';
 import { goOnWithoutReaders } from '../cli/pipes.ts';
 import { collectReport } from '../compare/collect.ts';
-import { resumedPlan, type SeveralOptions, seedsOf, trainingOptions } from '../compare/options.ts';
+import { resumedPlan, type SeveralOptions, seedsOf, severalOf, trainingOptions } from '../compare/options.ts';
 import {
   COMPARE_VERSION,
   type ComparePlan,
@@ -20,6 +20,7 @@ import {
 import { isFinished, trainPlanned } from '../compare/run.ts';
 import { reportText } from '../compare/text.ts';
 import { UsageError } from '../errors.ts';
+import { readConfig } from '../options/config-file.ts';
 import { duration } from '../output/format.ts';
 import { createReporter } from '../output/reporter.ts';
 import { refuseRanks } from '../ranks/join.ts';
@@ -37,6 +38,8 @@ import { resumeOn } from './train.ts';
 
 export interface CompareOptions extends SeveralOptions {
   open?: boolean;
+  /** A recipe: options in a file. */
+  config?: string;
 }
 
 /** The pair that matters most first, in case one stops early. */
@@ -52,10 +55,14 @@ function defaultKinds(source: string): AttentionKind[] {
 }
 
 /** `lazy-attention compare [DATA]`: trains all kinds of attention alike and writes one report; returns the exit code. */
-export async function compareCommand(source: string | undefined, options: CompareOptions): Promise<number> {
+export async function compareCommand(argument: string | undefined, given: CompareOptions): Promise<number> {
   goOnWithoutReaders();
   refuseRanks('compare');
-  const say = (line: string) => (options.json ? process.stderr : process.stdout).write(`${line}\n`);
+  const say = (line: string) => (given.json ? process.stderr : process.stdout).write(`${line}\n`);
+  const { config } = given;
+  const { data, ...recipe } = config === undefined ? {} : severalOf('compare', config, await readConfig(config), say);
+  const { config: _, ...options }: CompareOptions = { ...recipe, ...given };
+  const source = argument ?? (data as string | undefined);
   const interrupt = catchInterrupt(() => say('Stopping after this step; once more to stop at once.'));
   const opened = options.resume ? reopen(source, options) : null;
   const backend = await createBackend(

@@ -3,10 +3,15 @@ import { catchInterrupt } from '../cli/interrupt.ts';
 import { count, duration } from '../output/format.ts';
 import { checkOut } from '../run/folder.ts';
 import { progressText, writeLocked } from '../training/cache.ts';
+import { framingOf } from '../training/data.ts';
 
 export interface TokenizeCommandOptions {
   out: string;
   tokenizer?: string;
+  /** As of `train`. */
+  bos?: string;
+  /** As of `train`. */
+  eos?: string;
   format?: 'text' | 'jsonl' | 'parquet' | 'folder';
   field?: string;
   column?: string;
@@ -27,7 +32,7 @@ export async function tokenizeCommand(source: string, options: TokenizeCommandOp
   const began = performance.now();
   try {
     const corpus = await openCorpus(source, place);
-    const tokenizer = await chooseTokenizer(options.tokenizer ?? 'bytes', corpus);
+    const tokenizer = await chooseTokenizer(options.tokenizer ?? 'bytes', corpus, framingOf(options));
     const { signal } = interrupt;
     await writeLocked(corpus, tokenizer, out, { onProgress: line.show, signal, ...(workers && { workers }) });
     line.end();

@@ -1,6 +1,7 @@
 import { type Backend, CANDIDATES, createBackend, LazyAttentionError } from '@lazy-attention/core';
 import type { Dataset } from '@lazy-attention/data';
 import type { Communicator } from '@lazy-attention/nn';
+import { checkpointState, latestCheckpoint } from '@lazy-attention/nn/node';
 import { catchInterrupt, type Interrupt } from '../cli/interrupt.ts';
 import { openInBrowser } from '../cli/open.ts';
 import { goOnWithoutReaders } from '../cli/pipes.ts';
@@ -17,7 +18,6 @@ import { requireSame, requireShare } from '../ranks/same.ts';
 import { metricExports } from '../run/exports.ts';
 import { createRun, freeFolder, openRun, type RunFolder, replaceRecord, runFolder } from '../run/folder.ts';
 import { type FolderLock, lockFolder } from '../run/lock.ts';
-import { readMetrics } from '../run/metrics.ts';
 import type { RunRecord } from '../run/record.ts';
 import { EMBEDDED, loadRunData, type Reading, sayProgress } from '../training/data.ts';
 import { finishRun } from '../training/finish.ts';
@@ -41,13 +41,15 @@ export interface TrainOptions extends PlanOptions {
   config?: string;
   /** Say what the run would take, and write nothing. */
   plan?: boolean;
+  /** The command line itself says --steps, so that a run that --stop-after ended trains on. */
+  trainOn?: boolean;
 }
 
 /** `lazy-attention train [DATA]`; returns the exit code. */
 export async function trainCommand(argument: string | undefined, given: TrainOptions): Promise<number> {
   const { data, ...recipe } = given.config === undefined ? {} : await readConfig(given.config);
   const source = argument ?? (data as string | undefined);
-  const options: TrainOptions = { ...recipe, ...given };
+  const options: TrainOptions = { ...recipe, ...given, trainOn: given.steps !== undefined };
   goOnWithoutReaders();
   const communicator = await joinRanks();
   // An mpirun of one has to be left, too.
@@ -181,7 +183,9 @@ async function resume(
     await requireSame(communicator, backend.name, record);
     const dataset = await leaderFirst(communicator, () => loadRunData(record, reading));
     const outlook =
-      communicator.rank > 0 ? null : await outlookOf(backend, record, memory, { stepsDone: stepsDone(folder), ranks });
+      communicator.rank > 0
+        ? null
+        : await outlookOf(backend, record, memory, { stepsDone: await stepsDone(folder), ranks });
     reading.signal?.throwIfAborted();
     if (record.training !== recorded.training && communicator.rank === 0) {
       replaceRecord(folder, { ...recorded, training: record.training });
@@ -232,6 +236,7 @@ async function runToEnd(
   const live = options.open && communicator.rank === 0 ? await showLive(folder, record, dataset, reporter) : null;
   const outcome = await train(backend, record, folder, dataset, {
     resume: options.resume === true,
+    trainOn: options.trainOn === true,
     listener: together(metricExports(folder, record), live === null ? reporter : together(reporter, live.listener)),
     signal: interrupt.signal,
     mapLength: live === null ? undefined : MAP_LENGTH,
@@ -250,7 +255,10 @@ async function runToEnd(
     if (communicator.rank > 0) return 0;
     const { prompt, sample, summary } = await finishRun(outcome, folder, dataset, interrupt.signal);
     reporter.close();
-    reporter.result(summary, summaryText(record, outcome.evaluation, prompt, sample, folder.path));
+    reporter.result(
+      summary,
+      summaryText(record, outcome.session.step, outcome.evaluation, prompt, sample, folder.path),
+    );
     await live?.finish(backend, folder.report);
     return 0;
   } catch (error) {
@@ -269,9 +277,10 @@ async function showLive(folder: RunFolder, record: RunRecord, dataset: Dataset, 
   return live;
 }
 
-/** Steps that the run has recorded; those after its last checkpoint are made again. */
-function stepsDone(folder: RunFolder): number {
-  return readMetrics(folder.metrics).metrics.at(-1)?.step ?? 0;
+/** Steps of the last checkpoint: those after it are made again. */
+async function stepsDone(folder: RunFolder): Promise<number> {
+  const path = await latestCheckpoint(folder.checkpoints);
+  return path === null ? 0 : (await checkpointState(path)).step;
 }
 
 function announce(

@@ -112,7 +112,8 @@ function readRun({ name, folder, record }: Source, scenario: string, notes: stri
   const validation = metrics.filter((metric) => metric.type === 'eval');
   const stepsDone = training.at(-1)?.step ?? 0;
   const { steps } = record.training;
-  const last = validation.findLast((metric) => metric.step === steps);
+  // Or where --stop-after ended it.
+  const last = validation.findLast(({ step, last = false }) => step === steps || (last && step === stepsDone));
   if (stepsDone === 0) notes.push(`${name} has no metrics yet`);
   else if (last === undefined) {
     notes.push(

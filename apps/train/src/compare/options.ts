@@ -1,5 +1,7 @@
 import type { AttentionKind } from '@lazy-attention/nn';
 import { UsageError } from '../errors.ts';
+import type { ConfigFile } from '../options/config-file.ts';
+import { OPTION_ROWS } from '../options/rows.ts';
 import type { PlanOptions } from '../options/table.ts';
 import { refuseChanges, withIntervals } from '../training/plan.ts';
 import type { ComparePlan } from './compare-plan.ts';
@@ -14,6 +16,23 @@ export interface SeveralOptions extends Omit<PlanOptions, 'attention' | 'seed'> 
   out?: string;
   resume?: boolean;
   json?: boolean;
+}
+
+/**
+ * A recipe's options for several runs. Kind and seed, which differ from run to run, are left out, which is said.
+ * @throws UsageError for an option of a single run
+ */
+export function severalOf(command: string, path: string, recipe: ConfigFile, say: (line: string) => void): ConfigFile {
+  const { attention, seed, ...rest } = recipe;
+  for (const [name, value] of Object.entries({ attention, seed })) {
+    if (value !== undefined)
+      say(`${command}: ${name} of ${path} (${String(value)}) is left out: the runs have several`);
+  }
+  const single = OPTION_ROWS.find(([key, option]) => option.single === true && rest[key] !== undefined);
+  if (single === undefined) return rest;
+  throw new UsageError(
+    `${command}: --config ${path}: ${single[0]} is of a single run; leave it out, or train by this recipe`,
+  );
 }
 
 /** The options that `train` would take, without those that are set for each run. */

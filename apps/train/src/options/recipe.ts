@@ -1,5 +1,5 @@
 import * as v from 'valibot';
-import { choice, flag, integer, positive, range, type Value } from './values.ts';
+import { choice, flag, integer, positive, range, text, type Value } from './values.ts';
 
 /** Options of a recipe that papers differ in; the names are those of the program. */
 export interface RecipeValues {
@@ -31,6 +31,10 @@ export interface RecipeValues {
   epsilon: number;
   /** Whether a token attends to its own document alone, or across borders too. */
   documents: 'isolated' | 'joined';
+  /** Token before each document: its text, 'own' of the tokenizer, or 'none'. */
+  bos: string;
+  /** Token after each document, likewise. */
+  eos: string;
 }
 
 const MOST = 4096;
@@ -55,6 +59,18 @@ const setting = <T>(flags: string, help: string, value: Value<T>, field: string,
     recorded: `training.${field}` as const,
     stored: v.optional(value.schema),
     load: (stored: unknown) => stored ?? standard,
+    resume: 'fixed',
+  }) as const;
+
+/** A token around each document. */
+const frame = (flags: string, where: string, field: string) =>
+  ({
+    flags,
+    help: `token ${where} each document: its text, none, or own, the tokenizer's (default: own)`,
+    value: text,
+    recorded: `data.${field}`,
+    stored: v.optional(text.schema),
+    load: (stored: unknown) => stored ?? 'own',
     resume: 'fixed',
   }) as const;
 
@@ -104,4 +120,6 @@ export const RECIPE_OPTIONS = {
     'documents',
     'isolated',
   ),
+  bos: frame('--bos <token>', 'before', 'bos'),
+  eos: frame('--eos <token>', 'after', 'eos'),
 } as const;

@@ -23,8 +23,10 @@ function attentionRows({ overall }: NonNullable<Evaluation['attention']>): [stri
   ];
 }
 
+/** What `train` prints of a run that ended after `steps` steps. */
 export function summaryText(
   record: RunRecord,
+  steps: number,
   evaluation: Evaluation | null,
   prompt: string,
   sample: string,
@@ -33,7 +35,7 @@ export function summaryText(
   const results = evaluation === null ? '' : evaluationText(evaluation);
   return [
     '',
-    `${record.preset}, ${record.model.attention} attention, ${record.training.steps} steps`,
+    `${record.preset}, ${record.model.attention} attention, ${steps === record.training.steps ? steps : `${steps} of ${record.training.steps}`} steps`,
     results,
     '',
     `Sample, after "${prompt}":`,

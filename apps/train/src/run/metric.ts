@@ -25,6 +25,8 @@ export interface EvalMetric {
   readonly type: 'eval';
   /** Training steps before it. */
   readonly step: number;
+  /** Of the evaluation that ends a run, on the windows of --final-eval-windows. */
+  readonly last?: true;
   /** What was looked at: the held-out part, or the training part of a run that holds nothing out. */
   readonly on: 'validation' | 'train';
   /** Mean over held-out tokens, in nats. */

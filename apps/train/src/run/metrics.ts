@@ -1,7 +1,7 @@
 import { existsSync } from 'node:fs';
 import { RunError } from '../errors.ts';
 import { appendLine, readText, writeWhole } from './files.ts';
-import type { Metric } from './metric.ts';
+import type { EvalMetric, Metric } from './metric.ts';
 import { checkMetric } from './schema.ts';
 
 export type { EvalMetric, Metric, TrainMetric } from './metric.ts';
@@ -38,14 +38,15 @@ export function readMetrics(path: string): MetricsFile {
 }
 
 /**
- * Forgets what came after `step`, the last checkpoint, so that a resumed run does not record a step twice; with
- * `evaluatesAgain` also the evaluation of that very step.
+ * Forgets what came after `step`, the last checkpoint, so that a resumed run does not record a step twice; of a run that is at its
+ * end, and so makes its last evaluation again, also that one. Files from before `last` was recorded have it at the last step alone.
  */
-export function truncateMetrics(path: string, step: number, evaluatesAgain = false): void {
+export function truncateMetrics(path: string, step: number, end: 'none' | 'steps' | 'stopped' = 'none'): void {
   if (!existsSync(path)) return;
   const { metrics } = readMetrics(path);
+  const isMadeAgain = ({ last }: EvalMetric) => end === 'steps' || (end === 'stopped' && last === true);
   const kept = metrics.filter(
-    (metric) => metric.step < step || (metric.step === step && !(evaluatesAgain && metric.type === 'eval')),
+    (metric) => metric.step < step || (metric.step === step && !(metric.type === 'eval' && isMadeAgain(metric))),
   );
   writeWhole(path, kept.map((metric) => `${JSON.stringify(metric)}\n`).join(''));
 }

@@ -48,6 +48,10 @@ export interface DataRecord {
   readonly fingerprint: string;
   /** Share of the tokens that are held out. */
   readonly validation: number;
+  /** Token before each document: its text, or 'none'. Left out or 'own': the tokenizer's. */
+  readonly bos?: string | undefined;
+  /** Token after each document, likewise. */
+  readonly eos?: string | undefined;
 }
 
 export interface TrainingRecord {

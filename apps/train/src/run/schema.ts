@@ -32,7 +32,10 @@ const model = v.looseObject({
 });
 
 const tokenizer = v.variant('kind', [
-  v.object({ kind: v.literal('bytes'), documentSeparator: v.boolean() }),
+  v.object({
+    kind: v.literal('bytes'),
+    documentSeparator: v.union([v.boolean(), v.picklist(['before', 'after'])]),
+  }),
   v.object({
     kind: v.literal('tokenizer.json'),
     name: words,
@@ -117,6 +120,7 @@ const metric = v.variant('type', [
   v.object({
     type: v.literal('eval'),
     step: integer(0).schema,
+    last: v.optional(v.literal(true)),
     on: checked("'validation' or 'train'", (x): x is EvalMetric['on'] => x === 'validation' || x === 'train'),
     loss: finite,
     perplexity: notNegative,

@@ -17,37 +17,59 @@ export interface BandLoss {
   readonly loss: number | null;
 }
 
-/** Mean loss by position: of up to 16 equal stretches of a window, each window run once. */
+/** Rows of a batch whose losses are added up, all of one band. */
+interface Stretch {
+  readonly end: number;
+  readonly band: number;
+  readonly targets: number;
+}
+
+/** Mean loss by position: of up to 16 equal stretches of a window, each window run once, `lossRows` tokens at a time at most. */
 export async function lossByPosition(
   backend: Backend,
   model: LazyTransformer,
   params: Params,
   batches: Iterable<HostBatch>,
-  { joined }: Pick<RunningOptions, 'joined'>,
+  { joined, lossRows = Number.POSITIVE_INFINITY }: Pick<RunningOptions, 'joined' | 'lossRows'>,
 ): Promise<BandLoss[]> {
   const { context } = model.config;
   const width = Math.ceil(context / BANDS);
-  const sums = Array.from({ length: Math.ceil(context / width) }, () => ({ nats: 0, targets: 0 }));
+  const bands = Array.from({ length: Math.ceil(context / width) }, () => ({ nats: 0, targets: 0 }));
   for (const held of batches) {
     await turn();
-    const { tokens, targets, starts } = batchTensors(backend, joined ? { ...held, starts: null } : held);
-    const logits = model.forward(backend, params, tokens, starts === undefined ? {} : { starts });
-    for (const [band, sum] of sums.entries()) {
-      const own = held.targets.map((target, at) =>
-        Math.floor((at % held.length) / width) === band ? target : IGNORE_INDEX,
-      );
-      const count = own.filter((target) => target !== IGNORE_INDEX).length;
-      if (count === 0) continue;
-      const loss = backend.scope(() => backend.crossEntropy(logits, backend.tensor(own, targets.shape)).loss);
-      sum.nats += (await loss.data())[0] * count;
-      sum.targets += count;
-      loss.dispose();
+    const stretches = stretchesOf(held, width, lossRows);
+    const batch = batchTensors(backend, joined ? { ...held, starts: null } : held);
+    const sums = model.lossSums(
+      backend,
+      params,
+      batch,
+      stretches.map(({ end }) => end),
+    );
+    const nats = await Promise.all(sums.map((sum) => sum.data()));
+    for (const [i, { band, targets }] of stretches.entries()) {
+      bands[band].nats += nats[i][0];
+      bands[band].targets += targets;
     }
-    for (const tensor of [logits, tokens, targets, starts]) tensor?.dispose();
+    for (const tensor of [...sums, ...Object.values(batch)]) tensor?.dispose();
   }
-  return sums.map(({ nats, targets }, band) => ({
+  return bands.map(({ nats, targets }, band) => ({
     from: band * width,
     to: Math.min(context, (band + 1) * width),
     loss: targets === 0 ? null : nats / targets,
   }));
+}
+
+/** The rows of a batch, cut where a band or a sequence ends and after `most` rows. */
+function stretchesOf({ targets, batch, length }: HostBatch, width: number, most: number): Stretch[] {
+  const stretches: Stretch[] = [];
+  for (let row = 0; row < batch; row++) {
+    for (let from = 0, to = 0; from < length; from = to) {
+      const band = Math.floor(from / width);
+      to = Math.min(length, (band + 1) * width, from + most);
+      const own = targets.subarray(row * length + from, row * length + to);
+      const count = own.reduce((sum, target) => sum + (target === IGNORE_INDEX ? 0 : 1), 0);
+      stretches.push({ end: row * length + to, band, targets: count });
+    }
+  }
+  return stretches;
 }

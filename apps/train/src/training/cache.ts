@@ -31,7 +31,7 @@ const SAY = 5000;
 export async function cachedStore(
   source: string,
   place: CorpusOptions,
-  { tokenizer, signal }: Pick<DatasetOptions, 'tokenizer' | 'signal'>,
+  { tokenizer, signal, ...framing }: Pick<DatasetOptions, 'tokenizer' | 'signal' | 'bos' | 'eos'>,
   say: (line: string) => void,
 ): Promise<string | null> {
   if (source === 'moby-dick' || isTokenStore(source)) return null;
@@ -40,7 +40,7 @@ export async function cachedStore(
   const bytes = sizes.reduce<number>((sum, size) => sum + (size ?? 0), 0);
   // What nobody can tell from a changed one is not kept.
   if (bytes < STORED_ABOVE || corpus.parts?.some(({ stamp }) => stamp === null)) return null;
-  const chosen = await chooseTokenizer(tokenizer ?? 'bytes', corpus);
+  const chosen = await chooseTokenizer(tokenizer ?? 'bytes', corpus, framing);
   const key = createHash('sha256')
     .update(`${source}\n${sourceStamp(corpus)}\n${chosen.fingerprint}`)
     .digest('hex');

@@ -2,6 +2,7 @@ import { resolve } from 'node:path';
 import {
   type Dataset,
   type DatasetOptions,
+  type Framing,
   isUrl,
   loadDataset,
   openCorpus,
@@ -11,6 +12,7 @@ import {
   tokenizerFromJSON,
 } from '@lazy-attention/data';
 import { RunError, UsageError } from '../errors.ts';
+import type { PlanOptions } from '../options/table.ts';
 import { count } from '../output/format.ts';
 import type { DataRecord, RunRecord } from '../run/record.ts';
 import { cachedStore } from './cache.ts';
@@ -20,6 +22,12 @@ export const EMBEDDED = 'moby-dick';
 
 /** Milliseconds of reading about which nothing is said. */
 const SILENCE = 3000;
+
+/** `--bos` and `--eos` as the data package has them. */
+export function framingOf({ bos, eos }: Pick<PlanOptions, 'bos' | 'eos'>): Framing {
+  const token = (said: string | undefined) => (said === 'none' ? null : said === 'own' ? undefined : said);
+  return { bos: token(bos), eos: token(eos) };
+}
 
 export function absoluteSource(source: string): string {
   return source === EMBEDDED || isTask(source) || isUrl(source) ? source : resolve(source);
@@ -67,7 +75,7 @@ export async function loadRunData(record: RunRecord, reading: Reading = {}): Pro
 export async function openDataset(
   source: string,
   options: DataRecord['options'],
-  { cache, ...rest }: Pick<DatasetOptions, 'context' | 'validation' | 'tokenizer'> & Reading,
+  { cache, ...rest }: Pick<DatasetOptions, 'context' | 'validation' | 'tokenizer' | 'bos' | 'eos'> & Reading,
 ): Promise<Dataset> {
   if (source === '-') {
     throw new UsageError(

@@ -27,6 +27,8 @@ export interface Outlook {
   readonly flopsPerToken: number;
   /** Steps that are left. */
   readonly steps: number;
+  /** Steps that a resumed run has done. */
+  readonly stepsDone: number;
   /** Of one step. */
   readonly tokensPerStep: number;
   /** Of all steps that are left. */
@@ -35,7 +37,7 @@ export interface Outlook {
   readonly memory: MemoryPlan;
   /** Bytes that are there; null where nobody tells. */
   readonly memoryLimit: number | null;
-  /** By a short trial; null where even that would take long. */
+  /** By a short trial; null where even that would take long, or nothing is left. */
   readonly tokensPerSecond: number | null;
   /** Seconds of training that are left, without evaluations; null as above. */
   readonly seconds: number | null;
@@ -51,7 +53,7 @@ export async function outlookOf(
   const { model, training } = record;
   const tokensPerStep = training.batch * model.context;
   const steps = Math.max(0, training.steps - stepsDone);
-  const tokensPerSecond = await trialRun(backend, record, ranks);
+  const tokensPerSecond = steps === 0 ? null : await trialRun(backend, record, ranks);
   return {
     preset: record.preset,
     attention: model.attention,
@@ -67,6 +69,7 @@ export async function outlookOf(
     parameters: parameterCount(model),
     flopsPerToken: flopsPerToken(model),
     steps,
+    stepsDone,
     tokensPerStep,
     tokens: steps * tokensPerStep,
     memory,
@@ -78,7 +81,7 @@ export async function outlookOf(
 
 /** For people. */
 export function outlookText(outlook: Outlook): string {
-  const { shape, memory, memoryLimit: limit, tokensPerSecond, seconds } = outlook;
+  const { shape, memory, memoryLimit: limit } = outlook;
   const heads = shape.heads === shape.kvHeads ? `${shape.heads} heads` : `${shape.heads}/${shape.kvHeads} heads`;
   const kinds = (['weights', 'gradients', 'optimizer', 'activations', 'logits', 'workspace'] as const)
     .filter((kind) => memory[kind] > 0)
@@ -89,19 +92,23 @@ export function outlookText(outlook: Outlook): string {
       `${shape.layers} layers, ${heads}, width ${shape.width}, MLP ${shape.mlpWidth}, vocabulary ${count(shape.vocabulary)}, context ${shape.context}`,
     ],
     ['parameters', `${count(outlook.parameters)}, ${scaled(outlook.flopsPerToken)}FLOP per token`],
-    [
-      'work',
-      `${count(outlook.steps)} steps of ${count(outlook.tokensPerStep)} tokens: ${scaled(outlook.tokens)}tokens`,
-    ],
+    ['work', workText(outlook)],
     ['memory', `${gibibytes(memory.peakBytes)} at the peak${limit === null ? '' : ` of ${gibibytes(limit)}`}`],
     ['', kinds.join(', ')],
-    [
-      'time',
-      tokensPerSecond === null || seconds === null
-        ? 'unknown: a trial would take long on this backend'
-        : `about ${seconds < 2 * 86400 ? duration(seconds) : `${count(seconds / 86400)} days`} at ${count(tokensPerSecond)} tokens/s, by a short trial`,
-    ],
+    ...(outlook.steps === 0 ? [] : [['time', timeText(outlook)]]),
   ]);
+}
+
+function workText({ steps, stepsDone, tokensPerStep, tokens }: Outlook): string {
+  if (steps === 0) return `none left: all ${count(stepsDone)} steps are done`;
+  const left = stepsDone === 0 ? '' : `the last ${count(steps)} of `;
+  return `${left}${count(steps + stepsDone)} steps of ${count(tokensPerStep)} tokens: ${scaled(tokens)}tokens`;
+}
+
+function timeText({ tokensPerSecond, seconds }: Outlook): string {
+  if (tokensPerSecond === null || seconds === null) return 'unknown: a trial would take long on this backend';
+  const time = seconds < 2 * 86400 ? duration(seconds) : `${count(seconds / 86400)} days`;
+  return `about ${time} at ${count(tokensPerSecond)} tokens/s, by a short trial`;
 }
 
 /** 12,345,678 as '12.3 M'. */

@@ -9,7 +9,7 @@ import { requireShare } from '../ranks/same.ts';
 import { openArgument, tokenizerOf } from '../run/model.ts';
 import { programVersion } from '../run/program.ts';
 import { type Intervals, RUN_VERSION, type RunRecord, type TrainingRecord } from '../run/record.ts';
-import { absoluteSource, isTask, openDataset, type Reading } from './data.ts';
+import { absoluteSource, framingOf, isTask, openDataset, type Reading } from './data.ts';
 import {
   FROM_CONTEXT,
   FROM_DEFAULTS,
@@ -66,6 +66,7 @@ export async function planRun(
     throw new UsageError(`train: --warmup is ${options.warmup}, more than the ${steps} steps of the run`);
   }
   refusePenaltyWith(options);
+  refuseFraming(source, options);
   const batch = options.batch ?? defaults.batch;
   refuseUneven(batch, options.microBatch);
   requireShare(ranks, { batch, microBatch: options.microBatch });
@@ -77,6 +78,7 @@ export async function planRun(
     context,
     validation,
     ...(tokenizer === undefined ? {} : { tokenizer }),
+    ...framingOf(options),
     ...reading,
   });
   const model = configOf(dataset.tokenizer.vocabSize);
@@ -92,6 +94,7 @@ export async function planRun(
       tokenizer: dataset.tokenizer.toJSON(),
       fingerprint: dataset.fingerprint,
       validation,
+      ...recordSection('data', { bos: options.bos, eos: options.eos }),
     },
     training: recordSection('training', {
       lr: defaults.learningRate,
@@ -133,6 +136,15 @@ function refusePenaltyWith(options: PlanOptions): void {
   ] as const) {
     if (given) throw new UsageError(`train: ${flag} does not go with ${asked}; leave one of them out`);
   }
+}
+
+/** Tokens around documents are those of the model that a run starts from, or of the task. */
+function refuseFraming(source: string, options: PlanOptions): void {
+  const given = options.bos === undefined ? (options.eos === undefined ? null : '--eos') : '--bos';
+  if (given === null) return;
+  if (isTask(source)) throw new UsageError(`train: ${given} has no use for ${source}; leave it out`);
+  if (options.from !== undefined)
+    throw new UsageError(`train: ${given} does not go with --from, whose model has its own`);
 }
 
 /** What the model decides of a run. */

@@ -9,7 +9,7 @@ import { checkpointOf, type RunFolder, refuseLinks, writeRecord } from '../run/f
 import { lockFolder } from '../run/lock.ts';
 import { appendMetric, type EvalMetric, type TrainMetric, truncateMetrics } from '../run/metrics.ts';
 import type { RunRecord } from '../run/record.ts';
-import { after, type Standing, saveBest, standing } from './best.ts';
+import { after, keptLoss, type Standing, saveBest, standing } from './best.ts';
 import { type Evaluation, evaluate, evaluationOf } from './evaluate.ts';
 import { watchRising } from './rising.ts';
 import {
@@ -50,6 +50,8 @@ export interface TrainOutcome {
 export interface RunOptions {
   /** Go on from the last checkpoint, where there is one. */
   readonly resume: boolean;
+  /** A run that --stop-after ended trains on, and its evaluations are counted anew. Default: it stays ended. */
+  readonly trainOn?: boolean;
   /** Is told of every step and evaluation. */
   readonly listener?: TrainListener;
   /** Ends the running step, saves and returns. */
@@ -108,6 +110,10 @@ interface Training {
   savedAt: number;
   /** How the validation losses go. */
   standing: Standing;
+  /** Loss that the folder `best` is of. */
+  kept: number;
+  /** `--stop-after` had ended it before it was resumed. */
+  readonly ended: boolean;
 }
 
 async function openTraining(
@@ -115,7 +121,7 @@ async function openTraining(
   record: RunRecord,
   folder: RunFolder,
   dataset: Dataset,
-  { resume, listener: told = {}, signal, mapLength, communicator = oneProcess() }: RunOptions,
+  { resume, trainOn = false, listener: told = {}, signal, mapLength, communicator = oneProcess() }: RunOptions,
 ): Promise<Training> {
   const rising = watchRising((line) => told.onNotice?.(line));
   const listener = communicator.rank > 0 ? {} : together(told, rising);
@@ -127,12 +133,12 @@ async function openTraining(
       ? { session: await newSession(backend, record, dataset, communicator), seconds: 0 }
       : await resumeSession(backend, record, folder, dataset, communicator);
   const { steps, batch } = record.training;
+  let state = NEW;
   try {
     // All have read what rank 0 now changes.
     await communicator.barrier();
-    // The last evaluation follows the last checkpoint, so a finished run that is resumed makes it again.
     if (from === null) await writeCheckpoint(session, folder, 0, record.rhythm.keep);
-    else if (communicator.rank === 0) truncateMetrics(folder.metrics, session.step, session.step === steps);
+    else if (communicator.rank === 0) state = await takeUp(folder, record, session.step, trainOn);
   } catch (error) {
     disposeSession(session);
     throw error;
@@ -151,15 +157,38 @@ async function openTraining(
     clock,
     stepSeconds: smoothed(0.1),
   };
-  return { ...parts, pending: null, settledAt: clock.seconds(), savedAt: session.step, standing: standing(folder) };
+  return { ...parts, ...state, pending: null, settledAt: clock.seconds(), savedAt: session.step };
+}
+
+/** What the evaluations of a run have come to. */
+type Judged = Pick<Training, 'standing' | 'kept' | 'ended'>;
+
+const NEW: Judged = {
+  standing: { best: Number.POSITIVE_INFINITY, since: 0 },
+  kept: Number.POSITIVE_INFINITY,
+  ended: false,
+};
+
+/** Rank 0 forgets what a run recorded after its last checkpoint, at `step`, and takes the rest up. */
+async function takeUp(folder: RunFolder, record: RunRecord, step: number, trainOn: boolean): Promise<Judged> {
+  const { steps } = record.training;
+  const kept = record.rhythm.saveBest === true ? await keptLoss(folder) : Number.POSITIVE_INFINITY;
+  truncateMetrics(folder.metrics, step);
+  const found = standing(folder);
+  const stuck = step < steps && isStuck(record, found);
+  const ended = stuck && !trainOn;
+  // The last evaluation follows the last checkpoint, so a run that is at its end makes it again.
+  if (step === steps || ended) truncateMetrics(folder.metrics, step, ended ? 'stopped' : 'steps');
+  return { standing: stuck && trainOn ? { ...found, since: 0 } : found, kept, ended };
 }
 
 async function trainToEnd(run: Training): Promise<TrainOutcome> {
   const { session, record, signal } = run;
   const { steps } = record.training;
-  const { evalEvery, evalWindows, finalEvalWindows, checkpointEvery } = record.rhythm;
-  let stuck = false;
-  while (session.step < steps) {
+  const { evalEvery, checkpointEvery } = record.rhythm;
+  let stuck = await ledBy(run, run.ended);
+  if (stuck) run.listener.onNotice?.(endedBefore(run));
+  while (session.step < steps && !stuck) {
     // A backend that computes in place never waits, and signals, sockets and timers would never get their turn.
     await turn();
     if (signal?.aborted && session.communicator.size === 1) break;
@@ -169,10 +198,11 @@ async function trainToEnd(run: Training): Promise<TrainOutcome> {
     run.pending = launched;
     if (session.step === steps || launched.stopping) break;
     // Evaluated before saved: a kill between the two repeats the evaluation and cannot lose it.
-    if (isDue(session.step, evalEvery)) await pause(run, () => assess(run, evalWindows));
-    if (isDue(session.step, evalEvery) && (await isStuck(run))) {
-      stuck = true;
-      break;
+    if (isDue(session.step, evalEvery)) {
+      await pause(run, () => assessBetween(run));
+      stuck = await ledBy(run, isStuck(record, run.standing));
+      if (stuck) run.listener.onNotice?.(endsNow(run));
+      if (stuck) break;
     }
     if (isDue(session.step, checkpointEvery)) await save(run);
   }
@@ -181,8 +211,7 @@ async function trainToEnd(run: Training): Promise<TrainOutcome> {
   if (session.step < steps && !stuck) return { session, evaluation: null, interrupted: true };
   if (!leads(run)) return { session, evaluation: null, interrupted: false };
   try {
-    if (session.step === steps) await keepLast(run, signal);
-    return { session, evaluation: await assess(run, finalEvalWindows, signal), interrupted: false };
+    return { session, evaluation: await assessLast(run, signal), interrupted: false };
   } catch (error) {
     if (signal?.aborted) return { session, evaluation: null, interrupted: true };
     throw error;
@@ -243,17 +272,29 @@ async function writeCheckpoint(session: Session, folder: RunFolder, seconds: num
   }
 }
 
-/** Whether `--stop-after` ends training; rank 0, which evaluates, decides for all. */
-async function isStuck({ record, session, standing: { since }, listener }: Training): Promise<boolean> {
+/** Whether `--stop-after` ends training here. */
+function isStuck({ rhythm: { stopAfter } }: RunRecord, { since }: Standing): boolean {
+  return stopAfter !== undefined && since >= stopAfter;
+}
+
+/** What rank 0, which evaluates, found, for all. */
+async function ledBy({ session: { communicator } }: Training, found: boolean): Promise<boolean> {
+  const verdict = Uint8Array.of(found ? 1 : 0);
+  await communicator.broadcast(verdict, 0);
+  return verdict[0] === 1;
+}
+
+function endsNow({ record, session }: Training): string {
   const { stopAfter } = record.rhythm;
-  if (stopAfter === undefined) return false;
-  const verdict = Uint8Array.of(since >= stopAfter ? 1 : 0);
-  await session.communicator.broadcast(verdict, 0);
-  if (verdict[0] === 0) return false;
-  listener.onNotice?.(
-    `No lower validation loss in ${stopAfter} evaluations (--stop-after): training ends at step ${session.step}.`,
+  return `No lower validation loss in ${stopAfter} evaluations (--stop-after): training ends at step ${session.step}.`;
+}
+
+function endedBefore({ record, session, standing: { since } }: Training): string {
+  const { steps } = record.training;
+  return (
+    `--stop-after ${record.rhythm.stopAfter} ended this run at step ${session.step} of ${steps}: no lower validation loss in ${since} evaluations. ` +
+    `It trains on with --resume and --stop-after ${since + 1} or more, or --steps ${steps} or more, which counts anew.`
   );
-  return true;
 }
 
 /** A run without its record could not be used: one that was removed meanwhile is written again. */
@@ -263,18 +304,40 @@ function keepRecord({ folder, record, listener }: Training): void {
   }
 }
 
-async function assess(run: Training, windows: number, signal?: AbortSignal): Promise<Evaluation> {
-  const { session, dataset, folder, record, listener } = run;
-  await checkUsable(session, dataset);
-  const evaluation = await look(run, windows, signal, run.mapLength);
-  const metric: EvalMetric = { type: 'eval', step: session.step, ...evaluation.headline };
-  appendMetric(folder.metrics, metric);
-  listener.onEval?.(metric, evaluation.attention);
-  // The last evaluation sees other windows: it counts only where there was none before.
-  if (windows !== record.rhythm.evalWindows && run.standing.best < Number.POSITIVE_INFINITY) return evaluation;
-  run.standing = after(run.standing, metric.loss);
-  if (record.rhythm.saveBest === true && run.standing.since === 0) await saveBest(session, folder, metric.loss);
+async function assessBetween(run: Training): Promise<void> {
+  await checkUsable(run.session, run.dataset);
+  const evaluation = await look(run, run.record.rhythm.evalWindows, undefined, run.mapLength);
+  tell(run, evaluation, {});
+  run.standing = after(run.standing, evaluation.headline.loss);
+  await keepIfBest(run, evaluation.headline.loss);
+}
+
+/** The evaluation that ends a run. */
+async function assessLast(run: Training, signal: AbortSignal | undefined): Promise<Evaluation> {
+  const { evalEvery, evalWindows, finalEvalWindows, saveBest: keeps } = run.record.rhythm;
+  await checkUsable(run.session, run.dataset);
+  // Where --stop-after ended the run these weights have been looked at.
+  const fresh = keeps === true && run.session.step === run.record.training.steps;
+  // By the windows that tell the others apart, where there are others.
+  const sameWindows = evalEvery === 0 || evalWindows === finalEvalWindows;
+  const between = fresh && !sameWindows ? (await look(run, evalWindows, signal)).headline.loss : null;
+  const evaluation = await look(run, finalEvalWindows, signal, run.mapLength);
+  tell(run, evaluation, { last: true });
+  if (fresh) await keepIfBest(run, between ?? evaluation.headline.loss);
   return evaluation;
+}
+
+/** Records an evaluation. */
+function tell(run: Training, { headline, attention }: Evaluation, marks: Pick<EvalMetric, 'last'>): void {
+  const metric: EvalMetric = { type: 'eval', step: run.session.step, ...marks, ...headline };
+  appendMetric(run.folder.metrics, metric);
+  run.listener.onEval?.(metric, attention);
+}
+
+async function keepIfBest(run: Training, loss: number): Promise<void> {
+  if (run.record.rhythm.saveBest !== true || loss >= run.kept) return;
+  await saveBest(run.session, run.folder, loss);
+  run.kept = loss;
 }
 
 function look(
@@ -286,15 +349,6 @@ function look(
   const on = dataset.validation === null ? 'train' : 'validation';
   const options = { ...evaluationOf(record), windows, on, signal, mapLength } as const;
   return evaluate(backend, session.model, session.params, dataset.validation ?? dataset.train, options);
-}
-
-/** The last step's weights are kept, too, where they are the best on the windows by which the others were told. */
-async function keepLast(run: Training, signal?: AbortSignal): Promise<void> {
-  const { session, folder, standing: before } = run;
-  const { saveBest: keeps, evalWindows, finalEvalWindows } = run.record.rhythm;
-  if (keeps !== true || evalWindows === finalEvalWindows || before.best === Number.POSITIVE_INFINITY) return;
-  const { loss } = (await look(run, evalWindows, signal)).headline;
-  if (loss < before.best) await saveBest(session, folder, loss);
 }
 
 function isDue(step: number, every: number): boolean {

@@ -31,7 +31,7 @@ function roles({
 const SEPARATOR = '<|document|>';
 
 /** Bytes as byte-level BPE without merges; the separator of documents, if any, is id 256. */
-function byteFiles(documentSeparator: boolean): TokenizerFiles {
+function byteFiles(documentSeparator: boolean | 'before' | 'after'): TokenizerFiles {
   // Without merges it does not matter where words end; with the expression of GPT-2 GGUF has a name for it.
   const bytes = { type: 'ByteLevel', add_prefix_space: false, trim_offsets: true, use_regex: true };
   const added = {
@@ -71,7 +71,8 @@ function byteFiles(documentSeparator: boolean): TokenizerFiles {
     },
     config: {
       tokenizer_class: 'PreTrainedTokenizerFast',
-      ...(documentSeparator ? { bos_token: SEPARATOR, eos_token: SEPARATOR } : {}),
+      ...(documentSeparator === false || documentSeparator === 'after' ? {} : { bos_token: SEPARATOR }),
+      ...(documentSeparator === false || documentSeparator === 'before' ? {} : { eos_token: SEPARATOR }),
     },
   };
 }

@@ -57,6 +57,32 @@ export function chunkedLoss(
   return ops.custom(op);
 }
 
+/**
+ * Cross entropies of h [N, C] times weight [V, C] transposed, summed over chunks of rows of which the first begins at 0 and each ends before
+ * a row of `ends`. Logits exist of one chunk at a time. Shapes []; targets of -100 add nothing.
+ */
+export function lossSums(
+  ops: Ops,
+  h: Tensor,
+  weight: Tensor,
+  targets: Tensor,
+  ends: readonly number[],
+): readonly Tensor[] {
+  return ends.map((end, i) => {
+    const chunk = { first: ends[i - 1] ?? 0, end };
+    if (!Number.isSafeInteger(end) || end <= chunk.first || end > h.shape[0]) {
+      throw new ValueError(
+        `losses: ends[${i}] is ${end}; expected an integer above ${chunk.first} and at most ${h.shape[0]}`,
+      );
+    }
+    const rows = end - chunk.first;
+    return ops.scope(() => {
+      const { loss } = ops.crossEntropy(logitsOf(ops, [h, weight], chunk), part(ops, targets, chunk), { count: rows });
+      return ops.scale(loss, rows);
+    });
+  });
+}
+
 /** Rows of x. */
 function part(ops: Ops, x: Tensor, { first, end }: Chunk): Tensor {
   return ops.slice(x, 0, first, end);

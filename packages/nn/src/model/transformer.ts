@@ -21,7 +21,7 @@ import { windowedStarts } from '../layers/window.ts';
 import { type Params, param } from '../params.ts';
 import type { LazyTransformerConfig, LazyTransformerOptions } from './config.ts';
 import { type InitOptions, initialize } from './init.ts';
-import { chunkedLoss } from './loss.ts';
+import { chunkedLoss, lossSums } from './loss.ts';
 import type { LayerNames } from './names.ts';
 import { layerNamesOf, modelParameters, type Shapes, shapesOf } from './parameters.ts';
 import { resolveConfig } from './resolve.ts';
@@ -80,6 +80,12 @@ export interface LazyTransformer {
   forward(ops: Ops, params: Params, tokens: Tensor, options?: ForwardOptions): Tensor;
   /** Mean cross entropy in nats per target that is not -100, shape []. */
   loss(ops: Ops, params: Params, batch: Batch, options?: LossOptions): Tensor;
+  /**
+   * Losses by position: cross entropies in nats, summed over consecutive rows of the batch's [B L]. Sum i ends before row `ends[i]`, and
+   * the logits of one sum exist at a time. Shapes []; the caller disposes them.
+   * @throws ValueError for ends that do not ascend to B L at most
+   */
+  lossSums(ops: Ops, params: Params, batch: Batch, ends: readonly number[]): readonly Tensor[];
 }
 
 /**
@@ -101,6 +107,13 @@ export function lazyTransformer(options: LazyTransformerOptions): LazyTransforme
     forward: run,
     loss: (ops, params, batch, lossOptions = {}) =>
       ops.scope(() => modelLoss(ops, config, layers, params, batch, lossOptions)),
+    lossSums: (ops, params, { tokens, targets, starts }, ends) =>
+      ops.scope(() => {
+        const h = hiddenStates(ops, config, layers, params, tokens, { starts });
+        const weight = inDType(ops, headOf(config, params), h.dtype);
+        const rows = ops.reshape(h, [tokens.size, config.hiddenSize]);
+        return lossSums(ops, rows, weight, ops.reshape(targets, [tokens.size]), ends);
+      }),
   };
 }
 

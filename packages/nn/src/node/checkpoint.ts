@@ -142,6 +142,16 @@ export async function loadCheckpoint(
   }
 }
 
+/**
+ * What a checkpoint says of itself, without its tensors: steps that the run had taken, and what it had left there.
+ * @throws CheckpointError as `loadCheckpoint`
+ */
+export async function checkpointState(path: string): Promise<Pick<LoadedCheckpoint, 'step' | 'state'>> {
+  const manifestPath = join(path, MANIFEST);
+  const { step, state } = decodeManifest(manifestPath, await readChecked(manifestPath));
+  return { step, state };
+}
+
 /** The newest checkpoint before `path`, in the same folder, whose every file is what its manifest says; null without. */
 async function wholeBefore(path: string): Promise<string | null> {
   const folder = dirname(path);
