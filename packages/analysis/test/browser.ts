@@ -53,6 +53,8 @@ export function useBrowser(): (content: string, view: View) => Promise<OpenedPag
       if (!request.url().startsWith(address) && !/^(data|blob):/.test(request.url()))
         complaints.push(`request: ${request.url()}`);
     });
+    // A busy machine is no reason to fail.
+    page.setDefaultTimeout(100_000);
     await page.goto(address);
     return { page, complaints };
   };
@@ -63,19 +65,15 @@ export function inBrowser(name: string, tests: () => void): void {
   describe.skipIf(noBrowser !== null)(`${name} in Chromium${noBrowser === null ? '' : ` (${noBrowser})`}`, tests);
 }
 
-/** Scrolls through the page, so that charts that wait to be seen are drawn. */
+/** Goes to every chart that is shown, one by one, and waits until it is painted whole: charts are drawn when they come near. */
 export async function walk(page: Page): Promise<void> {
-  const height = await page.evaluate(() => document.documentElement.scrollHeight);
-  for (let y = 0; y < height; y += 700) {
-    await page.evaluate((to) => scrollTo(0, to), y);
-    await page.waitForTimeout(25);
-  }
-  // Narrow pages have rows that scroll sideways.
-  for (const element of await page.$$('.charts.map [data-chart], .charts.small [data-chart]')) {
+  for (const element of await page.$$('[data-chart]')) {
+    // Neither hidden by a choice nor folded away.
+    if (!(await element.evaluate((of) => of.checkVisibility()))) continue;
+    // Narrow pages have rows that scroll sideways.
     await element.evaluate((of) => of.scrollIntoView({ block: 'center', inline: 'center' }));
-    await page.waitForTimeout(15);
+    await page.waitForFunction((of) => (of as HTMLElement).dataset.drawn !== undefined, element);
   }
-  await page.waitForTimeout(100);
 }
 
 /** Charts whose canvas holds one colour only. */

@@ -44,10 +44,10 @@ function startsOf(backend: Backend, lengths: readonly number[]): Tensor {
 }
 
 /** The rows of each document in turn, put back together along the length. */
-function joined(backend: Backend, compute: (start: number, end: number) => Tensor): Tensor {
+function joined(backend: Backend, compute: (start: number, end: number) => Tensor, lengths = LENGTHS): Tensor {
   let start = 0;
   let out: Tensor | undefined;
-  for (const length of LENGTHS) {
+  for (const length of lengths) {
     const part = compute(start, start + length);
     out ??= backend.zeros([2, TOTAL, ...part.shape.slice(2)], part.dtype);
     backend.copyInto(out, part, 1, start);
@@ -102,6 +102,18 @@ const EQUALITIES: Readonly<Record<string, Equality>> = {
         return backend.attention(backend.slice(q, 1, start, end), k, v, options).output;
       });
       return { one: { y: backend.attention(q, k, v, { bias, tau }).output }, other: { y: chunks } };
+    },
+  },
+  tokens_one_by_one_with_a_sink_equal_the_whole: {
+    gradient: false,
+    compute: (backend, g) => {
+      const { q, k, v, bias, tau } = inputs(backend, g);
+      const sink = toTensor(backend, g.statistics([HEADS], 1), g.dtype);
+      const all = { bias, tau, sink, save: false };
+      const decode = (start: number, end: number) =>
+        backend.attention(backend.slice(q, 1, start, end), k, v, { ...all, keyLength: end }).output;
+      const one = joined(backend, decode, Array<number>(TOTAL).fill(1));
+      return { one: { y: one }, other: { y: backend.attention(q, k, v, all).output } };
     },
   },
   output_is_weights_times_values: {

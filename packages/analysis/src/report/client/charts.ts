@@ -44,7 +44,10 @@ export function start(data: Record<string, ChartData>): void {
 
 /** Lets go of all charts, before their elements are replaced. */
 export function forget(): void {
-  for (const chart of alive.values()) chart.dispose();
+  for (const [element, chart] of alive) {
+    delete element.dataset.drawn;
+    chart.dispose();
+  }
   alive.clear();
 }
 
@@ -63,9 +66,19 @@ function draw(element: HTMLElement): void {
   const id = element.dataset.chart as string;
   const data = Object.hasOwn(charts, id) ? charts[id] : undefined;
   if (data === undefined) return;
-  const drawn = alive.get(element) ?? init(element);
-  alive.set(element, drawn);
+  const drawn = alive.get(element) ?? begun(element);
+  delete element.dataset.drawn;
   drawn.setOption(fill(data, getComputedStyle(document.documentElement)), true);
+}
+
+/** A chart on an element, which says `data-drawn` once all of it is painted: that takes a frame or more. */
+function begun(element: HTMLElement): ECharts {
+  const chart = init(element);
+  chart.on('finished', () => {
+    element.dataset.drawn = '';
+  });
+  alive.set(element, chart);
+  return chart;
 }
 
 /** The option with today's colours and the functions that JSON cannot hold. */
