@@ -1,12 +1,10 @@
 // node tools/evidence/conversion.mjs LABEL RUN INSPECTION: puts a converted model into docs/evidence/conversion.json, in place of the row of
 // that label. RUN is the folder of `train --from`, INSPECTION the JSON of `inspect RUN --json` on the book's first sentences.
 // With --picture NAME its heads also go into docs/evidence/conversion-heads.json, which picture.mjs draws.
-import { readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { parseArgs } from 'node:util';
 import { root } from '../setup/lib/workspaces.mjs';
-
-const read = (...path) => JSON.parse(readFileSync(join(...path), 'utf8'));
+import { attentionFigures, largestActivation, ofOneSeed, readJson, saveJson } from './figures.mjs';
 
 /** The command of a run with names in place of this machine's paths, and without what only says where it went. */
 export function portable(command) {
@@ -17,20 +15,9 @@ export function portable(command) {
 }
 
 /** A row of the table, of a run's summary and an inspection of it. */
-export function conversionRow(label, { command }, { loss, attention: { overall } }, inspection) {
-  const largestActivation = Math.max(...inspection.attention.hidden.map((depth) => depth.largestActivation));
-  const figures = {
-    loss,
-    firstTokenWeight: overall.firstTokenWeight,
-    'sinkRate@0.3': overall.sinkRate['0.3'],
-    'sinkRateNormalised@0.3': overall.sinkRateNormalised['0.3'],
-    'sinkRateAnywhere@0.3': overall.sinkRateAnywhere['0.3'],
-    sparsity: overall.sparsity,
-    rowMass: overall.rowMass,
-    largestActivation,
-  };
-  const spread = Object.entries(figures).map(([name, mean]) => [name, { mean, deviation: null, seeds: 1 }]);
-  return { key: [label], command: portable(command), figures: Object.fromEntries(spread) };
+export function conversionRow(label, { command }, { loss, attention }, inspection) {
+  const figures = { loss, ...attentionFigures(attention), largestActivation: largestActivation(inspection.attention) };
+  return { key: [label], command: portable(command), figures: ofOneSeed(figures) };
 }
 
 /** `rows` with `row` in the place of the one of its key, or at the end; each says how far its loss is above `base`'s. */
@@ -41,8 +28,8 @@ export function withRow(rows, row, base) {
   const beside = next.find(({ key }) => key[0] === base)?.figures.loss.mean;
   if (beside === undefined) return next;
   return next.map((of) => {
-    const lossAbove = { mean: of.figures.loss.mean - beside, deviation: null, seeds: 1 };
-    return { ...of, figures: { ...of.figures, lossAbove } };
+    const above = ofOneSeed({ lossAbove: of.figures.loss.mean - beside });
+    return { ...of, figures: { ...of.figures, ...above } };
   });
 }
 
@@ -56,19 +43,14 @@ function main() {
   const { values, positionals } = parseArgs({ allowPositionals: true, options });
   const [label, run, inspection] = positionals;
   if (inspection === undefined) throw new Error('give a label, the folder of a run, and the JSON of its inspection');
-  const summary = read(run, 'summary.json');
+  const summary = readJson(join(run, 'summary.json'));
   const path = join(root, 'docs/evidence/conversion.json');
-  const table = read(path);
-  const row = conversionRow(label, read(run, 'run.json'), summary, read(inspection));
-  save(path, { ...table, rows: withRow(table.rows, row, values.base) });
+  const table = readJson(path);
+  const row = conversionRow(label, readJson(join(run, 'run.json')), summary, readJson(inspection));
+  saveJson(path, { ...table, rows: withRow(table.rows, row, values.base) });
   if (values.picture === undefined) return;
   const picture = join(root, 'docs/evidence/conversion-heads.json');
-  save(picture, { ...read(picture), [values.picture]: heads(summary) });
-}
-
-function save(path, value) {
-  writeFileSync(path, `${JSON.stringify(value, null, 2)}\n`);
-  console.log(`${path}: written; npx biome format --write it`);
+  saveJson(picture, { ...readJson(picture), [values.picture]: heads(summary) });
 }
 
 if (process.argv[1] === import.meta.filename) main();

@@ -2,7 +2,9 @@ import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
 import { root } from '../../setup/lib/workspaces.mjs';
-import { DOCUMENTS, filled, readTables, rendered } from '../tables.mjs';
+import { conversionRow, portable, withRow } from '../conversion.mjs';
+import { inspectionTable } from '../inspection.mjs';
+import { DOCUMENTS, filled, readTables, rendered, strayFigures } from '../tables.mjs';
 
 const SETTINGS = { preset: 'pico', context: 128, steps: 3000, batch: 16, learningRate: 0.003, backend: 'cpu' };
 const RESULT = {
@@ -14,6 +16,8 @@ const RESULT = {
     { key: ['Lazy'], figures: { sparsity: { mean: 0.5, deviation: null, seeds: 1 } } },
   ],
 };
+/** Decimals of the documents that are no figures: versions. */
+const VERSIONS = ['20.19', '2.0'];
 const TABLE = {
   file: 'x.json',
   columns: { loss: { label: 'loss', format: 3 }, sparsity: { label: 'zeros', format: '%' } },
@@ -42,8 +46,65 @@ describe('tables', () => {
     expect(() => filled('<!-- table y -->\n<!-- end -->', {}, () => RESULT)).toThrow("'y'");
   });
 
+  it('list the commands of rows that were made one by one', () => {
+    const rows = [{ ...RESULT.rows[0], command: 'lazy-attention train y' }, RESULT.rows[1]];
+    expect(
+      rendered(TABLE, { ...RESULT, rows })
+        .split('\n')
+        .slice(-2),
+    ).toEqual(['', '- Softmax: `npx lazy-attention train y`']);
+  });
+
   it.each(DOCUMENTS)('%s is what the script makes', (name) => {
     const text = readFileSync(join(root, name), 'utf8');
     expect(filled(text, readTables())).toBe(text);
+  });
+});
+
+describe('figures in prose', () => {
+  it('are those of a table, or are found', () => {
+    const text =
+      '0.79 and 3.1, `9.9`, [x](a1.5.md), arXiv 2410.13835\n<!-- table x -->\n| 0.794 |\n<!-- end -->\n2.718';
+    expect(strayFigures(text)).toEqual(['3.1', '2.718']);
+  });
+
+  it.each(DOCUMENTS)('%s has none beside its tables', (name) => {
+    const found = strayFigures(readFileSync(join(root, name), 'utf8'));
+    expect(found.filter((figure) => !VERSIONS.includes(figure))).toEqual([]);
+  });
+});
+
+describe('tables of single runs', () => {
+  const rates = { 0.3: 0.5 };
+  const overall = {
+    ...{ firstTokenWeight: 0.4, sinkRate: rates, sinkRateNormalised: rates, sinkRateAnywhere: rates },
+    ...{ sparsity: 0, rowMass: 1, valueNormRatio: 0.3 },
+  };
+  const attention = { overall, hidden: [{ largestActivation: 5 }, { largestActivation: 7 }] };
+  const row = (label, loss) =>
+    conversionRow(label, { command: 'lazy-attention train x' }, { loss, attention }, { attention });
+
+  it('have the figures of a summary and the command without this machine’s paths', () => {
+    const { command, figures } = row('lazy', 3.5);
+    expect(command).toBe('lazy-attention train x');
+    expect(figures['sinkRate@0.3']).toEqual({ mean: 0.5, deviation: null, seeds: 1 });
+    expect(figures.largestActivation.mean).toBe(7);
+    expect(portable('train b --from /a/b.gguf --lr 1 --distill /r/s --backend cpu --keep 1 --out /o')).toBe(
+      'train b --from SmolLM2.gguf --lr 1 --distill SOFTMAX',
+    );
+  });
+
+  it('a new row takes the place of the old one, and losses are given above the base', () => {
+    const rows = withRow(withRow([row('softmax', 3)], row('lazy', 3.5), 'softmax'), row('lazy', 3.25), 'softmax');
+    expect(rows.map(({ key, figures }) => [key[0], figures.lossAbove.mean])).toEqual([
+      ['softmax', 0],
+      ['lazy', 0.25],
+    ]);
+  });
+
+  it('an inspection is a table of one row', () => {
+    const { settings, rows } = inspectionTable('lazy-attention inspect y', 'cpu', { loss: 4, tokens: 9, attention });
+    expect(settings).toEqual({ backend: 'cpu' });
+    expect(rows[0].figures.tokens.mean).toBe(9);
   });
 });
