@@ -118,7 +118,8 @@ export function packBF16(shape: Shape, bits: Uint16Array): PackedWeights {
       `packBF16: bits has ${bits.length} elements; expected ${shape[0] * shape[1]} for ${formatShape(shape)}`,
     );
   }
-  const codes = Uint32Array.from({ length: bits.length >>> 1 }, (_, i) => bits[2 * i] | (bits[2 * i + 1] << 16));
+  const codes = new Uint32Array(bits.length >>> 1);
+  for (let i = 0; i < codes.length; i++) codes[i] = bits[2 * i] | (bits[2 * i + 1] << 16);
   return pack('packBF16', 'w16', shape, { codes });
 }
 

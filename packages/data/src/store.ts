@@ -63,12 +63,14 @@ export async function tokenizeCorpus(
   for await (const pieces of batches(corpus.pieces(signal === undefined ? {} : { signal }))) {
     signal?.throwIfAborted();
     // One limit for many short documents, since each costs a tenth of a millisecond.
-    withTimeLimit(tokenizer.name, PIECE, () => {
-      for (const { text, last } of pieces) {
-        if (text !== '') builder.addPiece(tokenizer.encode(text), encoder.encode(text).length);
-        if (last) builder.endDocument();
-      }
-    });
+    const encoded = withTimeLimit(tokenizer.name, PIECE, () =>
+      pieces.map(({ text }) => (text === '' ? null : tokenizer.encode(text))),
+    );
+    for (const [i, { text, last }] of pieces.entries()) {
+      const ids = encoded[i];
+      if (ids != null) builder.addPiece(ids, encoder.encode(text).length);
+      if (last) builder.endDocument();
+    }
     await turn(builder.progress());
     signal?.throwIfAborted();
   }

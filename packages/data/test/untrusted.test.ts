@@ -17,6 +17,7 @@ import {
   tokenizerFromJSON,
 } from '../src/index.ts';
 import { linesOf } from '../src/read/jsonl.ts';
+import { withTimeLimit } from '../src/time-limit.ts';
 import { dataError, documentsOf, folderWith, wholeSplit } from './helpers.ts';
 
 // Files are not to be trusted: whatever they hold is read rightly or refused with a DataError, in bounded time.
@@ -178,7 +179,16 @@ describe('tokenizer.json', () => {
     expect((await dataError('TOKENIZER', () => huggingFaceTokenizer(added))).message).toContain('added_tokens.0.id is');
   });
 
-  it('stops a pattern that backtracks for ever', { timeout: 120_000 }, async () => {
+  it('gives time again that passed without the processor', { timeout: 600_000 }, () => {
+    let calls = 0;
+    const work = () => {
+      if (calls++ === 0) Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 11_000);
+      return calls;
+    };
+    expect(withTimeLimit('asleep', 0, work)).toBe(2);
+  });
+
+  it('stops a pattern that backtracks for ever', { timeout: 600_000 }, async () => {
     const split = { type: 'Split', pattern: { Regex: '(a+)+$' }, behavior: 'Isolated', invert: false };
     const tokenizer = huggingFaceTokenizer(wordLevel({ pre_tokenizer: split }), { name: 'slow.json' });
     expect([...tokenizer.encode('was')]).toEqual([1]);

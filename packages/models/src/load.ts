@@ -3,6 +3,7 @@ import { disposeParams, type LazyTransformer, type Params } from '@lazy-attentio
 import { listed, ModelError } from './errors.ts';
 import { loadPacked, type WeightsFormat } from './packed.ts';
 import { reorderBlocks, reorderHeads } from './rows.ts';
+import { checkFinite } from './tensors/finite.ts';
 import { rowsOf, type StoredTensor, type TensorStore } from './tensors/store.ts';
 
 /** Where a parameter comes from. */
@@ -136,13 +137,4 @@ async function loadTensor(
     throw error;
   }
   return whole ?? backend.zeros(shape, dtype);
-}
-
-/** Weights that are no numbers would come out as logits that are none. */
-function checkFinite(file: string, name: string, data: TensorData): void {
-  let sum = 0;
-  for (let i = 0; i < data.length; i++) sum += data[i] * 0; // NaN as soon as one is not finite
-  if (sum === 0) return;
-  const bad = data.find((x) => !Number.isFinite(x));
-  throw new ModelError('MODEL_CORRUPT', file, `a weight of '${name}' is ${bad}; expected finite numbers`);
 }

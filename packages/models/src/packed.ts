@@ -1,5 +1,6 @@
 import { type Backend, packBF16, packBlocks, packs, type Tensor, toBF16Bits } from '@lazy-attention/core';
 import { ModelError } from './errors.ts';
+import { checkFinite } from './tensors/finite.ts';
 import { rowsOf, type StoredTensor, type TensorStore } from './tensors/store.ts';
 
 /** How `load` holds matrices: see `LoadModelOptions.weights`. */
@@ -14,7 +15,7 @@ export async function loadPacked(
 ): Promise<Tensor | null> {
   const { shape, blocks } = tensor;
   if (weights === 'dense' || !isMatrix(name) || !packs(shape)) return null;
-  if (weights === 'bf16') return backend.packed(packBF16(shape, await bf16Bits(tensor)));
+  if (weights === 'bf16') return backend.packed(packBF16(shape, await bf16Bits(name, tensor)));
   if (blocks === undefined) return null;
   const part = await blocks(0, shape[0]);
   try {
@@ -45,13 +46,14 @@ function isMatrix(name: string): boolean {
 }
 
 /** Elements rounded to nearest, piece by piece. */
-async function bf16Bits(tensor: StoredTensor): Promise<Uint16Array> {
+async function bf16Bits(name: string, tensor: StoredTensor): Promise<Uint16Array> {
   const { rows, columns } = rowsOf(tensor.shape);
   const bits = new Uint16Array(rows * columns);
   const { step = 1 } = tensor;
   const atOnce = Math.max(step, Math.floor(4_000_000 / columns / step) * step);
   for (let row = 0; row < rows; row += atOnce) {
     const data = await tensor.read(row, Math.min(rows, row + atOnce));
+    checkFinite(tensor.file, name, data);
     for (let i = 0; i < data.length; i++) bits[row * columns + i] = toBF16Bits(data[i]);
   }
   return bits;

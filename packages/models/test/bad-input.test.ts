@@ -25,8 +25,8 @@ const edit = (folder: string, file: string, fn: (json: Record<string, unknown>) 
 };
 const config = (values: Record<string, unknown>, name = 'llama') =>
   changed(name, (folder) => edit(folder, 'config.json', (json) => Object.assign(json, values)));
-const weights = (fn: (tensors: Record<string, HostTensor>) => void) =>
-  changed('llama', (folder) => {
+const weights = (fn: (tensors: Record<string, HostTensor>) => void, name = 'llama') =>
+  changed(name, (folder) => {
     const path = join(folder, 'model.safetensors');
     const tensors = { ...decodeSafetensors(readFileSync(path)).tensors };
     fn(tensors);
@@ -228,21 +228,24 @@ describe('a model that cannot be read is refused before anything is loaded', () 
 });
 
 describe('weights that are no numbers', () => {
-  it('are told by file and name when they are loaded', async () => {
+  it.each([
+    ['model.norm.weight', 'llama', 'dense'],
+    ['model.layers.0.attn.k_proj.weight', 'fla', 'bf16'],
+  ] as const)('are told by file and name when %s of %s is loaded %s', async (name, folder, how) => {
     const path = weights((all) => {
-      const { 'model.norm.weight': norm } = all;
-      all['model.norm.weight'] = { ...norm, data: Float32Array.from(norm.data, (x, i) => (i === 3 ? Number.NaN : x)) };
-    });
+      const { [name]: tensor } = all;
+      all[name] = { ...tensor, data: Float32Array.from(tensor.data, (x, i) => (i === 3 ? Number.NaN : x)) };
+    }, folder);
     const opened = await openModel(path);
     const error = await on('reference', async (backend) => {
-      const thrown = await opened.load(backend).catch((caught: unknown) => caught);
+      const thrown = await opened.load(backend, { weights: how }).catch((caught: unknown) => caught);
       expect(backend.memory().tensors).toBe(0);
       return thrown;
     });
     await opened.close();
     expect(error).toMatchObject({
       code: 'MODEL_CORRUPT',
-      message: expect.stringMatching(/model\.safetensors.*model\.norm\.weight.*NaN/),
+      message: expect.stringMatching(new RegExp(`model\\.safetensors.*${name}.*NaN`)),
     });
   });
 });
