@@ -5,6 +5,7 @@
 // --no-install                     stop after the checks
 // --brief                          of the installations only those that are measured, and no quick start
 // --only TEXT                      of installations and quick starts those whose name holds it
+// --write                          puts the table of installations into README.md
 // --provenance                     npm signs where the packages were built (on GitHub's machines)
 import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
@@ -14,18 +15,20 @@ import { stories } from '../examples/lib/stories.mjs';
 import { root, workspaces } from '../setup/lib/workspaces.mjs';
 import { CASES } from './lib/cases.mjs';
 import { faults } from './lib/check.mjs';
-import { barePath, followInstalled, installAndRun } from './lib/installs.mjs';
+import { barePath, followInstalled, installAndRun, installsTable } from './lib/installs.mjs';
 import { commitHere, home } from './lib/manifest.mjs';
 import { npm } from './lib/npm.mjs';
 import { missingBinaries, unclearSources } from './lib/ready.mjs';
 import { installVerdaccio, startRegistry } from './lib/registry.mjs';
 import { pack, stageAll } from './lib/stage.mjs';
+import { writeTable } from './lib/tables.mjs';
 
 const { values } = parseArgs({
   options: {
     'dry-run': { type: 'boolean', default: false },
     out: { type: 'string', default: join(root, 'tools/release/build') },
     'no-install': { type: 'boolean', default: false },
+    write: { type: 'boolean', default: false },
     brief: { type: 'boolean', default: false },
     only: { type: 'string', default: '' },
     provenance: { type: 'boolean', default: false },
@@ -111,7 +114,9 @@ try {
   const packed = build(out);
   if (!values['dry-run']) publish(packed, values.provenance ? ['--provenance'] : []);
   else if (!values['no-install']) {
-    writeFileSync(join(out, 'installs.json'), `${JSON.stringify(await rehearse(packed), null, 2)}\n`);
+    const installs = await rehearse(packed);
+    writeFileSync(join(out, 'installs.json'), `${JSON.stringify(installs, null, 2)}\n`);
+    if (values.write) writeTable('installs', installsTable(installs));
   }
 } catch (error) {
   console.error(error.message);

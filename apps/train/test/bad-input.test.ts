@@ -62,6 +62,22 @@ const mistakes: Record<string, Mistake> = {
     code: 2,
     says: /at most 1048576/,
   },
+  'heads that do not divide the width': {
+    args: () => train(...TINY, '--width', '64', '--heads', '3'),
+    code: 2,
+    says: /train: --width \(64\) must be a multiple of --heads \(3\)\n/,
+  },
+  'a context longer than the text': {
+    args: (root) => train(file(root, 'a.txt', 'word '.repeat(99)), ...TINY, '--context', '4096'),
+    code: 1,
+    says: /use more text, or --context of at most \d+/,
+  },
+  'a penalty on weights that are not there': {
+    args: () => train(...TINY, '--attention', 'gated-deltanet', '--sink-penalty', '1'),
+    code: 2,
+    says: /--sink-penalty needs the weights of the op 'attention', and gated-deltanet attention is made of other ops/,
+  },
+  'a model that is not there': { args: () => ['eval', 'nowhere'], code: 1, says: /there is no file or folder nowhere/ },
   'an empty --out': { args: () => train(...TINY, '--out', ''), code: 1, says: /--out is empty/ },
   'an --out that cannot be made': {
     args: () => train(...TINY, '--out', '/proc/x'),

@@ -1,3 +1,4 @@
+import { appendFileSync, writeFileSync } from 'node:fs';
 import { parseArgs } from 'node:util';
 import {
   type Backend,
@@ -20,6 +21,8 @@ pass, op by backend, forward and backward.
   --size small|full   small shapes for emulated GPUs (default full)
   --only TEXT         tests whose name holds TEXT
   --json              one JSON object per test instead of the table
+  --out FILE          these into a file, and nothing on the terminal: for runtimes that cannot write there, such as
+                      Node under Wine
   --help
 
 Exits with 0 when all tests pass, 1 when one fails, 2 for a mistake in the command.
@@ -46,14 +49,16 @@ interface Options {
   readonly size: Size;
   readonly only: string;
   readonly json: boolean;
+  readonly out: string | undefined;
 }
 
 function parse(args: readonly string[]): Options | null {
   const { values, positionals } = parseStrictly(args);
   if (values.help) return null;
-  const { size = 'full', only = '', json = false } = values;
+  const { size = 'full', only = '', out } = values;
   if (size !== 'small' && size !== 'full') throw new ValueError(`--size is '${size}'; expected small or full`);
-  return { backends: positionals, size, only, json };
+  if (out !== undefined) writeFileSync(out, '');
+  return { backends: positionals, size, only, json: values.json === true || out !== undefined, out };
 }
 
 function parseStrictly(args: readonly string[]) {
@@ -65,6 +70,7 @@ function parseStrictly(args: readonly string[]) {
         size: { type: 'string' },
         only: { type: 'string' },
         json: { type: 'boolean' },
+        out: { type: 'string' },
         help: { type: 'boolean' },
       },
     });
@@ -73,7 +79,7 @@ function parseStrictly(args: readonly string[]) {
   }
 }
 
-async function test({ backends, size, only, json }: Options): Promise<number> {
+async function test({ backends, size, only, json, out }: Options): Promise<number> {
   const names = backends.length > 0 ? backends : await available();
   const columns: Column[] = [];
   for (const name of names) {
@@ -81,7 +87,7 @@ async function test({ backends, size, only, json }: Options): Promise<number> {
     try {
       const cases = select(conformanceCases({ size, dtypes: floatTypes(backend) }), only);
       if (!json) process.stderr.write(`${name}: ${cases.length} tests on ${backend.device}\n`);
-      const results = await runCases(backend, cases, { onResult: (result) => report(name, result, json) });
+      const results = await runCases(backend, cases, { onResult: (result) => report(name, result, json, out) });
       columns.push({ name, results });
     } finally {
       await backend.dispose();
@@ -107,11 +113,17 @@ function select(cases: readonly Case[], only: string): Case[] {
   return selected;
 }
 
-function report(backend: string, { case: test, status, message, milliseconds }: CaseResult, json: boolean): void {
+function report(
+  backend: string,
+  { case: test, status, message, milliseconds }: CaseResult,
+  json: boolean,
+  out: string | undefined,
+): void {
   if (json) {
     const { name, op, direction, dtype } = test;
     const line = { backend, name, op, direction, dtype, status, message, milliseconds: Math.round(milliseconds) };
-    process.stdout.write(`${JSON.stringify(line)}\n`);
+    if (out === undefined) process.stdout.write(`${JSON.stringify(line)}\n`);
+    else appendFileSync(out, `${JSON.stringify(line)}\n`);
   } else if (status === 'failed') {
     process.stderr.write(`FAILED ${test.name}\n  ${message.replaceAll('\n', '\n  ')}\n`);
   }

@@ -1,3 +1,6 @@
+import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { afterEach, beforeEach, expect, test, vi } from 'vitest';
 import { main } from '../src/cli.ts';
 
@@ -20,6 +23,21 @@ afterEach(() => {
 test('prints the matrix of a backend that passes', async () => {
   expect(await main(['reference', '--size', 'small', '--only', 'swiglu'])).toBe(0);
   expect(written.out).toMatch(/^op\s+reference forward\s+backward\nswiglu\s+(\d+)\/\1\s+(\d+)\/\2\n$/);
+});
+
+test('writes the objects to a file with --out, and prints nothing', async () => {
+  const folder = mkdtempSync(join(tmpdir(), 'conformance-'));
+  try {
+    const out = join(folder, 'results.jsonl');
+    expect(await main(['reference', '--size', 'small', '--only', 'rope f32 offset', '--out', out])).toBe(0);
+    expect(JSON.parse(readFileSync(out, 'utf8').split('\n')[0]!)).toMatchObject({
+      backend: 'reference',
+      status: 'passed',
+    });
+    expect(written).toEqual({ out: '', err: '' });
+  } finally {
+    rmSync(folder, { recursive: true });
+  }
 });
 
 test('prints one object per test with --json', async () => {

@@ -83,7 +83,7 @@ export function windowCount(op: string, split: TokenSplit, context: number): num
   if (windows === 0) {
     throw new DataError(
       'DATA_TOO_SHORT',
-      `${op}: ${split.length} tokens are fewer than one window of ${context}; use more text or a context of at most ${split.length}`,
+      `${op}: ${split.length} tokens are fewer than one window of ${context}; use more text, or the option 'context' of at most ${split.length}`,
     );
   }
   return windows;

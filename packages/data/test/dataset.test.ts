@@ -73,7 +73,7 @@ describe('loadDataset', () => {
   it('refuses data too short for one window on either side', async () => {
     const path = `${folderWith({ 'a.txt': 'x'.repeat(100) })}/a.txt`;
     expect((await dataError('DATA_TOO_SHORT', () => loadDataset(path, { context: 128 }))).message).toBe(
-      'loadDataset: a.txt: training part: 90 tokens are fewer than one window of 128; use more text or a context of at most 90',
+      "loadDataset: a.txt: training part: 90 tokens are fewer than one window of 128; use more text, or the option 'context' of at most 90",
     );
     expect((await dataError('DATA_TOO_SHORT', () => loadDataset(path, { context: 64 }))).message).toContain(
       'validation part: 10 tokens',

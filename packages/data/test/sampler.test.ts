@@ -196,7 +196,7 @@ describe('createSampler', () => {
     const split = countingSplit([7]);
     const error = await dataError('DATA_TOO_SHORT', () => createSampler(split, { context: 8, batch: 1, seed: 0 }));
     expect(error.message).toBe(
-      'createSampler: 7 tokens are fewer than one window of 8; use more text or a context of at most 7',
+      "createSampler: 7 tokens are fewer than one window of 8; use more text, or the option 'context' of at most 7",
     );
     for (const bad of [{ context: 1 }, { context: 2.5 }, { batch: 0 }, { seed: -1 }, { seed: 0.5 }, { sede: 1 }]) {
       expect(() => createSampler(split, { context: 2, batch: 1, seed: 0, ...bad })).toThrow(ValueError);

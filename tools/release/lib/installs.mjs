@@ -5,6 +5,7 @@ import { transformSync } from 'esbuild';
 import { marked } from '../../examples/lib/snippets.mjs';
 import { follow } from '../../examples/lib/stories.mjs';
 import { probeOf } from './cases.mjs';
+import { markdown } from './tables.mjs';
 
 /** A folder with the programs that an installation may use: Node, npm and a shell, and no compiler. */
 export function barePath(folder) {
@@ -109,6 +110,17 @@ export function followInstalled(story, { folder, registry, path, cache }) {
       return null; // nobody looks at it here
     },
   });
+}
+
+/** The measured installations as a table in Markdown. */
+export function installsTable(installs) {
+  const rows = installs.map(({ install, seconds, packages, bytes }) => [
+    `\`npm install ${install}\``,
+    `${seconds.toFixed(1)} s`,
+    packages,
+    `${(bytes / 1e6).toFixed(1)} MB`,
+  ]);
+  return markdown([['from the registry on localhost', 'wall time', 'packages', 'size'], ...rows]);
 }
 
 /** Packages under a project's node_modules, nested ones too. */

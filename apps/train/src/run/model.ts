@@ -34,7 +34,10 @@ export async function openArgument(path: string): Promise<ModelArgument> {
     await checkpointOf(run.folder);
     return { opened: await openModel(path), run };
   }
-  if (!holdsModel(path)) throw new RunError('RUN_MISSING', `run: ${path} holds no model; expected ${MODEL}`);
+  if (!holdsModel(path)) {
+    const found = existsSync(path) ? `${path} holds no model` : `there is no file or folder ${path}`;
+    throw new RunError('RUN_MISSING', `${found}; expected ${MODEL}`);
+  }
   return { opened: await openModel(path), run: null };
 }
 

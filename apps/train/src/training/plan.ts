@@ -1,7 +1,15 @@
 import { basename } from 'node:path';
 import type { Backend } from '@lazy-attention/core';
 import type { Dataset, Tokenizer } from '@lazy-attention/data';
-import { type AttentionKind, lazyTransformer, type MemoryPlan, type PresetName, preset } from '@lazy-attention/nn';
+import {
+  type AttentionKind,
+  attentionKind,
+  ConfigError,
+  lazyTransformer,
+  type MemoryPlan,
+  type PresetName,
+  preset,
+} from '@lazy-attention/nn';
 import { UsageError } from '../errors.ts';
 import { flagOf, OPTION_ROWS, recordedValue, recordSection } from '../options/rows.ts';
 import type { PlanOptions } from '../options/table.ts';
@@ -65,12 +73,13 @@ export async function planRun(
   if (options.warmup !== undefined && options.warmup > steps) {
     throw new UsageError(`train: --warmup is ${options.warmup}, more than the ${steps} steps of the run`);
   }
-  refusePenaltyWith(options);
   refuseFraming(source, options);
   const batch = options.batch ?? defaults.batch;
   refuseUneven(batch, options.microBatch);
   requireShare(ranks, { batch, microBatch: options.microBatch });
-  refuseUnused(configOf(SOME_VOCABULARY), options, kinds);
+  const config = configOf(SOME_VOCABULARY);
+  refusePenaltyWith(options, kinds ?? [config.attention]);
+  refuseUnused(config, options, kinds);
   refuseStart(options);
   const data = recordSection('data.options', options) as RunRecord['data']['options'];
   const validation = options.validation ?? 0.1;
@@ -126,8 +135,14 @@ function refuseUneven(batch: number, microBatch: number | undefined): void {
   );
 }
 
-/** The penalty looks into every layer and at all logits, a teacher at these. */
-function refusePenaltyWith(options: PlanOptions): void {
+/** The penalty looks into every layer, where the op `attention` gives the weights, and at all logits, a teacher at these. */
+function refusePenaltyWith(options: PlanOptions, kinds: readonly AttentionKind[]): void {
+  const composed = kinds.find((kind) => 'attend' in attentionKind(kind));
+  if (options.sinkPenalty && composed !== undefined) {
+    throw new UsageError(
+      `train: --sink-penalty needs the weights of the op 'attention', and ${composed} attention is made of other ops; leave one of them out`,
+    );
+  }
   const asked = options.sinkPenalty ? '--sink-penalty' : options.distill === undefined ? null : '--distill';
   if (asked === null) return;
   for (const [given, flag] of [
@@ -171,10 +186,29 @@ async function planModel(backend: Backend, source: string, options: PlanOptions)
     context,
     defaults: task && name !== TASK_PRESET ? TASK_DEFAULTS : TRAINING_DEFAULTS[name],
     tokenizer: options.tokenizer,
-    configOf: (vocabSize) =>
-      lazyTransformer(preset(name, { ...given({ attention, window, ...shape }), context, vocabSize, computeDType }))
-        .config,
+    configOf: (vocabSize) => {
+      const all = { ...given({ attention, window, ...shape }), context, vocabSize, computeDType };
+      return inFlags(() => lazyTransformer(preset(name, all)).config);
+    },
   };
+}
+
+/** What sets the keys of a config here. */
+const SHAPE_FLAGS: Readonly<Record<string, string>> = {
+  ...{ hiddenSize: '--width', intermediateSize: '--mlp-width', numLayers: '--layers', ropeBase: '--rope-base' },
+  ...{ numHeads: '--heads', numKvHeads: '--kv-heads', headDim: '--width / --heads' },
+  ...{ context: '--context', window: '--window' },
+};
+
+/** A shape that cannot be, in the words of the command line. */
+function inFlags<T>(make: () => T): T {
+  try {
+    return make();
+  } catch (error) {
+    if (!(error instanceof ConfigError)) throw error;
+    const said = error.message.replace(', or give headDim', '').replace(/^lazyTransformer: /, 'train: ');
+    throw new UsageError(said.replaceAll(/\b[a-z]+[A-Z]\w+|context|window/g, (key) => SHAPE_FLAGS[key] ?? key));
+  }
 }
 
 /** Of the forward pass: null is that of the weights. */

@@ -1,13 +1,14 @@
-import type { Backend, Ops, Tensor } from '@lazy-attention/core';
+import { type Backend, learned, type Ops, type Tensor } from '@lazy-attention/core';
 import type { Batch as HostBatch } from '@lazy-attention/data';
 import type { LazyTransformer, ObservedLayer } from '@lazy-attention/nn';
 
 /**
  * Mean weight on the first token of a row's document, over rows and heads, shape []: attention's output where the values
- * are 1 at first tokens and 0 elsewhere, so that its gradient reaches q, k, bias and tau.
+ * are 1 at first tokens and 0 elsewhere, so that its gradient reaches q, k and the learned inputs.
  */
-export function firstTokenWeight(ops: Ops, { q, k, bias, tau, starts }: ObservedLayer, marks: Tensor): Tensor {
-  const { output, saved } = ops.attention(q, k, marks, { bias, tau, starts });
+export function firstTokenWeight(ops: Ops, layer: ObservedLayer, marks: Tensor): Tensor {
+  const inputs = { ...learned((name) => layer[name]), starts: layer.starts };
+  const { output, saved } = ops.attention(layer.q, layer.k, marks, inputs);
   saved.dispose();
   // Every entry of the last axis is the same number. A sum of so many is more than bf16 can tell.
   return ops.scale(ops.sum(asLoss(ops, output)), 1 / output.size);

@@ -40,6 +40,21 @@ export function binaryFaults(path, target) {
   return commonFaults(readPe(bytes), LIBRARIES.win32);
 }
 
+/** What a binary needs of a system, in words: 'glibc 2.27', 'musl', 'macOS 11.0', 'kernel32.dll, ...'. */
+export function needsOf(path) {
+  const { platform, libc } = inspectBinary(path);
+  const bytes = readFileSync(path);
+  if (platform === 'darwin') return `macOS ${readMachO(bytes).macos}`;
+  if (platform === 'win32')
+    return readPe(bytes)
+      .needed.map((name) => name.toLowerCase())
+      .sort()
+      .join(', ');
+  if (libc === 'musl') return 'musl';
+  const [newest] = readElf(bytes).versions.map(glibcOf).filter(Boolean).sort(newer);
+  return `glibc ${newest.join('.')}`;
+}
+
 function commonFaults({ exported, needed, imported }, libraries) {
   const more = exported.filter((name) => !ENTRIES.includes(name));
   return [
@@ -54,11 +69,18 @@ function commonFaults({ exported, needed, imported }, libraries) {
 
 /** Of the versions of symbols that a library wants. */
 export function glibcFaults({ versions }) {
-  const newer = versions.filter((version) => {
-    const [, major, minor] = /^GLIBC_(\d+)\.(\d+)/.exec(version) ?? [];
-    return major !== undefined && (Number(major) - GLIBC[0] || Number(minor) - GLIBC[1]) > 0;
-  });
-  return newer.map((version) => `it needs ${version}; glibc ${GLIBC.join('.')} is the oldest that it should run on`);
+  const beyond = versions.filter((version) => glibcOf(version) && newer(glibcOf(version), GLIBC) < 0);
+  return beyond.map((version) => `it needs ${version}; glibc ${GLIBC.join('.')} is the oldest that it should run on`);
+}
+
+/** [2, 28] of 'GLIBC_2.28'; undefined for versions of other libraries. */
+function glibcOf(version) {
+  return /^GLIBC_(\d+)\.(\d+)/.exec(version)?.slice(1, 3).map(Number);
+}
+
+/** Newest first. */
+function newer([a, b], [c, d]) {
+  return c - a || d - b;
 }
 
 function macosFaults({ macos, signed }, arch) {

@@ -1,0 +1,56 @@
+import { spawnSync } from 'node:child_process';
+import { existsSync, mkdirSync, readFileSync, rmSync } from 'node:fs';
+import { join } from 'node:path';
+import { currentTarget, targetName } from '@lazy-attention/native';
+import { root } from '../../../setup/lib/workspaces.mjs';
+
+const CONFORMANCE = join(root, 'packages/conformance/bin/lazy-attention-conformance.js');
+const LOAD = join(import.meta.dirname, 'load-binary.mjs');
+
+/** What is worth trying on a processor: the best that it has, and what needs nothing. */
+const ISAS = ['auto', 'portable'];
+
+/** Words that start a Node for `target`: this one for this machine, else those in NODE_FOR_LINUX_ARM64_GLIBC and the like; null where there is none. */
+export function nodeFor(target, env = process.env) {
+  const named = env[`NODE_FOR_${target.toUpperCase().replaceAll('-', '_')}`];
+  if (named) return named.split(' ');
+  return target === targetName(currentTarget()) ? [process.execPath] : null;
+}
+
+/**
+ * Runs a binary with a Node of its platform: the CPU's through the small conformance suite, any other is loaded and no more.
+ * @returns { ok, said }; null where there is no such Node here
+ */
+export function tryBinary({ name, target, path }, folder) {
+  const node = nodeFor(target);
+  if (node === null) return null;
+  mkdirSync(folder, { recursive: true });
+  const out = join(folder, `${name}-${target}.json`);
+  if (name !== 'backend-cpu') {
+    const text = ran(node, [LOAD, out, path], {}, out);
+    return text === null
+      ? { ok: false, said: 'does not load' }
+      : { ok: true, said: `loads: ${JSON.parse(text).join(', ')}` };
+  }
+  const runs = ISAS.map((isa) => {
+    const env = { LAZY_ATTENTION_CPU_ADDON: path, LAZY_ATTENTION_ISA: isa };
+    return outcome(isa, ran(node, [CONFORMANCE, 'cpu', '--size', 'small', '--out', out], env, out));
+  });
+  return { ok: runs.every(({ ok }) => ok), said: runs.map(({ said }) => said).join('; ') };
+}
+
+/** What a program wrote to `out`; null where it wrote nothing. Node under Wine cannot print to a pipe. */
+function ran([program, ...args], more, env, out) {
+  rmSync(out, { force: true });
+  spawnSync(program, [...args, ...more], { env: { ...process.env, ...env }, stdio: 'ignore' });
+  return existsSync(out) ? readFileSync(out, 'utf8') : null;
+}
+
+function outcome(isa, text) {
+  const results = (text ?? '').split('\n').flatMap((line) => (line === '' ? [] : [JSON.parse(line)]));
+  const failed = results.filter(({ status }) => status === 'failed');
+  const passed = results.filter(({ status }) => status === 'passed').length;
+  if (passed === 0) return { ok: false, said: `${isa}: does not run` };
+  const wrong = failed.length === 0 ? 'none failed' : `FAILED: ${failed.map(({ name }) => name).join(', ')}`;
+  return { ok: failed.length === 0, said: `${isa}: ${passed} conformance tests passed, ${wrong}` };
+}
