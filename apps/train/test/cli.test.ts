@@ -1,7 +1,8 @@
+import { join } from 'node:path';
 import { expect, it } from 'vitest';
 import { inFlags } from '../src/cli/flags.ts';
 import { createProgram, EXAMPLES } from '../src/cli/program.ts';
-import { run } from './helpers.ts';
+import { run, start, TINY, temporary } from './helpers.ts';
 
 const program = createProgram('1.2.3', () => {});
 
@@ -36,6 +37,17 @@ it('every command has examples, whose options there are', () => {
     }
   }
 });
+
+const limited = process.platform === 'linux';
+it.skipIf(!limited)(
+  '--help and a run fit 10 GB of address space (Linux has ulimit -v)',
+  { timeout: 120_000 },
+  async () => {
+    for (const args of [['--help'], ['generate', '--help'], ['train', ...TINY, '--out', join(temporary(), 'run')]]) {
+      expect(await start(args, {}, '-v 10000000').done).toMatchObject({ code: 0, stderr: '' });
+    }
+  },
+);
 
 it('a shell is told what fits: options, and the choices of one', { timeout: 60_000 }, async () => {
   expect((await run('completion', 'bash')).stdout).toContain('lazy-attention');

@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { scenarioNames } from '../src/compare/comparable.ts';
 import { openRun, type RunRecord } from '../src/index.ts';
-import { lines, run, start, TINY, temporary } from './helpers.ts';
+import { BACKEND, lines, run, start, TINY, temporary } from './helpers.ts';
 
 const PAIR = ['--attention', 'softmax,lazy'];
 
@@ -63,11 +63,11 @@ describe('lazy-attention compare', () => {
     expect(existsSync(join(stopped, 'lazy-seed0', 'summary.json'))).toBe(false);
 
     const report = join(root, 'early.html');
-    const early = await run('report', stopped, '--out', report, '--backend', 'reference');
+    const early = await run('report', stopped, '--out', report, '--backend', BACKEND);
     expect(early.code).toBe(0);
     expect(early.stdout).toMatch(/note: .*lazy-seed0 stopped at step \d+ of 12/);
 
-    const second = await run('compare', '--resume', '--out', stopped, '--backend', 'reference', '--sample-tokens', '8');
+    const second = await run('compare', '--resume', '--out', stopped, '--backend', BACKEND, '--sample-tokens', '8');
     expect(second.code).toBe(0);
     for (const name of ['softmax-seed0', 'lazy-seed0']) {
       expect(losses(join(stopped, name))).toEqual(losses(join(whole, name)));
@@ -82,12 +82,12 @@ describe('lazy-attention compare', () => {
     const before = losses(lazy);
     for (const name of ['checkpoints', 'metrics.jsonl', 'summary.json']) rmSync(join(lazy, name), { recursive: true });
     mkdirSync(join(lazy, 'checkpoints'));
-    const resumed = await run('compare', '--resume', '--out', out, '--backend', 'reference');
+    const resumed = await run('compare', '--resume', '--out', out, '--backend', BACKEND);
     expect(resumed.code).toBe(0);
     expect(losses(lazy)).toEqual(before);
 
     rmSync(lazy, { recursive: true });
-    const report = await run('report', out, '--out', join(out, 'early.html'), '--backend', 'reference');
+    const report = await run('report', out, '--out', join(out, 'early.html'), '--backend', BACKEND);
     expect(report.stdout).toMatch(/note: .* is not complete: 1 of 2 runs have not begun/);
   });
 
@@ -95,7 +95,7 @@ describe('lazy-attention compare', () => {
     const home = temporary();
     const out = join(home, 'cmp');
     expect((await run('compare', ...TINY, ...PAIR, '--steps', '2', '--out', out)).code).toBe(0);
-    const resume = () => run('compare', '--resume', '--out', out, '--backend', 'reference');
+    const resume = () => run('compare', '--resume', '--out', out, '--backend', BACKEND);
     const victim = join(home, 'victim');
     mkdirSync(victim);
     writeFileSync(join(victim, 'thesis.txt'), 'precious');
@@ -188,7 +188,7 @@ describe('lazy-attention compare', () => {
 describe('lazy-attention report', () => {
   let home: string;
   const at = (name: string) => join(home, name);
-  const report = (...args: string[]) => run('report', ...args, '--out', at('out.html'), '--backend', 'reference');
+  const report = (...args: string[]) => run('report', ...args, '--out', at('out.html'), '--backend', BACKEND);
 
   beforeAll(async () => {
     home = mkdtempSync(join(tmpdir(), 'lazy-attention-report-'));

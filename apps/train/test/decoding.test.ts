@@ -1,5 +1,7 @@
+import { fileURLToPath } from 'node:url';
 import { provider } from '@lazy-attention/backend-cpu';
 import { type Backend, createBackend } from '@lazy-attention/core';
+import { loadTokenizer } from '@lazy-attention/data';
 import {
   type GenerateOptions,
   generate,
@@ -8,6 +10,7 @@ import {
   preset,
 } from '@lazy-attention/nn';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { collect, continueText } from '../src/training/sample.ts';
 
 const { available, reason } = await provider.probe();
 
@@ -96,4 +99,19 @@ describe.skipIf(!available)(`tokens drawn in launches of several${available ? ''
     expect(cpu.memory().tensors).toBe(held);
     for (const tensor of Object.values(params)) tensor.dispose();
   });
+});
+
+// generate, its --json, sample.txt and the ONNX runtime all take their text from here.
+it('a text goes on behind its prompt with the space of the first token', async () => {
+  const path = fileURLToPath(new URL('../../../packages/data/test/fixtures/metaspace.json', import.meta.url));
+  const tokenizer = await loadTokenizer(path);
+  const whole = [...tokenizer.encode('It was the best of times')];
+  const prompt = [...tokenizer.encode('It was')];
+  expect(whole.slice(0, prompt.length)).toEqual(prompt);
+  async function* drawn() {
+    for (const id of whole.slice(prompt.length)) yield Int32Array.of(id);
+  }
+  expect(await collect(continueText(drawn, tokenizer, 'It was', { maxNewTokens: 99 }, false))).toBe(
+    ' the best of times',
+  );
 });

@@ -14,12 +14,15 @@ export interface Outcome {
   readonly stderr: string;
 }
 
-/** Starts the built command; `done` resolves when it ends. */
+/** Starts the built command, below `limits` of ulimit where there are some; `done` resolves when it ends. */
 export function start(
   args: readonly string[],
   env: Record<string, string> = {},
+  limits = '',
 ): { child: ChildProcess; done: Promise<Outcome> } {
-  const child = spawn(process.execPath, [BIN, ...args], {
+  const own = [process.execPath, BIN, ...args];
+  const [program = '', ...rest] = limits === '' ? own : ['bash', '-c', `ulimit ${limits}; exec "$0" "$@"`, ...own];
+  const child = spawn(program, rest, {
     env: { ...process.env, NO_COLOR: '1', ...env },
     stdio: ['ignore', 'pipe', 'pipe'],
   });
@@ -47,9 +50,12 @@ export function temporary(): string {
   return path;
 }
 
+/** Of the runs that tests train; another where a build of that backend is what is tested. */
+export const BACKEND = process.env.LAZY_ATTENTION_TEST_BACKEND ?? 'reference';
+
 /** What does not change what is computed, and so is said again when a run is resumed. */
 export const RHYTHM = [
-  ...['--backend', 'reference', '--eval-windows', '2', '--final-eval-windows', '4', '--sample-tokens', '8'],
+  ...['--backend', BACKEND, '--eval-windows', '2', '--final-eval-windows', '4', '--sample-tokens', '8'],
 ];
 
 /** The smallest run that still does everything, in milliseconds per step on the reference backend. */

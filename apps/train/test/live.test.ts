@@ -9,7 +9,7 @@ import { serveLive } from '../src/live/server.ts';
 import { planRun } from '../src/training/plan.ts';
 import { disposeSession } from '../src/training/session.ts';
 import { train } from '../src/training/train.ts';
-import { start, TINY, temporary } from './helpers.ts';
+import { BACKEND, start, TINY, temporary } from './helpers.ts';
 
 /** What was sent as `event: changes`, in order. */
 function changesIn(stream: string): { main?: string; charts: Record<string, unknown> }[] {
@@ -60,7 +60,7 @@ it('train --open serves a page that follows the run, and leaves the report in it
 describe('the live page', () => {
   /** A tiny run that is trained in this process while `readers` do what they do; gives how often a page was rendered. */
   async function whileTraining(readers: (address: string, ended: () => boolean) => Promise<void>) {
-    const backend = await createBackend('reference');
+    const backend = await createBackend(BACKEND);
     const options = { preset: 'pico', context: 16, batch: 2, steps: 40, evalEvery: 10, finalEvalWindows: 2 } as const;
     const { record, dataset } = await planRun(backend, 'moby-dick', { ...options, evalWindows: 2, sampleTokens: 1 });
     const folder = createRun(join(temporary(), 'run'), record);

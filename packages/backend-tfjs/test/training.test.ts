@@ -1,3 +1,6 @@
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { provider as reference } from '@lazy-attention/backend-reference';
 import { provider } from '@lazy-attention/backend-tfjs';
 import { Backend } from '@lazy-attention/core';
@@ -6,11 +9,13 @@ import {
   batchTensors,
   cosineSchedule,
   disposeParams,
+  encodeSafetensors,
   type LazyTransformerOptions,
   lazyTransformer,
   preset,
   valueAndGrad,
 } from '@lazy-attention/nn';
+import { loadParams } from '@lazy-attention/nn/node';
 import * as tf from '@tensorflow/tfjs-core';
 import { expect, it } from 'vitest';
 
@@ -65,4 +70,15 @@ it('holds the same tensors after 1,000 training steps as after two', { timeout: 
   expect(seen.get(1000)?.numTensors).toBe(seen.get(2)?.numTensors);
   expect(seen.get(1000)?.numBytes).toBe(seen.get(2)?.numBytes);
   await backend.dispose();
+});
+
+it.each(['cpu', 'wasm'])('loads parameters of a bf16 file as f32, which it has (%s)', async (engine) => {
+  const backend = new Backend(await provider.create({ engine }));
+  const folder = mkdtempSync(join(tmpdir(), 'lazy-attention-tfjs-'));
+  const path = join(folder, 'model.safetensors');
+  writeFileSync(path, encodeSafetensors({ b: { dtype: 'bf16', shape: [2], data: Float32Array.of(1.5, -0.375) } }));
+  const { b } = await loadParams(backend, path);
+  expect([b.dtype, ...(await b.data())]).toEqual(['f32', 1.5, -0.375]);
+  await backend.dispose();
+  rmSync(folder, { recursive: true });
 });

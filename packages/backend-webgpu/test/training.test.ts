@@ -1,6 +1,10 @@
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { provider as reference } from '@lazy-attention/backend-reference';
 import { Backend, type Tensor } from '@lazy-attention/core';
-import { createCache, generate, lazyTransformer, preset } from '@lazy-attention/nn';
+import { createCache, encodeSafetensors, generate, lazyTransformer, preset } from '@lazy-attention/nn';
+import { loadParams } from '@lazy-attention/nn/node';
 import { describe, expect, test } from 'vitest';
 import { open, unavailable } from './support.ts';
 import { train } from './train.ts';
@@ -23,6 +27,17 @@ describe.skipIf(unavailable !== null)(`models${unavailable === null ? '' : `: ${
     for (const [i, loss] of losses.entries()) {
       expect(Math.abs(loss / expected[i] - 1), `step ${i + 1}: ${loss}, ${expected[i]}`).toBeLessThan(1e-3);
     }
+  });
+
+  test('parameters of a bf16 file are loaded as f32, which there is', async () => {
+    const { backend } = await open();
+    const folder = mkdtempSync(join(tmpdir(), 'lazy-attention-webgpu-'));
+    const path = join(folder, 'model.safetensors');
+    writeFileSync(path, encodeSafetensors({ b: { dtype: 'bf16', shape: [2], data: Float32Array.of(1.5, -0.375) } }));
+    const { b } = await loadParams(backend, path);
+    expect([b?.dtype, ...((await b?.data()) ?? [])]).toEqual(['f32', 1.5, -0.375]);
+    await backend.dispose();
+    rmSync(folder, { recursive: true });
   });
 
   describe('decoding with pico', () => {

@@ -4,6 +4,8 @@ import type { ConformanceOptions } from './case.ts';
 import { conformanceCases } from './cases.ts';
 import { passesNow, type Skips, unknownSkips } from './run.ts';
 
+export { runTermination, type TerminationOptions } from './terminate.ts';
+
 /** What `runConformance` takes beside `ConformanceOptions`. */
 export interface RunConformanceOptions extends ConformanceOptions {
   /** Tests that are known to fail, by name, with the reason. Each is still run; one that passes fails the suite. */

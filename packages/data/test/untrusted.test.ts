@@ -1,5 +1,7 @@
-import { execFileSync } from 'node:child_process';
+import { execFileSync, spawn } from 'node:child_process';
+import { once } from 'node:events';
 import { readFileSync, symlinkSync } from 'node:fs';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
 import { type ColumnSource, parquetWriteBuffer } from 'hyparquet-writer';
 import { describe, expect, it } from 'vitest';
@@ -27,6 +29,14 @@ const column = (data: unknown[]): ColumnSource => ({ name: 'text', data: data as
 const parquet = (codec: 'UNCOMPRESSED' | 'SNAPPY', data: unknown[] = rows): Uint8Array =>
   new Uint8Array(parquetWriteBuffer({ columnData: [column(data)], rowGroupSize: 20, codec }));
 const fileWith = (name: string, content: string | Uint8Array): string => `${folderWith({ [name]: content })}/${name}`;
+
+function isAlive(process: string): boolean {
+  try {
+    return !/^\d+ \(.*\) Z/.test(readFileSync(`/proc/${process}/stat`, 'utf8'));
+  } catch {
+    return false;
+  }
+}
 
 describe('parquet', () => {
   it('ends at a page header that makes hyparquet loop for ever', { timeout: 120_000 }, async () => {
@@ -56,6 +66,45 @@ describe('parquet', () => {
     const intact = fileWith('b.parquet', parquet('UNCOMPRESSED'));
     expect(await documentsOf(await openCorpus(intact))).toEqual(rows);
   });
+
+  it('stops at once when told in the midst of such a loop', { timeout: 120_000 }, async () => {
+    const bytes = parquet('UNCOMPRESSED');
+    bytes[15] = 0x17; // as above
+    const corpus = await openCorpus(fileWith('a.parquet', bytes));
+    const controller = new AbortController();
+    setTimeout(() => controller.abort(new Error('enough')), 500);
+    const begin = performance.now();
+    const pieces = () => corpus.pieces({ signal: controller.signal });
+    await expect(documentsOf({ ...corpus, pieces })).rejects.toThrow('enough');
+    expect(performance.now() - begin).toBeLessThan(5000); // its patience is 6 s
+  });
+
+  it.skipIf(process.platform !== 'linux')(
+    'leaves no process behind that loops for ever',
+    { timeout: 120_000 },
+    async () => {
+      // Whoever reads is killed, and so does not end the process; /proc is Linux's.
+      const bytes = parquet('UNCOMPRESSED');
+      bytes[15] = 0x17; // as above
+      const path = fileWith('a.parquet', bytes);
+      const program = `
+      const { openCorpus } = await import(process.argv[1]);
+      const corpus = await openCorpus(process.argv[2]);
+      console.log('opened');
+      for await (const _ of corpus.pieces()) ;`;
+      const dist = fileURLToPath(new URL('../dist/index.js', import.meta.url));
+      const reader = spawn(process.execPath, ['--input-type=module', '-e', program, dist, path], {
+        stdio: ['ignore', 'pipe', 'inherit'],
+      });
+      await once(reader.stdout, 'data');
+      const child = readFileSync(`/proc/${reader.pid}/task/${reader.pid}/children`, 'utf8').trim();
+      expect(child).toMatch(/^\d+$/);
+      await sleep(2000); // in which it begins to loop
+      reader.kill('SIGKILL');
+      await once(reader, 'exit');
+      while (isAlive(child)) await sleep(100);
+    },
+  );
 
   it.each(['UNCOMPRESSED', 'SNAPPY'] as const)('never gives fewer rows than the file has (%s)', async (codec) => {
     const intact = parquet(codec);

@@ -17,6 +17,8 @@ const addon = require(process.argv.at(-1));
 process.stdout.write(JSON.stringify({ version: addon.version, probe: addon.probe() }));
 `;
 
+const TOO_SLOW = 'did not answer within 60 s: the machine is busy, or a driver hangs; try again';
+
 const probes = new Map<string, Promise<AddonProbe>>();
 
 /**
@@ -44,7 +46,7 @@ export function probeAddon(place: AddonPlace): Promise<AddonProbe> {
 interface Answer {
   readonly output: string;
   readonly error: string | null;
-  /** False where the system did not even start the child. */
+  /** False where the system did not even start the child, or it was too slow. */
   readonly tried?: boolean;
 }
 
@@ -56,7 +58,7 @@ function inChild(path: string): Promise<Answer> {
       { timeout: 60_000, env: { ...process.env, ELECTRON_RUN_AS_NODE: '1', NODE_OPTIONS: '', NO_COLOR: '1' } },
       (error, stdout, stderr) => {
         if (error === null) resolve({ output: stdout, error: null });
-        else if (error.killed === true) resolve({ output: '', error: 'did not answer within 60 s' });
+        else if (error.killed === true) resolve({ output: '', error: TOO_SLOW, tried: false });
         else if (error.signal) resolve({ output: '', error: `crashed with ${error.signal}` });
         else if (typeof error.code === 'string') resolve(untried(error));
         else resolve({ output: '', error: `cannot be loaded: ${firstError(stderr)}` });
@@ -79,12 +81,13 @@ function firstError(stderr: string): string {
   );
 }
 
-function judge(place: AddonPlace, path: string, { output, error }: Answer): ProbeResult {
+function judge(place: AddonPlace, path: string, { output, error, tried }: Answer): ProbeResult {
   const unavailable = (reason: string): ProbeResult => ({
     available: false,
     device: '',
     reason: `${path} ${reason}`,
-    fix: buildCommand(place),
+    // Of a binary that was not tried nobody knows that it is wrong.
+    ...(tried === false ? {} : { fix: buildCommand(place) }),
   });
   if (error !== null) return unavailable(error);
   const { version, probe } = JSON.parse(output) as { version: string; probe: NativeProbe };

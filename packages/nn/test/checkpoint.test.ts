@@ -1,4 +1,5 @@
 import { execFileSync, fork } from 'node:child_process';
+import { createHash } from 'node:crypto';
 import promises, {
   cp,
   mkdir,
@@ -343,6 +344,54 @@ describe('a checkpoint that is not what was saved', () => {
         /has version .*; expected an integer/,
       );
     }
+  });
+
+  // Digests that are right say nothing of who computed them.
+  describe('with digests that are right is refused all the same', () => {
+    const sha256 = (bytes: string | Uint8Array) => createHash('sha256').update(bytes).digest('hex');
+    const seal = async (path: string, changed: object) => {
+      const { sha256: _, ...manifest } = JSON.parse(await readFile(join(path, 'checkpoint.json'), 'utf8'));
+      const body = { ...manifest, ...changed };
+      const text = JSON.stringify({ ...body, sha256: sha256(JSON.stringify(body)) });
+      await writeFile(join(path, 'checkpoint.json'), text);
+    };
+
+    it.each([
+      ['step', -1],
+      ['step', '3'],
+      ['optimizer', {}],
+      ['optimizer', { steps: 0.5 }],
+      ['files', null],
+      ['files', []],
+      ['files', { 'config.json': null }],
+      ['files', { 'config.json': { bytes: 2, sha256: 3 } }],
+      ['state', undefined],
+    ])('for the %s %j', async (name, value) => {
+      const path = await save();
+      await seal(path, { [name]: value });
+      await expectRefusal(
+        () => loadCheckpoint(backend, path),
+        'CHECKPOINT_CORRUPT',
+        new RegExp(`has ${name} .*; expected`),
+      );
+    });
+
+    it.each([
+      '',
+      '{"vocabSize": ',
+      '3',
+      '{"vocabSize": 16, "hiddenSize": 8, "numHeads": 2, "context": 8, "numLayers": 1e12}',
+    ])('for the config %j', async (config) => {
+      const path = await save();
+      await writeFile(join(path, 'config.json'), config);
+      const { files } = JSON.parse(await readFile(join(path, 'checkpoint.json'), 'utf8'));
+      await seal(path, { files: { ...files, 'config.json': { bytes: config.length, sha256: sha256(config) } } });
+      await expectRefusal(
+        () => loadCheckpoint(backend, path),
+        'CHECKPOINT_CORRUPT',
+        /config\.json: describes no model/,
+      );
+    });
   });
 
   it('is refused when it is something else', async () => {

@@ -57,10 +57,12 @@ export class TensorCache implements OnnxCache {
   }
 }
 
+/** Of the outputs with keys and values, layer by layer. */
 export function presentNames(layers: number): string[] {
   return Array.from({ length: layers }, (_, layer) => [`present.${layer}.key`, `present.${layer}.value`]).flat();
 }
 
-function pastName(present: string): string {
+/** Of the input that takes back what an output gave. */
+export function pastName(present: string): string {
   return present.replace('present.', 'past_key_values.');
 }

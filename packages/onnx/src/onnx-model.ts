@@ -1,7 +1,7 @@
-import { checkOptions, DisposedError, ShapeError, ValueError } from '@lazy-attention/core';
+import { checkOptions, DisposedError, formatShape, ShapeError, ValueError } from '@lazy-attention/core';
 import { type GenerateOptions, type LazyTransformerConfig, sampleToken, uniform } from '@lazy-attention/nn';
 import type { InferenceSession, Tensor } from 'onnxruntime-node';
-import { type OnnxCache, presentNames, TensorCache } from './cache.ts';
+import { type OnnxCache, pastName, presentNames, TensorCache } from './cache.ts';
 import { OnnxFileError } from './errors.ts';
 import { type OnnxMetadata, readMetadata, verifyFile } from './metadata.ts';
 import { checkProvider, loadRuntime, type OnnxProvider, type OnnxRuntime, openSession } from './runtime.ts';
@@ -26,12 +26,20 @@ export class OnnxModel {
   readonly maxLength: number;
   /** Where it computes. */
   readonly provider: OnnxProvider;
+  readonly #file: string;
   readonly #ort: OnnxRuntime;
   readonly #session: InferenceSession;
   readonly #metadata: ModelMetadata;
   #disposed = false;
 
-  private constructor(ort: OnnxRuntime, session: InferenceSession, metadata: ModelMetadata, provider: OnnxProvider) {
+  private constructor(
+    file: string,
+    ort: OnnxRuntime,
+    session: InferenceSession,
+    metadata: ModelMetadata,
+    provider: OnnxProvider,
+  ) {
+    this.#file = file;
     this.#ort = ort;
     this.#session = session;
     this.#metadata = metadata;
@@ -58,7 +66,13 @@ export class OnnxModel {
       ...sessionOptions,
       ...(provider === 'webgpu' ? { preferredOutputLocation: keptOnDevice(metadata.config) } : {}),
     });
-    return new OnnxModel(ort, session, metadata, provider);
+    try {
+      checkPorts(file, session, metadata);
+    } catch (error) {
+      await session.release();
+      throw error;
+    }
+    return new OnnxModel(file, ort, session, metadata, provider);
   }
 
   /** An empty cache for `batch` rows. The caller disposes it. */
@@ -195,10 +209,16 @@ export class OnnxModel {
         "forward: the file has no input 'starts', which padding, packed documents and more than context tokens need; export it with starts: true",
       );
     }
-    const { logits, ...present } = (await this.#session.run(feeds)) as Record<string, Tensor>;
+    const { logits, ...present } = await this.#session.run(feeds).catch((error: Error) => {
+      throw new OnnxFileError(this.#file, `the runtime cannot run it: ${error.message}`, { cause: error });
+    });
     cache.advance(present, length);
-    const values = (await logits.getData()) as Float32Array;
-    return values;
+    const values = await (logits as Tensor).getData();
+    if (values instanceof Float32Array && values.length === tokens.length * this.config.vocabSize) return values;
+    throw new OnnxFileError(
+      this.#file,
+      `gives logits of ${logits?.type} and shape ${formatShape(logits?.dims ?? [])}; expected float32 and ${formatShape([batch, length, this.config.vocabSize])}`,
+    );
   }
 
   /** First key of each row of the next chunk: behind its padding, and at most `context` keys back. */
@@ -231,6 +251,25 @@ export class OnnxModel {
 
   #checkAlive(op: string): void {
     if (this.#disposed) throw new DisposedError(`${op}: the model has been disposed`);
+  }
+}
+
+/** The graph has the ports that its metadata tells of. @throws OnnxFileError naming those that differ */
+function checkPorts(file: string, session: InferenceSession, { config, starts }: ModelMetadata): void {
+  const present = presentNames(config.numLayers);
+  const expected = {
+    inputs: ['tokens', ...(starts ? ['starts'] : []), ...present.map(pastName)],
+    outputs: ['logits', ...present],
+  };
+  for (const [kind, found] of [
+    ['inputs', session.inputNames],
+    ['outputs', session.outputNames],
+  ] as const) {
+    if (found.length === expected[kind].length && expected[kind].every((name) => found.includes(name))) continue;
+    throw new OnnxFileError(
+      file,
+      `has the ${kind} ${found.join(', ')}; its metadata tells of ${expected[kind].join(', ')}; export it again`,
+    );
   }
 }
 

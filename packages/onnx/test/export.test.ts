@@ -1,4 +1,5 @@
 import { execFile } from 'node:child_process';
+import { createHash } from 'node:crypto';
 import { cp, readFile, rm, stat, truncate, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
@@ -264,6 +265,40 @@ describe('what OnnxModel refuses', () => {
     const graph = { name: 'g', node: [], input: [], output: [] };
     await writeFile(foreign, proto.onnx.ModelProto.encode({ irVersion: 8, graph }).finish());
     await expect(OnnxModel.create({ file: foreign })).rejects.toThrow(/not one that lazy-attention exported/);
+  });
+
+  it('a graph that is not what its metadata says, though the digest is right', async () => {
+    const bytes = await readFile(file);
+    const { metadataProps } = proto.onnx.ModelProto.decode(bytes);
+    const written = Object.fromEntries(metadataProps.map(({ key, value }) => [key as string, value as string]));
+    const { 'lazy_attention.sha256': _, ...known } = written;
+    const model = bytes.subarray(0, Number(known['lazy_attention.model_bytes']));
+    const sealed = home.path('sealed.onnx');
+    const seal = async (changed: Record<string, string>) => {
+      const properties = { ...known, ...changed };
+      const text = JSON.stringify(Object.entries(properties).sort());
+      const sha256 = createHash('sha256').update(model).update(text).digest('hex');
+      const props = Object.entries({ ...properties, 'lazy_attention.sha256': sha256 });
+      const metadata = { metadataProps: props.map(([key, value]) => ({ key, value })) };
+      await writeFile(sealed, Buffer.concat([model, proto.onnx.ModelProto.encode(metadata).finish()]));
+    };
+    const configOf = (changed: object) => JSON.stringify({ ...JSON.parse(known['lazy_attention.config']), ...changed });
+
+    for (const changed of [
+      { 'lazy_attention.starts': 'false' },
+      { 'lazy_attention.config': configOf({ numLayers: 1 }) },
+    ]) {
+      await seal(changed);
+      const error = await OnnxModel.create({ file: sealed }).catch((e) => e);
+      expect(error).toBeInstanceOf(OnnxFileError);
+      expect(error.message).toMatch(/has the inputs .*; its metadata tells of tokens/);
+    }
+    await seal({ 'lazy_attention.config': configOf({ vocabSize: 11 }) });
+    const other = await OnnxModel.create({ file: sealed });
+    await expect(other.forward(Int32Array.of(1, 2), 1)).rejects.toThrow(
+      /gives logits of float32 .*; expected float32 and \[1, 2, 11\]/,
+    );
+    await other.dispose();
   });
 
   it('external weights that are gone', async () => {

@@ -92,8 +92,8 @@ describe('a minute', () => {
   }, 300_000);
 
   it('of faults loses nothing', () => {
-    const { stdout, status } = program('soak/cli.js', '--faults', '12');
-    expect(stdout).toMatch(/12 faults, \d+ runs brought to their end, 0 things lost/);
+    const { stdout, status } = program('soak/cli.js', '--kills', '6', '--others', '10');
+    expect(stdout).toMatch(/ 6 kills .*, 10 other faults, \d+ runs brought to their end, 0 things lost/);
     expect(status, stdout).toBe(0);
   }, 600_000);
 });

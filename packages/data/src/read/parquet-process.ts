@@ -3,6 +3,7 @@
  * for ever, fill the memory, or grow an array until V8 aborts, which no thread survives. `parquet.ts` asks, and watches the time.
  */
 import { TextDecoder } from 'node:util';
+import { Worker } from 'node:worker_threads';
 import { brotliDecompressSync, gunzipSync } from 'node:zlib';
 import {
   type AsyncBuffer,
@@ -142,6 +143,25 @@ async function answer(question: Question): Promise<Answer> {
     return { kind: 'failed', code, message };
   }
 }
+
+/*
+ * In a loop without end neither a message nor `disconnect` is seen. A thread of its own sees that whoever asked was killed: this process
+ * has another parent then, or, on Windows, a parent that is gone.
+ */
+const WATCH = `
+  const parent = process.ppid;
+  const gone = () => {
+    if (process.ppid !== parent) return true;
+    try {
+      process.kill(parent, 0);
+      return false;
+    } catch (error) {
+      return error.code === 'ESRCH';
+    }
+  };
+  setInterval(() => gone() && process.kill(process.pid, 'SIGKILL'), 1000);
+`;
+new Worker(WATCH, { eval: true, stdin: false, resourceLimits: { maxOldGenerationSizeMb: 16 } }).unref();
 
 process.on('message', async (question: Question) => post(await answer(question)));
 // The one who asked decides: a signal to the terminal's whole group is meant for it, and when it is gone so is this one.

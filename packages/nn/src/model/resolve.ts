@@ -37,12 +37,17 @@ const MODEL_KEYS = [
   'computeDType',
 ] as const satisfies readonly (keyof LazyTransformerConfig)[];
 
+/** Far above any model: the names and shapes of every layer are made before anything is asked of a device. */
+const MOST_LAYERS = 4096;
+
 /** Fills in defaults and checks. @throws ConfigError */
 export function resolveConfig(options: LazyTransformerOptions): LazyTransformerConfig {
   const where = 'lazyTransformer';
   checkKeys(where, options, MODEL_KEYS);
   const { vocabSize, numLayers, context, hiddenSize } = options;
   for (const [name, value] of Object.entries({ vocabSize, numLayers, context })) checkSize(where, name, value);
+  if (numLayers > MOST_LAYERS)
+    throw new ConfigError(`${where}: numLayers is ${numLayers}; expected at most ${MOST_LAYERS}`);
   const attention = resolveAttention(where, options, Math.min(512, context));
   const {
     intermediateSize = defaultIntermediate(hiddenSize),

@@ -314,7 +314,7 @@ async function readModel(path: string, digest: FileDigest): Promise<LazyTransfor
   try {
     return lazyTransformer(JSON.parse(new TextDecoder().decode(bytes)) as LazyTransformerOptions);
   } catch (error) {
-    if (!(error instanceof ConfigError)) throw error;
+    if (!(error instanceof ConfigError || error instanceof SyntaxError)) throw error;
     throw new CheckpointError('CHECKPOINT_CORRUPT', path, `describes no model: ${error.message}`, { cause: error });
   }
 }

@@ -48,7 +48,26 @@ export function decodeManifest(path: string, bytes: Uint8Array): Manifest {
   }
   if (sha256 !== digestOf(body)) throw corrupt('does not match its own SHA-256; it is damaged or was edited');
   const { step, optimizer, files, state } = body;
+  const wrong = wrongField(body);
+  if (wrong !== null) throw corrupt(`has ${wrong.name} ${JSON.stringify(wrong.value)}; expected ${wrong.expected}`);
   return { step, optimizer, files, state };
+}
+
+/** The first field that no program of ours has written so: a digest is right of what was made wrong, too. */
+function wrongField(body: {
+  readonly [name: string]: unknown;
+}): { name: string; value: unknown; expected: string } | null {
+  const { step, optimizer, files, state } = body;
+  const count = (value: unknown) => Number.isSafeInteger(value) && (value as number) >= 0;
+  const object = (value: unknown) => typeof value === 'object' && value !== null && !Array.isArray(value);
+  if (!count(step)) return { name: 'step', value: step, expected: 'an integer from 0' };
+  if (optimizer !== null && !(object(optimizer) && count((optimizer as { steps?: unknown }).steps)))
+    return { name: 'optimizer', value: optimizer, expected: 'null, or its steps' };
+  const digest = (value: unknown) =>
+    object(value) && count((value as FileDigest).bytes) && typeof (value as FileDigest).sha256 === 'string';
+  if (!object(files) || !Object.values(files as object).every(digest))
+    return { name: 'files', value: files, expected: 'bytes and sha256 by name' };
+  return state === undefined ? { name: 'state', value: state, expected: 'some JSON' } : null;
 }
 
 /** @throws CheckpointError CHECKPOINT_WRITE for what JSON would lose silently */

@@ -25,8 +25,11 @@ export function checkpointsOf(folder: string): number[] {
   return names.map((name) => Number(name.slice(5))).sort((a, b) => a - b);
 }
 
-/** Of Node itself, before the command's first line: no file left to read a module with, or the package.json that names it. */
-const LOADER = /(EMFILE[\s\S]*node:internal\/modules|Cannot find package|ERR_MODULE_NOT_FOUND)/;
+/** Node's own, before the command's first line: without a descriptor it cannot open a module, or the package.json that names it. */
+function isLoaders(stderr: string): boolean {
+  return /node:internal\/modules/.test(stderr) && /EMFILE|ERR_MODULE_NOT_FOUND|Cannot find package/.test(stderr);
+}
+
 /** Exit codes of SIGHUP, SIGINT and SIGTERM, which need no explanation. */
 const ASKED = [129, 130, 143];
 
@@ -35,11 +38,11 @@ export function checkpointName(step: number): string {
   return `step-${String(step).padStart(8, '0')}`;
 }
 
-/** A process that ended by itself must have said why in a sentence. */
-export function complaintOf({ code, signal, stderr }: Ended): string | null {
+/** A process that ended by itself must have said why in a sentence. `descriptors`: it had too few of them. */
+export function complaintOf({ code, signal, stderr }: Ended, descriptors: boolean): string | null {
   if (/no end after/.test(stderr)) return `hangs: ${stderr}`;
   if (signal === 'SIGABRT' || signal === 'SIGSEGV' || signal === 'SIGBUS') return `dies of ${signal}: ${stderr}`;
-  if (LOADER.test(stderr)) return null;
+  if (descriptors && isLoaders(stderr)) return null;
   if (/^\s+at .*[:)]\d+/m.test(stderr) || /^(Type|Range|Reference|Syntax)Error/m.test(stderr)) {
     return `an untyped error: ${stderr}`;
   }

@@ -1,9 +1,10 @@
 /**
- * npm run soak -- [MINUTES] [--seed N] [--faults N] [--jobs N]
+ * npm run soak -- [MINUTES] [--kills N --others N] [--seed N] [--jobs N]
  *
  * Trains one small run over and over while faults happen to it: kills, hang-ups, full disks, lost pipes, second trainers, too few
  * descriptors, cut checkpoints. After each the folder must be whole, and at the end its losses are those of a run that nothing disturbed.
- * Prints what was lost and keeps that folder. Exits with 1 when anything was.
+ * With --kills and --others it goes on until that many SIGKILLs and other faults have struck. Prints what was lost and keeps that
+ * folder. Exits with 1 when anything was.
  */
 import { cpSync, existsSync, mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
@@ -12,41 +13,56 @@ import { parseArgs } from 'node:util';
 import { number } from '../arguments.ts';
 import { type Random, randomOf } from '../random.ts';
 import { checkFolder, checkpointsOf, complaintOf, dropNewest, type Losses, lossesOf } from './check.ts';
-import { drawFault } from './faults.ts';
-import { patience, STEPS, start, trainArguments } from './run.ts';
+import { DESCRIPTORS, type Fault, faultsOf, KILL, type Wanted } from './faults.ts';
+import { firstStep, metricsBytes, STEPS, start, times, trainArguments, writeText } from './run.ts';
 
 const { values, positionals } = parseArgs({
   allowPositionals: true,
   options: {
     seed: { type: 'string', default: '1' },
-    faults: { type: 'string' },
+    kills: { type: 'string' },
+    others: { type: 'string' },
     jobs: { type: 'string', default: '1' },
   },
 });
 const minutes = number('soak', 'MINUTES', positionals[0] ?? '1');
 const seed = number('soak', '--seed', values.seed);
-const most = values.faults === undefined ? Number.POSITIVE_INFINITY : number('soak', '--faults', values.faults);
-const end = values.faults === undefined ? Date.now() + minutes * 60_000 : Number.POSITIVE_INFINITY;
+const counted = values.kills !== undefined || values.others !== undefined;
+const wanted: Wanted = counted
+  ? { kills: number('soak', '--kills', values.kills ?? '0'), others: number('soak', '--others', values.others ?? '0') }
+  : { kills: 1e9, others: 1e9 };
+const end = counted ? Number.POSITIVE_INFINITY : Date.now() + minutes * 60_000;
 
 const root = mkdtempSync(join(tmpdir(), 'lazy-soak-'));
-const counts = new Map<string, number>();
-let [faults, runs, lost] = [0, 0, 0];
+const struck = new Map<string, number>();
+let [inSteps, runs, lost] = [0, 0, 0];
 
-const undisturbed = join(root, 'undisturbed');
-const begin = Date.now();
-const first = await start(trainArguments(undisturbed, false)).ended;
-if (first.code !== 0) throw new Error(`soak: the undisturbed run failed: ${first.stderr}`);
-const whole = lossesOf(undisturbed);
-patience.milliseconds = Math.max(120_000, 30 * (Date.now() - begin));
+const whole = await undisturbed(join(root, 'undisturbed'));
+const drawFault = faultsOf(wanted);
 await Promise.all(Array.from({ length: number('soak', '--jobs', values.jobs, 1) }, (_, job) => work(job)));
-for (const [name, count] of [...counts].sort()) console.log(`${name.padEnd(16)} ${String(count).padStart(6)}`);
-console.log(`soak: seed ${seed}, ${faults} faults, ${runs} runs brought to their end, ${lost} things lost`);
-if (lost === 0) rmSync(root, { recursive: true });
-process.exitCode = lost > 0 ? 1 : 0;
+report();
+
+/** Trains once in peace, and takes the times. */
+async function undisturbed(folder: string): Promise<Losses> {
+  writeText(root);
+  const begin = Date.now();
+  const running = start(trainArguments(folder, false));
+  await firstStep(running, folder, 0);
+  times.start = Date.now() - begin;
+  const { code, stderr } = await running.ended;
+  if (code !== 0) throw new Error(`soak: the undisturbed run failed: ${stderr}`);
+  times.steps = Date.now() - begin - times.start;
+  times.patience = Math.max(120_000, 30 * (Date.now() - begin));
+  return lossesOf(folder);
+}
+
+function isOver(): boolean {
+  return Date.now() >= end || (wanted.kills <= 0 && wanted.others <= 0);
+}
 
 /** One run after the other, each disturbed until it is over. */
 async function work(job: number): Promise<void> {
-  for (let index = 0; faults < most && Date.now() < end; index++) {
+  for (let index = 0; !isOver(); index++) {
     const folder = join(root, `job${job}`);
     await disturbToTheEnd(folder, randomOf(seed, `soak ${job}`, index), `job ${job}, run ${index}`);
     rmSync(folder, { recursive: true, force: true });
@@ -54,18 +70,21 @@ async function work(job: number): Promise<void> {
 }
 
 async function disturbToTheEnd(folder: string, random: Random, label: string): Promise<void> {
-  while (faults < most && Date.now() < end) {
-    faults++;
+  while (!isOver()) {
     const fault = drawFault(random);
-    counts.set(fault.name, (counts.get(fault.name) ?? 0) + 1);
+    const before = metricsBytes(folder);
     const newest = checkpointsOf(folder).at(-1) ?? 0;
-    const resumed = existsSync(join(folder, 'run.json'));
-    const { ended, wrong } = await fault.disturb(folder, resumed, random);
-    const cut = fault.name === 'cut checkpoint' && ended.code !== 0;
+    const {
+      ended,
+      wrong,
+      struck: happened,
+    } = await fault.disturb(folder, existsSync(join(folder, 'run.json')), random);
+    if (happened) count(fault, metricsBytes(folder) > before);
+    const cut = fault.name === 'cut checkpoint' && happened && ended.code !== 0;
     const kept = cut ? dropNewest(folder) : newest;
-    const complaint = wrong ?? complaintOf(ended) ?? checkFolder(folder, whole, kept);
+    const complaint = wrong ?? complaintOf(ended, fault === DESCRIPTORS) ?? checkFolder(folder, whole, kept);
     if (complaint !== null) {
-      report(folder, `${label}, ${fault.name}: ${complaint}`);
+      keep(folder, `${label}, ${fault.name}: ${complaint}`);
       rmSync(folder, { recursive: true, force: true });
       return;
     }
@@ -74,18 +93,46 @@ async function disturbToTheEnd(folder: string, random: Random, label: string): P
   await finish(folder, label, whole);
 }
 
+/** `trained`: the run had taken a step since it was started. */
+function count(fault: Fault, trained: boolean): void {
+  struck.set(fault.name, (struck.get(fault.name) ?? 0) + 1);
+  const all = sum(struck.values());
+  if (all % 100 === 0) console.log(`${all} faults, ${runs} runs brought to their end, ${lost} things lost`);
+  if (fault !== KILL) {
+    wanted.others--;
+    return;
+  }
+  wanted.kills--;
+  if (trained) inSteps++;
+}
+
 /** Lets the run end undisturbed: every loss is there, and equal. */
 async function finish(folder: string, label: string, expected: Losses): Promise<void> {
   const last = await start(trainArguments(folder, existsSync(join(folder, 'run.json')))).ended;
   const found = last.code === 0 ? lossesOf(folder) : new Map<string, number>();
   const equal = found.size === expected.size && [...expected].every(([key, loss]) => found.get(key) === loss);
   if (equal) runs++;
-  else report(folder, `${label}: the run cannot be ended as the undisturbed one (exit ${last.code})\n${last.stderr}`);
+  else keep(folder, `${label}: the run cannot be ended as the undisturbed one (exit ${last.code})\n${last.stderr}`);
 }
 
-function report(folder: string, message: string): void {
+function keep(folder: string, message: string): void {
   lost++;
   const kept = `${folder}-lost-${lost}`;
   if (existsSync(folder)) cpSync(folder, kept, { recursive: true });
   console.log(`\n${message}\nkept: ${kept}\n`);
+}
+
+function report(): void {
+  for (const [name, number] of [...struck].sort()) console.log(`${name.padEnd(16)} ${String(number).padStart(6)}`);
+  const kills = struck.get(KILL.name) ?? 0;
+  const others = sum(struck.values()) - kills;
+  console.log(
+    `soak: seed ${seed}, ${kills} kills (${inSteps} of them after a step), ${others} other faults, ${runs} runs brought to their end, ${lost} things lost`,
+  );
+  if (lost === 0) rmSync(root, { recursive: true });
+  process.exitCode = lost > 0 ? 1 : 0;
+}
+
+function sum(numbers: Iterable<number>): number {
+  return [...numbers].reduce((total, number) => total + number, 0);
 }

@@ -1,6 +1,9 @@
 import { type ChildProcess, spawn } from 'node:child_process';
+import { statSync, writeFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
+import { type Random, upTo } from '../random.ts';
 
 /** The built command, beside the package's entry. */
 const BIN = join(dirname(fileURLToPath(import.meta.resolve('lazy-attention'))), 'bin.js');
@@ -10,14 +13,23 @@ const INTERVALS = [
   ...['--backend', 'reference', '--eval-windows', '2', '--final-eval-windows', '2', '--sample-tokens', '4'],
   ...['--checkpoint-every', '1', '--eval-every', '10', '--keep', '2'],
 ];
-const SIZES = ['--preset', 'pico', '--context', '16', '--batch', '2', '--warmup', '2', '--seed', '7'];
+const SIZES = [
+  ...['--preset', 'pico', '--layers', '1', '--width', '16', '--heads', '2', '--mlp-width', '16'],
+  ...['--context', '16', '--batch', '2', '--warmup', '2', '--seed', '7'],
+];
 
-/** Steps of the run that is disturbed: a few seconds, so that most faults fall within it. */
-export const STEPS = 120;
+/** Steps of the run that is disturbed. It is small, so that most of the time goes into what is written. */
+export const STEPS = 40;
 
-/** Arguments of a run from its beginning, or of one that goes on. */
+/** Writes the text that is trained on into `root`. */
+export function writeText(root: string): void {
+  const lines = Array.from({ length: 400 }, (_, i) => `Line ${i}: it was the best of times, ${i * i} times the worst.`);
+  writeFileSync(join(root, 'text.txt'), lines.join('\n'));
+}
+
+/** Arguments of a run, beside the text, from its beginning, or of one that goes on. */
 export function trainArguments(folder: string, resumed: boolean): string[] {
-  const rest = resumed ? ['--resume'] : [...SIZES, '--steps', String(STEPS)];
+  const rest = resumed ? ['--resume'] : [join(dirname(folder), 'text.txt'), ...SIZES, '--steps', String(STEPS)];
   return ['train', ...rest, ...INTERVALS, '--out', folder];
 }
 
@@ -35,8 +47,14 @@ export interface Running {
   readonly ended: Promise<Ended>;
 }
 
-/** Longest time of one command, in milliseconds, before it counts as a hang; the undisturbed run sets it. */
-export const patience = { milliseconds: 600_000 };
+/** What the undisturbed run took, in milliseconds. */
+export const times = {
+  /** Longest time of one command before it counts as a hang. */
+  patience: 600_000,
+  /** From the start of Node to the first step, and from there to the end. */
+  start: 1000,
+  steps: 3000,
+};
 
 /** Starts the command, below the limits of `ulimit` where some are given. */
 export function start(args: readonly string[], limits = ''): Running {
@@ -54,9 +72,9 @@ export function start(args: readonly string[], limits = ''): Running {
     output.stderr += text;
   });
   const timer = setTimeout(() => {
-    output.stderr += `\nsoak: no end after ${patience.milliseconds / 1000} s`;
+    output.stderr += `\nsoak: no end after ${times.patience / 1000} s`;
     child.kill('SIGKILL');
-  }, patience.milliseconds);
+  }, times.patience);
   const ended = new Promise<Ended>((resolve) => {
     child.on('close', (code, signal) => {
       clearTimeout(timer);
@@ -64,4 +82,30 @@ export function start(args: readonly string[], limits = ''): Running {
     });
   });
   return { child, ended };
+}
+
+/** Whether it has not ended, as far as this process knows. */
+export function isAlive({ child }: Running): boolean {
+  return child.exitCode === null && child.signalCode === null;
+}
+
+/** Bytes of a run's metrics, which grow with every step. */
+export function metricsBytes(folder: string): number {
+  return statSync(join(folder, 'metrics.jsonl'), { throwIfNoEntry: false })?.size ?? 0;
+}
+
+/** Waits until the run in `folder` has taken a step more, or has ended. `before`: bytes of its metrics at the start. */
+export async function firstStep(running: Running, folder: string, before: number): Promise<void> {
+  while (isAlive(running) && metricsBytes(folder) <= before) await sleep(10);
+}
+
+/**
+ * Waits for a random moment: every fifth time one of the start of Node, else one of the `share` of the steps that are left; of these
+ * half are early, so that a run is disturbed often before it is over.
+ */
+export async function randomMoment(running: Running, folder: string, share: number, random: Random): Promise<void> {
+  const before = metricsBytes(folder);
+  if (random() < 0.2) return sleep(upTo(random, times.start));
+  await firstStep(running, folder, before);
+  await sleep(upTo(random, times.steps * share * (random() < 0.5 ? 0.25 : 1)));
 }

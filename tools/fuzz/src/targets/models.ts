@@ -11,8 +11,10 @@ import {
 } from '@lazy-attention/nn';
 import { loadCheckpoint, loadParams, saveCheckpoint, saveParams } from '@lazy-attention/nn/node';
 import { exportModel, OnnxModel } from '@lazy-attention/onnx';
-import { oneOf } from '../random.ts';
+import { mutateHeader } from '../mutate/safetensors.ts';
+import { oneOf, type Random } from '../random.ts';
 import { attempt, spoilt } from './file.ts';
+import { sealCheckpoint, spoilOnnx } from './sealed.ts';
 import type { Prepared, Target } from './target.ts';
 
 const TINY: LazyTransformerOptions = { vocabSize: 16, hiddenSize: 8, numLayers: 1, numHeads: 2, context: 8 };
@@ -22,9 +24,14 @@ interface FolderReader {
   readonly name: string;
   write(backend: Backend, folder: string): Promise<void>;
   read(backend: Backend, folder: string): Promise<unknown>;
+  /** Of files with digests: spoils the file at `path` and makes the digests right again. */
+  spoilSealed?(path: string, original: Uint8Array, random: Random): void;
 }
 
-function folderTarget({ name, write, read }: FolderReader): Target {
+/** Of the cases of a reader that checks digests, those whose digests are right. */
+const SEALED = 0.7;
+
+function folderTarget({ name, write, read, spoilSealed }: FolderReader): Target {
   return {
     name,
     async prepare(folder): Promise<Prepared> {
@@ -41,10 +48,11 @@ function folderTarget({ name, write, read }: FolderReader): Target {
           const at = oneOf(random, [...paths.keys()]);
           const path = paths[at] as string;
           const original = originals[at] as Uint8Array;
-          writeFileSync(path, spoilt(original, /\.jsonl?$/.test(path), random));
+          if (spoilSealed !== undefined && random() < SEALED) spoilSealed(path, original, random);
+          else writeFileSync(path, spoiltFile(path, original, random));
           const outcome = await attempt(() => read(backend, root));
           if (!existsSync(root)) throw new Error(`${name}: the folder is gone`);
-          writeFileSync(path, original);
+          for (const [i, each] of paths.entries()) writeFileSync(each, originals[i] as Uint8Array);
           const left = backend.memory().tensors - tensors;
           if (left !== 0) throw new Error(`${name}: ${left} tensors of a refused file are still alive`);
           return outcome;
@@ -53,6 +61,12 @@ function folderTarget({ name, write, read }: FolderReader): Target {
       };
     },
   };
+}
+
+/** With mistakes in the values of JSON, also of a safetensors file's header, or in bytes. */
+function spoiltFile(path: string, original: Uint8Array, random: Random): Uint8Array {
+  const header = path.endsWith('.safetensors') && random() < 0.5 ? mutateHeader(original, random) : null;
+  return header ?? spoilt(original, /\.jsonl?$/.test(path), random);
 }
 
 function filesBelow(folder: string): string[] {
@@ -139,6 +153,10 @@ export const MODEL_TARGETS: readonly Target[] = [
       disposeParams(loaded.optimizer.m);
       disposeParams(loaded.optimizer.v);
     },
+    spoilSealed(path, original, random) {
+      writeFileSync(path, spoiltFile(path, original, random));
+      sealCheckpoint(path);
+    },
   }),
   folderTarget({
     name: 'huggingface',
@@ -172,5 +190,6 @@ export const MODEL_TARGETS: readonly Target[] = [
       await model.forward(Int32Array.of(1, 2, 3), 1);
       await model.dispose();
     },
+    spoilSealed: (path, original, random) => writeFileSync(path, spoilOnnx(original, random)),
   }),
 ];
