@@ -39,7 +39,10 @@ function heads({ attention: { layers } }) {
 }
 
 function main() {
-  const options = { picture: { type: 'string' }, base: { type: 'string', default: 'fine-tuned, softmax' } };
+  const options = {
+    picture: { type: 'string' },
+    base: { type: 'string', default: 'fine-tuned, softmax, at twice the rate, in bf16' },
+  };
   const { values, positionals } = parseArgs({ allowPositionals: true, options });
   const [label, run, inspection] = positionals;
   if (inspection === undefined) throw new Error('give a label, the folder of a run, and the JSON of its inspection');

@@ -46,7 +46,8 @@ export function rendered({ columns, rows: wanted }, { command, settings, keys, r
 /** The command above a table, and what it does not say: what was trained, where anything was. */
 function made(command, { preset, context, steps, batch, learningRate, backend }) {
   if (steps === undefined) return `\`npx ${command}\`, backend ${backend}.`;
-  return `\`npx ${command}\`: ${preset}, context ${context}, ${steps} steps of ${batch} sequences, peak learning rate ${learningRate}, backend ${backend}.`;
+  const rate = learningRate === undefined ? '' : `peak learning rate ${learningRate}, `;
+  return `\`npx ${command}\`: ${preset}, context ${context}, ${steps} steps of ${batch} sequences, ${rate}backend ${backend}.`;
 }
 
 /** The commands of rows that were made one by one. */

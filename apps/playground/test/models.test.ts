@@ -7,8 +7,9 @@ import { lazyTransformer } from '@lazy-attention/nn';
 import { saveCheckpoint } from '@lazy-attention/nn/node';
 import type { Page } from 'playwright-core';
 import { afterAll, expect, test } from 'vitest';
+import { LONGEST_TASK, longestTask } from '../scripts/budget.mjs';
 import { memoryLimit } from '../src/worker/memory.ts';
-import { inBrowser, models, openPage, toTheEnd } from './page.ts';
+import { inBrowser, launch, models, openPage, toTheEnd } from './page.ts';
 
 const scratch = mkdtempSync(join(tmpdir(), 'playground-models-'));
 afterAll(() => rmSync(scratch, { recursive: true }));
@@ -181,5 +182,21 @@ inBrowser('models of one’s own', ({ at, browser }) => {
     await toTheEnd(page);
     expect(complaints).toEqual([]);
     await page.context().close();
+  });
+
+  test.skipIf(!existsSync(gguf))('on WebAssembly SmolLM2 opens, and its sinks are seen', async () => {
+    const own = await launch(false);
+    const { page, complaints } = await openPage(own, at());
+    await toTheEnd(page);
+    await page.getByTestId('file').setInputFiles(gguf);
+    await page.waitForSelector('[data-testid="opened"], [data-testid="problem"]');
+    expect(await page.locator('[data-testid="opened"]').textContent()).toContain('30 layers of 9 heads, 134.52 M');
+    const { processor } = await longestTask(page, () =>
+      page.waitForFunction(() => document.querySelectorAll('[data-side="0"] .thumbnails button').length === 270),
+    );
+    expect(processor).toBeLessThan(LONGEST_TASK);
+    expect(Number(await page.getByTestId('first-0').textContent())).toBeGreaterThan(0.9);
+    expect(complaints).toEqual([]);
+    await own.close();
   });
 });

@@ -176,7 +176,7 @@ export async function look(): Promise<void> {
   const mine = ++asking;
   await trying('Looking', async () => {
     await prepareModels();
-    const { layer, head } = store.headPlace.value;
+    const { layer, head } = store.tauHead.value ?? store.headPlace.value;
     const change = store.tau.value === null ? null : { layer, head, value: store.tau.value };
     const input = store.text.value === '' ? (store.shown.value?.ids ?? []) : store.text.value;
     const found = await engine().look(input, change);

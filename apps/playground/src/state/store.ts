@@ -88,6 +88,11 @@ export function headOf(view: SideView | null): HeadView | null {
   return found !== null && rows.value === 'normalised' ? { ...found, weights: normalised(found.weights) } : found;
 }
 
+/** The shown head whose tau the slider moves: that of the right side where both have one. Null where none has. */
+export const tauHead = computed<HeadView | null>(
+  () => views.value.map(headOf).findLast((head) => head !== null && head.tau !== null) ?? null,
+);
+
 /** Back to what the training itself shows. */
 export function forgetText(): void {
   batch(() => {

@@ -11,6 +11,7 @@ import {
   rows,
   status,
   tau,
+  tauHead,
   text,
   tokens,
   views,
@@ -54,9 +55,8 @@ export function Look() {
 }
 
 function Choices() {
-  const { layer, head } = headPlace.value;
-  const trained = views.value.map((view) => headOf(view)?.tau ?? null).findLast((value) => value !== null) ?? null;
-  const value = tau.value ?? trained;
+  const value = tau.value ?? tauHead.value?.tau ?? null;
+  const { layer, head } = tauHead.value ?? headPlace.value;
   return (
     <div class="choices">
       <fieldset>

@@ -1,10 +1,24 @@
+import { useEffect, useState } from 'preact/hooks';
 import { rowsOf, type SideView } from '../engine/view.ts';
-import { chosenHead, frame, headOf, headPlace, kinds, looked, opened, shown, tau, views } from '../state/store.ts';
+import {
+  chosenHead,
+  frame,
+  type HeadPlace,
+  headOf,
+  headPlace,
+  kinds,
+  looked,
+  opened,
+  shown,
+  tau,
+  views,
+} from '../state/store.ts';
+import { later } from './later.ts';
 import { AttentionMap } from './map.tsx';
 import { kindColor, kindLabel } from './palette.ts';
 
-/** Thumbnails of more heads would be a page of their own. */
-const MOST_THUMBNAILS = 64;
+/** Thumbnails that are put into the page at once; those of a large model come piece by piece. */
+const PIECE = 32;
 
 /** One of the two models: its figures, the map of the chosen head, and all heads as thumbnails. */
 export function Side({ side }: { readonly side: 0 | 1 }) {
@@ -32,13 +46,20 @@ export function Side({ side }: { readonly side: 0 | 1 }) {
             <AttentionMap weights={head.weights} kind={kind} label={described(kindLabel(kind), head)} pointed />
             <p class="foot soft" aria-hidden="true">
               ↑ first token{head.firstTokenWeight > 0.3 && <b>, a sink</b>}
+              {elsewhere(head) && ` (here layer ${head.layer}, head ${head.head})`}
             </p>
           </>
         )}
       </div>
-      {view !== null && <Thumbnails view={view} kind={kind} side={side} />}
+      {view !== null && <Thumbnails view={view} kind={kind} />}
     </section>
   );
+}
+
+/** Whether a side shows another head than the chosen one, which it has not. */
+function elsewhere({ layer, head }: HeadPlace): boolean {
+  const place = headPlace.value;
+  return layer !== place.layer || head !== place.head;
 }
 
 function nothing(view: SideView | null, side: 0 | 1): string {
@@ -87,36 +108,31 @@ function Figures({ view, side }: { readonly view: SideView; readonly side: 0 | 1
   );
 }
 
-function Thumbnails({ view, kind, side }: { readonly view: SideView; readonly kind: string; readonly side: 0 | 1 }) {
+function Thumbnails({ view, kind }: { readonly view: SideView; readonly kind: string }) {
   const place = headPlace.value;
-  const shownHeads = view.heads.slice(0, MOST_THUMBNAILS);
+  const [count, setCount] = useState(PIECE);
+  const missing = count < view.heads.length;
+  useEffect(() => (missing ? later(() => setCount((before) => before + PIECE)) : undefined), [missing, count]);
   return (
-    <>
-      <ul class="thumbnails" aria-label={`Heads, ${kindLabel(kind)}`}>
-        {shownHeads.map(({ layer, head, weights, firstTokenWeight }) => (
-          <li key={`${layer}.${head}`}>
-            <button
-              type="button"
-              aria-pressed={layer === place.layer && head === place.head}
-              aria-label={`${layer}.${head} ${firstTokenWeight.toFixed(2)}: layer ${layer}, head ${head}, weight on the first token`}
-              onClick={() => {
-                chosenHead.value = { layer, head };
-                tau.value = null;
-              }}
-            >
-              <AttentionMap weights={weights} kind={kind} />
-              <span aria-hidden="true">
-                {layer}.{head} <b>{firstTokenWeight.toFixed(2)}</b>
-              </span>
-            </button>
-          </li>
-        ))}
-      </ul>
-      {view.heads.length > MOST_THUMBNAILS && side === 0 && (
-        <p class="soft">
-          The first {MOST_THUMBNAILS} of {view.heads.length} heads.
-        </p>
-      )}
-    </>
+    <ul class="thumbnails" aria-label={`Heads, ${kindLabel(kind)}`}>
+      {view.heads.slice(0, count).map(({ layer, head, weights, firstTokenWeight }) => (
+        <li key={`${layer}.${head}`}>
+          <button
+            type="button"
+            aria-pressed={layer === place.layer && head === place.head}
+            aria-label={`${layer}.${head} ${firstTokenWeight.toFixed(2)}: layer ${layer}, head ${head}, weight on the first token`}
+            onClick={() => {
+              chosenHead.value = { layer, head };
+              tau.value = null;
+            }}
+          >
+            <AttentionMap weights={weights} kind={kind} />
+            <span aria-hidden="true">
+              {layer}.{head} <b>{firstTokenWeight.toFixed(2)}</b>
+            </span>
+          </button>
+        </li>
+      ))}
+    </ul>
   );
 }
