@@ -24,9 +24,31 @@ let libc: 'glibc' | 'musl' | undefined;
 
 /** Node's own executable depends on the C library that a binary beside it needs. */
 function libcOf(): 'glibc' | 'musl' {
-  libc ??= libcOfELF(firstBytes(process.execPath, 1 << 16)) ?? 'glibc';
+  libc ??= libcOfProgram(process.execPath) ?? 'glibc';
   return libc;
 }
+
+/** Of a program: what its interpreter is, or what its beginning names. null where neither tells. */
+export function libcOfProgram(path: string): 'glibc' | 'musl' | null {
+  const head = firstBytes(path, 1 << 16);
+  const interpreter = interpreterOf(path, head);
+  return (interpreter === null ? null : libcOfELF(interpreter)) ?? libcOfELF(head);
+}
+
+/** The path of an ELF program's interpreter, which may stand anywhere in the file; null where it has none. */
+function interpreterOf(path: string, head: Buffer): Buffer | null {
+  if (head.length < 64 || head.readUInt32BE(0) !== 0x7f454c46 || head[4] !== 2) return null;
+  const [table, size, count] = [Number(head.readBigUInt64LE(32)), head.readUInt16LE(54), head.readUInt16LE(56)];
+  const entries = bytesAt(path, table, size * count);
+  for (let at = 0; at + 40 <= entries.length; at += size) {
+    if (entries.readUInt32LE(at) !== PT_INTERP) continue;
+    return bytesAt(path, Number(entries.readBigUInt64LE(at + 8)), Number(entries.readBigUInt64LE(at + 32)));
+  }
+  return null;
+}
+
+/** Type of the program header that names the interpreter. */
+const PT_INTERP = 3;
 
 /** Reads the header of a shared library (ELF, Mach-O or PE); null when it is none of these. Does not load it. */
 export function inspectBinary(path: string): Target | null {
@@ -66,10 +88,14 @@ function machArch(type: number): string {
 }
 
 function firstBytes(path: string, count: number): Buffer {
+  return bytesAt(path, 0, count);
+}
+
+function bytesAt(path: string, position: number, count: number): Buffer {
   const file = openSync(path, 'r');
   try {
     const bytes = Buffer.alloc(count);
-    return bytes.subarray(0, readSync(file, bytes, 0, count, 0));
+    return bytes.subarray(0, readSync(file, bytes, 0, count, position));
   } finally {
     closeSync(file);
   }

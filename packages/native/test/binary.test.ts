@@ -3,7 +3,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, expect, test } from 'vitest';
 import { hostTarget } from '../scripts/build-addon.mjs';
-import { currentTarget, inspectBinary, targetName } from '../src/binary.ts';
+import { currentTarget, inspectBinary, libcOfProgram, targetName } from '../src/binary.ts';
 
 const folder = mkdtempSync(join(tmpdir(), 'lazy-native-'));
 afterAll(() => rmSync(folder, { recursive: true }));
@@ -52,4 +52,24 @@ test('Mach-O and PE', () => {
 test('anything else is no library', () => {
   expect(inspectBinary(written('text', Buffer.from('hello')))).toBeNull();
   expect(inspectBinary(written('long', Buffer.alloc(4096, 'x')))).toBeNull();
+});
+
+// Tools that change where a program looks for libraries move its interpreter's name to the end of the file.
+test.each([
+  ['/lib/ld-musl-x86_64.so.1', 'musl'],
+  ['/lib64/ld-linux-x86-64.so.2', 'glibc'],
+] as const)('a program whose interpreter is %s is for %s, wherever the name stands', (interpreter, libc) => {
+  const bytes = Buffer.alloc(100_000);
+  bytes.writeUInt32BE(0x7f454c46, 0);
+  bytes[4] = 2; // 64 bits
+  bytes.writeBigUInt64LE(90_000n, 32); // program headers: where, how large, how many
+  bytes.writeUInt16LE(56, 54);
+  bytes.writeUInt16LE(2, 56);
+  bytes.writeUInt32LE(6, 90_000);
+  bytes.writeUInt32LE(3, 90_056);
+  bytes.writeBigUInt64LE(95_000n, 90_064);
+  bytes.writeBigUInt64LE(BigInt(interpreter.length + 1), 90_088);
+  bytes.write(`${interpreter}\0`, 95_000);
+  expect(libcOfProgram(written('program', bytes))).toBe(libc);
+  expect(libcOfProgram(written('script', Buffer.from('#!/bin/sh\nexec node\n')))).toBeNull();
 });
