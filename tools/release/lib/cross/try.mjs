@@ -28,15 +28,27 @@ export function tryBinary({ name, target, path }, folder) {
   const out = join(folder, `${name}-${target}.json`);
   if (name !== 'backend-cpu') {
     const text = ran(node, [LOAD, out, path], {}, out);
-    return text === null
-      ? { ok: false, said: 'does not load' }
-      : { ok: true, said: `loads: ${JSON.parse(text).join(', ')}` };
+    if (text === null) return { ok: false, said: 'does not load' };
+    const ranks = name === 'communicator-mpi' && target === targetName(currentTarget()) ? addsUp(path) : null;
+    return { ok: ranks?.ok ?? true, said: ['loads', ...(ranks === null ? [] : [ranks.said])].join('; ') };
   }
   const runs = ISAS.map((isa) => {
     const env = { LAZY_ATTENTION_CPU_ADDON: path, LAZY_ATTENTION_ISA: isa };
     return outcome(isa, ran(node, [CONFORMANCE, 'cpu', '--size', 'small', '--out', out], env, out));
   });
   return { ok: runs.every(({ ok }) => ok), said: runs.map(({ said }) => said).join('; ') };
+}
+
+/** Two ranks of MPI on this machine; null where there is no mpirun. */
+function addsUp(path) {
+  const args = ['--oversubscribe', '-n', '2', process.execPath, join(root, 'packages/communicator-mpi/test/ranks.mjs')];
+  const asRoot = { OMPI_ALLOW_RUN_AS_ROOT: '1', OMPI_ALLOW_RUN_AS_ROOT_CONFIRM: '1' };
+  const { status, error } = spawnSync('mpirun', args, {
+    env: { ...process.env, ...asRoot, LAZY_ATTENTION_MPI_ADDON: path },
+    stdio: 'ignore',
+  });
+  if (error !== undefined) return null;
+  return status === 0 ? { ok: true, said: 'two ranks add up' } : { ok: false, said: 'two ranks do NOT add up' };
 }
 
 /** What a program wrote to `out`; null where it wrote nothing. Node under Wine cannot print to a pipe. */
