@@ -3,7 +3,7 @@ import { BESIDE, BIAS, GRADIENT_TERMS, offsetOf, PER_HEAD, STARTS } from './atte
 import { GROUP, headPlaces, START_READER, STRIP_PARAMS } from './attention-strip.ts';
 import { ELEMENTWISE_THREADS, index } from './elementwise.ts';
 import { kernel, type NoVariant, read, write } from './kernel.ts';
-import { EXPONENTIAL, poisoned, poisonOf, RELU } from './numbers.ts';
+import { EXPONENTIAL, isNumber, poisoned, poisonOf, RELU } from './numbers.ts';
 import { softmaxOfRow } from './softmax.ts';
 
 /** Row `group.x` of head `group.y` of the block: the keys that it attends, and the keys where its strip has to be valid. */
@@ -31,6 +31,34 @@ fn scoreAt(base: u32, key: u32, h: u32, position: u32) -> f32 {
 }`;
 
 /**
+ * For every key of the row's strip `results`, values by place from its `p`; keys that are not attended have 0, also when tau > 0. `w` is
+ * max(p + tau / n, 0). Nearly every row holds numbers alone, and has a loop without the tests of bits that a NaN needs to get through,
+ * which took 6 % of attention (docs/benchmarks/webgpu.md).
+ */
+function overRow(p: string, results: (w: string) => Readonly<Record<string, string>>): string {
+  const loop = (values: Readonly<Record<string, string>>) => {
+    const places = Object.keys(values);
+    return `
+        for (var j = firstKey + lane; j < endKey; j += rowThreads) {
+          if (j >= start && j <= position) {
+            let p = ${p};
+            ${places.map((place) => `${place} = ${values[place]};`).join('\n            ')}
+          } else {
+            ${places.map((place) => `${place} = 0.0;`).join('\n            ')}
+          }
+        }`;
+  };
+  const plain = results('max(p + offset, 0.0)');
+  const careful = Object.entries(results('relu(p + offset)')).map(([place, value]) => [
+    place,
+    poisoned(`(${value})`, 'poison'),
+  ]);
+  return `if (poison == 0u && ${isNumber('offset')}) {${loop(plain)}
+      } else {${loop(Object.fromEntries(careful))}
+      }`;
+}
+
+/**
  * spec §Forward: turns a row of scale * q . k into w = max(p + tau / n, 0), and keeps the row's maximum of s and
  * 1 / sum exp(s - maximum), which together are lse without the rounding of their sum. Grid: rows x heads of the block.
  */
@@ -46,14 +74,7 @@ export const stripSoftmax = kernel({
       ${STRIP_ROW}
       ${softmaxOfRow('scoreAt(base, j, h, position)', 'start', 'position + 1u', true)}
       let inverse = ${poisoned('(1.0 / sum)', 'poison')};
-      for (var j = firstKey + lane; j < endKey; j += rowThreads) {
-        // Keys that are not attended weigh 0, also when tau > 0.
-        var w = 0.0;
-        if (j >= start && j <= position) {
-          w = ${poisoned('relu(exponential(scoreAt(base, j, h, position), top) * inverse + offset)', 'poison')};
-        }
-        strip[base + j] = w;
-      }
+      ${overRow('exponential(scoreAt(base, j, h, position), top) * inverse', (w) => ({ 'strip[base + j]': w }))}
       if (lane == 0u) { stats[statsAt] = vec2<f32>(top, inverse); }`,
   }),
 });
@@ -93,17 +114,10 @@ export const stripSoftmaxGrad = kernel({
       }
       let delta = total(pulls, lane);
       let gain = total(gains, lane);
-      for (var j = firstKey + lane; j < endKey; j += rowThreads) {
-        var w = 0.0;
-        var ds = 0.0;
-        if (j >= start && j <= position) {
-          let p = exponential(scoreAt(base, j, h, position), stat.x) * stat.y;
-          w = ${poisoned('relu(p + offset)', 'poison')};
-          ds = ${poisoned('(p * (select(0.0, grads[base + j], p + offset > 0.0) - delta))', 'poison')};
-        }
-        strip[base + j] = w;
-        grads[base + j] = ds;
-      }
+      ${overRow('exponential(scoreAt(base, j, h, position), stat.x) * stat.y', (w) => ({
+        'strip[base + j]': w,
+        'grads[base + j]': 'p * (select(0.0, grads[base + j], p + offset > 0.0) - delta)',
+      }))}
       if (lane == 0u) {
         ${PER_HEAD_NAMES.map((name, i) => `terms[${PER_HEAD_NAMES.length}u * statsAt + ${i}u] = ${GRADIENT_TERMS[name]};`).join('\n        ')}
       }`,

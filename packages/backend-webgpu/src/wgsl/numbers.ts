@@ -34,6 +34,9 @@ export const poisonOf = (value: string): string =>
 /** `value`, or NaN where `poison` is set. */
 export const poisoned = (value: string, poison: string): string => `bitcast<f32>(bitcast<u32>(${value}) | ${poison})`;
 
+/** Whether `value` is a number or an infinity. */
+export const isNumber = (value: string): string => `((bitcast<u32>(${value}) & 0x7fffffffu) <= 0x7f800000u)`;
+
 /**
  * Order of f32 as u32, so that a maximum is one of integers: NaN above all, zeros of either sign equal. `valueOf` takes back.
  */

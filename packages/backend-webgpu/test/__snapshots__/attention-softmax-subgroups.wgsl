@@ -121,13 +121,24 @@ fn main(
   let sum = total(part * exp(mine - top), lane);
   let poison = select(0x7fc00000u, 0u, bitcast<u32>(sum) - 0x3f000000u < 0x40800000u);
   let inverse = bitcast<f32>(bitcast<u32>((1.0 / sum)) | poison);
-  for (var j = firstKey + lane; j < endKey; j += rowThreads) {
-    // Keys that are not attended weigh 0, also when tau > 0.
-    var w = 0.0;
-    if (j >= start && j <= position) {
-      w = bitcast<f32>(bitcast<u32>(relu(exponential(scoreAt(base, j, h, position), top) * inverse + offset)) | poison);
+  if (poison == 0u && ((bitcast<u32>(offset) & 0x7fffffffu) <= 0x7f800000u)) {
+    for (var j = firstKey + lane; j < endKey; j += rowThreads) {
+      if (j >= start && j <= position) {
+        let p = exponential(scoreAt(base, j, h, position), top) * inverse;
+        strip[base + j] = max(p + offset, 0.0);
+      } else {
+        strip[base + j] = 0.0;
+      }
     }
-    strip[base + j] = w;
+  } else {
+    for (var j = firstKey + lane; j < endKey; j += rowThreads) {
+      if (j >= start && j <= position) {
+        let p = exponential(scoreAt(base, j, h, position), top) * inverse;
+        strip[base + j] = bitcast<f32>(bitcast<u32>((relu(p + offset))) | poison);
+      } else {
+        strip[base + j] = 0.0;
+      }
+    }
   }
   if (lane == 0u) { stats[statsAt] = vec2<f32>(top, inverse); }
 }

@@ -103,16 +103,28 @@ fn main(
   }
   let delta = total(pulls, lane);
   let gain = total(gains, lane);
-  for (var j = firstKey + lane; j < endKey; j += rowThreads) {
-    var w = 0.0;
-    var ds = 0.0;
-    if (j >= start && j <= position) {
-      let p = exponential(scoreAt(base, j, h, position), stat.x) * stat.y;
-      w = bitcast<f32>(bitcast<u32>(relu(p + offset)) | poison);
-      ds = bitcast<f32>(bitcast<u32>((p * (select(0.0, grads[base + j], p + offset > 0.0) - delta))) | poison);
+  if (poison == 0u && ((bitcast<u32>(offset) & 0x7fffffffu) <= 0x7f800000u)) {
+    for (var j = firstKey + lane; j < endKey; j += rowThreads) {
+      if (j >= start && j <= position) {
+        let p = exponential(scoreAt(base, j, h, position), stat.x) * stat.y;
+        strip[base + j] = max(p + offset, 0.0);
+        grads[base + j] = p * (select(0.0, grads[base + j], p + offset > 0.0) - delta);
+      } else {
+        strip[base + j] = 0.0;
+        grads[base + j] = 0.0;
+      }
     }
-    strip[base + j] = w;
-    grads[base + j] = ds;
+  } else {
+    for (var j = firstKey + lane; j < endKey; j += rowThreads) {
+      if (j >= start && j <= position) {
+        let p = exponential(scoreAt(base, j, h, position), stat.x) * stat.y;
+        strip[base + j] = bitcast<f32>(bitcast<u32>((relu(p + offset))) | poison);
+        grads[base + j] = bitcast<f32>(bitcast<u32>((p * (select(0.0, grads[base + j], p + offset > 0.0) - delta))) | poison);
+      } else {
+        strip[base + j] = 0.0;
+        grads[base + j] = 0.0;
+      }
+    }
   }
   if (lane == 0u) {
     terms[2u * statsAt + 0u] = gain / count;
