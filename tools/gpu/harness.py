@@ -1,6 +1,7 @@
-"""The attention kernels without Node: harness.py COMMAND BxHxLxD [--library PATH] [--authors FILE] [--rehearse]. JSON lines.
+"""The attention kernels without Node: harness.py COMMAND BxHxLxD [--library PATH] [--kernels mma|hopper] [--authors FILE] [--rehearse].
+JSON lines. --kernels hopper: those for sm_90a, where they take the problem.
 
-error: against chunked float64, output, lse and all gradients. time: one timer for ours, PyTorch's flash and cuDNN, FlexAttention
+small: small problems with documents, sinks, caches and grouped heads, with the shape's head size, against float64. error: against chunked float64, output, lse and all gradients. time: one timer for ours, PyTorch's flash and cuDNN, FlexAttention
 with a bias and the authors' kernel, in turns. repeat: 20 gradients, compared bit by bit. once: every kernel once, for ncu and
 compute-sanitizer. decode: one new token on a long cache. --rehearse: the emulated library on the CPU, figures mean nothing.
 """
@@ -30,27 +31,31 @@ class Problem:
         self.q, self.dout, self.k, self.v = normal(self.L), normal(self.L), normal(self.S), normal(self.S)
         self.bias = torch.randn(self.H, self.W, device=self.device) * 0.5
         self.tau = -torch.ones(self.H, device=self.device)
-        self.path = options.library
+        self.path, self.kernels = options.library, options.kernels
 
     def ours(self, bias=True, tau=True):
         attention = library.Attention(
-            self.path, self.q, self.k, self.v, self.bias if bias else None, self.tau if tau else None
+            self.path, self.q, self.k, self.v, self.bias if bias else None, self.tau if tau else None, kernels=self.kernels
         )
         attention.tensors["dout"].copy_(self.dout)
         return attention
 
 
-def reference(q, k, v, bias, tau, dout):
-    """spec §Forward and §Backward for one head in float64: [L, D] each."""
-    length, dim = q.shape
-    position = torch.arange(length, device=q.device)
-    distance = position[:, None] - position[None, :]
-    attended, near = distance >= 0, (distance >= 0) & (distance < len(bias))
-    scale, n = dim**-0.5, (position + 1).double()[:, None]
+def reference(q, k, v, bias, tau, dout, sink=None, starts=None):
+    """spec §Forward and §Backward for one head in float64: q and dout [L, D], k and v [S, D], starts [L]."""
+    (length, dim), keys = q.shape, len(k)
+    position = torch.arange(keys - length, keys, device=q.device)
+    starts = torch.zeros_like(position) if starts is None else starts
+    distance = position[:, None] - torch.arange(keys, device=q.device)[None, :]
+    attended = (distance >= 0) & (distance <= (position - starts)[:, None])
+    near = attended & (distance < len(bias))
+    scale, n = dim**-0.5, (position - starts + 1).double()[:, None]
     s = q @ k.T * scale
     s[near] += bias[distance[near]]
     s.masked_fill_(~attended, float("-inf"))
     lse = s.logsumexp(-1)
+    if sink is not None:
+        lse = torch.logaddexp(lse, sink)
     p = (s - lse[:, None]).exp()
     w = (p + tau / n).clamp_min(0).masked_fill(~attended, 0)
     active = w > 0
@@ -60,8 +65,68 @@ def reference(q, k, v, bias, tau, dout):
     dbias = torch.zeros_like(bias).index_add_(0, distance[near], ds[near])
     return {
         "out": w @ v, "lse": lse, "dq": scale * ds @ k, "dk": scale * ds.T @ q, "dv": w.T @ dout, "dbias": dbias,
-        "dtau": (g / n).sum(),
+        "dtau": (g / n).sum(), "dsink": None if sink is None else -((sink - lse).exp()[:, None] * delta).sum(),
     }  # fmt: skip
+
+
+# B, H, Hkv, L, S, W, tau, whether there are documents, a sink: beyond, at and before the ends of tiles.
+SMALL = [
+    (1, 2, 2, 128, 128, 64, -1.0, False, False),
+    (2, 4, 2, 300, 300, 40, -1.0, True, False),
+    (1, 2, 1, 129, 513, 512, -0.8, False, True),
+    (1, 2, 2, 255, 383, 1, 0.5, True, True),
+    (1, 1, 1, 65, 65, 20, None, False, True),
+    (1, 1, 1, 257, 257, 9000, -1.0, False, False),
+]
+
+
+def small(problem, options):
+    """Every gradient of every problem of SMALL; the first few alone in a rehearsal."""
+    device, dim, worst = problem.device, problem.D, {}
+    for B, H, kv, L, S, W, tau, documents, sinks in SMALL[:2] if options.rehearse else SMALL:
+        for dtype in (torch.bfloat16, torch.float16):
+            torch.manual_seed(7)
+            normal = lambda length, heads: torch.randn(B, length, heads, dim, device=device, dtype=dtype)
+            q, dout, k, v = normal(L, H), normal(L, H), normal(S, kv), normal(S, kv)
+            bias = torch.randn(H, W, device=device) * 0.5
+            taus = None if tau is None else torch.full((H,), tau, device=device)
+            sink = torch.linspace(-1, 1, H, device=device) if sinks else None
+            position = torch.arange(S - L, S, device=device)
+            starts = ((position - 20) // 90 * 90).clamp_min(0).expand(B, L) if documents else None
+            ours = library.Attention(problem.path, q, k, v, bias, taus, sink, starts, kernels=problem.kernels)
+            ours.tensors["dout"].copy_(dout)
+            got = {"inference": ours.infer().clone(), "out": ours.forward(), "lse": ours.lse(), **ours.backward()}
+            want = {name: torch.zeros_like(x, dtype=torch.float64) for name, x in got.items()}
+            for b in range(B):
+                for h in range(H):
+                    g = h // (H // kv)
+                    rows = [x.double() for x in (q[b, :, h], k[b, :, g], v[b, :, g], bias[h])]
+                    one = reference(
+                        *rows, 0.0 if taus is None else taus[h].double(), dout[b, :, h].double(),
+                        None if sink is None else sink[h].double(), None if starts is None else starts[b],
+                    )  # fmt: skip
+                    for name in ("out", "inference", "dq"):
+                        want[name][b, :, h] = one["out" if name == "inference" else name]
+                    want["lse"][b, h] = one["lse"]
+                    for name in ("dk", "dv"):
+                        want[name][b, :, g] += one[name]
+                    for name in ("dbias", "dtau", "dsink"):
+                        if name in want:
+                            want[name][h] += one[name]
+            for name, x in got.items():
+                if tau is None and name == "dtau":
+                    continue
+                off = ((x.double() - want[name]).norm() / want[name].norm().clamp_min(1e-300)).item()
+                if not off <= worst.get(name, 0.0):
+                    worst[name] = off
+    say(kernels=problem.kernels, relativeError=worst)
+    judge(worst)
+
+
+def judge(errors):
+    wrong = {name: x for name, x in errors.items() if not x <= (1e-2 if name in ("out", "inference", "lse") else 2e-2)}
+    if wrong:
+        raise SystemExit(f"too far from float64: {wrong}")
 
 
 def error(problem, _options):
@@ -88,10 +153,8 @@ def error(problem, _options):
     for name, want in zip(("dbias", "dtau"), sums):
         squares[name] = [((got[name].double() - want) ** 2).sum().item(), (want**2).sum().item()]
     errors = {name: (a / max(b, 1e-300)) ** 0.5 for name, (a, b) in squares.items()}
-    say(relativeError=errors)
-    wrong = {name: x for name, x in errors.items() if not x <= (1e-2 if name in ("out", "inference", "lse") else 2e-2)}
-    if wrong:
-        raise SystemExit(f"too far from float64: {wrong}")
+    say(kernels=problem.kernels, relativeError=errors)
+    judge(errors)
 
 
 def repeat(problem, _options):
@@ -141,6 +204,16 @@ def competitors(problem, options):
         attend = lambda *x: (lambda y: y[0] if isinstance(y, tuple) else y)(module.lazy_attention(*x))
         return torches(attend, [*rows, problem.bias, problem.tau])
 
+    if problem.kernels == "hopper":  # beside the kernels that were timed with the peers
+        problem.kernels = "mma"
+        mma = problem.ours()
+        problem.kernels = "hopper"
+        return {
+            "mma": lambda: own(mma),
+            "hopper": lambda: own(problem.ours()),
+            "hopperSoftmax": lambda: own(problem.ours(bias=False, tau=False)),
+            "flash": lambda: softmax(SDPBackend.MATH if options.rehearse else SDPBackend.FLASH_ATTENTION),
+        }
     peers_of = {
         "lazy": lambda: own(problem.ours()),
         "ownSoftmax": lambda: own(problem.ours(bias=False, tau=False)),
@@ -208,9 +281,10 @@ def decode(problem, options):
 
 def main():
     parser = argparse.ArgumentParser()
-    parser.add_argument("command", choices=["error", "time", "repeat", "once", "decode"])
+    parser.add_argument("command", choices=["small", "error", "time", "repeat", "once", "decode"])
     parser.add_argument("shape", help="BxHxLxD")
     parser.add_argument("--library", required=True)
+    parser.add_argument("--kernels", choices=library.PATHS, default="mma")
     parser.add_argument("--authors")
     parser.add_argument("--rehearse", action="store_true")
     options = parser.parse_args()

@@ -13,6 +13,8 @@ import subprocess
 import sys
 
 KERNELS = ["attention", "attention_exact", "attention_forward", "attention_grad", "attention_grad_wide", "attention_decode"]
+KERNELS += ["attention_hopper"]
+PATHS = ["mma", "hopper"]
 SHARED = ["reduce", "elastic"]  # sums of dbias and dtau
 
 
@@ -35,7 +37,8 @@ def build(package, output, emulated=False, architecture="sm_90a"):
     includes = ["-I" + cpp, "-I" + os.path.join(package, "..", "native", "include")]
     headers = glob.glob(os.path.join(cpp, "**", "*.h"), recursive=True)
     sources = [os.path.join(cpp, "kernels", name + ".cu") for name in KERNELS + SHARED]
-    sources += [os.path.join(cpp, "device", "check.cpp"), os.path.join(cpp, "library", "attention_library.cpp")]
+    sources += [os.path.join(cpp, "device", name) for name in ("check.cpp", "tensor_map.cpp")]
+    sources += [os.path.join(cpp, "library", "attention_library.cpp")]
     if emulated:
         sources += glob.glob(os.path.join(cpp, "emulation", "*.cpp"))
         compiler = [os.environ.get("CXX", "c++"), "-x", "c++", "-std=c++17", "-O2", "-fPIC", "-w", "-DLAZY_EMULATED"]
@@ -70,8 +73,10 @@ def build(package, output, emulated=False, architecture="sm_90a"):
 class Arguments(ctypes.Structure):
     """LazyAttention of attention_library.cpp."""
 
-    NUMBERS = ["batch", "queryLength", "keyLength", "keyCapacity", "heads", "kvHeads", "headDim", "window", "dtype"]
-    POINTERS = ["q", "k", "v", "bias", "tau", "starts", "out", "saved", "dout", "dq", "dk", "dv", "dbias", "dtau"]
+    NUMBERS = ["batch", "queryLength", "keyLength", "keyCapacity", "heads", "kvHeads", "headDim", "window"]
+    NUMBERS += ["dtype", "path"]
+    POINTERS = ["q", "k", "v", "bias", "tau", "sink", "starts", "out", "saved", "dout", "dq", "dk", "dv"]
+    POINTERS += ["dbias", "dtau", "dsink"]
     _fields_ = (
         [(name, ctypes.c_int64) for name in NUMBERS]
         + [("scale", ctypes.c_double)]
@@ -80,9 +85,10 @@ class Arguments(ctypes.Structure):
 
 
 class Attention:
-    """One problem on q, k, v [B, L, H, D] with bias [H, W] and tau [H] (either may be None). All memory is had at once."""
+    """One problem on q, k, v [B, L, H, D] with bias [H, W], tau [H], sink [H] and starts [B, L] (each may be None), by the kernels of
+    `kernels`, one of PATHS. All memory is had at once."""
 
-    def __init__(self, path, q, k, v, bias=None, tau=None):
+    def __init__(self, path, q, k, v, bias=None, tau=None, sink=None, starts=None, kernels="mma"):
         import torch
 
         self.library = ctypes.CDLL(path)
@@ -90,7 +96,9 @@ class Attention:
         batch, length, heads, dim = q.shape
         _, keys, kv_heads, _ = k.shape
         self.tensors = {"q": q, "k": k, "v": v, "out": torch.empty_like(q)}
-        for name, x in [("bias", bias), ("tau", tau)]:
+        if starts is not None:
+            self.tensors["starts"] = starts.int().contiguous()
+        for name, x in [("bias", bias), ("tau", tau), ("sink", sink)]:
             if x is not None:
                 self.tensors[name] = x.float().contiguous()
                 self.tensors["d" + name] = torch.empty_like(self.tensors[name])
@@ -100,6 +108,7 @@ class Attention:
             batch=batch, queryLength=length, keyLength=keys, keyCapacity=keys, heads=heads, kvHeads=kv_heads,
             headDim=dim, window=0 if bias is None else bias.shape[1],
             dtype={torch.float32: 0, torch.bfloat16: 1, torch.float16: 2}[q.dtype], scale=dim**-0.5,
+            path=PATHS.index(kernels),
         )  # fmt: skip
         if q.is_cuda:
             self.arguments.stream = torch.cuda.current_stream().cuda_stream

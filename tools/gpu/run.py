@@ -182,6 +182,12 @@ def summarise(steps):
             for peer in ("flash", "cudnn", "flexWithBias", "authors", "ownSoftmax"):
                 if median("lazy") and median(peer):
                     summary[f"{which} {direction} over {peer}"] = median("lazy") / median(peer)
+    hopper = steps.get("hopper time 64", {})
+    for direction in ("forward", "forwardBackward"):
+        times = [hopper.get(name, {}).get(direction, {}).get("medianMs") for name in ("hopper", "mma", "flash")]
+        for peer, time_of_peer in zip(("mma", "flash"), times[1:]):
+            if times[0] and time_of_peer:
+                summary[f"64 {direction}, hopper over {peer}"] = times[0] / time_of_peer
     training, product = steps.get("train 340m", {}).get("tflops"), steps.get("peers 64", {}).get("product8192", {})
     if training and product.get("tflops"):
         summary["training, share of the product's rate"] = training / product["tflops"]

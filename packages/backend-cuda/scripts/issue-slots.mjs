@@ -1,7 +1,8 @@
 // node scripts/issue-slots.mjs [--sass FILE]
 //
-// Counts the instructions that a warp issues per tile of forward attention in head size 64, from the machine code for sm_90a:
-// the tensor cores' share is fixed, so these say what the rest costs, without a GPU. Prints a table; exits with 1 where a
+// Counts the instructions that a warp issues per tile of forward attention, from the machine code for sm_90a: of head size 64 by
+// mma.sync, and of what wgmma takes (hopper-slots.mjs). The tensor cores' share is fixed, so these say what the rest costs, without
+// a GPU. Prints a table; exits with 1 where a
 // loop is past its limit, with 2 where there is no nvcc or nvdisasm. --sass takes a disassembly (nvdisasm -c) that is there.
 import { spawnSync } from 'node:child_process';
 import { existsSync, mkdtempSync, readFileSync, rmSync } from 'node:fs';
@@ -9,11 +10,30 @@ import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
+import { hopperSlots } from './hopper-slots.mjs';
 
 const directory = dirname(dirname(fileURLToPath(import.meta.url)));
 
 /** Instructions that a loop may have: pass 1 takes 32 rows and 32 keys at a time, pass 2 takes 32 rows and 16 keys. */
-export const LIMITS = { 'pass 1': 230, 'pass 2': 170, 'pass 2, training': 200 };
+export const LIMITS = {
+  'pass 1': 230,
+  'pass 2': 170,
+  'pass 2, training': 200,
+  // 16 rows and a tile of keys.
+  'hopper 64, 128 keys, pass 1': 380,
+  'hopper 64, 128 keys, pass 2': 490,
+  'hopper 64, training, 64 keys, pass 1': 250,
+  'hopper 64, training, 64 keys, pass 2': 395,
+  'hopper 128, 64 keys, pass 1': 300,
+  'hopper 128, 64 keys, pass 2': 365,
+};
+
+/** Kernels for sm_90a: what they are called here, and a part of their mangled name. */
+const HOPPER = {
+  'hopper 64, 128 keys': 'ILi64ELi128ELb0E',
+  'hopper 64, training, 64 keys': 'ILi64ELi64ELb1E',
+  'hopper 128, 64 keys': 'ILi128ELi64ELb0E',
+};
 
 const runs = (command) => spawnSync(command, ['--version'], { stdio: 'ignore' }).status === 0;
 
@@ -33,13 +53,13 @@ function execute(file, args) {
   return stdout;
 }
 
-/** The disassembly of attention_forward.cu for sm_90a. */
-export function disassemble({ nvcc, nvdisasm }) {
+/** The disassembly of a file of kernels for sm_90a, without .cu. */
+export function disassemble({ nvcc, nvdisasm }, file) {
   const folder = mkdtempSync(join(tmpdir(), 'lazy-slots-'));
   try {
-    const cubin = join(folder, 'forward.cubin');
+    const cubin = join(folder, 'kernels.cubin');
     const includes = [join(directory, 'cpp'), join(directory, '..', 'native', 'include')].map((path) => `-I${path}`);
-    const source = join(directory, 'cpp', 'kernels', 'attention_forward.cu');
+    const source = join(directory, 'cpp', 'kernels', `${file}.cu`);
     const flags = ['-std=c++17', '-O3', '-arch=sm_90a', '-diag-suppress=186,177', '-cubin'];
     execute(nvcc, [...flags, ...includes, '-o', cubin, source]);
     return execute(nvdisasm, ['-c', cubin]);
@@ -49,19 +69,22 @@ export function disassemble({ nvcc, nvdisasm }) {
 }
 
 /** Instructions of the kernel whose mangled name `match` finds, with the places of its labels. */
-function kernel(sass, match) {
+export function kernel(sass, match) {
   const code = sass.split(/^\.text\./m).find((section) => match.test(section.slice(0, section.indexOf('\n'))));
   if (code === undefined) throw new Error(`no kernel is called ${match}`);
   const instructions = [];
+  const predicated = [];
   const labels = new Map();
   for (const line of code.split('\n')) {
     if (line.startsWith('\t.section')) break;
     const label = /^(\.L_x_\d+):/.exec(line.trim())?.[1];
     if (label !== undefined) labels.set(label, instructions.length);
     const text = /^\s*\/\*[0-9a-f]+\*\/\s+(.*?);/.exec(line)?.[1];
-    if (text !== undefined) instructions.push(text.replace(/^@!?U?P\w+\s+/, ''));
+    if (text === undefined) continue;
+    predicated.push(text.startsWith('@'));
+    instructions.push(text.replace(/^@!?U?P\w+\s+/, ''));
   }
-  return { instructions, labels };
+  return { instructions, predicated, labels };
 }
 
 /** Loops that hold no other loop, as counts by opcode. */
@@ -105,6 +128,14 @@ export function issueSlots(sass) {
   return found;
 }
 
+/** The same of the kernels for sm_90a, which have their products by wgmma. */
+export function hopperIssueSlots(sass) {
+  return Object.entries(HOPPER).flatMap(([name, shape]) => {
+    const code = kernel(sass, new RegExp(`hopperForwardKernelI13__nv_bfloat16\\S*HopperShape${shape}`));
+    return hopperSlots(code).map(({ pass, ...slots }) => ({ loop: `${name}, pass ${pass}`, ...slots }));
+  });
+}
+
 if (process.argv[1] === fileURLToPath(import.meta.url)) {
   const { values } = parseArgs({ options: { sass: { type: 'string' } } });
   const tools = values.sass === undefined ? findTools() : {};
@@ -113,7 +144,10 @@ if (process.argv[1] === fileURLToPath(import.meta.url)) {
     process.exit(2);
   }
   if (values.sass !== undefined && !existsSync(values.sass)) throw new Error(`${values.sass} is not there`);
-  const slots = issueSlots(values.sass === undefined ? disassemble(tools) : readFileSync(values.sass, 'utf8'));
+  const slots = issueSlots(
+    values.sass === undefined ? disassemble(tools, 'attention_forward') : readFileSync(values.sass, 'utf8'),
+  );
+  if (values.sass === undefined) slots.push(...hopperIssueSlots(disassemble(tools, 'attention_hopper')));
   console.table(slots.map((row) => ({ ...row, limit: LIMITS[row.loop] ?? '' })));
   process.exit(slots.every(({ loop, plain }) => plain <= (LIMITS[loop] ?? Number.POSITIVE_INFINITY)) ? 0 : 1);
 }

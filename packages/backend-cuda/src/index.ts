@@ -12,8 +12,12 @@ const hardware = nativeProvider({
   directory,
   file: 'lazy_cuda.node',
   build: { script: 'build:cuda', needs: 'the CUDA toolkit 13.0 or later, CMake 3.18 and a C++17 compiler' },
-  options: ['device', 'cublas'],
-  resolveOptions: (options) => ({ device: deviceIndex(chosenDevice(options)), cublas: cublas(options.cublas) }),
+  options: ['device', 'cublas', 'path'],
+  resolveOptions: (options) => ({
+    device: deviceIndex(chosenDevice(options)),
+    cublas: choice('cublas', 'LAZY_ATTENTION_CUBLAS', options.cublas, ['auto', 'off', 'required']),
+    path: attentionPath(options),
+  }),
 });
 
 /** The same kernels on the host. Its binary lies beside the other's, for one package may hold both. */
@@ -23,8 +27,8 @@ const emulated = nativeProvider({
   packageName: '@lazy-attention/backend-cuda',
   file: `../${targetName(currentTarget())}-emulated/lazy_cuda_emulated.node`,
   build: { script: 'build:emulated', needs: 'CMake 3.18 and a C++17 compiler' },
-  options: [],
-  resolveOptions: () => ({}),
+  options: ['path'],
+  resolveOptions: (options) => ({ path: attentionPath(options) }),
 });
 
 /**
@@ -35,6 +39,8 @@ const emulated = nativeProvider({
  *   thread by thread, with every access to shared memory checked. For tests: about a million times slower.
  * - `cublas` (LAZY_ATTENTION_CUBLAS): 'auto' (cuBLASLt for matrix products where the library is found, else kernels of
  *   our own), 'off' or 'required'.
+ * - `path` (LAZY_ATTENTION_CUDA_PATH): which kernels attention in bf16 and f16 takes: 'mma' (default; every GPU) or 'hopper' (compute
+ *   capability 9.0 alone; head sizes up to 128, forward; the rest goes on as in 'mma').
  * - `memoryLimit`: bytes that tensors and scratch may take; more is an `OutOfMemoryError`.
  */
 export const provider: BackendProvider = {
@@ -66,12 +72,16 @@ function deviceIndex(value: unknown): number {
   return index;
 }
 
-function cublas(value: unknown): string {
-  const wanted = value ?? fromEnvironment('LAZY_ATTENTION_CUBLAS') ?? 'auto';
-  if (typeof wanted !== 'string' || !['auto', 'off', 'required'].includes(wanted)) {
-    throw new ValueError(
-      `cuda: cublas is ${String(wanted)}; expected auto, off or required (option cublas, LAZY_ATTENTION_CUBLAS)`,
-    );
+function attentionPath(options: Options): string {
+  return choice('path', 'LAZY_ATTENTION_CUDA_PATH', options.path, ['mma', 'hopper']);
+}
+
+/** One of `allowed`, the first by default. */
+function choice(option: string, variable: string, value: unknown, allowed: readonly [string, ...string[]]): string {
+  const wanted = value ?? fromEnvironment(variable) ?? allowed[0];
+  if (typeof wanted !== 'string' || !allowed.includes(wanted)) {
+    const expected = `${allowed.slice(0, -1).join(', ')} or ${allowed.at(-1)}`;
+    throw new ValueError(`cuda: ${option} is ${String(wanted)}; expected ${expected} (option ${option}, ${variable})`);
   }
   return wanted;
 }

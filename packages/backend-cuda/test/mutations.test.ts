@@ -44,6 +44,7 @@ test('the mutations that are tried cover every kind of kernel', () => {
     'attention_forward.cu',
     'attention_grad.cu',
     'attention_grad_wide.cu',
+    'attention_hopper.cu',
     'matmul.cu',
     'rows.cu',
   ]);

@@ -18,6 +18,10 @@ describe('options', () => {
     [{ cublas: 'yes' }, /cublas is yes; expected auto, off or required/],
     [{ threads: 2 }, /threads/],
     [{ device: 'emulated', cublas: 'off' }, /cublas/],
+    [
+      { device: 'emulated', path: 'ampere' },
+      /path is ampere; expected mma or hopper \(option path, LAZY_ATTENTION_CUDA_PATH\)/,
+    ],
   ])('%o is refused by name', async (options, message) => {
     const creation = provider.create(options);
     await expect(creation).rejects.toThrow(ValueError);

@@ -33,6 +33,18 @@ std::string text(const Options& options, const char* name, const char* otherwise
   const auto found = options.find(name);
   return found == options.end() ? otherwise : std::get<std::string>(found->second);
 }
+
+void requireHopper([[maybe_unused]] int index) {
+#ifndef LAZY_EMULATED
+  cudaDeviceProp properties{};
+  check(cudaGetDeviceProperties(&properties, index), "cudaGetDeviceProperties");
+  if (properties.major == 9 && properties.minor == 0) return;
+  throw Unavailable("option path is 'hopper', which runs on compute capability 9.0 alone; this is a " +
+                        std::string(properties.name) + " of " + std::to_string(properties.major) + "." +
+                        std::to_string(properties.minor),
+                    "leave option path (LAZY_ATTENTION_CUDA_PATH) out, or set it to mma");
+#endif
+}
 }  // namespace
 
 CudaDevice::CudaDevice(const Options& options) : index_(static_cast<int>(number(options, "device", 0))) {
@@ -52,6 +64,10 @@ CudaDevice::CudaDevice(const Options& options) : index_(static_cast<int>(number(
                         "install NVIDIA's cuBLAS for CUDA 12 or 13, or name the library in LAZY_ATTENTION_CUBLASLT");
     }
   }
+  if (text(options, "path", "mma") == "hopper") {
+    requireHopper(index_);
+    path_ = AttentionPath::hopper;
+  }
   check(cudaStreamCreateWithFlags(&stream_, cudaStreamNonBlocking), "cudaStreamCreate");
   for (cudaEvent_t& event : arrived_)
     check(cudaEventCreateWithFlags(&event, cudaEventDisableTiming), "cudaEventCreate");
@@ -66,7 +82,9 @@ CudaDevice::~CudaDevice() {
   cudaStreamDestroy(stream_);
 }
 
-std::string CudaDevice::describe() const { return name_ + ", " + products_; }
+std::string CudaDevice::describe() const {
+  return name_ + ", " + products_ + (path_ == AttentionPath::hopper ? ", attention for Hopper" : "");
+}
 
 void* CudaDevice::allocate(std::size_t bytes) {
   check(cudaSetDevice(index_), "cudaSetDevice");

@@ -14,7 +14,7 @@ namespace gpu {
 
 class CudaDevice final : public Device {
  public:
-  // Options: `device` (index, default 0), `cublas` ('auto', 'off' or 'required').
+  // Options: `device` (index, default 0), `cublas` ('auto', 'off' or 'required'), `path` of attention ('mma' or 'hopper').
   explicit CudaDevice(const Options& options);
   ~CudaDevice() override;
   CudaDevice(const CudaDevice&) = delete;
@@ -60,6 +60,7 @@ class CudaDevice final : public Device {
     }
   }
   void launch(const Matmul& op, void*);
+  void launch(const Attention& op, void* scratch) { gpu::run(op, scratch, stream_, path_); }
   template <class Op>
   static constexpr auto takesScratch(int)
       -> decltype(gpu::run(std::declval<const Op&>(), nullptr, cudaStream_t{}), bool{}) {
@@ -71,6 +72,7 @@ class CudaDevice final : public Device {
   }
 
   int index_ = 0;
+  AttentionPath path_ = AttentionPath::mma;
   cudaStream_t stream_{};
   cudaEvent_t arrived_[2]{};  // the two pieces of a download
   std::string name_, products_;

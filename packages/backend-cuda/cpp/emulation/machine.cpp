@@ -31,6 +31,7 @@ std::string Machine::launch(const char* name, Index3 grid, Index3 block, std::si
   if (grid.y > 65535 || grid.z > 65535) return std::string(name) + ": grid is larger than 65535 in y or z";
   while (threads_.size() < static_cast<std::size_t>(count_)) threads_.emplace_back();
   warps_.resize(static_cast<std::size_t>(count_ / warpSize));
+  groups_.resize(static_cast<std::size_t>((count_ + groupSize - 1) / groupSize));
   shared_.resize(sharedBytes);
   granules_.resize((sharedBytes + granuleBytes - 1) / granuleBytes);
   for (unsigned z = 0; z < grid.z && violation_.empty(); ++z) {
@@ -51,6 +52,7 @@ void Machine::threadMain(void* self) {
   for (const auto& group : thread.groups) {
     if (!group.empty()) machine->report("ends with asynchronous copies that it never waited for");
   }
+  machine->endAsync(thread);
   thread.state = State::done;
   thread.fibre.leave();
 }
@@ -62,17 +64,26 @@ void Machine::runBlock() {
   // Not zero: a zero would hide a read of memory that nobody wrote.
   std::fill(shared_.begin(), shared_.end(), std::byte{0xff});
   for (Warp& warp : warps_) warp = Warp{};
+  for (Meeting& group : groups_) group = Meeting{};
+  beginAsync();
   for (int t = 0; t < count_; ++t) {
     Thread& thread = threads_[static_cast<std::size_t>(t)];
     const auto i = static_cast<unsigned>(t);
     thread.index = {i % blockSize_.x, i / blockSize_.x % blockSize_.y, i / blockSize_.x / blockSize_.y};
     thread.state = State::ready;
     thread.groups.clear();
+    thread.productsFenced = thread.productsOpen = false;
+    thread.awaited.clear();
+    thread.committed = 0;
+    thread.inFlight.clear();
     thread.fibre.prepare(&Machine::threadMain, this);
   }
   do {
     for (int w = 0; w < count_ / warpSize; ++w) runWarp(w);
-  } while (violation_.empty() && settleBarrier());
+  } while (violation_.empty() && settle());
+  for (const Phases& phases : phases_) {
+    if (violation_.empty() && !phases.copies.empty()) report("ends with copies of tiles that nobody waited for");
+  }
 }
 
 void Machine::runWarp(int warp) {
@@ -91,6 +102,15 @@ void Machine::runWarp(int warp) {
   }
 }
 
+// True when somebody can go on: by himself, since what he waits for has landed, or since all stand at the same barrier.
+bool Machine::settle() {
+  for (int t = 0; t < count_; ++t) {
+    if (threads_[static_cast<std::size_t>(t)].state == State::ready) return true;
+  }
+  if (settlePhases()) return true;
+  return violation_.empty() && settleBarrier();
+}
+
 // True when all threads stand at the same barrier, which is then open. False when all are done, or with a report.
 bool Machine::settleBarrier() {
   int done = 0, waiting = 0;
@@ -102,6 +122,9 @@ bool Machine::settleBarrier() {
       done += 1;
     } else if (thread.state == State::atWarp) {
       report("waits in a warp collective (line " + std::to_string(thread.line) + ") that its whole warp never reaches");
+      return false;
+    } else if (thread.state != State::atBarrier) {
+      reportStuck(thread);
       return false;
     } else {
       waiting += 1;
@@ -120,6 +143,7 @@ bool Machine::settleBarrier() {
     return false;
   }
   epoch_ += 1;
+  if (clocks_.running()) clocks_.meet(0, count_);
   for (int t = 0; t < count_; ++t) threads_[static_cast<std::size_t>(t)].state = State::ready;
   return true;
 }
@@ -133,25 +157,33 @@ void Machine::pause(State state, int line) {
 
 void Machine::barrier(int line) { pause(State::atBarrier, line); }
 
+// True when this thread is the last to arrive, and has run the function for all.
+bool Machine::meet(Meeting& meeting, int first, int count, Collective function, void* argument, int line, State state) {
+  if (meeting.arrived != 0 && (meeting.function != function || meeting.line != line)) {
+    report(std::string("divergent ") + (state == State::atWarp ? "warp" : "warpgroup") +
+           " collective: lanes are at lines " + std::to_string(meeting.line) + " and " + std::to_string(line));
+    pause(state, line);
+    return false;
+  }
+  meeting.function = function;
+  meeting.line = line;
+  meeting.arguments[running_ - first] = argument;
+  if (++meeting.arrived < count) {
+    pause(state, line);
+    return false;
+  }
+  meeting.arrived = 0;
+  if (function != nullptr) function(meeting.arguments);
+  for (int i = 0; i < count; ++i) threads_[static_cast<std::size_t>(first + i)].state = State::ready;
+  return true;
+}
+
 void Machine::warpCollective(Collective function, void* argument, int line) {
   const int first = running_ / warpSize * warpSize;
   Warp& warp = warps_[static_cast<std::size_t>(running_ / warpSize)];
-  if (warp.arrived != 0 && (warp.function != function || warp.line != line)) {
-    report("divergent warp collective: lanes are at lines " + std::to_string(warp.line) + " and " +
-           std::to_string(line));
-    return pause(State::atWarp, line);
-  }
-  warp.function = function;
-  warp.line = line;
-  warp.arguments[running_ - first] = argument;
-  if (++warp.arrived < warpSize) return pause(State::atWarp, line);
-  warp.arrived = 0;
-  if (function != nullptr) {
-    function(warp.arguments);
-  } else {
-    warp.epoch += 1;
-  }
-  for (int lane = 0; lane < warpSize; ++lane) threads_[static_cast<std::size_t>(first + lane)].state = State::ready;
+  if (!meet(warp, first, warpSize, function, argument, line, State::atWarp) || function != nullptr) return;
+  warp.epoch += 1;
+  if (clocks_.running()) clocks_.meet(first, warpSize);
 }
 
 // Only this orders memory within a warp; shuffles and the like do not.
@@ -173,14 +205,25 @@ bool Machine::inBounds(std::size_t offset, std::size_t bytes, const char* access
 }
 
 bool Machine::orderedAfterWrite(const Granule& g) const {
-  if (g.writer < 0 || g.writeEpoch != epoch_ || g.writer == running_) return true;
+  if (g.writer < 0 || g.writer == running_) return true;
+  if (clocks_.knows(running_, g.writer, g.writeTime)) return true;
+  if (g.writer >= count_) return false;  // a copy, of which only its barrier tells
+  if (g.writeEpoch != epoch_) return true;
   return g.writer / warpSize == running_ / warpSize &&
          g.writeWarpEpoch != warps_[static_cast<std::size_t>(running_ / warpSize)].epoch;
 }
 
 bool Machine::orderedAfterReads(const Granule& g) const {
   if (g.readWarp == -1 || g.readEpoch != epoch_) return true;
-  if (g.readWarp != running_ / warpSize) return false;
+  if (g.readWarp == severalWarps) return false;
+  if (g.readWarp != running_ / warpSize) {
+    const int first = g.readWarp * warpSize;
+    if (g.readLane != severalLanes) return clocks_.knows(running_, first + g.readLane, g.readTime);
+    for (int lane = 0; lane < warpSize; ++lane) {
+      if (!clocks_.knows(running_, first + lane, g.readTime)) return false;
+    }
+    return true;
+  }
   return g.readLane == lane() || g.readWarpEpoch != warps_[static_cast<std::size_t>(running_ / warpSize)].epoch;
 }
 
@@ -195,10 +238,12 @@ const std::byte* Machine::sharedRead(std::size_t offset, std::size_t bytes) {
       return nullptr;
     }
     if (!orderedAfterWrite(g)) {
-      report("race: reads shared memory at " + std::to_string(offset) + " that thread " + std::to_string(g.writer) +
+      report("race: reads shared memory at " + std::to_string(offset) + " that " + writerName(g) +
              " wrote since the last barrier");
       return nullptr;
     }
+    const std::uint32_t time = clocks_.now(running_);
+    g.readTime = g.readEpoch == epoch_ && g.readTime > time ? g.readTime : time;
     if (g.readEpoch != epoch_ || g.readWarp == -1) {
       g.readEpoch = epoch_;
       g.readWarp = warp;
@@ -221,14 +266,18 @@ void Machine::noteWrite(std::size_t offset, std::size_t bytes, bool written) {
   for (std::size_t i = offset / granuleBytes; i < (offset + bytes + granuleBytes - 1) / granuleBytes; ++i) {
     Granule& g = granules_[i];
     if (!orderedAfterWrite(g)) {
-      report("race: writes shared memory at " + std::to_string(offset) + " that thread " + std::to_string(g.writer) +
+      report("race: writes shared memory at " + std::to_string(offset) + " that " + writerName(g) +
              " wrote since the last barrier");
+    } else if (!orderedAfterProducts(i)) {
+      report("race: writes shared memory at " + std::to_string(offset) +
+             " that products read which this thread does not know to be done");
     } else if (!orderedAfterReads(g)) {
       report("race: writes shared memory at " + std::to_string(offset) +
              " that another thread read since the last barrier");
     }
     g.writeEpoch = epoch_;
     g.writeWarpEpoch = warpEpoch;
+    g.writeTime = clocks_.now(running_);
     g.writer = static_cast<std::int16_t>(running_);
     g.written = written;
   }

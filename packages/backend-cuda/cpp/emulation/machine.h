@@ -9,10 +9,15 @@
 //   the use, or passed on while another thread may still use it. Blocks run one after another, in the order of the
 //   grid, so a turn that is not there when it is waited for would depend on a block that starts later.
 //
-// Asynchronous copies land as late as the program allows: in the waiting call. Until then their destination counts as
-// unwritten, so a missing wait is always seen.
+// - what Hopper added (machine_async.cpp): barriers in shared memory that count arrivals and bytes, copies of tiles that land
+//   behind them, and products of a warpgroup that run on: read before they are awaited, their operands overwritten, written
+//   without a fence between the proxies, waits that nothing ends.
+//
+// Asynchronous copies land as late as the program allows: in the waiting call, or when no thread can go on. Until then their
+// destination counts as unwritten, so a missing wait is always seen.
 #pragma once
 
+#include <array>
 #include <cstddef>
 #include <cstdint>
 #include <functional>
@@ -20,6 +25,7 @@
 #include <string>
 #include <vector>
 
+#include "emulation/clocks.h"
 #include "emulation/fibre.h"
 
 namespace emulation {
@@ -30,6 +36,7 @@ struct Index3 {
 
 inline constexpr int warpSize = 32;
 inline constexpr int maxThreads = 1024;
+inline constexpr int groupSize = 128, maxGroups = 4;
 
 // One of `warpSize` callers supplies an argument each; the last to arrive runs the function over all of them.
 using Collective = void (*)(void* const* arguments);
@@ -62,6 +69,33 @@ class Machine {
   void commitAsync();
   void waitAsync(int groupsLeft);
 
+  // Barriers in shared memory. `bytes` adds to what this phase expects; `land` writes a copy's bytes when it lands.
+  void initPhases(std::size_t at, int arrivals);
+  void arrive(std::size_t at, std::size_t bytes);
+  void awaitPhase(std::size_t at, int parity, int line);
+  void copyTile(std::size_t to, std::size_t bytes, std::function<void(std::byte*)> land, std::size_t at);
+  void proxyFence();
+  // Of the `threads` that name it.
+  void namedBarrier(int id, int threads, int line);
+  // What setmaxnreg sets, per thread of the warpgroup.
+  void setRegisters(int count);
+
+  // Products of a warpgroup. `function` runs when all 128 threads are there; through the rest it reads its operands, and leaves
+  // results that come into being when they are awaited.
+  void groupCollective(Collective function, void* argument, int line);
+  void fenceProducts();
+  void commitProducts();
+  void awaitProducts(int groupsLeft);
+  // 16 bytes of an operand, read by the warpgroup of the running thread until this group of products is awaited.
+  const std::byte* operandRead(std::size_t offset);
+  // Member `member` (of 128) of the warpgroup: its registers that a product in flight reads, or writes. `inFlight` is what a
+  // product already in flight leaves in them, or what they hold.
+  const float* inFlight(int member, const float* registers) const;
+  void keepOperand(int member, const std::uint32_t* registers, std::size_t count);
+  void keepResult(int member, float* registers, std::vector<float> values);
+  // All members have fenced, and have open the same group.
+  bool productsAgree();
+
   void awaitTurn(const int* turn, int value);
   void useTurn(const int* turn);
   void passTurn(int* turn, int value);
@@ -73,10 +107,22 @@ class Machine {
   std::uint64_t products() const { return products_; }
 
  private:
-  enum class State : std::uint8_t { ready, atWarp, atBarrier, done };
+  enum class State : std::uint8_t { ready, atWarp, atGroup, atBarrier, atNamed, atPhase, done };
   struct Copy {
     std::size_t offset, bytes;
     std::byte data[16];
+  };
+  // Registers that products of a group read, or write: what they hold until then is a pattern that nobody may change.
+  struct InFlight {
+    std::uint32_t group;
+    const std::uint32_t* operand;
+    float* result;
+    std::vector<std::uint32_t> bits;
+    std::vector<float> values;
+  };
+  // When a thread had awaited a group of its products.
+  struct Awaited {
+    std::uint32_t epoch, time;
   };
   struct Thread {
     Fibre fibre;
@@ -84,17 +130,46 @@ class Machine {
     State state = State::done;
     int line = 0;
     std::vector<std::vector<Copy>> groups;  // oldest first; the last one is open
+    std::size_t waitsFor = 0;               // which barrier, and the parity of the phase
+    int parity = 0;
+    bool productsFenced = false, productsOpen = false;
+    std::vector<Awaited> awaited;  // groups of products, the first is number 1
+    std::uint32_t committed = 0;
+    std::vector<InFlight> inFlight;
   };
-  struct Warp {
+  // Who stands at a collective: of a warp or of a warpgroup.
+  struct Meeting {
     int arrived = 0;
     int line = 0;
     Collective function = nullptr;
-    void* arguments[warpSize] = {};
+    void* arguments[groupSize] = {};
+  };
+  struct Warp : Meeting {
     std::uint32_t epoch = 0;
+  };
+  // A barrier in shared memory. Copies that will land behind it are its actor's writes.
+  struct TileCopy {
+    std::size_t to, bytes;
+    std::function<void(std::byte*)> land;
+  };
+  struct Phases {
+    std::size_t at;
+    int arrivals, missing, actor;
+    std::ptrdiff_t bytes = 0;  // expected and not landed
+    int phase = 0;
+    std::uint32_t epoch = 0;  // when it was made, and by whom
+    int maker = 0;
+    std::vector<TileCopy> copies = {};
+    Knowledge gathering = {}, published = {};
+  };
+  struct Named {
+    int threads = 0, arrived = 0;
+    Knowledge gathering = {}, published = {};
   };
   // History of two bytes of shared memory, the smallest unit that kernels store.
   struct Granule {
     std::uint32_t writeEpoch = 0, writeWarpEpoch = 0, readEpoch = 0, readWarpEpoch = 0;
+    std::uint32_t writeTime = 0, readTime = 0;
     std::int16_t writer = -1, readWarp = -1;
     std::int8_t readLane = -1;
     bool written = false;
@@ -112,7 +187,9 @@ class Machine {
   static void threadMain(void* machine);
   void runBlock();
   void runWarp(int warp);
+  bool settle();
   bool settleBarrier();
+  bool meet(Meeting& meeting, int first, int count, Collective function, void* argument, int line, State state);
   Turn* heldTurn(const int* turn);
   void pause(State state, int line);
   bool inBounds(std::size_t offset, std::size_t bytes, const char* access);
@@ -121,8 +198,30 @@ class Machine {
   bool orderedAfterReads(const Granule& g) const;
   std::string place() const;
 
+  // machine_async.cpp
+  void beginAsync();
+  void endAsync(const Thread& thread);
+  void startClocks();
+  Phases* phasesAt(std::size_t at, const char* what);
+  bool settlePhases();
+  void complete(Phases& phases);
+  bool orderedAfterProducts(std::size_t granule) const;
+  bool groupKnows(const Granule& g);
+  std::string writerName(const Granule& g) const;
+  void reportStuck(const Thread& thread);
+  Thread& running() { return threads_[static_cast<std::size_t>(running_)]; }
+  Thread& member(int i) { return threads_[static_cast<std::size_t>(running_ / groupSize * groupSize + i)]; }
+
   std::vector<Thread> threads_;
   std::vector<Warp> warps_;
+  std::vector<Meeting> groups_;
+  Clocks clocks_;
+  std::vector<Phases> phases_;
+  std::array<Named, 16> named_;
+  std::array<int, maxGroups> registers_ = {};
+  // Per two bytes and warpgroup, the last group of products that reads them; empty until a product does.
+  std::vector<std::array<std::uint32_t, maxGroups>> operands_;
+  std::array<Granule, maxGroups> known_ = {};  // the last write that a warpgroup was found to know of
   std::vector<std::byte> shared_;
   std::vector<Granule> granules_;
   std::vector<Turn> turns_;

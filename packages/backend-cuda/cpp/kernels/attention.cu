@@ -121,7 +121,7 @@ std::size_t workspace(const Attention& op) {
   return op.saved == nullptr && decodes(op.in) ? decodeWorkspace(op.in) : 0;
 }
 
-void run(const Attention& op, void* workspace, cudaStream_t stream) {
+void run(const Attention& op, void* workspace, cudaStream_t stream, AttentionPath path) {
   withFloatType(op.in.q.dtype, [&](auto t) {
     using T = decltype(t);
     AttentionProblem<T> p = problemOf<T>(op.in);
@@ -135,7 +135,9 @@ void run(const Attention& op, void* workspace, cudaStream_t stream) {
       return decode(p, workspace, stream);
     }
     if constexpr (sizeof(T) == 2) {
-      if (usesTensorCores(op.in)) return tensorForward(p, stream);
+      if (usesTensorCores(op.in)) {
+        return path == AttentionPath::hopper && hopperTakes(p) ? hopperForward(p, stream) : tensorForward(p, stream);
+      }
     }
     exactForward(p, stream);
   });

@@ -191,6 +191,14 @@ template <class T>
 void tensorGrad(const AttentionProblem<T>& p, cudaStream_t stream);
 template <class T>
 void tensorGradWide(const AttentionProblem<T>& p, cudaStream_t stream);
+// The same for sm_90a, for some problems (attention_hopper.cu).
+inline constexpr int hopperWidestWindow = 7808;
+template <class T>
+bool hopperTakes(const AttentionProblem<T>& p) {
+  return p.headDim <= (p.u == nullptr ? 128 : 64) && p.window <= hopperWidestWindow;
+}
+template <class T>
+void hopperForward(const AttentionProblem<T>& p, cudaStream_t stream);
 inline constexpr int wideGradRows = 64;
 // Bytes of dqSums and of turns.
 std::size_t gradSumsBytes(const AttentionInputs& in);

@@ -28,41 +28,25 @@ struct Accumulators {
   float u[training ? Shape::rowTiles : 1][training ? Shape::values / 8 : 1][4];
 };
 
-// o, u and a = sum m p v = o - (tau / n) u, from o in units of 1 + tau / n.
 template <class T, class Shape, bool training>
-__device__ __forceinline__ void storeOutputs(const ForwardWarp<T, Shape, training>& warp,
-                                             Accumulators<T, Shape, training>& acc, int firstValue) {
+__device__ __forceinline__ void storeAll(const ForwardWarp<T, Shape, training>& warp,
+                                         Accumulators<T, Shape, training>& acc, int firstValue) {
   const AttentionProblem<T>& p = warp.p;
   // Counted again, for registers are short while the tiles go by.
   const int first = opaque(warp.first), rows = p.length - first < Shape::rows ? p.length - first : Shape::rows;
   const std::int64_t at = p.queryAt(warp.b, first, opaque(warp.h)) + firstValue;
-  const int width = p.headDim - firstValue;
 #pragma unroll
   for (int i = 0; i < Shape::rowTiles; ++i) {
-    const int row = warp.warpRow - warp.first + 16 * i;
-    float offset[2];
+    float offset[2] = {};
     if constexpr (training) {
 #pragma unroll
       for (int half = 0; half < 2; ++half) {
         const float4 units = warp.units()[warp.rowOf(i, half) - warp.first];
         offset[half] = units.w;
-#pragma unroll
-        for (int n = 0; n < Shape::values / 8; ++n) {
-#pragma unroll
-          for (int e = 2 * half; e < 2 * half + 2; ++e) acc.o[i][n][e] *= unitOf(units.w);
-        }
       }
     }
-    storeRows(p.out + at, p.queryStride(), row, rows, width, acc.o[i], 1.0f);
-    if constexpr (training) {
-      storeRows(p.u + at, p.queryStride(), row, rows, width, acc.u[i], 1.0f);
-#pragma unroll
-      for (int n = 0; n < Shape::values / 8; ++n) {
-#pragma unroll
-        for (int e = 0; e < 4; ++e) acc.o[i][n][e] -= offset[e / 2] * acc.u[i][n][e];
-      }
-      storeRows(p.a + at, p.queryStride(), row, rows, width, acc.o[i], 1.0f);
-    }
+    const OutputPlace place{at, warp.warpRow - warp.first + 16 * i, rows, p.headDim - firstValue};
+    storeOutputs<training>(p, place, offset, acc.o[i], acc.u[training ? i : 0]);
   }
 }
 
@@ -172,7 +156,7 @@ __global__ void __launch_bounds__(Shape::threads, 1)
     const int activity = warp.addTile(acc.o, acc.u, keyStage(t), valueStage(t), t);
     if constexpr (training && keyTile == activeSpan) warp.storeActivity(activity, t);
   }
-  storeOutputs(warp, acc, firstValue);
+  storeAll(warp, acc, firstValue);
 }
 
 template <class T, class Shape, bool training>

@@ -87,6 +87,75 @@ __device__ __forceinline__ void packWeights(std::uint32_t (&a)[4], const float (
   for (int e = 0; e < 4; ++e) a[e] = packPositive<T>(w[e / 2][e % 2 * 2], w[e / 2][e % 2 * 2 + 1]);
 }
 
+// Maxima and sums of the columns of each lane become lse of the rows, spec §Forward, in base 2; the lanes of a quad have a row.
+template <int rowTiles>
+__device__ __forceinline__ void finishRows(const float (&most)[rowTiles][2], float (&lse)[rowTiles][2],
+                                           const Beside& beside) {
+#pragma unroll
+  for (int i = 0; i < rowTiles; ++i) {
+#pragma unroll
+    for (int half = 0; half < 2; ++half) {
+      float highest = fmaxf(most[i][half], shuffleXor(most[i][half], 1));
+      highest = fmaxf(fmaxf(highest, shuffleXor(highest, 2)), beside.most());
+      float total = lse[i][half] * exp2Fast(most[i][half] - highest);
+      total += shuffleXor(total, 1);
+      total += shuffleXor(total, 2);
+      total += beside.template total<true>(highest);
+      lse[i][half] = highest + log2Fast(total);
+    }
+  }
+}
+// No score up to here gives a positive weight in any of the warp's rows. The margin is for what rounding adds to s - lse,
+// exp2 and this threshold itself. A row that is not a number must come out: then nothing is left out.
+template <int rowTiles>
+__device__ __forceinline__ float thresholdOf(const float (&lse)[rowTiles][2], const float (&offset)[rowTiles][2]) {
+  float least = -lowest;
+#pragma unroll
+  for (int i = 0; i < rowTiles; ++i) {
+#pragma unroll
+    for (int half = 0; half < 2; ++half) {
+      const float own = lse[i][half] + log2Fast(-offset[i][half]) - (1e-5f + 1e-6f * fabsf(lse[i][half]));
+      least = nanMin(least, own);
+    }
+  }
+  return warpAny(least != least) ? -INFINITY : -warpMost(-least);
+}
+
+// Where a warp leaves 16 rows: from row `row` of those at `at` (in elements of out, u and a), of which there are `rows`, `width`
+// columns.
+struct OutputPlace {
+  std::int64_t at;
+  int row, rows, width;
+};
+// o, u and a = sum m p v = o - (tau / n) u of 16 rows, from o in units of 1 + tau / n in training.
+template <bool training, class T, int count, int countU>
+__device__ __forceinline__ void storeOutputs(const AttentionProblem<T>& p, const OutputPlace& place,
+                                             const float (&offset)[2], float (&o)[count][4], float (&u)[countU][4]) {
+  const auto store = [&](T* to, const auto& x) {
+    storeRows(to + place.at, p.queryStride(), place.row, place.rows, place.width, x, 1.0f);
+  };
+  if constexpr (training) {
+#pragma unroll
+    for (int half = 0; half < 2; ++half) {
+#pragma unroll
+      for (int n = 0; n < count; ++n) {
+#pragma unroll
+        for (int e = 2 * half; e < 2 * half + 2; ++e) o[n][e] *= unitOf(offset[half]);
+      }
+    }
+  }
+  store(p.out, o);
+  if constexpr (training) {
+    store(p.u, u);
+#pragma unroll
+    for (int n = 0; n < count; ++n) {
+#pragma unroll
+      for (int e = 0; e < 4; ++e) o[n][e] -= offset[e / 2] * u[n][e];
+    }
+    store(p.a, o);
+  }
+}
+
 // Rows lane / 4 + 8 half of each row tile i are this lane's; element [n][e] of a tile of scores lies in column
 // 8 n + 2 (lane % 4) + e % 2 and half e / 2. Scores are in base 2: exp2 is the instruction.
 template <class T, class Shape, bool training>
@@ -261,36 +330,8 @@ struct ForwardWarp {
       }
     }
   }
-  __device__ __forceinline__ void finishSums() {
-    const Beside beside = p.beside(h, log2e);
-#pragma unroll
-    for (int i = 0; i < rowTiles; ++i) {
-#pragma unroll
-      for (int half = 0; half < 2; ++half) {
-        float highest = fmaxf(most[i][half], shuffleXor(most[i][half], 1));
-        highest = fmaxf(fmaxf(highest, shuffleXor(highest, 2)), beside.most());
-        float total = lse[i][half] * exp2Fast(most[i][half] - highest);
-        total += shuffleXor(total, 1);
-        total += shuffleXor(total, 2);
-        total += beside.template total<true>(highest);
-        lse[i][half] = highest + log2Fast(total);
-      }
-    }
-  }
-  // No score up to here gives a positive weight in any of the warp's rows. The margin is for what rounding adds to s - lse,
-  // exp2 and this threshold itself. A row that is not a number must come out: then nothing is left out.
-  __device__ __forceinline__ float threshold() const {
-    float least = -lowest;
-#pragma unroll
-    for (int i = 0; i < rowTiles; ++i) {
-#pragma unroll
-      for (int half = 0; half < 2; ++half) {
-        const float own = lse[i][half] + log2Fast(-offset[i][half]) - (1e-5f + 1e-6f * fabsf(lse[i][half]));
-        least = nanMin(least, own);
-      }
-    }
-    return warpAny(least != least) ? -INFINITY : -warpMost(-least);
-  }
+  __device__ __forceinline__ void finishSums() { finishRows(most, lse, p.beside(h, log2e)); }
+  __device__ __forceinline__ float threshold() const { return thresholdOf(lse, offset); }
 
   __device__ __forceinline__ void storeSums() const {
     if (lane % 4 != 0) return;

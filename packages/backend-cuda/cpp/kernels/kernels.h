@@ -32,6 +32,9 @@ void run(const Binary& op, cudaStream_t stream);
 void run(const BinaryView& op, cudaStream_t stream);
 void run(const Rearrange& op, cudaStream_t stream);
 
+// Which kernels attention in bf16 and f16 takes where both can: those of every GPU, or for sm_90a alone.
+enum class AttentionPath { mma, hopper };
+
 // Ops with scratch: its size in bytes, and the op.
 std::size_t workspace(const Reduce& op);
 void run(const Reduce& op, void* workspace, cudaStream_t stream);
@@ -44,7 +47,7 @@ void run(const ElasticSoftmaxGrad& op, void* workspace, cudaStream_t stream);
 std::size_t workspace(const CrossEntropy& op);
 void run(const CrossEntropy& op, void* workspace, cudaStream_t stream);
 std::size_t workspace(const Attention& op);
-void run(const Attention& op, void* workspace, cudaStream_t stream);
+void run(const Attention& op, void* workspace, cudaStream_t stream, AttentionPath path = AttentionPath::mma);
 std::size_t workspace(const AttentionGrad& op);
 void run(const AttentionGrad& op, void* workspace, cudaStream_t stream);
 

@@ -26,11 +26,13 @@ int guarded(F f) {
 extern "C" {
 
 // Pointers are the device's; absent ones are null. dtype, of q, k, v, the output and their gradients: 0 f32, 1 bf16, 2 f16.
+// path: 0 the kernels of every GPU, 1 those for sm_90a where they take the problem.
 struct LazyAttention {
   std::int64_t batch, queryLength, keyLength, keyCapacity, heads, kvHeads, headDim, window;
-  std::int64_t dtype;
+  std::int64_t dtype, path;
   double scale;
-  void *q, *k, *v, *bias, *tau, *starts, *out, *saved, *dout, *dq, *dk, *dv, *dbias, *dtau, *workspace, *stream;
+  void *q, *k, *v, *bias, *tau, *sink, *starts, *out, *saved, *dout, *dq, *dk, *dv, *dbias, *dtau, *dsink, *workspace,
+      *stream;
 };
 }
 
@@ -54,6 +56,7 @@ AttentionInputs inputsOf(const LazyAttention& a) {
   in.v = Tensor{a.v, keys, type};
   in.bias = statistics(a.bias, a.heads * a.window);
   in.tau = statistics(a.tau, a.heads);
+  in.sink = statistics(a.sink, a.heads);
   in.starts = Tensor{a.starts, a.starts == nullptr ? 0 : a.batch * a.queryLength, DType::i32};
   return in;
 }
@@ -76,9 +79,14 @@ AttentionGrad gradOf(const LazyAttention& a) {
   op.dv = like(a.dv, in.v);
   op.gradients.bias = statistics(a.dbias, a.heads * a.window);
   op.gradients.tau = statistics(a.dtau, a.heads);
+  op.gradients.sink = statistics(a.dsink, a.heads);
   return op;
 }
 
+gpu::AttentionPath pathOf(const LazyAttention& a) {
+  if (a.path < 0 || a.path > 1) throw Unsupported("path is not 0 (mma) or 1 (hopper)");
+  return a.path == 1 ? gpu::AttentionPath::hopper : gpu::AttentionPath::mma;
+}
 cudaStream_t streamOf(const LazyAttention& a) { return static_cast<cudaStream_t>(a.stream); }
 
 }  // namespace
@@ -98,7 +106,7 @@ LAZY_EXPORT int lazy_attention_bytes(const LazyAttention* a, std::size_t* saved,
 }
 
 LAZY_EXPORT int lazy_attention_forward(const LazyAttention* a) {
-  return guarded([&] { gpu::run(forwardOf(*a), a->workspace, streamOf(*a)); });
+  return guarded([&] { gpu::run(forwardOf(*a), a->workspace, streamOf(*a), pathOf(*a)); });
 }
 
 LAZY_EXPORT int lazy_attention_grad(const LazyAttention* a) {

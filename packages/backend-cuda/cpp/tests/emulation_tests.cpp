@@ -7,27 +7,9 @@
 
 #include "gpu/target.h"
 #include "kernels/kernels.h"
+#include "tests/checks.h"
 
 namespace {
-
-int failures = 0;
-int checks = 0;
-
-void expect(bool condition, const std::string& what) {
-  checks += 1;
-  if (condition) return;
-  failures += 1;
-  std::printf("FAILED: %s\n", what.c_str());
-}
-
-std::string run(unsigned threads, std::size_t sharedBytes, const std::function<void()>& kernel, unsigned blocks = 1) {
-  return emulation::machine().launch("kernel", {blocks, 1, 1}, {threads, 1, 1}, sharedBytes, kernel);
-}
-
-void expectClean(const std::string& what, const std::string& report) { expect(report.empty(), what + ": " + report); }
-void expectReport(const std::string& what, const std::string& report, const std::string& part) {
-  expect(report.find(part) != std::string::npos, what + ": wanted '" + part + "', got '" + report + "'");
-}
 
 using gpu::sharedMemory;
 
@@ -378,6 +360,7 @@ int main() {
   deviceMemory();
   turns();
   inactiveTiles();
+  hopperTests();
   std::printf("%d checks, %d failed\n", checks, failures);
   return failures == 0 ? 0 : 1;
 }

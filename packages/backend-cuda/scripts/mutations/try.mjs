@@ -22,19 +22,18 @@ export const built = existsSync(join(build, 'lazy_cuda_emulated.node'));
  * @param {(typeof import('./list.mjs').MUTATIONS)[number]} mutation
  * @returns {Promise<{ caught: boolean, how: string }>} caught: by a report of the emulation or by a wrong result
  */
-export async function tryMutation({ file, from, to, nth, run, compile = [file] }) {
+export async function tryMutation({ file, from, to, nth, run, compile = [file], path = 'mma' }) {
   const work = mkdtempSync(join(tmpdir(), 'lazy-mutation-'));
   try {
     cpSync(join(directory, 'cpp'), join(work, 'cpp'), { recursive: true });
-    const path = join(work, 'cpp', 'kernels', file);
-    const source = readFileSync(path, 'utf8');
+    const changed = join(work, 'cpp', 'kernels', file);
+    const source = readFileSync(changed, 'utf8');
     const [start, end] = placeOf(source, from, nth);
-    writeFileSync(path, source.slice(0, start) + to + source.slice(end));
+    writeFileSync(changed, source.slice(0, start) + to + source.slice(end));
     const addon = join(work, 'mutant.node');
     await link(work, compile, addon);
-    return verdict(
-      await launch(process.execPath, [join(here, 'judge.mjs'), run], { LAZY_ATTENTION_CUDA_EMULATED_ADDON: addon }),
-    );
+    const env = { LAZY_ATTENTION_CUDA_EMULATED_ADDON: addon, LAZY_ATTENTION_CUDA_PATH: path };
+    return verdict(await launch(process.execPath, [join(here, 'judge.mjs'), run], env));
   } finally {
     rmSync(work, { recursive: true, force: true });
   }
@@ -69,7 +68,7 @@ function verdict({ status, signal, output }) {
   if (signal === 'SIGTERM') return { caught: false, how: `no verdict within ${LIMIT_MS / 1000} s` };
   // A run that fails without saying what is wrong with the kernel has caught nothing; a crash is a guard page's word.
   const report =
-    /off by|race:|nobody wrote|outside the|divergent|never waited|waits for turn|passes on a turn|the device stopped working|the oracle has/;
+    /off by|race:|nobody wrote|outside the|divergent|never waited|waits for turn|passes on a turn|never completes|products|once too often|the device stopped working|the oracle has/;
   const how = output.split('\n').find((line) => report.test(line));
   const crashed = signal !== null;
   return {

@@ -1,0 +1,40 @@
+import { attentionCases, conformanceCases } from '@lazy-attention/conformance';
+import { Backend } from '@lazy-attention/core';
+import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { provider } from '../src/index.ts';
+import { tileCases } from './tile-cases.mjs';
+
+const device = process.env.LAZY_ATTENTION_CUDA_DEVICE ?? 'emulated';
+
+/** Tiles of 128 keys, of which the last begins with one key, ends with one too few, or is the first of all. */
+const TILES = {
+  head_64_five_tiles: { L: 300, S: 641, H: 2, Hkv: 1, D: 64, W: 100, tau: -1 },
+  head_64_no_whole_group: { L: 65, S: 127, H: 1, D: 64, W: 30, tau: -0.7 },
+  head_128_tiles: { L: 200, S: 333, H: 1, D: 128, W: 50, tau: -1 },
+  head_64_widest_bias: { L: 70, S: 100, H: 1, D: 64, W: 7809, tau: -1 },
+} as const;
+
+// What the kernels for sm_90a take, and what stays with the others beside them; ops other than attention know no paths.
+describe('the path for Hopper', { timeout: 120_000 }, () => {
+  let backend: Backend;
+  beforeAll(async () => {
+    backend = new Backend(await provider.create({ device, path: 'hopper' }));
+  });
+  afterAll(async () => {
+    await backend.dispose();
+  });
+
+  const dtypes = ['bf16', 'f16'] as const;
+  const cases = [
+    ...attentionCases(TILES, { dtypes }),
+    ...tileCases.filter(({ op, dtype }) => /^attention/.test(op) && dtype !== 'f32'),
+    ...conformanceCases({ dtypes, size: 'full' }).filter(({ op }) => /^attention/.test(op)),
+  ];
+  for (const { name, run } of cases) test(name, () => run(backend));
+});
+
+test('the path is named', async () => {
+  const kernels = await provider.create({ device, path: 'hopper' });
+  expect(kernels.device).toMatch(/attention for Hopper/);
+  await kernels.dispose();
+});
