@@ -1,4 +1,4 @@
-import { existsSync, readFileSync } from 'node:fs';
+import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { describe, expect, it } from 'vitest';
@@ -14,6 +14,12 @@ const ITEMS = join(SHARED, 'benchmarks');
 const LIMIT = process.env.LAZY_ATTENTION_ALL_ITEMS === undefined ? 4 : 50;
 
 interface Fixture {
+  /** Pages cut to so many characters (UTF-16), in windows of so many tokens. */
+  readonly wikitext: {
+    readonly characters: number;
+    readonly maxLength: number;
+    readonly logLikelihoods: readonly number[];
+  };
   readonly runs: readonly {
     readonly task: string;
     readonly fewShot: number;
@@ -41,10 +47,10 @@ interface Sample {
   readonly target: number;
 }
 
-async function benchmark(tasks: readonly string[], fewShot: number): Promise<Sample[]> {
+async function benchmark(data: string, tasks: readonly string[], ...options: string[]): Promise<Sample[]> {
   const samples = join(temporary(), 'samples.jsonl');
   const { code, stderr } = await run(
-    ...['benchmark', MODEL, '--data', ITEMS, '--tasks', tasks.join(), '--few-shot', String(fewShot)],
+    ...['benchmark', MODEL, '--data', data, '--tasks', tasks.join(), ...options],
     ...['--limit', String(LIMIT), '--samples', samples],
   );
   expect(code, stderr).toBe(0);
@@ -74,8 +80,9 @@ describe.skipIf(absent)(`benchmark on SmolLM2${why}`, () => {
     async (fewShot) => {
       const runs = fixture.runs.filter((one) => one.fewShot === fewShot);
       const ours = await benchmark(
+        ITEMS,
         runs.map(({ task }) => task),
-        fewShot,
+        ...['--few-shot', String(fewShot)],
       );
       expect(ours).toHaveLength(runs.length * LIMIT);
       for (const sample of ours) {
@@ -85,4 +92,23 @@ describe.skipIf(absent)(`benchmark on SmolLM2${why}`, () => {
       }
     },
   );
+
+  it('gives those of the beginnings of WikiText pages, in more than one window', {
+    timeout: LIMIT * 150_000,
+  }, async () => {
+    const { characters, maxLength, logLikelihoods } = fixture.wikitext;
+    const data = temporary();
+    mkdirSync(join(data, 'wikitext'));
+    const pages = lines(readFileSync(join(ITEMS, 'wikitext/test.jsonl'), 'utf8')).map((line) => JSON.parse(line));
+    const cut = pages.map(({ page }) => `${JSON.stringify({ page: page.slice(0, characters) })}\n`);
+    writeFileSync(join(data, 'wikitext/test.jsonl'), cut.join(''));
+    const samples = await benchmark(data, ['wikitext'], '--context', String(maxLength));
+    expect(samples).toHaveLength(LIMIT);
+    for (const {
+      doc_id: page,
+      log_likelihoods: [found],
+    } of samples) {
+      expect(Math.abs((found as number) - (logLikelihoods[page] as number)), `page ${page}`).toBeLessThan(1e-3);
+    }
+  });
 });

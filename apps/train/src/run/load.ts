@@ -17,9 +17,14 @@ export interface TrainedModel {
   readonly step: number;
 }
 
-/** The model of a run's last checkpoint, without optimiser state. The caller disposes `params`. */
-export async function loadTrained(backend: Backend, folder: RunFolder, record: RunRecord): Promise<TrainedModel> {
+/** The model of a run's last checkpoint, without optimiser state, and its tokenizer, which may be there. The caller disposes `params`. */
+export async function loadTrained(
+  backend: Backend,
+  folder: RunFolder,
+  record: RunRecord,
+  tokenizer = tokenizerFromJSON(record.data.tokenizer),
+): Promise<TrainedModel> {
   const model = lazyTransformer(record.model);
   const loaded = await loadCheckpoint(backend, await checkpointOf(folder), { model, optimizer: false });
-  return { model, params: loaded.params, tokenizer: tokenizerFromJSON(record.data.tokenizer), step: loaded.step };
+  return { model, params: loaded.params, tokenizer, step: loaded.step };
 }

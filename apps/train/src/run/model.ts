@@ -1,6 +1,6 @@
 import { existsSync, readdirSync, statSync } from 'node:fs';
 import type { Backend } from '@lazy-attention/core';
-import type { Tokenizer } from '@lazy-attention/data';
+import { type Tokenizer, tokenizerFromJSON } from '@lazy-attention/data';
 import type { LoadModelOptions, OpenedModel } from '@lazy-attention/models';
 import { openModel } from '@lazy-attention/models/node';
 import type { LazyTransformer, Params } from '@lazy-attention/nn';
@@ -32,7 +32,8 @@ export async function openArgument(path: string): Promise<ModelArgument> {
   if (existsSync(runFolder(path).record)) {
     const run = openRun(path);
     await checkpointOf(run.folder);
-    return { opened: await openModel(path), run };
+    const tokenizer = tokenizerFromJSON(run.record.data.tokenizer);
+    return { opened: await openModel(path, { tokenizer }), run };
   }
   if (!holdsModel(path)) {
     const found = existsSync(path) ? `${path} holds no model` : `there is no file or folder ${path}`;
@@ -52,8 +53,8 @@ export async function loadArgument(
       `--weights ${options.weights}: a run is trained on as it is; write it first: export MODEL --format hf or gguf`,
     );
   }
-  if (run !== null && options.dtype === undefined) return loadTrained(backend, run.folder, run.record);
   const tokenizer = tokenizerOf(opened);
+  if (run !== null && options.dtype === undefined) return loadTrained(backend, run.folder, run.record, tokenizer);
   return { ...(await opened.load(backend, options)), tokenizer };
 }
 

@@ -10,19 +10,23 @@ import { safetensorsStore } from '../tensors/safetensors.ts';
 import { type ClosableFiles, pathFiles } from './files.ts';
 
 /** The newest checkpoint of a run. @throws ModelError MODEL_MISSING when it has none */
-export async function openRunFolder(path: string): Promise<OpenedModel> {
+export async function openRunFolder(path: string, tokenizer?: Tokenizer): Promise<OpenedModel> {
   const newest = await latestCheckpoint(join(path, 'checkpoints'));
   if (newest === null) throw new ModelError('MODEL_MISSING', path, 'this run has no checkpoint yet; train it first');
-  const opened = await openCheckpointFolder(newest, await pathFiles(newest));
+  const opened = await openCheckpointFolder(newest, await pathFiles(newest), tokenizer);
   return { ...opened, path, format: 'run' };
 }
 
-/** A checkpoint; its tokenizer is in the record of the run that it lies in. */
-export async function openCheckpointFolder(path: string, files: ClosableFiles): Promise<OpenedModel> {
+/** A checkpoint; its tokenizer, where it is not given, is in the record of the run that it lies in. */
+export async function openCheckpointFolder(
+  path: string,
+  files: ClosableFiles,
+  given?: Tokenizer,
+): Promise<OpenedModel> {
   const config = await readJson(files, 'config.json');
   const { step } = await readManifest(files);
   const model = checkpointModel(`${path}/config.json`, config);
-  const tokenizer = await tokenizerOfRun(join(path, '..', '..'));
+  const tokenizer = given ?? (await tokenizerOfRun(join(path, '..', '..')));
   checkVocabulary(path, model.config, tokenizer);
   return {
     path,
