@@ -27,8 +27,7 @@ export function tryBinary({ name, target, path }, folder) {
   mkdirSync(folder, { recursive: true });
   const out = join(folder, `${name}-${target}.json`);
   if (name !== 'backend-cpu') {
-    const text = ran(node, [LOAD, out, path], {}, out);
-    if (text === null) return { ok: false, said: 'does not load' };
+    if (ran(node, [LOAD, out, path], {}, out).text === null) return { ok: false, said: 'does not load' };
     const ranks = name === 'communicator-mpi' && target === targetName(currentTarget()) ? addsUp(path) : null;
     return { ok: ranks?.ok ?? true, said: ['loads', ...(ranks === null ? [] : [ranks.said])].join('; ') };
   }
@@ -51,18 +50,23 @@ function addsUp(path) {
   return status === 0 ? { ok: true, said: 'two ranks add up' } : { ok: false, said: 'two ranks do NOT add up' };
 }
 
-/** What a program wrote to `out`; null where it wrote nothing. Node under Wine cannot print to a pipe. */
+/** What a program wrote to `out`, null where nothing, and how it ended. Node under Wine cannot print to a pipe. */
 function ran([program, ...args], more, env, out) {
   rmSync(out, { force: true });
-  spawnSync(program, [...args, ...more], { env: { ...process.env, ...env }, stdio: 'ignore' });
-  return existsSync(out) ? readFileSync(out, 'utf8') : null;
+  const { status, signal } = spawnSync(program, [...args, ...more], {
+    env: { ...process.env, ...env },
+    stdio: 'ignore',
+  });
+  return { text: existsSync(out) ? readFileSync(out, 'utf8') : null, ended: signal ?? status };
 }
 
-function outcome(isa, text) {
+/** The command ends with 0, or with 1 where tests failed; with anything else it did not get to its end. */
+function outcome(isa, { text, ended }) {
   const results = (text ?? '').split('\n').flatMap((line) => (line === '' ? [] : [JSON.parse(line)]));
   const failed = results.filter(({ status }) => status === 'failed');
   const passed = results.filter(({ status }) => status === 'passed').length;
   if (passed === 0) return { ok: false, said: `${isa}: does not run` };
   const wrong = failed.length === 0 ? 'none failed' : `FAILED: ${failed.map(({ name }) => name).join(', ')}`;
-  return { ok: failed.length === 0, said: `${isa}: ${passed} conformance tests passed, ${wrong}` };
+  const cut = ended === 0 || ended === 1 ? '' : `, then it ENDED (${ended}) after ${results.at(-1).name}`;
+  return { ok: failed.length === 0 && cut === '', said: `${isa}: ${passed} conformance tests passed, ${wrong}${cut}` };
 }
