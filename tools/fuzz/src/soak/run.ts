@@ -4,6 +4,7 @@ import { dirname, join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
 import { type Random, upTo } from '../random.ts';
+import { starvation } from '../starvation.ts';
 
 /** The built command, beside the package's entry. */
 const BIN = join(dirname(fileURLToPath(import.meta.resolve('lazy-attention'))), 'bin.js');
@@ -47,6 +48,9 @@ export interface Running {
   readonly ended: Promise<Ended>;
 }
 
+/** Milliseconds between two looks at a child. */
+const TICK = 500;
+
 /** What the undisturbed run took, in milliseconds. */
 export const times = {
   /** Longest time of one command before it counts as a hang. */
@@ -71,13 +75,18 @@ export function start(args: readonly string[], limits = ''): Running {
   child.stderr?.setEncoding('utf8').on('data', (text: string) => {
     output.stderr += text;
   });
-  const timer = setTimeout(() => {
+  // In ticks of this process, which may be suspended together with its child, and without the time in which that had no core.
+  const starved = starvation(child.pid);
+  let waited = 0;
+  const timer = setInterval(() => {
+    waited += TICK - Math.min(TICK, starved());
+    if (waited < times.patience) return;
     output.stderr += `\nsoak: no end after ${times.patience / 1000} s`;
     child.kill('SIGKILL');
-  }, times.patience);
+  }, TICK);
   const ended = new Promise<Ended>((resolve) => {
     child.on('close', (code, signal) => {
-      clearTimeout(timer);
+      clearInterval(timer);
       resolve({ code, signal, ...output });
     });
   });
