@@ -99,6 +99,7 @@ std::vector<Target> runnableTargets() {
   targets.push_back({"neon", &neon::table, BrainUnit::vectors});
 #endif
   targets.push_back({"portable", &portable::table, BrainUnit::vectors});
+  targets.push_back({"emulated", targets.front().table, BrainUnit::emulated});
   return targets;
 }
 
@@ -108,6 +109,7 @@ std::string displayName(const std::string& isa) {
   if (isa == "avx512") return "AVX-512";
   if (isa == "avx2") return "AVX2";
   if (isa == "neon") return "NEON";
+  if (isa == "emulated") return "emulated tiles";
   return isa;
 }
 

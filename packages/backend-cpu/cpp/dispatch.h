@@ -73,13 +73,14 @@ class Kernels {
   // Bytes of workspace that `run` wants.
   template <class Op>
   std::size_t workspace(const Op& op) const {
-    if constexpr (knowsBrain<Op>) {
-      return own(op);
-    } else {
-      Op wide = op;
-      const Widening widening = widened(wide, nullptr);
-      return widening.bytes + own(wide);
+    if constexpr (!knowsBrain<Op>) {
+      if (!takesBrain(op)) {
+        Op wide = op;
+        const Widening widening = widened(wide, nullptr);
+        return widening.bytes + own(wide);
+      }
     }
+    return own(op);
   }
 
 #define LAZY_RUN(name, Op) \
@@ -88,20 +89,33 @@ class Kernels {
 #undef LAZY_RUN
 
  private:
+  // Whether a kernel that does not always know bf16 takes this op as it is.
+  template <class Op>
+  bool takesBrain(const Op&) const {
+    return false;
+  }
+  // A few rows read a cache of bf16 as it is; for more, AMX pays (AVX512-BF16 does not: docs/kernels/cpu.md).
+  bool takesBrain(const ops::Attention& op) const { return hasTiles() || table.decodes(op.in.sizes, false); }
+  bool takesBrain(const ops::AttentionGrad&) const { return hasTiles(); }
+  bool hasTiles() const { return machine.unit == BrainUnit::tiles || machine.unit == BrainUnit::emulated; }
+
   template <class Op>
   void run(const Op& op, Runtime& runtime, void* workspace,
            void (*kernel)(const Op&, Runtime&, void* workspace)) const {
     if constexpr (!knowsBrain<Op>) {
-      Op wide = op;
-      const Widening widening = widened(wide, workspace);
-      if (widening.bytes > 0) {
-        for (const ops::Cast& cast : widening.before) table.cast(cast, runtime, nullptr);
-        kernel(wide, runtime, static_cast<char*>(workspace) + widening.bytes);
-        for (const ops::Cast& cast : widening.after) table.cast(cast, runtime, nullptr);
-        return;
-      }
+      if (!takesBrain(op)) return runWidened(op, runtime, workspace, kernel);
     }
     kernel(op, runtime, workspace);
+  }
+  template <class Op>
+  void runWidened(const Op& op, Runtime& runtime, void* workspace,
+                  void (*kernel)(const Op&, Runtime&, void* workspace)) const {
+    Op wide = op;
+    const Widening widening = widened(wide, workspace);
+    if (widening.bytes == 0) return kernel(op, runtime, workspace);
+    for (const ops::Cast& cast : widening.before) table.cast(cast, runtime, nullptr);
+    kernel(wide, runtime, static_cast<char*>(workspace) + widening.bytes);
+    for (const ops::Cast& cast : widening.after) table.cast(cast, runtime, nullptr);
   }
 
   template <class Op>

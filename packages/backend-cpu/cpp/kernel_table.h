@@ -18,8 +18,9 @@ namespace ops = lazy_native;
 // Per-thread room for packed blocks of a matrix product, in floats.
 inline constexpr std::size_t packFloats = std::size_t{256} << 10;
 
-// What products of bf16 run on: AMX tiles, AVX512-BF16, or any vectors (kernels/brain_tiles.h).
-enum class BrainUnit : std::uint8_t { vectors, dots, tiles };
+// What products of bf16 run on: AMX tiles, AVX512-BF16, or any vectors (kernels/brain_tiles.h). `emulated` are the vectors, for what else
+// tiles are used for too: so that its kernels can be tested anywhere.
+enum class BrainUnit : std::uint8_t { vectors, dots, tiles, emulated };
 
 // What, beside a problem, decides how its work is cut.
 struct Machine {
@@ -42,15 +43,17 @@ struct Runtime {
 };
 
 // The functions of one instruction set: every op of lazy_native/ops.h under its name there, and what has no op.
-#define LAZY_KERNELS(KERNEL)                                                                    \
-  KERNEL(matmulWorkspace, std::size_t, (const ops::Matmul&, const Machine&))                    \
-  KERNEL(attentionWorkspace, std::size_t, (const ops::AttentionInputs&, const Machine&))        \
-  KERNEL(attentionGradWorkspace, std::size_t, (const ops::AttentionInputs&, const Machine&))    \
-  /* Products that do not need each other; the workspace is that of the one that wants most. */ \
-  KERNEL(matmuls, void, (const ops::Matmul* products, int count, Runtime&, void* workspace))    \
-  /* Yardsticks (ceiling.cpp). */                                                               \
-  KERNEL(multiplyAdds, double, (std::int64_t rounds, float* sink))                              \
-  KERNEL(readAll, float, (const float* data, std::int64_t count))                               \
+#define LAZY_KERNELS(KERNEL)                                                                                   \
+  KERNEL(matmulWorkspace, std::size_t, (const ops::Matmul&, const Machine&))                                   \
+  KERNEL(attentionWorkspace, std::size_t, (const ops::AttentionInputs&, const Machine&))                       \
+  /* Whether attention goes over a cache of keys in place; not where it keeps what the backward pass needs. */ \
+  KERNEL(decodes, bool, (const ops::AttentionSizes&, bool save))                                               \
+  KERNEL(attentionGradWorkspace, std::size_t, (const ops::AttentionInputs&, const Machine&))                   \
+  /* Products that do not need each other; the workspace is that of the one that wants most. */                \
+  KERNEL(matmuls, void, (const ops::Matmul* products, int count, Runtime&, void* workspace))                   \
+  /* Yardsticks (ceiling.cpp). */                                                                              \
+  KERNEL(multiplyAdds, double, (std::int64_t rounds, float* sink))                                             \
+  KERNEL(readAll, float, (const float* data, std::int64_t count))                                              \
   KERNEL(readFourfold, float, (const float* data, std::int64_t count))
 
 struct KernelTable {

@@ -41,7 +41,7 @@ test.each([
   [{ threads: 0 }, 'threads is 0; expected an integer from 1 to 1024'],
   [{ threads: 1.5 }, 'threads is 1.5;'],
   [{ threads: 'many' }, 'threads is many;'],
-  [{ isa: 'sse9' }, 'isa is sse9; expected auto, amx, avx512bf16, avx512, avx2, neon, portable'],
+  [{ isa: 'sse9' }, 'isa is sse9; expected auto, amx, avx512bf16, avx512, avx2, neon, portable, emulated'],
   [{ memoryLimit: -1 }, 'memoryLimit is -1; expected a positive number of bytes'],
 ])('option %j is refused', async (options, message) => {
   const error = await provider.create(options).catch((e: unknown) => e);

@@ -7,6 +7,7 @@
 #include <algorithm>
 
 #include "attention_tile.h"
+#include "brain.h"
 
 namespace lazy_cpu {
 namespace LAZY_ISA {
@@ -67,13 +68,16 @@ void forTiles(const ops::AttentionInputs& in, const Layout& layout, Runtime& run
 }  // namespace
 
 std::size_t attentionWorkspace(const ops::AttentionInputs& in, const Machine& machine) {
-  const std::size_t tiles = static_cast<std::size_t>(machine.threads) * Scratch::floats(Layout(in.sizes));
+  const std::size_t tiles = isBrain(in.q)
+                                ? attentionBrainFloats(in, machine.threads)
+                                : static_cast<std::size_t>(machine.threads) * Scratch::floats(Layout(in.sizes));
   return std::max(tiles, decodes(in.sizes, false) ? decodeFloats(in) : 0) * sizeof(float);
 }
 
 void attention(const ops::Attention& op, Runtime& runtime, void* scratchMemory) {
   auto* const workspace = static_cast<float*>(scratchMemory);
   if (decodes(op.in.sizes, op.saved != nullptr)) return attentionDecode(op, runtime, workspace);
+  if (isBrain(op.in.q)) return attentionBrain(op, runtime, workspace);
   const Layout layout(op.in.sizes);
   auto* tops = static_cast<float*>(op.saved);
   float* inverses =

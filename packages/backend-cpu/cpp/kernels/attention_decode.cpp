@@ -4,7 +4,8 @@
 // The keys of a batch entry are cut into blocks. One loop over the blocks makes scores and, per block, maximum and sum of
 // exp(score - maximum); the next merges those of all blocks, makes the weights, lists the values that they need and adds these
 // up. A block's keys are read in four streams, a quarter of it apart. Sums of blocks are added in order at the end. Blocks
-// depend on sizes alone, so results do not depend on threads. Measurements: docs/kernels/cpu.md.
+// depend on sizes and types alone, so results do not depend on threads. Caches of bf16 are widened as they are read, for half the bytes.
+// Measurements: docs/kernels/cpu.md.
 #include <algorithm>
 #include <limits>
 
@@ -19,13 +20,14 @@ namespace {
 constexpr std::int64_t mostRows = 4;
 constexpr std::int64_t blockBytes = 128 << 10;  // of keys, about; the least where there is enough
 constexpr std::int64_t mostBlocks = 32;
-constexpr std::int64_t ahead = 2048;     // floats of values to ask for in advance; beyond the end nothing is read
+constexpr std::int64_t ahead = 8 << 10;  // bytes of values to ask for in advance; beyond the end nothing is read
 constexpr std::int64_t denseStep = 4;    // values of one head at a time, where all are needed
 constexpr std::int64_t sparseStep = 16;  // and where not
 constexpr float lowest = std::numeric_limits<float>::lowest();
 
-LAZY_INLINE void prefetch(const float* from, std::int64_t count) {
-  for (std::int64_t i = 0; i < count; i += 16) __builtin_prefetch(from + i);
+template <class T>
+LAZY_INLINE void prefetch(const T* from, std::int64_t count) {
+  for (std::int64_t i = 0; i < count; i += 64 / static_cast<std::int64_t>(sizeof(T))) __builtin_prefetch(from + i);
 }
 
 // An even number, for two threads; one where a second thread would take longer to come.
@@ -33,7 +35,7 @@ std::int64_t blocksOf(std::int64_t bytes) {
   return bytes < blockBytes / 2 ? 1 : std::clamp<std::int64_t>(bytes / (2 * blockBytes) * 2, 2, mostBlocks);
 }
 
-// How the work is cut: by the sizes alone, so that results do not depend on threads.
+// How the work is cut: by sizes and types alone, so that results do not depend on threads.
 struct Blocks {
   explicit Blocks(const ops::AttentionInputs& in)
       : in(in),
@@ -41,7 +43,7 @@ struct Blocks {
         rows(layout.sizes.queryLength * layout.sizes.heads),
         padded(roundUp(rows, 16)),
         ld(layout.sizes.kvHeads * layout.sizes.headDim),
-        blocks(blocksOf(layout.sizes.keyLength * ld * 4)),
+        blocks(blocksOf(layout.sizes.keyLength * ld * static_cast<std::int64_t>(ops::bytesPerElement(in.k.dtype)))),
         entries(std::min(layout.sizes.batch, (mostBlocks + blocks - 1) / blocks)),
         stride(roundUp(keysOf(0), 16) + 16),
         floats(roundUp(2 * rows * stride + 4 * padded + rows * layout.sizes.headDim, 16)) {}
@@ -78,7 +80,7 @@ struct Block {
   std::int32_t *const offsets, *const counts;  // [rows][stride], [rows]: the values that they weigh
   float *const tops, *const sums;              // [rows]: maximum, and sum of exp(score - maximum)
   float* const factors;                        // [rows]: what makes p of exp(score - maximum)
-  float* const out;                            // [rows][headDim]
+  float* const out;                            // [rows][headDim]; before, queries of bf16 widened
 };
 
 // Keys [from, to) of a batch entry.
@@ -110,15 +112,24 @@ LAZY_INLINE void forGroup(const Blocks& p, std::int64_t kv, const Visit& visit) 
     for (std::int64_t h = kv * p.layout.group; h < (kv + 1) * p.layout.group; ++h) visit(r * p.layout.sizes.heads + h);
 }
 
+// The queries of a batch entry.
+const float* queriesOf(const Blocks& p, std::int64_t at, float*, Elements<float>) { return floats(p.in.q) + at; }
+const float* queriesOf(const Blocks& p, std::int64_t at, float* room, Elements<Brain>) {
+  const Brain* from = elements<Brain>(p.in.q) + at;
+  for (std::int64_t i = 0; i < p.rows * p.layout.sizes.headDim; ++i) room[i] = widened(from[i]);
+  return room;
+}
+
+template <class T>
 void scoreKeys(const Blocks& p, const Keys& keys, const Block& block) {
   const std::int64_t dim = p.layout.sizes.headDim;
-  const float* queries = floats(p.in.q) + keys.b * p.rows * dim;
+  const float* queries = queriesOf(p, keys.b * p.rows * dim, block.out, Elements<T>{});
   const float scale = static_cast<float>(p.in.scale);
   const std::int64_t count = keys.to - keys.from, quarter = (count + 3) / 4;
-  const float* first = floats(p.in.k) + p.layout.keyAt(keys.b, keys.from, 0);
+  const T* first = elements<T>(p.in.k) + p.layout.keyAt(keys.b, keys.from, 0);
   for (std::int64_t j = 0; j < quarter; ++j) {
     for (std::int64_t kv = 0; kv < p.layout.sizes.kvHeads; ++kv) {
-      const float* four[4];
+      const T* four[4];
       for (std::int64_t i = 0; i < 4; ++i) four[i] = first + std::min(i * quarter + j, count - 1) * p.ld + kv * dim;
       forGroup(p, kv, [&](std::int64_t row) {
         const Four scores = dots(queries + row * dim, four, dim) * scale;
@@ -174,14 +185,16 @@ void factorsOf(const Blocks& p, float* memory, std::int64_t item, const Block& b
   }
 }
 
+template <class T>
 LAZY_INLINE void prefetchValues(const Blocks& p, const Keys& keys, std::int64_t kv, const std::int32_t* offsets,
                                 std::int64_t count) {
-  const float* values = floats(p.in.v) + p.layout.keyAt(keys.b, keys.from, kv);
+  const T* values = elements<T>(p.in.v) + p.layout.keyAt(keys.b, keys.from, kv);
   for (std::int64_t i = 0; i < count; ++i) prefetch(values + offsets[i], p.layout.sizes.headDim);
 }
 
 // exp(score - top) to the weights that are not zero and where their values are. Without a branch per key, which would be
 // mispredicted as often as not. Asks for the first values.
+template <class T>
 void weightsOf(const Blocks& p, const Keys& keys, const Block& block) {
   std::fill_n(block.counts, p.rows, 0);
   forRows(p, keys, [&](std::int64_t row, std::int64_t r, std::int64_t h, std::int64_t first, std::int64_t count) {
@@ -197,27 +210,29 @@ void weightsOf(const Blocks& p, const Keys& keys, const Block& block) {
       needed += w != 0.0f;
     }
     block.counts[row] = needed;
-    prefetchValues(p, keys, h / p.layout.group, offsets, std::min<std::int64_t>(needed, sparseStep));
+    prefetchValues<T>(p, keys, h / p.layout.group, offsets, std::min<std::int64_t>(needed, sparseStep));
   });
 }
 
 // Goes through the lists of all rows side by side, a few values of each head in turn: near enough to front to back.
+template <class T>
 void sumValues(const Blocks& p, const Keys& keys, const Block& block) {
   const std::int64_t dim = p.layout.sizes.headDim;
   const auto [least, most] = std::minmax_element(block.counts, block.counts + p.rows);
   const bool dense = *least == keys.to - keys.from;
   const std::int64_t step = dense ? denseStep : sparseStep;
-  const float* first = floats(p.in.v) + p.layout.keyAt(keys.b, keys.from, 0);
+  const T* first = elements<T>(p.in.v) + p.layout.keyAt(keys.b, keys.from, 0);
   std::fill_n(block.out, p.rows * dim, 0.0f);
   for (std::int64_t i = 0; i < *most; i += step) {
     for (std::int64_t kv = 0; kv < p.layout.sizes.kvHeads; ++kv) {
-      if (dense) prefetch(first + i * p.ld + kv * step * dim + ahead, step * dim);
+      if (dense)
+        prefetch(first + i * p.ld + kv * step * dim + ahead / static_cast<std::int64_t>(sizeof(T)), step * dim);
       forGroup(p, kv, [&](std::int64_t row) {
         const std::int64_t left = block.counts[row] - i;
         if (left <= 0) return;
         const float* weights = block.scores + row * p.stride + i;
         const std::int32_t* offsets = block.offsets + row * p.stride + i;
-        if (!dense) prefetchValues(p, keys, kv, offsets + step, std::min(left - step, step));
+        if (!dense) prefetchValues<T>(p, keys, kv, offsets + step, std::min(left - step, step));
         addValues(weights, offsets, std::min(left, step), first + kv * dim, dim, block.out + row * dim);
       });
     }
@@ -225,12 +240,13 @@ void sumValues(const Blocks& p, const Keys& keys, const Block& block) {
 }
 
 // In the order of the blocks, from the first one, `item`.
-void sumBlocks(const Blocks& p, float* memory, std::int64_t item, float* out) {
+template <class T>
+void sumBlocks(const Blocks& p, float* memory, std::int64_t item, T* out) {
   const float* first = Block(p, memory, item).out;
   for (std::int64_t i = 0; i < p.rows * p.layout.sizes.headDim; i += 4) {
     Four sum = {};
     for (std::int64_t k = 0; k < p.blocks; ++k) sum += loadAs<Four>(first + k * p.floats + i);
-    std::memcpy(out + i, &sum, sizeof sum);
+    for (int lane = 0; lane < 4; ++lane) narrow(sum[lane], out + i + lane);
   }
 }
 
@@ -243,27 +259,36 @@ std::size_t decodeFloats(const ops::AttentionInputs& in) {
   return static_cast<std::size_t>(p.entries * p.blocks * p.floats);
 }
 
-void attentionDecode(const ops::Attention& op, Runtime& runtime, float* workspace) {
+namespace {
+
+template <class T>
+void decodeAs(const ops::Attention& op, Runtime& runtime, float* workspace) {
   const Blocks p(op.in);
   for (std::int64_t b = 0; b < p.layout.sizes.batch; b += p.entries) {
     const std::int64_t entries = std::min(p.entries, p.layout.sizes.batch - b);
     runtime.pool.run(entries * p.blocks, [&](std::int64_t item, int) {
       const Keys keys(p, b + item / p.blocks, item % p.blocks);
       const Block block(p, workspace, item);
-      scoreKeys(p, keys, block);
+      scoreKeys<T>(p, keys, block);
       exponentialsOf(p, keys, block);
     });
     runtime.pool.run(entries * p.blocks, [&](std::int64_t item, int) {
       const Block block(p, workspace, item);
       factorsOf(p, workspace, item / p.blocks * p.blocks, block);
       const Keys keys(p, b + item / p.blocks, item % p.blocks);
-      weightsOf(p, keys, block);
-      sumValues(p, keys, block);
+      weightsOf<T>(p, keys, block);
+      sumValues<T>(p, keys, block);
     });
     runtime.pool.run(entries, [&](std::int64_t entry, int) {
-      sumBlocks(p, workspace, entry * p.blocks, floats(op.out) + (b + entry) * p.rows * p.layout.sizes.headDim);
+      sumBlocks(p, workspace, entry * p.blocks, elements<T>(op.out) + (b + entry) * p.rows * p.layout.sizes.headDim);
     });
   }
+}
+
+}  // namespace
+
+void attentionDecode(const ops::Attention& op, Runtime& runtime, float* workspace) {
+  withElements(op.in.k, [&](auto type) { decodeAs<typename decltype(type)::Type>(op, runtime, workspace); });
 }
 
 }  // namespace LAZY_ISA

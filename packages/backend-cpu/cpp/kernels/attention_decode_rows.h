@@ -1,8 +1,8 @@
-// What attention over a key cache computes of rows: scores of four keys, and sums of weighted values. Heads of any size that is a
-// multiple of four, so vectors of four finish what whole ones leave.
+// What attention over a key cache computes of rows: scores of four keys, and sums of weighted values, both of f32 or bf16. Heads of any
+// size that is a multiple of four, so vectors of four finish what whole ones leave.
 #pragma once
 
-#include "simd.h"
+#include "brain.h"
 
 namespace lazy_cpu {
 namespace LAZY_ISA {
@@ -14,6 +14,18 @@ LAZY_INLINE V loadAs(const float* from) {
   V v;
   std::memcpy(&v, from, sizeof v);
   return v;
+}
+template <int N>
+struct Words {
+  typedef std::uint16_t Narrow __attribute__((vector_size(N * 2)));
+  typedef std::uint32_t Wide __attribute__((vector_size(N * 4)));
+};
+template <class V>
+LAZY_INLINE V loadAs(const Brain* from) {
+  using Own = Words<sizeof(V) / sizeof(float)>;
+  typename Own::Narrow narrow;
+  std::memcpy(&narrow, from, sizeof narrow);
+  return reinterpret_cast<V>(__builtin_convertvector(narrow, typename Own::Wide) << 16);
 }
 
 // Sums of lanes down to four.
@@ -31,13 +43,14 @@ LAZY_INLINE Four sumsOf(Four a, Four b, Four c, Four d) {
 }
 
 // query . key for four keys.
-LAZY_INLINE Four dots(const float* query, const float* const* keys, std::int64_t dim) {
+template <class T>
+LAZY_INLINE Four dots(const float* query, const T* const* keys, std::int64_t dim) {
   Vector sums[4] = {};
   std::int64_t d = 0;
   for (; d + lanes <= dim; d += lanes) {
     const Vector q = load(query + d);
 #pragma GCC unroll 4
-    for (int i = 0; i < 4; ++i) sums[i] += q * load(keys[i] + d);
+    for (int i = 0; i < 4; ++i) sums[i] += q * loadAs<Vector>(keys[i] + d);
   }
   Four fours[4];
 #pragma GCC unroll 4
@@ -51,15 +64,15 @@ LAZY_INLINE Four dots(const float* query, const float* const* keys, std::int64_t
 }
 
 // N vectors of out += sum of weights[i] * values[offsets[i]]. Two chains of sums, to hide the latency of an addition.
-template <class V, int N>
-LAZY_INLINE void addColumns(const float* weights, const std::int32_t* offsets, std::int64_t count, const float* values,
+template <class V, int N, class T>
+LAZY_INLINE void addColumns(const float* weights, const std::int32_t* offsets, std::int64_t count, const T* values,
                             float* out) {
   constexpr int width = sizeof(V) / sizeof(float);
   V even[N], odd[N] = {};
 #pragma GCC unroll 4
   for (int v = 0; v < N; ++v) even[v] = loadAs<V>(out + v * width);
   const auto add = [&](std::int64_t i, V* sums) {
-    const float* row = values + offsets[i];
+    const T* row = values + offsets[i];
     const V w = weights[i] - V{};
 #pragma GCC unroll 4
     for (int v = 0; v < N; ++v) sums[v] += w * loadAs<V>(row + v * width);
@@ -77,7 +90,8 @@ LAZY_INLINE void addColumns(const float* weights, const std::int32_t* offsets, s
   }
 }
 
-LAZY_INLINE void addValues(const float* weights, const std::int32_t* offsets, std::int64_t count, const float* values,
+template <class T>
+LAZY_INLINE void addValues(const float* weights, const std::int32_t* offsets, std::int64_t count, const T* values,
                            std::int64_t dim, float* out) {
   std::int64_t d = 0;
   for (; d + 4 * lanes <= dim; d += 4 * lanes) addColumns<Vector, 4>(weights, offsets, count, values + d, out + d);

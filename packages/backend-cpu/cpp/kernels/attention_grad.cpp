@@ -12,7 +12,9 @@
 #include <algorithm>
 #include <cmath>
 
+#include "attention_learned.h"
 #include "attention_tile.h"
+#include "brain.h"
 
 namespace lazy_cpu {
 namespace LAZY_ISA {
@@ -60,18 +62,6 @@ struct Scratch {  // of one thread
         active(bias + layout.reversedBias()) {}
 };
 
-// Gradients of the learned inputs [H]: sums of one head over the rows of a task.
-struct HeadSums {
-  double tau, sink;
-
-  // Calls visit(sum, gradient) for each.
-  template <class Visit>
-  static void each(const Visit& visit) {
-    visit(&HeadSums::tau, &ops::Learned::tau);
-    visit(&HeadSums::sink, &ops::Learned::sink);
-  }
-};
-
 // The workspace: per-thread scratch, then dK and dV sums, then those of the learned inputs per task and head of the group.
 struct Workspace {
   float *scratch, *sums, *dbias;
@@ -81,7 +71,7 @@ struct Workspace {
     return static_cast<std::size_t>(2 * layout.sizes.keyLength * layout.dim);
   }
   static std::size_t biasFloats(const Layout& layout) {
-    return static_cast<std::size_t>(layout.group * (layout.sizes.window + 16));
+    return static_cast<std::size_t>(layout.group * biasWidth(layout.sizes));
   }
   static std::size_t bytes(const Layout& layout, const Tasks& tasks) {
     const auto n = [](std::int64_t x) { return static_cast<std::size_t>(x); };
@@ -135,16 +125,6 @@ inline RowSums differentiateRow(float* score, float* gradient, std::int64_t coun
     at.put(score, w < zero ? zero : w);
   });
   return {sumOf(active), sum};
-}
-
-// dbias[distance] += ds, reversed as in reverseBias.
-inline void addBiasGradient(const float* gradient, std::int64_t count, std::int64_t window, float* dbias) {
-  const std::int64_t near = std::min(count, window);
-  const float* from = gradient + count - near;
-  float* to = dbias + window - near;
-  std::int64_t j = 0;
-  for (; j + lanes <= near; j += lanes) store(to + j, load(to + j) + load(from + j));
-  if (j < near) store(to + j, load(to + j) + select(firstLanes(near - j), load(from + j), Vector{}));
 }
 
 void differentiateTile(const ops::AttentionGrad& op, const Layout& layout, const TileRows& t, std::int64_t b,
@@ -206,37 +186,16 @@ void writeKeys(const ops::AttentionGrad& op, const Layout& layout, std::int64_t 
   }
 }
 
-void writeLearned(const ops::AttentionGrad& op, const Layout& layout, const Tasks& tasks, const Workspace& w) {
-  const std::int64_t width = layout.sizes.window + 16;
-  for (std::int64_t h = 0; h < layout.sizes.heads; ++h) {
-    const auto sum = [&](const auto& value) {
-      double total = 0;
-      for (std::int64_t b = 0; b < layout.sizes.batch; ++b)
-        for (std::int64_t split = 0; split < tasks.splits; ++split)
-          total += value(((b * layout.sizes.kvHeads + h / layout.group) * tasks.splits + split) * layout.group +
-                         h % layout.group);
-      return static_cast<float>(total);
-    };
-    HeadSums::each([&](double HeadSums::* part, ops::Tensor ops::Learned::* gradient) {
-      const ops::Tensor& out = op.gradients.*gradient;
-      if (out) floats(out)[h] = sum([&](std::int64_t i) { return w.heads[i].*part; });
-    });
-    if (!op.gradients.bias) continue;
-    for (std::int64_t d = 0; d < layout.sizes.window; ++d) {
-      floats(op.gradients.bias)[h * layout.sizes.window + d] =
-          sum([&](std::int64_t i) { return static_cast<double>(w.dbias[i * width + layout.sizes.window - 1 - d]); });
-    }
-  }
-}
-
 }  // namespace
 
 std::size_t attentionGradWorkspace(const ops::AttentionInputs& in, const Machine& machine) {
+  if (isBrain(in.q)) return attentionGradBrainBytes(in, machine.threads);
   const Layout layout(in.sizes);
   return Workspace::bytes(layout, Tasks(layout, machine.threads));
 }
 
 void attentionGrad(const ops::AttentionGrad& op, Runtime& runtime, void* memory) {
+  if (isBrain(op.in.q)) return attentionGradBrain(op, runtime, static_cast<float*>(memory));
   const Layout layout(op.in.sizes);
   const Tasks tasks(layout, runtime.pool.threads());
   const Workspace w(layout, tasks, static_cast<float*>(memory));
@@ -254,7 +213,7 @@ void attentionGrad(const ops::AttentionGrad& op, Runtime& runtime, void* memory)
     std::fill_n(dk, Workspace::sumFloats(layout), 0.0f);
     float* dbias = w.dbias + static_cast<std::size_t>(item) * Workspace::biasFloats(layout);
     std::fill_n(dbias, Workspace::biasFloats(layout), 0.0f);
-    for (std::int64_t g = 0; g < layout.group; ++g, dbias += layout.sizes.window + 16) {
+    for (std::int64_t g = 0; g < layout.group; ++g, dbias += biasWidth(layout.sizes)) {
       const std::int64_t h = kv * layout.group + g;
       HeadSums& total = w.heads[item * layout.group + g];
       total = {};
@@ -270,7 +229,7 @@ void attentionGrad(const ops::AttentionGrad& op, Runtime& runtime, void* memory)
                 w.sums + static_cast<std::size_t>(unit * tasks.splits) * Workspace::sumFloats(layout), tasks.splits);
     });
   }
-  writeLearned(op, layout, tasks, w);
+  writeLearned(op, tasks.splits, w.heads, w.dbias);
 }
 
 }  // namespace LAZY_ISA

@@ -26,7 +26,7 @@ LAZY_INLINE Vector oddOf(Unsigned pairs) { return reinterpret_cast<Vector>(pairs
 
 // R rows by one vector of columns of a tile of C.
 template <int R>
-LAZY_INLINE void vectorTile(const std::uint16_t* a, const std::uint16_t* b, float* c, bool fresh) {
+LAZY_INLINE void vectorTile(const std::uint16_t* a, const std::uint16_t* b, float* c, std::int64_t ld, bool fresh) {
   Vector even[R] = {}, odd[R] = {};
   for (int p = 0; p < tileSide; ++p) {
     const Unsigned pairs = wordsFrom(b + p * 2 * tileSide);
@@ -42,32 +42,32 @@ LAZY_INLINE void vectorTile(const std::uint16_t* a, const std::uint16_t* b, floa
   }
 #pragma GCC unroll 8
   for (int r = 0; r < R; ++r) {
-    float* const to = c + r * blockSide;
+    float* const to = c + r * ld;
     store(to, (fresh ? Vector{} : load(to)) + (even[r] + odd[r]));
   }
 }
 
-void multiplyVectors(const std::uint16_t* a, const std::uint16_t* b, std::int64_t steps, float* c, bool fresh) {
+void multiplyVectors(const std::uint16_t* a, const std::uint16_t* b, std::int64_t steps, float* c, std::int64_t ld,
+                     bool fresh) {
   constexpr int rows = registers == 32 ? 8 : 4;
   for (std::int64_t step = 0; step < steps; ++step, a += panelHalves, b += panelHalves, fresh = false)
     for (int i = 0; i < blockSide; i += rows)
       for (int j = 0; j < blockSide; j += lanes)
         vectorTile<rows>(a + i / tileSide * tileHalves + i % tileSide * tileDepth,
-                         b + j / tileSide * tileHalves + j % tileSide * 2, c + i * blockSide + j, fresh);
+                         b + j / tileSide * tileHalves + j % tileSide * 2, c + i * ld + j, ld, fresh);
 }
 
 #if defined(LAZY_BRAIN_UNITS)
 
 __attribute__((target("avx512bf16"))) void multiplyDots(const std::uint16_t* a, const std::uint16_t* b,
-                                                        std::int64_t steps, float* c, bool fresh) {
+                                                        std::int64_t steps, float* c, std::int64_t ld, bool fresh) {
   constexpr int rows = 8;
-  for (int i = 0; i < blockSide; i += rows, c += rows * blockSide) {
+  for (int i = 0; i < blockSide; i += rows, c += rows * ld) {
     __m512 sums[rows][2];
 #pragma GCC unroll 8
     for (int r = 0; r < rows; ++r)
 #pragma GCC unroll 2
-      for (int t = 0; t < 2; ++t)
-        sums[r][t] = fresh ? _mm512_setzero_ps() : _mm512_loadu_ps(c + r * blockSide + t * tileSide);
+      for (int t = 0; t < 2; ++t) sums[r][t] = fresh ? _mm512_setzero_ps() : _mm512_loadu_ps(c + r * ld + t * tileSide);
     const std::uint16_t* rowsOfA = a + i / tileSide * tileHalves + i % tileSide * tileDepth;
     const std::uint16_t* tilesOfB = b;
     for (std::int64_t step = 0; step < steps; ++step, rowsOfA += panelHalves, tilesOfB += panelHalves) {
@@ -87,13 +87,14 @@ __attribute__((target("avx512bf16"))) void multiplyDots(const std::uint16_t* a, 
 #pragma GCC unroll 8
     for (int r = 0; r < rows; ++r)
 #pragma GCC unroll 2
-      for (int t = 0; t < 2; ++t) _mm512_storeu_ps(c + r * blockSide + t * tileSide, sums[r][t]);
+      for (int t = 0; t < 2; ++t) _mm512_storeu_ps(c + r * ld + t * tileSide, sums[r][t]);
   }
 }
 
 __attribute__((target("amx-tile,amx-bf16"))) void multiplyAmx(const std::uint16_t* a, const std::uint16_t* b,
-                                                              std::int64_t steps, float* c, bool fresh) {
-  constexpr int stride = blockSide * 4;
+                                                              std::int64_t steps, float* c, std::int64_t ld,
+                                                              bool fresh) {
+  const std::int64_t stride = ld * 4;
   if (fresh) {
     _tile_zero(0);
     _tile_zero(1);
@@ -102,8 +103,8 @@ __attribute__((target("amx-tile,amx-bf16"))) void multiplyAmx(const std::uint16_
   } else {
     _tile_loadd(0, c, stride);
     _tile_loadd(1, c + tileSide, stride);
-    _tile_loadd(2, c + tileSide * blockSide, stride);
-    _tile_loadd(3, c + tileSide * blockSide + tileSide, stride);
+    _tile_loadd(2, c + tileSide * ld, stride);
+    _tile_loadd(3, c + tileSide * ld + tileSide, stride);
   }
   for (std::int64_t step = 0; step < steps; ++step, a += panelHalves, b += panelHalves) {
     _tile_loadd(4, a, 64);
@@ -117,8 +118,8 @@ __attribute__((target("amx-tile,amx-bf16"))) void multiplyAmx(const std::uint16_
   }
   _tile_stored(0, c, stride);
   _tile_stored(1, c + tileSide, stride);
-  _tile_stored(2, c + tileSide * blockSide, stride);
-  _tile_stored(3, c + tileSide * blockSide + tileSide, stride);
+  _tile_stored(2, c + tileSide * ld, stride);
+  _tile_stored(3, c + tileSide * ld + tileSide, stride);
 }
 
 struct alignas(64) Configuration {

@@ -13,9 +13,9 @@ inline constexpr std::int64_t blockSide = 2 * tileSide, blockSums = blockSide * 
 // A panel is two tiles beside each other, step after step of tileDepth: [steps][2][tile].
 inline constexpr std::int64_t panelHalves = 2 * tileHalves;
 
-// c [32][32] (+)= panel of A times panel of B over `steps`; `fresh` begins at zero.
+// c [32][32], rows `ld` apart, (+)= panel of A times panel of B over `steps`; `fresh` begins at zero.
 using MultiplyTiles = void (*)(const std::uint16_t* a, const std::uint16_t* b, std::int64_t steps, float* c,
-                               bool fresh);
+                               std::int64_t ld, bool fresh);
 MultiplyTiles multiplyTiles(BrainUnit);
 
 // Around a thread's products: what the unit has to be told (AMX's tile sizes).

@@ -22,8 +22,12 @@ bool matmulThin(const ops::Matmul* products, int count, Runtime&);
 // Products of bf16 (matmul_brain.cpp).
 std::size_t brainWorkspace(const ops::Matmul&, int threads);
 void matmulBrain(const ops::Matmul&, Runtime&, void* workspace);
+// Attention of bf16 on tiles (attention_brain.cpp).
+std::size_t attentionBrainFloats(const ops::AttentionInputs&, int threads);
+void attentionBrain(const ops::Attention&, Runtime&, float* workspace);
+std::size_t attentionGradBrainBytes(const ops::AttentionInputs&, int threads);
+void attentionGradBrain(const ops::AttentionGrad&, Runtime&, float* workspace);
 // Attention of a few query rows over unpacked keys (attention_decode.cpp).
-bool decodes(const ops::AttentionSizes&, bool save);
 void attentionDecode(const ops::Attention&, Runtime&, float* workspace);
 std::size_t decodeFloats(const ops::AttentionInputs&);  // of all threads together
 

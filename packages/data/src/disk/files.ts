@@ -11,6 +11,7 @@ import {
   statSync,
   writeSync,
 } from 'node:fs';
+import { endianness } from 'node:os';
 import { join } from 'node:path';
 import { DataError, messageOf } from '../errors.ts';
 import { damaged, FILES, SHARD_TOKENS, shardName } from './format.ts';
@@ -18,10 +19,13 @@ import { damaged, FILES, SHARD_TOKENS, shardName } from './format.ts';
 /** Bytes that wait in memory for the next write. */
 const BUFFER = 2 ** 20;
 
+const LITTLE_ENDIAN = endianness() === 'LE';
+
 /** A file that grows. */
 export interface Appender {
   /** Bytes so far. */
   readonly bytes: () => number;
+  /** Takes a copy. */
   append(bytes: Uint8Array): void;
   /** Gives everything to the disk, for good. */
   sync(): void;
@@ -43,17 +47,15 @@ export function appender(path: string, from: number): Appender {
     throw error;
   }
   let written = from;
-  let waiting: Uint8Array[] = [];
+  // One for the whole file: buffers made for each append would wait for the garbage collector outside of its heap.
+  const waiting = Buffer.allocUnsafe(BUFFER);
   let size = 0;
+  // What could not be written whole stays, and is written to the same place again.
   const flush = (): void =>
     writing(path, () => {
-      for (const bytes of waiting) {
-        for (let done = 0; done < bytes.length; )
-          done += writeSync(file, bytes, done, bytes.length - done, written + done);
-        hash.update(bytes);
-        written += bytes.length;
-      }
-      waiting = [];
+      for (let done = 0; done < size; ) done += writeSync(file, waiting, done, size - done, written + done);
+      hash.update(waiting.subarray(0, size));
+      written += size;
       size = 0;
     });
   const sync = (): void => {
@@ -63,9 +65,13 @@ export function appender(path: string, from: number): Appender {
   return {
     bytes: () => written + size,
     append(bytes) {
-      waiting.push(bytes);
-      size += bytes.length;
-      if (size >= BUFFER) flush();
+      for (let done = 0; done < bytes.length; ) {
+        if (size === BUFFER) flush();
+        const part = bytes.subarray(done, done + BUFFER - size);
+        waiting.set(part, size);
+        size += part.length;
+        done += part.length;
+      }
     },
     sync,
     finish() {
@@ -184,6 +190,9 @@ export function shardWriter(
 }
 
 function encoded(ids: ArrayLike<number>, from: number, count: number, width: 2 | 4): Uint8Array {
+  const stored = width === 2 ? Uint16Array : Uint32Array;
+  if (LITTLE_ENDIAN && ids instanceof stored)
+    return new Uint8Array(ids.buffer, ids.byteOffset + from * width, count * width);
   const bytes = Buffer.alloc(count * width);
   for (let i = 0; i < count; i++) {
     if (width === 2) bytes.writeUInt16LE(ids[from + i]!, 2 * i);

@@ -1,7 +1,7 @@
 import { Worker } from 'node:worker_threads';
 import { DataError, messageOf } from '../errors.ts';
 import type { Tokenizer } from '../tokenizer.ts';
-import type { Encoded, Failed, ThreadData } from './tokenize-messages.ts';
+import type { Encoded, Failed, Texts, ThreadData } from './tokenize-messages.ts';
 
 /** From source, as tests run it, the thread that was built: Node 20 runs no TypeScript. */
 const THREAD = new URL(
@@ -13,6 +13,8 @@ const THREAD = new URL(
 export interface TokenizeThreads {
   /** By the thread with the least to do. @throws DataError as the tokeniser gave it */
   encode(texts: readonly string[]): Promise<Encoded>;
+  /** Takes the memory of an answer back, which nobody reads any more. */
+  recycle(answer: Encoded): void;
   stop(): Promise<void>;
 }
 
@@ -24,6 +26,7 @@ interface Waiting {
 /** Starts `count` threads, each with the tokeniser made anew from its JSON. */
 export function startThreads(tokenizer: Tokenizer, count: number): TokenizeThreads {
   const data: ThreadData = { tokenizer: tokenizer.toJSON() };
+  const spares: ArrayBuffer[] = [];
   const threads = Array.from({ length: count }, () => {
     // A small young generation: what a thread makes is short-lived, and its room would only stay taken.
     const worker = new Worker(THREAD, {
@@ -52,13 +55,15 @@ export function startThreads(tokenizer: Tokenizer, count: number): TokenizeThrea
         new Promise<Encoded>((resolve, reject) => {
           if (broken !== null) return void reject(broken);
           waiting.push({ resolve, reject });
-          worker.postMessage({ texts });
+          const spare = spares.pop() ?? null;
+          worker.postMessage({ texts, spare } satisfies Texts, spare === null ? [] : [spare]);
         }),
       stop: () => worker.terminate(),
     };
   });
   return {
     encode: (texts) => threads.reduce((a, b) => (b.load() < a.load() ? b : a)).encode(texts),
+    recycle: ({ ids }) => void spares.push(ids.buffer),
     async stop() {
       await Promise.all(threads.map(({ stop }) => stop()));
     },

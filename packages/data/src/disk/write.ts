@@ -11,7 +11,7 @@ import type { Tokenizer } from '../tokenizer.ts';
 import { appender, removeJournal, shardWriter, writeWhole, writing } from './files.ts';
 import { ENTRY, FILES, indexText, readIndex, SHARD_TOKENS, sha256 } from './format.ts';
 import { type Journal, readJournal, writeJournal } from './journal.ts';
-import { startThreads } from './threads.ts';
+import { startThreads, type TokenizeThreads } from './threads.ts';
 import type { Encoded } from './tokenize-messages.ts';
 
 /** How far `writeTokenStore` has come. */
@@ -66,7 +66,7 @@ export async function writeTokenStore(
   const store = openWriting(folder, corpus, tokenizer, { origin, shardTokens }, journal);
   const threads = startThreads(tokenizer, workers);
   try {
-    await tokenizeParts(corpus, store, threads.encode, AHEAD * workers, options, journal);
+    await tokenizeParts(corpus, store, threads, AHEAD * workers, options, journal);
     signal?.throwIfAborted();
     store.finish(stamp);
   } catch (error) {
@@ -203,7 +203,7 @@ interface Group {
 async function tokenizeParts(
   corpus: Corpus,
   store: Writing,
-  encode: (texts: readonly string[]) => Promise<Encoded>,
+  threads: TokenizeThreads,
   ahead: number,
   { signal, onProgress }: WriteStoreOptions,
   journal: Journal | null,
@@ -215,7 +215,9 @@ async function tokenizeParts(
   const takeFirst = async (): Promise<void> => {
     const first = under.shift();
     if (first === undefined) return;
-    store.add(first.group, await untilAborted(first.encoded, signal));
+    const encoded = await untilAborted(first.encoded, signal);
+    store.add(first.group, encoded);
+    threads.recycle(encoded);
     progress(first.group.read);
     if (performance.now() - savedAt < JOURNAL) return;
     store.save();
@@ -223,7 +225,7 @@ async function tokenizeParts(
   };
   for await (const group of groupsOf(corpus.name, parts, signal, journal)) {
     signal?.throwIfAborted();
-    const encoded = encode(group.pieces.flatMap(({ text }) => (text === '' ? [] : [text])));
+    const encoded = threads.encode(group.pieces.flatMap(({ text }) => (text === '' ? [] : [text])));
     // Its failure is seen when its turn comes.
     encoded.catch(() => {});
     under.push({ group, encoded });
