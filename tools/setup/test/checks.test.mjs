@@ -8,6 +8,7 @@ import { comparedKinds, kindNames } from '../lib/checks/kind-names.mjs';
 import { longFiles, longFunctions, unexplained } from '../lib/checks/sizes.mjs';
 import { ownFiles, SOURCE } from '../lib/checks/sources.mjs';
 import { root } from '../lib/workspaces.mjs';
+import { wideProse, wrapProse } from '../lib/wrap.mjs';
 
 const file = (path, ...lines) => ({ path, text: lines.join('\n') });
 
@@ -117,4 +118,44 @@ it('sources are those that people read: no tests, no fixtures', () => {
   expect(sources).toContain('packages/core/src/index.ts');
   expect(sources).toContain('tools/setup/lib/checks/sources.mjs');
   expect(sources.filter((path) => path.includes('/test/'))).toEqual([]);
+});
+
+describe('prose', () => {
+  const words = (count) => Array.from({ length: count }, (_, i) => `word${i % 10}`).join(' ');
+
+  it('is broken at 120 columns, list items under their text', () => {
+    const wrapped = wrapProse(`${words(30)}\n\n- ${words(25)}\n  and more\n`).split('\n');
+    expect(wrapped.every((line) => line.length <= 120)).toBe(true);
+    expect(wrapped.join(' ').replaceAll(/\s+/g, ' ')).toBe(`${words(30)} - ${words(25)} and more `);
+    expect(wrapped[3]).toMatch(/^- word0/);
+    expect(wrapped[4]).toMatch(/^ {2}word/);
+  });
+
+  it('keeps what is narrow, spans of code whole, and a mark behind its word', () => {
+    const narrow = 'short\nlines\nstay\n';
+    expect(wrapProse(narrow)).toBe(narrow);
+    const code = `${'x'.repeat(100)} \`a span of code that is long\` end`;
+    expect(wrapProse(code)).toBe(`${'x'.repeat(100)}\n\`a span of code that is long\` end`);
+    expect(wrapProse(`${'x'.repeat(118)} - b c`)).toBe(`${'x'.repeat(118)} -\nb c`);
+  });
+
+  it('keeps code, tables, generated tables, front matter, headings and lines without a space', () => {
+    const long = 'y '.repeat(100).trim();
+    for (const text of [
+      `\`\`\`\n${long}\n\`\`\`\n`,
+      `| ${long} |\n`,
+      `<!-- table a -->\n${long}\n<!-- end -->\n`,
+      `---\nname: ${long}\n---\ntext\n`,
+      `# ${long}\n`,
+      `${'z'.repeat(200)}\n`,
+    ]) {
+      expect(wrapProse(text)).toBe(text);
+    }
+  });
+
+  it('names the file and the line', () => {
+    expect(wideProse([file('a.md', 'x', '', words(30)), file('b.md', 'x')])).toEqual([
+      'a.md:3: prose wider than 120 columns; npm run format breaks it',
+    ]);
+  });
 });

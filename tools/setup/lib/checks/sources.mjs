@@ -25,3 +25,6 @@ export function readFiles(paths, pattern) {
 /** Sources of ours that people read and change: no tests, no fixtures, nothing generated. */
 export const SOURCE =
   /^(packages|apps|tools|examples)\/(?!.*(^|\/)(test|tests|fixtures|vendor)\/).*\.(ts|tsx|mjs|js|cpp|h|cu|cuh)$/;
+
+/** Text that people write; the changelogs are made of changesets. */
+export const MARKDOWN = /(?<!(^|\/)CHANGELOG)\.md$/;
