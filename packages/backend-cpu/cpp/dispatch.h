@@ -95,7 +95,9 @@ class Kernels {
     return false;
   }
   // A few rows read a cache of bf16 as it is; for more, AMX pays (AVX512-BF16 does not: docs/kernels/cpu.md).
-  bool takesBrain(const ops::Attention& op) const { return hasTiles() || table.decodes(op.in.sizes, false); }
+  bool takesBrain(const ops::Attention& op) const {
+    return hasTiles() || table.decodes(op.in.sizes, op.saved != nullptr);
+  }
   bool takesBrain(const ops::AttentionGrad&) const { return hasTiles(); }
   bool hasTiles() const { return machine.unit == BrainUnit::tiles || machine.unit == BrainUnit::emulated; }
 

@@ -32,12 +32,16 @@ export type { SavedAttention } from './ops/saved.ts';
 export type { CreationOps, ViewGradOps, ViewOps } from './ops/storage.ts';
 export {
   columnsPerEntry,
+  type EightBits,
+  type FourBits,
   PACKED_COLUMNS,
   PACKED_ROWS,
   type PackedWeights,
   packBF16,
   packBlocks,
   packs,
+  type ScaledEightBits,
+  type ScaledFourBits,
   type ScaledParts,
   unpackWeights,
   type WeightBlocks,

@@ -15,11 +15,45 @@ const MOST_COLUMNS = 1 << 16;
  * - w4k, w8k: scale and offset are multiplied by small numbers of their own, which is what a scale of many blocks with a part for each
  *   needs. A weight is d s c + m o, exact up to its last sum where s c has at most 13 bits.
  */
-export type WeightBlocks =
-  | { readonly dtype: 'w4'; readonly codes: Uint32Array; readonly scales: Uint16Array; readonly offsets: Uint16Array }
-  | { readonly dtype: 'w8'; readonly codes: Int8Array; readonly scales: Uint16Array }
-  | ({ readonly dtype: 'w4k'; readonly codes: Uint32Array } & ScaledParts)
-  | ({ readonly dtype: 'w8k'; readonly codes: Int8Array } & ScaledParts);
+export type WeightBlocks = FourBits | EightBits | ScaledFourBits | ScaledEightBits;
+
+/** w4, as `WeightBlocks` says. */
+export interface FourBits {
+  /** The type. */
+  readonly dtype: 'w4';
+  /** Eight codes a word, the first in the lowest bits. */
+  readonly codes: Uint32Array;
+  /** d, one per 32 columns. */
+  readonly scales: Uint16Array;
+  /** m, one per 32 columns. */
+  readonly offsets: Uint16Array;
+}
+
+/** w8, as `WeightBlocks` says. */
+export interface EightBits {
+  /** The type. */
+  readonly dtype: 'w8';
+  /** One code a weight. */
+  readonly codes: Int8Array;
+  /** d, one per 32 columns. */
+  readonly scales: Uint16Array;
+}
+
+/** w4k, as `WeightBlocks` says. */
+export interface ScaledFourBits extends ScaledParts {
+  /** The type. */
+  readonly dtype: 'w4k';
+  /** As of w4. */
+  readonly codes: Uint32Array;
+}
+
+/** w8k, as `WeightBlocks` says. */
+export interface ScaledEightBits extends ScaledParts {
+  /** The type. */
+  readonly dtype: 'w8k';
+  /** As of w8. */
+  readonly codes: Int8Array;
+}
 
 /** Of w4k, whose factors are one per 32 columns, and w8k, whose are one per 16. */
 export interface ScaledParts {

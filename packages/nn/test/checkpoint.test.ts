@@ -33,6 +33,7 @@ import {
   valueAndGrad,
 } from '../src/index.ts';
 import {
+  checkpointState,
   type Json,
   latestCheckpoint,
   listCheckpoints,
@@ -225,6 +226,10 @@ describe('the folder', () => {
     await expect(loadCheckpoint(backend, third)).rejects.toThrow(
       /step-00000001 before it is whole: move .*step-00000003/,
     );
+    await truncate(join(third, 'checkpoint.json'), 20);
+    for (const read of [checkpointState(third), loadCheckpoint(backend, third)]) {
+      await expect(read).rejects.toThrow(/step-00000001 before it is whole/);
+    }
     await truncate(join(first, 'model.safetensors'), 100);
     await expect(loadCheckpoint(backend, third)).rejects.not.toThrow(/before it is whole/);
   });

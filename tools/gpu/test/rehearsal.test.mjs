@@ -64,7 +64,7 @@ test('the kit runs without Node on the PATH, GPU, xz or network', { timeout: 900
   for (const call of ['A', 'B', 'C']) {
     const steps = rehearse(call, '--skip', call === 'A' ? '' : 'webgpu,source build,peers 128');
     for (const [name, step] of Object.entries(steps)) {
-      const needsTorch = /^(error|time|repeat|decode|peers)/.test(name);
+      const needsTorch = /^(hopper|error|time|repeat|decode|peers)/.test(name);
       // What cannot run here says so in its first line, and in time.
       if (elsewhere.includes(name) || (needsTorch && !hasTorch)) {
         if (!step.ok) expect(step.error, name).toMatch(/was not found|No module named 'torch'/);

@@ -20,6 +20,33 @@ function AfterThat({ children }: { readonly children: ComponentChildren }) {
   return due ? children : null;
 }
 
+/** The name, the tour and the theme. */
+function Top() {
+  return (
+    <header class="top">
+      <p class="name">lazy-attention</p>
+      <nav aria-label="Page">
+        <button
+          type="button"
+          onClick={() => {
+            tour.value = 0;
+          }}
+        >
+          Tour
+        </button>
+        <button
+          type="button"
+          onClick={() => {
+            chosenTheme.value = theme() === 'dark' ? 'light' : 'dark';
+          }}
+        >
+          {theme() === 'dark' ? 'Light' : 'Dark'}
+        </button>
+      </nav>
+    </header>
+  );
+}
+
 /** The page. */
 export function App() {
   const { layer, head } = headPlace.value;
@@ -28,27 +55,7 @@ export function App() {
       <a class="skip" href="#main">
         To the figure
       </a>
-      <header class="top">
-        <p class="name">lazy-attention</p>
-        <nav aria-label="Page">
-          <button
-            type="button"
-            onClick={() => {
-              tour.value = 0;
-            }}
-          >
-            Tour
-          </button>
-          <button
-            type="button"
-            onClick={() => {
-              chosenTheme.value = theme() === 'dark' ? 'light' : 'dark';
-            }}
-          >
-            {theme() === 'dark' ? 'Light' : 'Dark'}
-          </button>
-        </nav>
-      </header>
+      <Top />
       <main id="main">
         <h1>One grows a sink. The other does not.</h1>
         <p class="lead">

@@ -125,8 +125,24 @@ export async function loadCheckpoint(
   path: string,
   options: LoadOptions = {},
 ): Promise<LoadedCheckpoint> {
+  return namingWhole(path, () => readCheckpoint(backend, path, options));
+}
+
+/**
+ * What a checkpoint says of itself, without its tensors: steps that the run had taken, and what it had left there.
+ * @throws CheckpointError as `loadCheckpoint`
+ */
+export async function checkpointState(path: string): Promise<Pick<LoadedCheckpoint, 'step' | 'state'>> {
+  const manifestPath = join(path, MANIFEST);
+  const read = async () => decodeManifest(manifestPath, await readChecked(manifestPath));
+  const { step, state } = await namingWhole(path, read);
+  return { step, state };
+}
+
+/** What `read` makes of the checkpoint `path`; an error that says it is damaged names the newest whole one before it. */
+async function namingWhole<T>(path: string, read: () => Promise<T>): Promise<T> {
   try {
-    return await readCheckpoint(backend, path, options);
+    return await read();
   } catch (error) {
     if (!(error instanceof CheckpointError)) throw error;
     if (error.code !== 'CHECKPOINT_CORRUPT' && error.code !== 'CHECKPOINT_MISSING') throw error;
@@ -140,16 +156,6 @@ export async function loadCheckpoint(
       { cause: error },
     );
   }
-}
-
-/**
- * What a checkpoint says of itself, without its tensors: steps that the run had taken, and what it had left there.
- * @throws CheckpointError as `loadCheckpoint`
- */
-export async function checkpointState(path: string): Promise<Pick<LoadedCheckpoint, 'step' | 'state'>> {
-  const manifestPath = join(path, MANIFEST);
-  const { step, state } = decodeManifest(manifestPath, await readChecked(manifestPath));
-  return { step, state };
 }
 
 /** The newest checkpoint before `path`, in the same folder, whose every file is what its manifest says; null without. */

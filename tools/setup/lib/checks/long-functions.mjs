@@ -12,5 +12,7 @@ export const REASONS = {
     'its phases share registers and shared memory; passing them on costs registers',
   'packages/backend-cuda/cpp/kernels/attention_grad_wide.cu keyGradKernel':
     'its phases share registers and shared memory; passing them on costs registers',
+  'packages/backend-cuda/cpp/kernels/attention_hopper.cu compute':
+    'its phases share registers, and the order of its waits is the algorithm',
   'packages/native/src/ops.ts nativeOps': 'small closures over one op table, which every launch goes through',
 };
