@@ -7,6 +7,9 @@ const MARKER = /^(?:[-*+>|=]|#{1,6}|\d+[.)])$/;
 /** Lines that stand as they are: tables, headings, HTML, quotations, pictures, definitions of links, rules. */
 const FIXED = /^\s*(?:\||#|<|>|\[?!\[|\[[^\]]+\]:|---|\*\*\*)/;
 
+/** Code by its indent, which cannot begin within a paragraph. */
+const INDENTED = /^ {4,}\S/;
+
 /**
  * Markdown whose paragraphs and list items with a line of more than 120 columns are broken anew. Code, tables and what a
  * script wrote (`<!-- table ... -->` to `<!-- end -->`) stay, and so does whatever has no space to break at.
@@ -31,6 +34,8 @@ export function wrapProse(markdown) {
       until = opens === undefined ? /^<!-- end -->$/ : new RegExp(`^\\s*${opens}\\s*$`);
     } else if (line.trim() === '' || FIXED.test(line)) {
       flush();
+      out.push(line);
+    } else if (block.length === 0 && INDENTED.test(line) && !ITEM.test(line)) {
       out.push(line);
     } else {
       if (ITEM.test(line)) flush();

@@ -143,6 +143,7 @@ describe('prose', () => {
     const long = 'y '.repeat(100).trim();
     for (const text of [
       `\`\`\`\n${long}\n\`\`\`\n`,
+      `text\n\n    ${long}\n    next --flag\n`,
       `| ${long} |\n`,
       `<!-- table a -->\n${long}\n<!-- end -->\n`,
       `---\nname: ${long}\n---\ntext\n`,
