@@ -35,12 +35,14 @@ export function rendered({ columns, rows: wanted }, { command, settings, keys, r
     if (!rows.some((row) => row.figures[name] !== undefined)) throw new Error(`no row has the figure '${name}'`);
   }
   const head = [...keys, ...figures.map(([, { label }]) => label)];
-  const body = rows
-    .filter(({ key }) => wanted === undefined || wanted.includes(key.at(-1)))
-    .map((row) => [...row.key.map(String), ...figures.map(([name, { format }]) => cell(row.figures[name], format))]);
+  const shown = rows.filter(({ key }) => wanted === undefined || wanted.includes(key.at(-1)));
+  const body = shown.map((row) => [
+    ...row.key.map(String),
+    ...figures.map(([name, { format }]) => cell(row.figures[name], format)),
+  ]);
   const line = (cells) => `| ${cells.join(' | ')} |`;
   const table = [line(head), line(head.map(() => '---')), ...body.map(line)];
-  return [made(command, settings), '', ...table, ...commandsOf(rows)].join('\n');
+  return [made(command, settings), '', ...table, ...commandsOf(shown)].join('\n');
 }
 
 /** The command above a table, and what it does not say: what was trained, where anything was. */
@@ -64,7 +66,8 @@ function commandsOf(rows) {
 export function strayFigures(text) {
   const tables = (text.match(BLOCK) ?? []).join('\n');
   const prose = text.replace(BLOCK, '').replace(/`[^`]*`|\]\([^)]*\)|arXiv \d+\.\d+/g, '');
-  return (prose.match(/\d+\.\d+/g) ?? []).filter((figure) => !tables.includes(figure));
+  const told = (figure) => new RegExp(`(?<![\\d.])${figure.replace('.', '\\.')}`).test(tables);
+  return (prose.match(/\d+\.\d+/g) ?? []).filter((figure) => !told(figure));
 }
 
 function cell(figure, format) {

@@ -9,6 +9,7 @@ const { values, positionals: bundlers } = parseArgs({
   options: { write: { type: 'boolean', default: false } },
   allowPositionals: true,
 });
+if (values.write && bundlers.length > 0) throw new Error('--write makes the whole table: name no bundler with it');
 const folder = join(import.meta.dirname, 'build', 'bundles');
 const cells = await bundleMatrix(folder, bundlers.length > 0 ? { bundlers } : {});
 console.log(asTable(cells));

@@ -11,6 +11,7 @@ const { values, positionals: names } = parseArgs({
   options: { write: { type: 'boolean', default: false } },
   allowPositionals: true,
 });
+if (values.write && names.length > 0) throw new Error('--write makes the whole table: name no runtime with it');
 const matrix = await runtimeMatrix(names.length > 0 ? names : undefined);
 const build = join(import.meta.dirname, 'build');
 mkdirSync(build, { recursive: true });

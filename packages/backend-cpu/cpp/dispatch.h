@@ -153,7 +153,11 @@ class Kernels {
   }
   std::size_t own(const ops::Matmul& op) const { return table.matmulWorkspace(op, machine); }
   std::size_t own(const ops::RmsNormGrad& op) const { return floats(rowChunks(op.rows) * op.width); }
-  std::size_t own(const ops::Attention& op) const { return table.attentionWorkspace(op.in, machine); }
+  std::size_t own(const ops::Attention& op) const {
+    if (table.decodes(op.in.sizes, op.saved != nullptr))
+      return floats(static_cast<std::int64_t>(table.decodeFloats(op.in)));
+    return table.attentionWorkspace(op.in, machine);
+  }
   std::size_t own(const ops::AttentionGrad& op) const { return table.attentionGradWorkspace(op.in, machine); }
   std::size_t own(const ops::AttentionWeights& op) const { return table.attentionWorkspace(op.in, machine); }
   std::size_t own(const ops::ElasticSoftmaxGrad& op) const {

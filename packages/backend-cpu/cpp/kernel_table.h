@@ -19,7 +19,7 @@ namespace ops = lazy_native;
 inline constexpr std::size_t packFloats = std::size_t{256} << 10;
 
 // What products of bf16 run on: AMX tiles, AVX512-BF16, or any vectors (kernels/brain_tiles.h). `emulated` are the vectors, for what else
-// tiles are used for too: so that its kernels can be tested anywhere.
+// tiles of bf16 are used for too: so that its kernels can be tested anywhere.
 enum class BrainUnit : std::uint8_t { vectors, dots, tiles, emulated };
 
 // What, beside a problem, decides how its work is cut.
@@ -48,6 +48,7 @@ struct Runtime {
   KERNEL(attentionWorkspace, std::size_t, (const ops::AttentionInputs&, const Machine&))                       \
   /* Whether attention goes over a cache of keys in place; not where it keeps what the backward pass needs. */ \
   KERNEL(decodes, bool, (const ops::AttentionSizes&, bool save))                                               \
+  KERNEL(decodeFloats, std::size_t, (const ops::AttentionInputs&))                                             \
   KERNEL(attentionGradWorkspace, std::size_t, (const ops::AttentionInputs&, const Machine&))                   \
   /* Products that do not need each other; the workspace is that of the one that wants most. */                \
   KERNEL(matmuls, void, (const ops::Matmul* products, int count, Runtime&, void* workspace))                   \

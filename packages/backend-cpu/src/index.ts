@@ -13,7 +13,7 @@ const file = 'lazy_cpu.node';
 /**
  * Instruction sets that the kernels are built for. Which of them a machine runs, the probe finds out. `amx` and `avx512bf16` are AVX-512
  * with the products of bf16 on AMX tiles and on AVX512-BF16. `emulated` is the best of the others with these tiles computed in its
- * vectors: the way of `amx` on any machine, slower than without.
+ * vectors: the way of `amx` for bf16 on any machine, slower than without (packed weights go the way of vectors).
  */
 export const INSTRUCTION_SETS = ['amx', 'avx512bf16', 'avx512', 'avx2', 'neon', 'portable', 'emulated'] as const;
 

@@ -57,8 +57,17 @@ function parse(args: readonly string[]): Options | null {
   if (values.help) return null;
   const { size = 'full', only = '', out } = values;
   if (size !== 'small' && size !== 'full') throw new ValueError(`--size is '${size}'; expected small or full`);
-  if (out !== undefined) writeFileSync(out, '');
+  if (out !== undefined) beginFile(out);
   return { backends: positionals, size, only, json: values.json === true || out !== undefined, out };
+}
+
+/** Before minutes of work. */
+function beginFile(path: string): void {
+  try {
+    writeFileSync(path, '');
+  } catch (cause) {
+    throw new ValueError(`--out cannot be written: ${(cause as Error).message}; name a file in a folder that exists`);
+  }
 }
 
 function parseStrictly(args: readonly string[]) {

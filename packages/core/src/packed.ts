@@ -136,6 +136,9 @@ export function packs(shape: Shape): boolean {
  * @throws DTypeError, ShapeError, ValueError for scales or offsets that are not finite
  */
 export function packBlocks(shape: Shape, blocks: WeightBlocks): PackedWeights {
+  if (typeof blocks !== 'object' || blocks === null) {
+    throw new ValueError(`packBlocks: blocks is ${describe(blocks)}; expected an object as WeightBlocks says`);
+  }
   const { dtype, scales } = blocks;
   if (!['w4', 'w8', 'w4k', 'w8k'].includes(dtype)) {
     throw new DTypeError(`packBlocks: dtype is ${describe(dtype)}; expected w4, w8, w4k or w8k`);
@@ -152,8 +155,9 @@ export function packBF16(shape: Shape, bits: Uint16Array): PackedWeights {
       `packBF16: bits has ${bits.length} elements; expected ${shape[0] * shape[1]} for ${formatShape(shape)}`,
     );
   }
-  const codes = new Uint32Array(bits.length >>> 1);
-  for (let i = 0; i < codes.length; i++) codes[i] = bits[2 * i] | (bits[2 * i + 1] << 16);
+  // Two bits of 16 side by side are a word as they lie, where words may begin.
+  const own = bits.byteOffset % 4 === 0 ? bits : bits.slice();
+  const codes = new Uint32Array(own.buffer, own.byteOffset, bits.length >>> 1);
   return pack('packBF16', 'w16', shape, { codes });
 }
 

@@ -8,6 +8,7 @@ import { resolve } from 'node:path';
 import { pathToFileURL } from 'node:url';
 import { parseArgs } from 'node:util';
 import { Backend, type BackendProvider, normal, uniform } from '@lazy-attention/core';
+import { median } from './measure.ts';
 
 const { values, positionals } = parseArgs({
   allowPositionals: true,
@@ -19,6 +20,10 @@ const { values, positionals } = parseArgs({
 });
 const [rounds, calls, length] = [Number(values.rounds), Number(values.calls), Number(values.length)];
 if (positionals.length !== 2) throw new Error('in-turn: expected two builds, BEFORE and AFTER');
+
+if (![rounds, calls, length].every((count) => Number.isInteger(count) && count > 0)) {
+  throw new Error('in-turn: --rounds, --calls and --length are whole numbers from 1');
+}
 
 const [batch, heads, headDim, window] = [1, 8, 64, 512];
 
@@ -66,8 +71,6 @@ async function load(path: string, index: number): Promise<{ device: string; time
     ],
   };
 }
-
-const median = (numbers: readonly number[]) => numbers.toSorted((a, b) => a - b)[numbers.length >> 1] as number;
 
 const builds = [await load(positionals[0] as string, 0), await load(positionals[1] as string, 1)] as const;
 console.log(builds[0].device);

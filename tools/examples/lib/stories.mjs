@@ -77,11 +77,16 @@ async function served(code, { folder: cwd, env }, visit) {
       };
       server.stdout.on('data', read);
       server.stderr.on('data', read);
+      server.on('error', reject);
       server.on('exit', () => reject(new Error(`${code}the server ended: ${said}`)));
     });
     return await visit(url);
   } finally {
-    process.kill(-server.pid);
+    try {
+      process.kill(-server.pid);
+    } catch {
+      // It has ended, and said why.
+    }
   }
 }
 

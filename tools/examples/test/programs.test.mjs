@@ -1,11 +1,12 @@
 import { spawn, spawnSync } from 'node:child_process';
-import { existsSync, readdirSync } from 'node:fs';
+import { readdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { pathToFileURL } from 'node:url';
 import { createBackend, probeBackends } from '@lazy-attention/core';
 import { adamW, attentionKinds, defineAttention, lazyTransformer, preset, valueAndGrad } from '@lazy-attention/nn';
 import { chromium } from 'playwright-core';
 import { beforeAll, describe, expect, it } from 'vitest';
+import { executablePath, noBrowser } from '../lib/chromium.mjs';
 import { root } from '../lib/snippets.mjs';
 
 const examples = join(root, 'examples');
@@ -21,10 +22,7 @@ describe('examples/', () => {
   });
 });
 
-const executablePath = process.env.LAZY_ATTENTION_CHROMIUM ?? '/usr/bin/chromium';
-const noBrowser = existsSync(executablePath) ? '' : `: no ${executablePath}; LAZY_ATTENTION_CHROMIUM names another`;
-
-describe.skipIf(noBrowser !== '')(`examples/browser${noBrowser}`, () => {
+describe.skipIf(noBrowser !== '')(`examples/browser ${noBrowser}`, () => {
   it('trains in a page', async () => {
     const server = spawn(process.execPath, [join(examples, 'browser/serve.mjs')], {
       env: { ...environment, PORT: '0' },

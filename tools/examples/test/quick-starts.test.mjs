@@ -1,16 +1,16 @@
 import { spawnSync } from 'node:child_process';
-import { existsSync, mkdirSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdirSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { chromium } from 'playwright-core';
 import { describe, expect, it } from 'vitest';
+import { executablePath, noBrowser } from '../lib/chromium.mjs';
 import { root } from '../lib/snippets.mjs';
 import { follow, stepsOf, stories } from '../lib/stories.mjs';
 
 // Inside the workspace, so that packages are found by name; the release's rehearsal installs them.
 const generated = fileURLToPath(new URL('../build/quick-starts/', import.meta.url));
 const python = process.env.LAZY_ATTENTION_PYTHON ?? 'python3';
-const executablePath = process.env.LAZY_ATTENTION_CHROMIUM ?? '/usr/bin/chromium';
 
 /** npm finds what it is asked to install in the workspace, or fails; npx and python3 run what is there. */
 const STUBS = {
@@ -34,7 +34,7 @@ const lacks = (name) => {
 };
 
 async function visit(url, selector, prints) {
-  if (!existsSync(executablePath)) return null;
+  if (noBrowser !== '') return null;
   const browser = await chromium.launch({
     executablePath,
     args: ['--no-sandbox', '--enable-unsafe-webgpu', '--use-webgpu-adapter=swiftshader'],
@@ -71,6 +71,7 @@ describe('docs/quick-starts', () => {
     const env = { ...process.env, BASH_ENV: '', PATH: path };
     const reason = await follow(story, { folder, env, lacks, visit });
     if (reason !== null) context.skip(reason);
+    if (noBrowser !== '' && story.steps.some(({ serves }) => serves !== undefined)) context.skip(noBrowser);
   });
 });
 

@@ -39,7 +39,7 @@ function csvFile(path: string, before: readonly Metric[]): (metric: Metric) => v
 /** Numbers and words without commas, so that nothing needs quotes. */
 function csvLine(metric: Metric): string {
   const values = metric as unknown as Readonly<Record<string, string | number | undefined>>;
-  return `${COLUMNS.map((column) => values[column] ?? '').join(',')}`;
+  return COLUMNS.map((column) => values[column] ?? '').join(',');
 }
 
 function scalarsOf({ type, step: _, ...rest }: Metric): Scalars {

@@ -68,10 +68,10 @@ void forTiles(const ops::AttentionInputs& in, const Layout& layout, Runtime& run
 }  // namespace
 
 std::size_t attentionWorkspace(const ops::AttentionInputs& in, const Machine& machine) {
-  const std::size_t tiles = isBrain(in.q)
-                                ? attentionBrainFloats(in, machine.threads)
-                                : static_cast<std::size_t>(machine.threads) * Scratch::floats(Layout(in.sizes));
-  return std::max(tiles, decodes(in.sizes, false) ? decodeFloats(in) : 0) * sizeof(float);
+  const std::size_t wanted = isBrain(in.q)
+                                 ? attentionBrainFloats(in, machine.threads)
+                                 : static_cast<std::size_t>(machine.threads) * Scratch::floats(Layout(in.sizes));
+  return wanted * sizeof(float);
 }
 
 void attention(const ops::Attention& op, Runtime& runtime, void* scratchMemory) {

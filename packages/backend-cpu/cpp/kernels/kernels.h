@@ -29,7 +29,6 @@ std::size_t attentionGradBrainBytes(const ops::AttentionInputs&, int threads);
 void attentionGradBrain(const ops::AttentionGrad&, Runtime&, float* workspace);
 // Attention of a few query rows over unpacked keys (attention_decode.cpp).
 void attentionDecode(const ops::Attention&, Runtime&, float* workspace);
-std::size_t decodeFloats(const ops::AttentionInputs&);  // of all threads together
 
 }  // namespace LAZY_ISA
 }  // namespace lazy_cpu

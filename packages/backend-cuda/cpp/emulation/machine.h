@@ -36,7 +36,7 @@ struct Index3 {
 
 inline constexpr int warpSize = 32;
 inline constexpr int maxThreads = 1024;
-inline constexpr int groupSize = 128, maxGroups = 4;
+inline constexpr int groupSize = 128, maxGroups = maxThreads / groupSize;
 
 // One of `warpSize` callers supplies an argument each; the last to arrive runs the function over all of them.
 using Collective = void (*)(void* const* arguments);

@@ -38,7 +38,8 @@ template <class T>
 using Shared = T*;
 template <class T>
 __device__ __forceinline__ T* sharedMemory(unsigned byteOffset = 0) {
-  extern __shared__ __align__(128) unsigned char lazySharedMemory[];
+  // As tiles in the 128-byte swizzle want it (gpu/hopper.h).
+  extern __shared__ __align__(1024) unsigned char lazySharedMemory[];
   return reinterpret_cast<T*>(lazySharedMemory + byteOffset);
 }
 template <class To, class From>

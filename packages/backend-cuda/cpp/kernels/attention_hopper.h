@@ -45,6 +45,7 @@ struct Ring {
   __device__ __forceinline__ static void await(int i) { awaitPhase(full(i), parity(i)); }
   // A warp is done with item i.
   __device__ __forceinline__ static void release(int i, int lane) {
+    __syncwarp();  // all lanes have seen that it came
     if (lane == 0) arrive(empty(i));
   }
 };

@@ -72,7 +72,7 @@ export function lossSums(
     const chunk = { first: ends[i - 1] ?? 0, end };
     if (!Number.isSafeInteger(end) || end <= chunk.first || end > h.shape[0]) {
       throw new ValueError(
-        `losses: ends[${i}] is ${end}; expected an integer above ${chunk.first} and at most ${h.shape[0]}`,
+        `lossSums: ends[${i}] is ${end}; expected an integer above ${chunk.first} and at most ${h.shape[0]}`,
       );
     }
     const rows = end - chunk.first;

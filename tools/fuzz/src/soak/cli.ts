@@ -30,8 +30,8 @@ const seed = number('soak', '--seed', values.seed);
 const counted = values.kills !== undefined || values.others !== undefined;
 const wanted: Wanted = counted
   ? { kills: number('soak', '--kills', values.kills ?? '0'), others: number('soak', '--others', values.others ?? '0') }
-  : { kills: 1e9, others: 1e9 };
-const end = counted ? Number.POSITIVE_INFINITY : Date.now() + minutes * 60_000;
+  : { kills: Number.POSITIVE_INFINITY, others: Number.POSITIVE_INFINITY };
+const end = counted && positionals[0] === undefined ? Number.POSITIVE_INFINITY : Date.now() + minutes * 60_000;
 
 const root = mkdtempSync(join(tmpdir(), 'lazy-soak-'));
 const struck = new Map<string, number>();

@@ -52,7 +52,7 @@ export function needsOf(path) {
       .join(', ');
   if (libc === 'musl') return 'musl';
   const [newest] = readElf(bytes).versions.map(glibcOf).filter(Boolean).sort(newer);
-  return `glibc ${newest.join('.')}`;
+  return newest === undefined ? 'glibc' : `glibc ${newest.join('.')}`;
 }
 
 function commonFaults({ exported, needed, imported }, libraries) {
