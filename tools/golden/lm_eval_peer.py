@@ -1,6 +1,7 @@
 """Runs lm-eval on a Hugging Face folder and local benchmark items, and writes what each item got.
 
 usage: python lm_eval_peer.py MODEL DATA OUT.json [--limit 50] [--few-shot TASK=K ...] [--tasks a,b] [--threads N] [--max-length N]
+       [--dtype float64]
 
 The task files are written here, by lm-eval's own rules, with local JSONL in place of the hub; so nothing is downloaded.
 OUT.json has, per task and number of examples, lm-eval's results and per item the log-likelihoods, whether they are greedy,
@@ -121,6 +122,7 @@ def main():
     parser.add_argument('--threads', type=int, default=2)
     parser.add_argument('--max-length', type=int, help="tokens of a window; left out: the model's context")
     parser.add_argument('--batch-size', type=int, default=4)
+    parser.add_argument('--dtype', default='float32', help='of the weights; the log-likelihood of a page of 24,000 is in steps of 0.002 in float32')
     options = parser.parse_args()
 
     import torch
@@ -129,7 +131,7 @@ def main():
     from lm_eval.tasks import TaskManager
 
     torch.set_num_threads(options.threads)
-    model = HFLM(pretrained=options.model, dtype='float32', device='cpu', batch_size=options.batch_size,
+    model = HFLM(pretrained=options.model, dtype=options.dtype, device='cpu', batch_size=options.batch_size,
                  max_length=options.max_length)
     runs = [(name, 0) for name in options.tasks.split(',') if name]
     runs += [(name, int(count)) for name, count in (pair.split('=') for pair in options.few_shot)]

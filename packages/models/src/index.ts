@@ -11,5 +11,6 @@ export {
 } from './open.ts';
 export type { WeightsFormat } from './packed.ts';
 export { openRunFiles } from './run.ts';
+export { storedWeights } from './stored-weights.ts';
 export type { StoredTensor, TensorStore } from './tensors/store.ts';
 export type { WriteDType } from './write/config.ts';

@@ -30,14 +30,24 @@ export async function loadPacked(
 
 /** @throws ModelError MODEL_UNSUPPORTED where no matrix of the file is in blocks that can be kept */
 export function checkBlocks(path: string, tensors: TensorStore): void {
-  const matrices = Array.from(tensors).filter(([name]) => isMatrix(name));
-  if (matrices.some(([, { blocks, shape }]) => blocks !== undefined && packs(shape))) return;
-  const types = [...new Set(matrices.map(([, { type }]) => type))].join(', ');
+  const matrices = matricesOf(tensors);
+  if (matrices.some(inBlocks)) return;
+  const types = [...new Set(matrices.map(({ type }) => type))].join(', ');
   throw new ModelError(
     'MODEL_UNSUPPORTED',
     path,
     `has no weights in blocks to keep (its matrices are ${types}); load it with weights 'dense' or 'bf16'`,
   );
+}
+
+/** Whether a matrix is in blocks that can be kept. */
+export function inBlocks({ blocks, shape }: StoredTensor): boolean {
+  return blocks !== undefined && packs(shape);
+}
+
+/** Of a model by nn's names. */
+export function matricesOf(tensors: TensorStore): StoredTensor[] {
+  return Array.from(tensors).flatMap(([name, tensor]) => (isMatrix(name) ? [tensor] : []));
 }
 
 /** Of nn's names: what Linear layers multiply by, the embedding and the head. */

@@ -1,5 +1,6 @@
 import { createHash } from 'node:crypto';
 import { existsSync, readFileSync } from 'node:fs';
+import { delimiter } from 'node:path';
 import { type Backend, BackendUnavailableError, type TensorData } from '@lazy-attention/core';
 import { createCache, disposeParams, generate } from '@lazy-attention/nn';
 import { describe, expect, it } from 'vitest';
@@ -16,17 +17,25 @@ interface Behaviour {
   readonly greedy: readonly number[];
 }
 
-interface Real {
-  readonly smollm2: Behaviour & { readonly text: string };
+interface Ids {
   readonly odd: readonly { readonly text: string; readonly ids: readonly number[] }[];
   /** SHA-256 over the ids of every string of a file. */
   readonly benchmarks: Readonly<Record<string, string>>;
+}
+
+interface Real extends Ids {
+  readonly smollm2: Behaviour & { readonly text: string };
+  /** What the folder that transformers writes from the GGUF makes of texts: it does not split digits. */
+  readonly folder: Ids;
   readonly stories260K: Behaviour;
 }
 
 const real = readFixture<Real>('real.json');
 const SMOLLM2 = 'SmolLM2-135M-Instruct/SmolLM2-135M-Instruct.Q4_1.gguf';
 const BENCHMARKS = realModel('../benchmarks');
+/** SmolLM2 as transformers writes it, in one file or in shards: folders that somebody made from the GGUF. */
+const FOLDERS = (process.env.LAZY_ATTENTION_SMOLLM2_FOLDERS ?? '').split(delimiter).filter((folder) => folder !== '');
+const whyNoFolders = FOLDERS.length === 0 ? ' (skipped: LAZY_ATTENTION_SMOLLM2_FOLDERS names none)' : '';
 /** Backends that take a second for a token are asked for a few, or for all where somebody has minutes. */
 const ALL_TOKENS = process.env.LAZY_ATTENTION_ALL_TOKENS !== undefined;
 
@@ -118,25 +127,27 @@ describe.skipIf(whyNoModel(SMOLLM2) !== '')(`SmolLM2 from its GGUF${whyNoModel(S
   }, 300_000);
 
   it('knows the ids of odd kinds of text', async () => {
-    const tokenizer = (await opened).tokenizer!;
-    expect([...tokenizer.encode(real.smollm2.text)]).toEqual(real.smollm2.ids);
-    for (const { text, ids } of real.odd) expect([...tokenizer.encode(text)], text).toEqual(ids);
+    knowsOddTexts(await opened, real);
   });
 
   it.skipIf(!existsSync(BENCHMARKS))(
     'knows the ids of all strings of ten benchmarks',
+    { timeout: 300_000 },
     async () => {
-      const tokenizer = (await opened).tokenizer!;
-      for (const [file, digest] of Object.entries(real.benchmarks)) {
-        const hash = createHash('sha256');
-        for (const line of readFileSync(`${BENCHMARKS}/${file}`, 'utf8').trimEnd().split('\n')) {
-          for (const text of strings(JSON.parse(line))) hash.update(`${JSON.stringify([...tokenizer.encode(text)])}\n`);
-        }
-        expect(hash.digest('hex'), file).toBe(digest);
-      }
+      knowsBenchmarks(await opened, real);
     },
-    300_000,
   );
+});
+
+describe.skipIf(FOLDERS.length === 0)(`SmolLM2 in Hugging Face's layout${whyNoFolders}`, () => {
+  it.for(FOLDERS)('is the same in %s', { timeout: 600_000 }, async (folder, { skip }) => {
+    const opened = await openModel(folder);
+    expect(opened.format).toBe('hf');
+    await behaves(opened, real.smollm2, skip);
+    knowsOddTexts(opened, real.folder);
+    if (existsSync(BENCHMARKS)) knowsBenchmarks(opened, real.folder);
+    await opened.close();
+  });
 });
 
 describe.skipIf(whyNoModel('stories260K') !== '')(`stories260K${whyNoModel('stories260K')}`, () => {
@@ -147,6 +158,21 @@ describe.skipIf(whyNoModel('stories260K') !== '')(`stories260K${whyNoModel('stor
     await opened.close();
   });
 });
+
+function knowsOddTexts({ tokenizer }: OpenedModel, { odd }: Ids): void {
+  expect([...tokenizer!.encode(real.smollm2.text)]).toEqual(real.smollm2.ids);
+  for (const { text, ids } of odd) expect([...tokenizer!.encode(text)], text).toEqual(ids);
+}
+
+function knowsBenchmarks({ tokenizer }: OpenedModel, { benchmarks }: Ids): void {
+  for (const [file, digest] of Object.entries(benchmarks)) {
+    const hash = createHash('sha256');
+    for (const line of readFileSync(`${BENCHMARKS}/${file}`, 'utf8').trimEnd().split('\n')) {
+      for (const text of strings(JSON.parse(line))) hash.update(`${JSON.stringify([...tokenizer!.encode(text)])}\n`);
+    }
+    expect(hash.digest('hex'), file).toBe(digest);
+  }
+}
 
 function* strings(value: unknown): Generator<string> {
   if (typeof value === 'string') yield value;

@@ -54,16 +54,23 @@ def digests(tokenizer, benchmarks):
     return result
 
 
+def odd(tokenizer):
+    return [{'text': text, 'ids': tokenizer.encode(text, add_special_tokens=False).ids} for text in ODD]
+
+
 def write(out, gguf, stories, benchmarks):
     model, fast = smollm2(gguf)
     ids = fast(TEXT, add_special_tokens=False).input_ids
     # transformers ignores the key `pre` of a GGUF; the model's own tokenizer has digits apart.
-    tokenizer = Tokenizer.from_str(fast.backend_tokenizer.to_str())
+    as_written = fast.backend_tokenizer
+    tokenizer = Tokenizer.from_str(as_written.to_str())
     tokenizer.pre_tokenizer = pre_tokenizers.Sequence([
         pre_tokenizers.Digits(individual_digits=True), pre_tokenizers.ByteLevel(add_prefix_space=False)])
     write_json(out, {
         'smollm2': {'text': TEXT, **behaviour(model, ids, ids[:8])},
-        'odd': [{'text': text, 'ids': tokenizer.encode(text, add_special_tokens=False).ids} for text in ODD],
+        'odd': odd(tokenizer),
         'benchmarks': digests(tokenizer, benchmarks),
+        # Of the folder that transformers writes from the GGUF: without digits apart.
+        'folder': {'odd': odd(as_written), 'benchmarks': digests(as_written, benchmarks)},
         'stories260K': behaviour(AutoModelForCausalLM.from_pretrained(stories, dtype=torch.float64).eval(), [1, 403, 407, 261, 378, 432, 421], [1]),
     })

@@ -254,10 +254,8 @@ function addGenerate(program: Command, done: (code: number) => void): void {
     .addOption(
       new Option(
         '--weights <format>',
-        'dense: f32; blocks: as a GGUF has its quantised ones, faster with the same values; bf16: rounded unless stored so',
-      )
-        .choices(['dense', 'blocks', 'bf16'])
-        .default('dense'),
+        'dense: f32; blocks: as a GGUF has its quantised ones, faster with the same values; bf16: rounded unless stored so (default: as the file stores them, where the backend can)',
+      ).choices(['dense', 'blocks', 'bf16']),
     )
     .addOption(
       new Option('--runtime <name>', 'native: a backend; onnx: onnxruntime')

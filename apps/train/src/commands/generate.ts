@@ -1,5 +1,5 @@
 import { createBackend } from '@lazy-attention/core';
-import type { WeightsFormat } from '@lazy-attention/models';
+import { storedWeights, type WeightsFormat } from '@lazy-attention/models';
 import type { OnnxProvider } from '@lazy-attention/onnx';
 import { UsageError } from '../errors.ts';
 import { loadArgument, type ModelArgument, openArgument, tokenizerOf } from '../run/model.ts';
@@ -14,7 +14,8 @@ export interface GenerateCommandOptions {
   topP?: number;
   seed: number;
   backend?: string;
-  weights: WeightsFormat;
+  /** Left out: as the file stores them, where the backend can hold them so. */
+  weights?: WeightsFormat;
   runtime: 'native' | 'onnx';
   provider?: OnnxProvider;
   json?: boolean;
@@ -28,7 +29,7 @@ export async function generateCommand(path: string, options: GenerateCommandOpti
   if (options.runtime !== 'onnx' && options.provider !== undefined) {
     throw new UsageError('generate: --provider goes with --runtime onnx; without it choose a --backend');
   }
-  if (options.runtime === 'onnx' && options.weights !== 'dense') {
+  if (options.runtime === 'onnx' && options.weights !== undefined) {
     throw new UsageError('generate: --weights does not go with --runtime onnx; the file has its own');
   }
   const argument = await openArgument(path);
@@ -42,7 +43,8 @@ export async function generateCommand(path: string, options: GenerateCommandOpti
 async function generateOnBackend(argument: ModelArgument, options: GenerateCommandOptions): Promise<void> {
   const backend = await createBackend(options.backend ?? 'auto');
   try {
-    const { model, params, tokenizer } = await loadArgument(backend, argument, { weights: options.weights });
+    const weights = options.weights ?? (await storedWeights(backend, argument.opened));
+    const { model, params, tokenizer } = await loadArgument(backend, argument, { weights });
     const pieces = continueText(
       onBackend(backend, model, params),
       tokenizer,
