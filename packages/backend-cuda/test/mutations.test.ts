@@ -45,7 +45,10 @@ test('the mutations that are tried cover every kind of kernel', () => {
     'attention_grad.cu',
     'attention_grad_wide.cu',
     'attention_hopper.cu',
+    'decoder.cu',
     'matmul.cu',
     'rows.cu',
+    'sampling.cu',
+    'thin.cu',
   ]);
 });

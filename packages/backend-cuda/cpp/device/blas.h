@@ -17,6 +17,15 @@ class Blas {
   virtual bool run(const Matmul& op, cudaStream_t stream) = 0;
 };
 
+// What multiplies matrices: cuBLASLt where there is one and it has an algorithm, else our own kernels.
+struct Products {
+  Blas* blas = nullptr;
+  void run(const Matmul& op, cudaStream_t stream) const {
+    if (blas != nullptr && op.out.size != 0 && blas->run(op, stream)) return;
+    gpu::run(op, stream);
+  }
+};
+
 // nullptr where the library is absent; `why` then says what was looked for.
 std::unique_ptr<Blas> loadBlas(std::string& why);
 

@@ -71,12 +71,14 @@ CudaDevice::CudaDevice(const Options& options) : index_(static_cast<int>(number(
   check(cudaStreamCreateWithFlags(&stream_, cudaStreamNonBlocking), "cudaStreamCreate");
   for (cudaEvent_t& event : arrived_)
     check(cudaEventCreateWithFlags(&event, cudaEventDisableTiming), "cudaEventCreate");
+  decoder_.emplace(Products{blas_.get()}, stream_, path_);
 }
 
 CudaDevice::~CudaDevice() {
   // Errors are of no use any more: the device may be lost.
   cudaSetDevice(index_);
   for (const auto& [bytes, memory] : pinned_) cudaFreeHost(memory);
+  decoder_.reset();
   blas_.reset();
   for (cudaEvent_t event : arrived_) cudaEventDestroy(event);
   cudaStreamDestroy(stream_);
@@ -181,9 +183,8 @@ void CudaDevice::download(void* to, const void* from, std::size_t bytes) {
 
 void CudaDevice::finish() { check(cudaStreamSynchronize(stream_), "synchronize"); }
 
-void CudaDevice::launch(const Matmul& op, void*) {
-  if (blas_ && op.out.size != 0 && blas_->run(op, stream_)) return;
-  gpu::run(op, stream_);
+void CudaDevice::run(const Decode& op, void* scratch) {
+  decoder_->run(op, scratch, [this](void* to, const void* from, std::size_t bytes) { upload(to, from, bytes); });
 }
 
 }  // namespace gpu

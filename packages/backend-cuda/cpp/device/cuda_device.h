@@ -4,10 +4,12 @@
 #include <map>
 #include <memory>
 #include <mutex>
+#include <optional>
 #include <string>
 #include <utility>
 
 #include "device/blas.h"
+#include "device/decoder.h"
 #include "lazy_native/device.h"
 
 namespace gpu {
@@ -38,6 +40,10 @@ class CudaDevice final : public Device {
   std::size_t workspaceBytes(const CrossEntropy& op) const override { return workspace(op); }
   std::size_t workspaceBytes(const Attention& op) const override { return workspace(op); }
   std::size_t workspaceBytes(const AttentionGrad& op) const override { return workspace(op); }
+  std::size_t workspaceBytes(const DecoderLayer& op) const override { return workspace(op); }
+  std::size_t workspaceBytes(const Decode& op) const override { return workspace(op); }
+
+  bool offers(FusedOp) const override { return true; }
 
   void attach() override;
   void upload(void* to, const void* from, std::size_t bytes) override;
@@ -48,6 +54,8 @@ class CudaDevice final : public Device {
   void run(const Op& op, void* scratch) override { launch(op, scratch); }
   LAZY_OPS(LAZY_RUN)
 #undef LAZY_RUN
+  void run(const DecoderLayer& op, void* scratch) override { decoder_->run(op, scratch); }
+  void run(const Decode& op, void* scratch) override;
 
  private:
   // kernels.h has each op with or without scratch.
@@ -59,7 +67,7 @@ class CudaDevice final : public Device {
       gpu::run(op, stream_);
     }
   }
-  void launch(const Matmul& op, void*);
+  void launch(const Matmul& op, void*) { Products{blas_.get()}.run(op, stream_); }
   void launch(const Attention& op, void* scratch) { gpu::run(op, scratch, stream_, path_); }
   template <class Op>
   static constexpr auto takesScratch(int)
@@ -77,6 +85,7 @@ class CudaDevice final : public Device {
   cudaEvent_t arrived_[2]{};  // the two pieces of a download
   std::string name_, products_;
   std::unique_ptr<Blas> blas_;
+  std::optional<Decoder> decoder_;
   // Pinned blocks kept for the next transfer; asking the driver for one costs about as much as a small kernel's time.
   std::mutex pinnedMutex_;
   std::multimap<std::size_t, void*> pinned_;

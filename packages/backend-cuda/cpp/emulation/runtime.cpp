@@ -7,6 +7,9 @@
 #include <cstring>
 #include <mutex>
 #include <unordered_map>
+#include <utility>
+
+#include "emulation/graphs.h"
 
 namespace {
 
@@ -18,6 +21,7 @@ struct Mapping {
 std::mutex mutex;  // guards what follows; memory is asked for on another thread than kernels run on
 std::unordered_map<void*, Mapping> mappings;
 std::size_t used = 0;
+int asked = 0;
 
 thread_local cudaError_t lastError = cudaSuccess;
 thread_local std::string lastReport;
@@ -52,6 +56,7 @@ cudaError_t cudaGetDeviceProperties(cudaDeviceProp* properties, int) {
 // The end of each allocation (up to 15 bytes) lies against a page that may not be touched.
 cudaError_t cudaMalloc(void** memory, std::size_t bytes) {
   const std::lock_guard<std::mutex> lock(mutex);
+  asked += 1;
   if (bytes > emulation::deviceMemory - used) return cudaErrorMemoryAllocation;
   const auto page = static_cast<std::size_t>(sysconf(_SC_PAGESIZE));
   const std::size_t rounded = (bytes + 15) / 16 * 16;
@@ -82,6 +87,10 @@ cudaError_t cudaFree(void* memory) {
 }
 
 cudaError_t cudaMallocHost(void** memory, std::size_t bytes) {
+  {
+    const std::lock_guard<std::mutex> lock(mutex);
+    asked += 1;
+  }
   *memory = std::malloc(bytes);
   return *memory == nullptr ? cudaErrorMemoryAllocation : cudaSuccess;
 }
@@ -95,27 +104,29 @@ cudaError_t cudaMemGetInfo(std::size_t* free, std::size_t* total) {
   *total = emulation::deviceMemory;
   return cudaSuccess;
 }
-cudaError_t cudaMemcpyAsync(void* to, const void* from, std::size_t bytes, cudaMemcpyKind, cudaStream_t) {
-  std::memcpy(to, from, bytes);
+cudaError_t cudaMemcpyAsync(void* to, const void* from, std::size_t bytes, cudaMemcpyKind, cudaStream_t stream) {
+  emulation::perform(stream, {emulation::Node::Kind::copy, "copy", [=] { std::memcpy(to, from, bytes); }});
   return cudaSuccess;
 }
-cudaError_t cudaMemsetAsync(void* to, int value, std::size_t bytes, cudaStream_t) {
-  std::memset(to, value, bytes);
+cudaError_t cudaMemsetAsync(void* to, int value, std::size_t bytes, cudaStream_t stream) {
+  emulation::perform(stream, {emulation::Node::Kind::fill, "fill", [=] { std::memset(to, value, bytes); }});
   return cudaSuccess;
 }
-cudaError_t cudaStreamCreateWithFlags(cudaStream_t* stream, unsigned) {
-  *stream = nullptr;
-  return cudaSuccess;
-}
-cudaError_t cudaStreamDestroy(cudaStream_t) { return cudaSuccess; }
 // Like a GPU's, an error sticks: the device is of no more use.
-cudaError_t cudaStreamSynchronize(cudaStream_t) { return lastError; }
+cudaError_t cudaStreamSynchronize(cudaStream_t stream) {
+  const cudaError_t refused = emulation::refuseCaptured(stream);
+  return refused == cudaSuccess ? lastError : refused;
+}
 cudaError_t cudaEventCreateWithFlags(cudaEvent_t* event, unsigned) {
   *event = nullptr;
   return cudaSuccess;
 }
 cudaError_t cudaEventDestroy(cudaEvent_t) { return cudaSuccess; }
-cudaError_t cudaEventRecord(cudaEvent_t, cudaStream_t) { return lastError; }
+// CUDA would record it; whoever waits for it then would find nothing done.
+cudaError_t cudaEventRecord(cudaEvent_t, cudaStream_t stream) {
+  const cudaError_t refused = emulation::refuseCaptured(stream);
+  return refused == cudaSuccess ? lastError : refused;
+}
 cudaError_t cudaEventSynchronize(cudaEvent_t) { return lastError; }
 cudaError_t cudaGetLastError() { return lastError; }
 
@@ -131,6 +142,14 @@ const char* cudaGetErrorName(cudaError_t error) {
       return "cudaErrorInsufficientDriver";
     case cudaErrorNoDevice:
       return "cudaErrorNoDevice";
+    case cudaErrorIllegalState:
+      return "cudaErrorIllegalState";
+    case cudaErrorStreamCaptureUnsupported:
+      return "cudaErrorStreamCaptureUnsupported";
+    case cudaErrorStreamCaptureInvalidated:
+      return "cudaErrorStreamCaptureInvalidated";
+    case cudaErrorGraphExecUpdateFailure:
+      return "cudaErrorGraphExecUpdateFailure";
     case cudaErrorIllegalAddress:
       return "cudaErrorIllegalAddress";
     case cudaErrorLaunchFailure:
@@ -142,11 +161,19 @@ const char* cudaGetErrorString(cudaError_t error) {
   return error == cudaErrorLaunchFailure ? lastReport.c_str() : cudaGetErrorName(error);
 }
 
-void emulation::launchKernel(const char* name, Index3 grid, Index3 block, std::size_t sharedBytes,
-                             const std::function<void()>& body) {
-  if (lastError != cudaSuccess) return;
-  lastReport = sharedBytes > sharedPerBlock
-                   ? std::string(name) + " wants " + std::to_string(sharedBytes) + " bytes of shared memory"
-                   : machine().launch(name, grid, block, sharedBytes, body);
-  if (!lastReport.empty()) lastError = cudaErrorLaunchFailure;
+int emulation::allocations() {
+  const std::lock_guard<std::mutex> lock(mutex);
+  return asked;
+}
+
+void emulation::launchKernel(const char* name, Index3 grid, Index3 block, std::size_t sharedBytes, cudaStream_t stream,
+                             std::function<void()> body) {
+  const auto work = [=, body = std::move(body)] {
+    if (lastError != cudaSuccess) return;
+    lastReport = sharedBytes > sharedPerBlock
+                     ? std::string(name) + " wants " + std::to_string(sharedBytes) + " bytes of shared memory"
+                     : machine().launch(name, grid, block, sharedBytes, body);
+    if (!lastReport.empty()) lastError = cudaErrorLaunchFailure;
+  };
+  perform(stream, {Node::Kind::kernel, name, work});
 }

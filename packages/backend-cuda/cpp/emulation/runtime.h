@@ -1,4 +1,4 @@
-// The part of the CUDA runtime that the device uses, on the host. Work is done when a call returns.
+// The part of the CUDA runtime that the device uses, on the host. Work is done when a call returns, unless its stream is captured.
 #pragma once
 
 #include <cstddef>
@@ -6,21 +6,7 @@
 #include <string>
 
 #include "emulation/machine.h"
-
-enum cudaError_t {
-  cudaSuccess = 0,
-  cudaErrorInvalidValue = 1,
-  cudaErrorMemoryAllocation = 2,
-  cudaErrorInsufficientDriver = 35,
-  cudaErrorNoDevice = 100,
-  cudaErrorIllegalAddress = 700,
-  cudaErrorLaunchFailure = 719,
-};
-enum cudaMemcpyKind { cudaMemcpyHostToDevice = 1, cudaMemcpyDeviceToHost = 2, cudaMemcpyDeviceToDevice = 3 };
-using cudaStream_t = void*;
-using cudaEvent_t = void*;
-inline constexpr unsigned cudaEventDisableTiming = 2;
-inline constexpr unsigned cudaStreamNonBlocking = 1;
+#include "emulation/runtime_types.h"
 
 struct cudaDeviceProp {
   char name[256];
@@ -47,6 +33,13 @@ cudaError_t cudaEventCreateWithFlags(cudaEvent_t* event, unsigned flags);
 cudaError_t cudaEventDestroy(cudaEvent_t event);
 cudaError_t cudaEventRecord(cudaEvent_t event, cudaStream_t stream);
 cudaError_t cudaEventSynchronize(cudaEvent_t event);
+cudaError_t cudaStreamBeginCapture(cudaStream_t stream, cudaStreamCaptureMode mode);
+cudaError_t cudaStreamEndCapture(cudaStream_t stream, cudaGraph_t* graph);
+cudaError_t cudaGraphDestroy(cudaGraph_t graph);
+cudaError_t cudaGraphInstantiate(cudaGraphExec_t* exec, cudaGraph_t graph, unsigned long long flags = 0);
+cudaError_t cudaGraphExecUpdate(cudaGraphExec_t exec, cudaGraph_t graph, cudaGraphExecUpdateResultInfo* info);
+cudaError_t cudaGraphExecDestroy(cudaGraphExec_t exec);
+cudaError_t cudaGraphLaunch(cudaGraphExec_t exec, cudaStream_t stream);
 cudaError_t cudaGetLastError();
 const char* cudaGetErrorName(cudaError_t error);
 // For a launch that the machine stopped, what it saw.
@@ -57,6 +50,9 @@ namespace emulation {
 inline constexpr std::size_t deviceMemory = std::size_t{4} << 30;
 inline constexpr std::size_t sharedPerBlock = 227 * 1024;
 
-void launchKernel(const char* name, Index3 grid, Index3 block, std::size_t sharedBytes,
-                  const std::function<void()>& body);
+// `body` holds the arguments itself: a graph runs it again when the caller's are gone.
+void launchKernel(const char* name, Index3 grid, Index3 block, std::size_t sharedBytes, cudaStream_t stream,
+                  std::function<void()> body);
+// How often device or pinned memory was asked for.
+int allocations();
 }  // namespace emulation

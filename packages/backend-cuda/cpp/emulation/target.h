@@ -5,6 +5,7 @@
 #include <cmath>
 #include <cstdint>
 #include <cstring>
+#include <tuple>
 
 #include "emulation/runtime.h"
 #include "emulation/shared.h"
@@ -308,10 +309,11 @@ inline std::uint32_t positivePair(std::uint32_t pair) {
 }
 
 template <class... P, class... A>
-void launch(const char* name, void (*kernel)(P...), dim3 grid, dim3 block, std::size_t sharedBytes, cudaStream_t,
+void launch(const char* name, void (*kernel)(P...), dim3 grid, dim3 block, std::size_t sharedBytes, cudaStream_t stream,
             A... arguments) {
   checkGrid(name, grid.y, grid.z);
-  emulation::launchKernel(name, grid, block, sharedBytes, [&] { kernel(P(arguments)...); });
+  emulation::launchKernel(name, grid, block, sharedBytes, stream,
+                          [kernel, values = std::tuple<P...>(P(arguments)...)] { std::apply(kernel, values); });
 }
 
 }  // namespace gpu

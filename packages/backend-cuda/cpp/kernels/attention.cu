@@ -132,7 +132,7 @@ void run(const Attention& op, void* workspace, cudaStream_t stream, AttentionPat
         check(cudaMemsetAsync(p.activity, 0, activityBytes(op.in), stream), "attention");
       }
     } else if (decodes(op.in)) {
-      return decode(p, workspace, stream);
+      return decode(p, Growth{}, workspace, stream);
     }
     if constexpr (sizeof(T) == 2) {
       if (usesTensorCores(op.in)) {
@@ -140,6 +140,15 @@ void run(const Attention& op, void* workspace, cudaStream_t stream, AttentionPat
       }
     }
     exactForward(p, stream);
+  });
+}
+
+void attendGrowing(const Attention& op, const Growth& growth, void* workspace, cudaStream_t stream) {
+  withFloatType(op.in.q.dtype, [&](auto t) {
+    using T = decltype(t);
+    AttentionProblem<T> p = problemOf<T>(op.in);
+    p.out = pointer<T>(op.out);
+    decode(p, growth, workspace, stream);
   });
 }
 

@@ -5,6 +5,7 @@
 #include <type_traits>
 
 #include "kernels/common.h"
+#include "kernels/run.h"
 
 namespace gpu {
 
@@ -17,12 +18,6 @@ template <class Size>
 __host__ __device__ constexpr Size paddedRows(Size length) {
   return ceilDiv(length, Size{mostGradStep}) * mostGradStep;
 }
-
-// Elements that one load brings.
-template <class T, int count>
-struct alignas(count * sizeof(T)) Run {
-  T x[count];
-};
 
 // Which 16 keys of 128 some row gives a positive weight, a bit each: of the first 64, and of those that follow.
 struct Activity {
@@ -207,6 +202,6 @@ std::size_t gradTurnsBytes(const AttentionInputs& in);
 // One query row per sequence, split over the keys (attention_decode.cu).
 std::size_t decodeWorkspace(const AttentionInputs& in);
 template <class T>
-void decode(const AttentionProblem<T>& p, void* workspace, cudaStream_t stream);
+void decode(const AttentionProblem<T>& p, const Growth& growth, void* workspace, cudaStream_t stream);
 
 }  // namespace gpu

@@ -31,10 +31,22 @@ int keysPerSplit(std::int64_t batch, std::int64_t kvHeads, std::int64_t keys) {
 }
 
 struct Scratch {
+  Growth growth;
   float* scores;   // [B, H, S]
   float2* norms;   // [B, H, splits]: maximum and sum of exp(s - maximum)
   float* partial;  // [splits, B, H, D]
   int splits, splitKeys;
+};
+
+// The row's keys: all of p.keys, or as many as there are by now.
+struct Cached {
+  int keys, start;
+  template <class T>
+  __device__ __forceinline__ Cached(const AttentionProblem<T>& p, const Growth& growth, int b) {
+    const int step = growth.steps == nullptr ? 0 : growth.steps[b];
+    keys = growth.steps == nullptr ? p.keys : p.keys - static_cast<int>(growth.most) + 1 + step;
+    start = p.starts == nullptr ? 0 : p.starts[static_cast<std::int64_t>(step) * p.batch + b];
+  }
 };
 
 // A load brings `vector` elements; a lane has columns (8 c + lane) vector + e of a row, for c < `columns`.
@@ -73,9 +85,12 @@ template <class T, int vector, int columns>
 __global__ void __launch_bounds__(threads, 1)
     decodeScoresKernel(const __grid_constant__ AttentionProblem<T> p, Scratch scratch) {
   constexpr int ahead = rowsAhead<columns>;
-  const int split = static_cast<int>(blockIdx.x), b = static_cast<int>(blockIdx.z), start = p.start(b, 0);
+  const int split = static_cast<int>(blockIdx.x), b = static_cast<int>(blockIdx.z);
+  const Cached cached(p, scratch.growth, b);
+  const int start = cached.start;
   const Pass pass(static_cast<int>(blockIdx.y), p.heads / p.kvHeads, scoreHeads);
-  const Place at(split, scratch.splitKeys, p.keys);
+  const Place at(split, scratch.splitKeys, cached.keys);
+  if (at.count <= 0) return;                                                        // keys of later tokens
   const auto q = sharedMemory<float>();                                             // [scoreHeads, D]
   const auto scores = sharedMemory<float>(scoreHeads * p.headDim * sizeof(float));  // [scoreHeads, splitKeys]
   for (int i = static_cast<int>(threadIdx.x); i < pass.count * p.headDim; i += threads) {
@@ -114,7 +129,7 @@ __global__ void __launch_bounds__(threads, 1)
         for (int mask = lanesPerRow / 2; mask > 0; mask /= 2) dot[u] += shuffleXor(dot[u], mask);
         const int i = base + u * blockRows + at.row;
         if (at.lane != 0 || i >= at.count) continue;
-        const float bias = p.biasAt(pass.first + g, p.keys - 1 - (at.first + i));
+        const float bias = p.biasAt(pass.first + g, cached.keys - 1 - (at.first + i));
         scores[g * scratch.splitKeys + i] = dot[u] * p.scale + bias;
       }
     }
@@ -140,12 +155,12 @@ __global__ void __launch_bounds__(threads, 1)
 // lse of a query row from the norms of its splits. Whole warps; the same on every lane.
 template <class T>
 __device__ __forceinline__ float decodedLse(const AttentionProblem<T>& p, const Scratch& scratch, std::int64_t row,
-                                            int h) {
+                                            int h, int splits) {
   const int lane = static_cast<int>(threadIdx.x) % 32;
   float most = lowest, total = 0;
-  for (int s = lane; s < scratch.splits; s += 32) most = fmaxf(most, scratch.norms[row * scratch.splits + s].x);
+  for (int s = lane; s < splits; s += 32) most = fmaxf(most, scratch.norms[row * scratch.splits + s].x);
   most = warpMax(most);
-  for (int s = lane; s < scratch.splits; s += 32) {
+  for (int s = lane; s < splits; s += 32) {
     const float2 norm = scratch.norms[row * scratch.splits + s];
     total += norm.y * expf(norm.x - most);
   }
@@ -160,16 +175,19 @@ template <class T, int vector, int columns>
 __global__ void __launch_bounds__(threads, 1)
     decodeValuesKernel(const __grid_constant__ AttentionProblem<T> p, Scratch scratch) {
   constexpr int ahead = rowsAhead<columns>, passHeads = valueHeads<columns>;
-  const int split = static_cast<int>(blockIdx.y), b = static_cast<int>(blockIdx.z), start = p.start(b, 0);
+  const int split = static_cast<int>(blockIdx.y), b = static_cast<int>(blockIdx.z);
+  const Cached cached(p, scratch.growth, b);
+  const int start = cached.start;
   const Pass pass(static_cast<int>(blockIdx.x), p.heads / p.kvHeads, passHeads);
-  const Place at(split, scratch.splitKeys, p.keys);
+  const Place at(split, scratch.splitKeys, cached.keys);
+  if (at.count <= 0) return;
   const int warp = static_cast<int>(threadIdx.x) / 32;
   const auto lse = sharedMemory<float>();                                                      // [passHeads]
   const auto weights = sharedMemory<float>(passHeads * sizeof(float));                         // [passHeads, splitKeys]
   const auto sums = sharedMemory<float>(passHeads * (1 + scratch.splitKeys) * sizeof(float));  // [warps, passHeads, D]
   const std::int64_t rows = static_cast<std::int64_t>(b) * p.heads + pass.first;
   for (int g = warp; g < pass.count; g += warps) {
-    const float value = decodedLse(p, scratch, rows + g, pass.first + g);
+    const float value = decodedLse(p, scratch, rows + g, pass.first + g, ceilDiv(cached.keys, scratch.splitKeys));
     if (threadIdx.x % 32 == 0) lse[g] = value;
   }
   __syncthreads();
@@ -177,10 +195,10 @@ __global__ void __launch_bounds__(threads, 1)
     for (int i = static_cast<int>(threadIdx.x); i < at.count; i += threads) {
       const int j = at.first + i;
       const bool attends = g < pass.count && j >= start;
+      const float offset =
+          attends && p.tau != nullptr ? p.tau[pass.first + g] / static_cast<float>(cached.keys - start) : 0.0f;
       weights[g * scratch.splitKeys + i] =
-          attends
-              ? nanMax(expf(scratch.scores[(rows + g) * p.keys + j] - lse[g]) + p.offset(b, pass.first + g, 0), 0.0f)
-              : 0.0f;
+          attends ? nanMax(expf(scratch.scores[(rows + g) * p.keys + j] - lse[g]) + offset, 0.0f) : 0.0f;
     }
   }
   __syncthreads();
@@ -247,21 +265,26 @@ __global__ void __launch_bounds__(threads, 1)
 
 template <class T>
 __global__ void __launch_bounds__(threads, 1)
-    decodeSumKernel(const float* partial, T* out, int splits, std::int64_t size) {
+    decodeSumKernel(const __grid_constant__ AttentionProblem<T> p, Scratch scratch) {
+  const int perRow = p.heads * p.headDim;
+  const std::int64_t size = static_cast<std::int64_t>(p.batch) * perRow;
   const std::int64_t i = static_cast<std::int64_t>(blockIdx.x) * threads + threadIdx.x;
   if (i >= size) return;
+  const Cached cached(p, scratch.growth, static_cast<int>(i / perRow));
+  const int splits = ceilDiv(cached.keys, scratch.splitKeys);
   float total = 0;
-  for (int s = 0; s < splits; ++s) total += partial[s * size + i];
-  out[i] = fromFloat<T>(total);
+  for (int s = 0; s < splits; ++s) total += scratch.partial[s * size + i];
+  p.out[i] = fromFloat<T>(total);
 }
 
 std::int64_t alignedFloats(std::int64_t count) { return ceilDiv(count, std::int64_t{64}) * 64; }
 
 template <class T, int vector, int columns>
-void launchDecode(const AttentionProblem<T>& p, void* workspace, cudaStream_t stream) {
+void launchDecode(const AttentionProblem<T>& p, const Growth& growth, void* workspace, cudaStream_t stream) {
   constexpr int passHeads = valueHeads<columns>;
   const std::int64_t rows = static_cast<std::int64_t>(p.batch) * p.heads, size = rows * p.headDim;
   Scratch scratch{};
+  scratch.growth = growth;
   scratch.splitKeys = keysPerSplit(p.batch, p.kvHeads, p.keys);
   scratch.splits = ceilDiv(p.keys, scratch.splitKeys);
   scratch.scores = static_cast<float*>(workspace);
@@ -277,8 +300,8 @@ void launchDecode(const AttentionProblem<T>& p, void* workspace, cudaStream_t st
          dim3{u(passes(passHeads)), u(scratch.splits), u(p.batch)}, dim3{threads},
          static_cast<std::size_t>(passHeads * (1 + scratch.splitKeys + warps * p.headDim)) * sizeof(float), stream, p,
          scratch);
-  launch("attention decode sum", decodeSumKernel<T>, dim3{gridSize(size, threads)}, dim3{threads}, 0, stream,
-         static_cast<const float*>(scratch.partial), p.out, scratch.splits, size);
+  launch("attention decode sum", decodeSumKernel<T>, dim3{gridSize(size, threads)}, dim3{threads}, 0, stream, p,
+         scratch);
 }
 
 }  // namespace
@@ -293,21 +316,21 @@ std::size_t decodeWorkspace(const AttentionInputs& in) {
 }
 
 template <class T>
-void decode(const AttentionProblem<T>& p, void* workspace, cudaStream_t stream) {
+void decode(const AttentionProblem<T>& p, const Growth& growth, void* workspace, cudaStream_t stream) {
   constexpr int vector = 16 / sizeof(T);
   const auto whole = [](const void* start) { return reinterpret_cast<std::uintptr_t>(start) % 16 == 0; };
   if (p.headDim % vector != 0 || !whole(p.k) || !whole(p.v)) {
-    return launchDecode<T, 1, mostHeadDim / lanesPerRow>(p, workspace, stream);
+    return launchDecode<T, 1, mostHeadDim / lanesPerRow>(p, growth, workspace, stream);
   }
   const int columns = ceilDiv(p.headDim, lanesPerRow * vector);
-  if (columns == 1) return launchDecode<T, vector, 1>(p, workspace, stream);
-  if (columns == 2) return launchDecode<T, vector, 2>(p, workspace, stream);
-  if (columns <= 4) return launchDecode<T, vector, 4>(p, workspace, stream);
-  if constexpr (sizeof(T) == 4) return launchDecode<T, vector, 8>(p, workspace, stream);
+  if (columns == 1) return launchDecode<T, vector, 1>(p, growth, workspace, stream);
+  if (columns == 2) return launchDecode<T, vector, 2>(p, growth, workspace, stream);
+  if (columns <= 4) return launchDecode<T, vector, 4>(p, growth, workspace, stream);
+  if constexpr (sizeof(T) == 4) return launchDecode<T, vector, 8>(p, growth, workspace, stream);
 }
 
-template void decode(const AttentionProblem<float>&, void*, cudaStream_t);
-template void decode(const AttentionProblem<bf16>&, void*, cudaStream_t);
-template void decode(const AttentionProblem<f16>&, void*, cudaStream_t);
+template void decode(const AttentionProblem<float>&, const Growth&, void*, cudaStream_t);
+template void decode(const AttentionProblem<bf16>&, const Growth&, void*, cudaStream_t);
+template void decode(const AttentionProblem<f16>&, const Growth&, void*, cudaStream_t);
 
 }  // namespace gpu

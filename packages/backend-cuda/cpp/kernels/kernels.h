@@ -51,12 +51,42 @@ void run(const Attention& op, void* workspace, cudaStream_t stream, AttentionPat
 std::size_t workspace(const AttentionGrad& op);
 void run(const AttentionGrad& op, void* workspace, cudaStream_t stream);
 
+// What changes from token to token lies in device memory, for a graph is recorded once and launched for each: steps[b] of `most`
+// tokens are drawn for row b. Sizes of a launch are those of the last. nullptr: nothing grows.
+struct Growth {
+  std::int32_t* steps = nullptr;
+  std::int64_t most = 1;
+};
+// One query row per sequence, without what a gradient needs, over the keyLength - most + 1 + steps[b] first keys, with starts
+// [most, B]. Takes the scratch of `Attention`.
+void attendGrowing(const Attention& op, const Growth& growth, void* workspace, cudaStream_t stream);
+
 // What attention keeps for its gradient: lse [B, H, L] f32 in up to two parts, then u (spec §Backward) and
 // a = sum m p v, like q, where tau is given.
 std::size_t savedBytes(const AttentionInputs& in);
 
 // The backend's own matrix product, used where cuBLASLt is absent.
 void run(const Matmul& op, cudaStream_t stream);
+
+// Parts of a decoder layer (decoder.cu). q [B, L, H, D] is rotated in place, k and v [B, L, Hkv, D] go into the layer's cache, k
+// rotated: positions op.position + steps[b] + l.
+void appendTokens(const DecoderLayer& op, const Tensor& q, const Tensor& k, const Tensor& v, const Growth& growth,
+                  cudaStream_t stream);
+// The same parts with the products before and after them, for few rows and widths that are whole loads (thin.cu); in place on x and the
+// cache. `decodesThin` says whether they take a layer.
+bool decodesThin(const DecoderLayer& op);
+// q, and the cache's new rows, of the norm of op.x.
+void projectThin(const DecoderLayer& op, const Tensor& q, const Growth& growth, cudaStream_t stream);
+// x [B, C] += input times weight.
+void addThin(const Tensor& input, const Tensor& weight, const Tensor& x, std::int64_t batch, cudaStream_t stream);
+// out [B, I] = silu(gate) * up of the norm of op.x.
+void gateThin(const DecoderLayer& op, const Tensor& out, cudaStream_t stream);
+void logitsThin(const Decode& op, const Tensor& x, const Tensor& logits, cudaStream_t stream);
+
+// Draws a token for each row of logits [B, V] into row steps[b] of op.out, leaves its embedding in x [B, C] and counts the step.
+// `uniforms` [steps, B] are on the device, and not read with temperature 0.
+void drawTokens(const Decode& op, const Tensor& logits, const double* uniforms, std::int32_t* steps, const Tensor& x,
+                cudaStream_t stream);
 
 // out[i] (f32) = sum over `count` of partial[c * size + i], c ascending. The last step of every split sum.
 void sumPartials(const float* partial, float* out, std::int64_t count, std::int64_t size, cudaStream_t stream);

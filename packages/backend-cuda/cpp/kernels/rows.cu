@@ -3,6 +3,7 @@
 #include <cmath>
 
 #include "kernels/common.h"
+#include "kernels/rope.h"
 
 namespace gpu {
 
@@ -126,14 +127,7 @@ __global__ void __launch_bounds__(threads)
 
 // ---- RoPE ----
 
-constexpr int pairsPerLaunch = 128;
-// base^(-2d/D) in double, from the host: the device has few units for it.
-struct Frequencies {
-  double of[pairsPerLaunch];
-};
-
-// A thread per position and pair, which turns that pair in every batch and head. The angle is reduced in double, so that
-// it is good to f32 at any position.
+// A thread per position and pair, which turns that pair in every batch and head.
 template <class T>
 __global__ void __launch_bounds__(threads)
     ropeKernel(const T* x, T* y, const __grid_constant__ Frequencies frequencies, int firstPair, int pairs,
@@ -143,16 +137,15 @@ __global__ void __launch_bounds__(threads)
   if (i >= length * pairs) return;
   const std::int64_t r = i / pairs;
   const int pair = static_cast<int>(i % pairs);
-  const double turns = static_cast<double>(offset + r) * frequencies.of[pair] * 0.15915494309189533577;
-  const auto angle = static_cast<float>((turns - floor(turns)) * 6.283185307179586477);
-  const float c = cosf(angle), s = sinf(angle) * direction;
+  Turn turn(offset + r, frequencies.of[pair]);
+  turn.sine *= direction;
   const std::int64_t half = headDim / 2, d = firstPair + pair;
   for (std::int64_t b = 0; b < batch; ++b) {
     for (std::int64_t h = 0; h < heads; ++h) {
       const std::int64_t at = ((b * length + r) * heads + h) * headDim + d;
       const float low = toFloat(x[at]), high = toFloat(x[at + half]);
-      y[at] = fromFloat<T>(low * c - high * s);
-      y[at + half] = fromFloat<T>(low * s + high * c);
+      y[at] = fromFloat<T>(turn.low(low, high));
+      y[at + half] = fromFloat<T>(turn.high(low, high));
     }
   }
 }
@@ -273,13 +266,9 @@ void run(const Rope& op, cudaStream_t stream) {
     const auto half = static_cast<int>(op.headDim / 2);
     for (int first = 0; first < half; first += pairsPerLaunch) {
       const int pairs = std::min(pairsPerLaunch, half - first);
-      Frequencies frequencies{};
-      for (int p = 0; p < pairs; ++p) {
-        frequencies.of[p] = std::pow(op.base, -2.0 * (first + p) / static_cast<double>(op.headDim));
-      }
       launch("rope", ropeKernel<T>, dim3{gridSize(op.length * pairs, threads)}, dim3{threads}, 0, stream,
-             pointer<const T>(op.x), pointer<T>(op.out), frequencies, first, pairs, op.batch, op.length, op.heads,
-             op.headDim, op.offset, op.inverse ? -1.0f : 1.0f);
+             pointer<const T>(op.x), pointer<T>(op.out), frequenciesOf(op.base, op.headDim, first, pairs), first, pairs,
+             op.batch, op.length, op.heads, op.headDim, op.offset, op.inverse ? -1.0f : 1.0f);
     }
   });
 }

@@ -30,3 +30,5 @@ inline void expectReport(const std::string& what, const std::string& report, con
 
 // hopper_tests.cpp
 void hopperTests();
+// graph_tests.cpp
+void graphTests();

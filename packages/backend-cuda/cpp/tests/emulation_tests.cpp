@@ -361,6 +361,7 @@ int main() {
   turns();
   inactiveTiles();
   hopperTests();
+  graphTests();
   std::printf("%d checks, %d failed\n", checks, failures);
   return failures == 0 ? 0 : 1;
 }
