@@ -86,10 +86,10 @@ export const MUTATIONS = [
     always: true,
   },
   {
-    name: 'thin products: rows past the last are kept',
+    name: 'thin products: every group of the batch has the first rows',
     file: thin,
-    from: 'if (own >= batchRows || firstRow + own >= in.batch) return;',
-    to: 'if (own >= batchRows) return;',
+    from: 'firstRow + r < in.batch ? firstRow + r',
+    to: 'firstRow + r < in.batch ? r',
     run: 'decoder.layer f32 more_rows_than_registers',
   },
   {
