@@ -2,23 +2,29 @@
 
 #include <dlfcn.h>
 
+#include <algorithm>
+#include <chrono>
 #include <stdexcept>
+#include <thread>
 
 namespace lazy_mpi {
 namespace {
 
 constexpr int kThreadSerialized = 2;  // in both libraries: calls from any thread, one at a time
 constexpr int kLongestVersion = 8192;
+constexpr int quickLooks = 20;
+constexpr std::chrono::microseconds shortestPause{20}, longestPause{320};
 
 void check(int code, const char* call) {
   if (code != 0) throw std::runtime_error(std::string(call) + " failed with code " + std::to_string(code));
 }
 
-// `Handle` is what MPI_Comm and MPI_Datatype are: a pointer in Open MPI, an int in MPICH.
+// `Handle` is what MPI_Comm, MPI_Datatype and MPI_Request are: a pointer in Open MPI, an int in MPICH.
 template <class Handle>
 class LibraryOf final : public Library {
  public:
-  LibraryOf(void* library, Handle world, Handle byte) : library_(library), world_(world), byte_(byte) {
+  LibraryOf(void* library, Handle world, Handle byte, void* noStatus)
+      : library_(library), world_(world), byte_(byte), noStatus_(noStatus) {
     auto initialized = function<int(int*)>("MPI_Initialized");
     int running = 0;
     check(initialized(&running), "MPI_Initialized");
@@ -38,24 +44,37 @@ class LibraryOf final : public Library {
 
   int rank() override { return number("MPI_Comm_rank"); }
   int size() override { return number("MPI_Comm_size"); }
-  void barrier() override { check(function<int(Handle)>("MPI_Barrier")(world_), "MPI_Barrier"); }
+
+  void barrier() override {
+    Handle request{};
+    check(function<int(Handle, Handle*)>("MPI_Ibarrier")(world_, &request), "MPI_Ibarrier");
+    wait(request);
+  }
 
   void broadcast(void* bytes, int count, int root) override {
-    check(function<int(void*, int, Handle, int, Handle)>("MPI_Bcast")(bytes, count, byte_, root, world_), "MPI_Bcast");
+    Handle request{};
+    auto start = function<int(void*, int, Handle, int, Handle, Handle*)>("MPI_Ibcast");
+    check(start(bytes, count, byte_, root, world_, &request), "MPI_Ibcast");
+    wait(request);
   }
 
   void exchange(const void* send, const int* sendCounts, const int* sendOffsets, void* receive,
                 const int* receiveCounts, const int* receiveOffsets) override {
-    using Signature = int(const void*, const int*, const int*, Handle, void*, const int*, const int*, Handle, Handle);
-    check(function<Signature>("MPI_Alltoallv")(send, sendCounts, sendOffsets, byte_, receive, receiveCounts,
-                                               receiveOffsets, byte_, world_),
-          "MPI_Alltoallv");
+    using Signature =
+        int(const void*, const int*, const int*, Handle, void*, const int*, const int*, Handle, Handle, Handle*);
+    Handle request{};
+    check(function<Signature>("MPI_Ialltoallv")(send, sendCounts, sendOffsets, byte_, receive, receiveCounts,
+                                                receiveOffsets, byte_, world_, &request),
+          "MPI_Ialltoallv");
+    wait(request);
   }
 
   void gather(const void* send, int count, void* receive, const int* counts, const int* offsets) override {
-    using Signature = int(const void*, int, Handle, void*, const int*, const int*, Handle, Handle);
-    check(function<Signature>("MPI_Allgatherv")(send, count, byte_, receive, counts, offsets, byte_, world_),
-          "MPI_Allgatherv");
+    using Signature = int(const void*, int, Handle, void*, const int*, const int*, Handle, Handle, Handle*);
+    Handle request{};
+    check(function<Signature>("MPI_Iallgatherv")(send, count, byte_, receive, counts, offsets, byte_, world_, &request),
+          "MPI_Iallgatherv");
+    wait(request);
   }
 
   void finalize() override { check(function<int()>("MPI_Finalize")(), "MPI_Finalize"); }
@@ -69,6 +88,20 @@ class LibraryOf final : public Library {
     return reinterpret_cast<Signature*>(symbol);
   }
 
+  // The libraries' own waiting keeps the core to itself, which the compute threads want meanwhile. What is under way takes
+  // microseconds; what another rank has not begun may take long, and is looked for ever less often.
+  void wait(Handle request) {
+    auto test = function<int(Handle*, int*, void*)>("MPI_Test");
+    auto pause = shortestPause;
+    for (int looks = 0, done = 0;; ++looks) {
+      check(test(&request, &done, noStatus_), "MPI_Test");
+      if (done != 0) return;
+      if (looks < quickLooks) continue;
+      std::this_thread::sleep_for(pause);
+      pause = std::min(longestPause, pause * 2);
+    }
+  }
+
   int number(const char* name) {
     int value = 0;
     check(function<int(Handle, int*)>(name)(world_, &value), name);
@@ -78,6 +111,7 @@ class LibraryOf final : public Library {
   void* library_;
   Handle world_;
   Handle byte_;
+  void* noStatus_;  // MPI_STATUS_IGNORE
 };
 
 }  // namespace
@@ -87,13 +121,13 @@ std::unique_ptr<Library> load(const std::string& path) {
   void* library = dlopen(path.c_str(), RTLD_NOW | RTLD_GLOBAL);
   if (library == nullptr) throw std::runtime_error(dlerror());
   if (void* world = dlsym(library, "ompi_mpi_comm_world")) {
-    return std::make_unique<LibraryOf<void*>>(library, world, dlsym(library, "ompi_mpi_byte"));
+    return std::make_unique<LibraryOf<void*>>(library, world, dlsym(library, "ompi_mpi_byte"), nullptr);
   }
   if (dlsym(library, "MPIR_F_NeedInit") == nullptr && dlsym(library, "MPI_Get_library_version") == nullptr) {
     throw std::runtime_error("it is no MPI library");
   }
-  // The handles of MPICH's ABI, which Intel MPI and MVAPICH share: MPI_COMM_WORLD and MPI_BYTE of its mpi.h.
-  return std::make_unique<LibraryOf<int>>(library, 0x44000000, 0x4c00010d);
+  // The handles of MPICH's ABI, which Intel MPI and MVAPICH share: MPI_COMM_WORLD, MPI_BYTE and MPI_STATUS_IGNORE of its mpi.h.
+  return std::make_unique<LibraryOf<int>>(library, 0x44000000, 0x4c00010d, reinterpret_cast<void*>(1));
 }
 
 }  // namespace lazy_mpi

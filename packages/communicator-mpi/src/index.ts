@@ -56,7 +56,7 @@ export function mpiCommunicator(launcher: Launcher | null = launcherOf(process.e
   const sum = (values: Float32Array | Float64Array) => inTurn(() => addon.allReduce(values));
   return {
     ...{ name, rank, size, sum },
-    allReduce: (backend, tensors) => hostAllReduce(backend, tensors, sum),
+    allReduce: hostAllReduce(sum),
     broadcast: (bytes, root) => inTurn(() => addon.broadcast(bytes, root)),
     barrier: () => inTurn(() => addon.barrier()),
     close: () => inTurn(() => addon.finalize()),

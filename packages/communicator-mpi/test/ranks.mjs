@@ -19,9 +19,8 @@ for (const Values of [Float32Array, Float64Array]) {
 }
 const backend = await createBackend('reference');
 const tensors = [[3, 5], [], [7]].map((shape) => backend.full(shape, rank + 1, 'f32'));
-const sums = await mpi.allReduce(backend, tensors);
-for (const [n, sum] of sums.entries()) {
-  if (JSON.stringify(sum.shape) !== JSON.stringify(tensors[n].shape)) wrong++;
+await Promise.all(tensors.map((tensor) => mpi.allReduce(backend, [tensor])));
+for (const sum of tensors) {
   for (const element of await sum.data()) if (element !== (size * (size + 1)) / 2) wrong++;
 }
 const bytes = new TextEncoder().encode(rank === size - 1 ? 'hello' : '.....');

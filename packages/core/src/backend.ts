@@ -86,6 +86,22 @@ export class Backend extends TensorStore implements PlainOps {
     storage.copyInto(this, target, source, axis, offset);
   }
 
+  /**
+   * As `data()` of several f32 tensors, one behind the other, into memory that is there: `target` has the length of all together.
+   * Resolves when it is filled, which does not wait for work that is launched later.
+   */
+  readInto(tensors: readonly Tensor[], target: Float32Array): Promise<void> {
+    return storage.readInto(this, tensors, target);
+  }
+
+  /**
+   * In place: overwrites f32 tensors with `source`, one behind the other. Ops that are launched from now on see it. Resolves
+   * when `source` may change.
+   */
+  writeFrom(tensors: readonly Tensor[], source: Float32Array): Promise<void> {
+    return storage.writeFrom(this, tensors, source);
+  }
+
   // Arithmetic
 
   add(a: Tensor, b: Tensor): Tensor {

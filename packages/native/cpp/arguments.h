@@ -73,6 +73,8 @@ class Arguments {
     if (!(index >= 0 && index < static_cast<double>(count))) throw std::invalid_argument("no such element type");
     return static_cast<DType>(static_cast<int>(index));
   }
+  // An argument as it came.
+  napi_value peek(std::size_t place) const { return values_[place]; }
   // What the function was made for, in place of an argument.
   std::size_t choice() const { return choice_; }
 

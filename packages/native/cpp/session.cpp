@@ -121,6 +121,11 @@ Napi::Promise Session::download(Napi::Env env, const char* op, Napi::Object arra
   return settle(env, op, array, [d = device_.get(), host, from, bytes] { d->download(host, from, bytes); }, false);
 }
 
+Napi::Promise Session::copy(Napi::Env env, const char* op, napi_value array, std::function<void(Device&)> work) {
+  refuseWhenLost();
+  return settle(env, op, Napi::Value(env, array), [d = device_.get(), work = std::move(work)] { work(*d); }, false);
+}
+
 Napi::Promise Session::synchronize(Napi::Env env) {
   refuseWhenLost();
   return settle(env, "synchronize", env.Undefined(), [d = device_.get()] { d->finish(); }, false);

@@ -5,6 +5,7 @@
 
 #include <atomic>
 #include <cstddef>
+#include <functional>
 #include <limits>
 #include <memory>
 #include <optional>
@@ -99,6 +100,8 @@ class Session : public std::enable_shared_from_this<Session> {
   // Resolves with `array` once `bytes` from `from` are in `host`, its memory. Errors are those of `op`.
   Napi::Promise download(Napi::Env env, const char* op, Napi::Object array, void* host, const void* from,
                          std::size_t bytes);
+  // Resolves with `array`, whose memory `work` copies from or to.
+  Napi::Promise copy(Napi::Env env, const char* op, napi_value array, std::function<void(Device&)> work);
   Napi::Promise synchronize(Napi::Env env);
   // Finishes what is queued, then closes; takes nothing more from now on. Called once.
   Napi::Promise dispose(Napi::Env env);

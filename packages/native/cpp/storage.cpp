@@ -45,6 +45,49 @@ napi_value read(napi_env env, Session& s, Arguments& a, NewBuffer*) {
   return s.download(env, "read", array, Napi::ArrayBuffer(memory).Data(), x.data, x.bytes());
 }
 
+// f32 tensors, and an array that holds them one behind the other.
+struct Stretch {
+  std::vector<Tensor> tensors;
+  float* memory = nullptr;
+};
+
+Stretch stretch(Session& s, Arguments& a) {
+  Stretch stretch{a.tensors(s)};
+  const auto [memory, length] = a.entries<float>(napi_float32_array);
+  stretch.memory = memory;
+  std::size_t count = 0;
+  for (const Tensor& x : stretch.tensors) {
+    if (!x || x.dtype != DType::f32) throw std::invalid_argument("expected tensors of f32");
+    count += static_cast<std::size_t>(x.size);
+  }
+  if (count != length) throw std::invalid_argument("expected an array of their length");
+  return stretch;
+}
+
+// (xs, target: Float32Array): a promise of `target`, filled.
+napi_value readInto(napi_env env, Session& s, Arguments& a, NewBuffer*) {
+  const napi_value target = a.peek(1);
+  return s.copy(env, "readInto", target, [from = stretch(s, a)](Device& device) {
+    float* to = from.memory;
+    for (const Tensor& x : from.tensors) {
+      device.download(to, x.data, x.bytes());
+      to += x.size;
+    }
+  });
+}
+
+// (xs, source: Float32Array): a promise of `source`, when it has been copied.
+napi_value writeFrom(napi_env env, Session& s, Arguments& a, NewBuffer*) {
+  const napi_value source = a.peek(1);
+  return s.copy(env, "writeFrom", source, [to = stretch(s, a)](Device& device) {
+    const float* from = to.memory;
+    for (const Tensor& x : to.tensors) {
+      device.upload(x.data, from, x.bytes());
+      from += x.size;
+    }
+  });
+}
+
 // What is listed as freed has been taken by now, as before every call.
 napi_value collect(napi_env, Session&, Arguments&, NewBuffer*) { return nullptr; }
 
@@ -65,9 +108,10 @@ napi_value memory(napi_env env, Session& s, Arguments&, NewBuffer*) {
 }  // namespace
 
 const std::vector<MethodDescription>& storageMethods() {
-  static const std::vector<MethodDescription> methods = {{"upload", upload, 2},   {"read", read, 1},
-                                                         {"collect", collect, 0}, {"synchronize", synchronize, 0},
-                                                         {"dispose", dispose, 0}, {"memory", memory, 0}};
+  static const std::vector<MethodDescription> methods = {{"upload", upload, 2},     {"read", read, 1},
+                                                         {"readInto", readInto, 2}, {"writeFrom", writeFrom, 2},
+                                                         {"collect", collect, 0},   {"synchronize", synchronize, 0},
+                                                         {"dispose", dispose, 0},   {"memory", memory, 0}};
   return methods;
 }
 

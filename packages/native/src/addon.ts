@@ -64,6 +64,10 @@ export interface NativeContext {
   upload(data: Float32Array | Int32Array, dtype: number): number;
   /** Copies a buffer to the host once the work before it is done. */
   read(x: number): Promise<Float32Array | Int32Array>;
+  /** Copies f32 buffers one behind the other into `target`, once the work before it is done. */
+  readInto(xs: Int32Array, target: Float32Array): Promise<unknown>;
+  /** Copies `source`, which nobody changes before it is done, into f32 buffers, one behind the other. */
+  writeFrom(xs: Int32Array, source: Float32Array): Promise<unknown>;
   /** Does nothing but what every call does first: takes what is listed in `freed`. */
   collect(): void;
   /** Resolves when all work queued so far is done. */

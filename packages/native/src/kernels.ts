@@ -59,6 +59,12 @@ export function createNativeKernels(
 
     upload: (data, _shape, dtype) => hold(native.upload(hostData(data, dtype), ops.dtype(dtype))),
     read: async (x) => native.read(x.buffer.id),
+    async readInto(xs, target) {
+      await native.readInto(idsOf(xs), target);
+    },
+    async writeFrom(xs, source) {
+      await native.writeFrom(idsOf(xs), source);
+    },
     free,
     freeSaved: (saved) => free(saved.buffer),
     synchronize: async () => native.synchronize(),
@@ -223,6 +229,10 @@ function attentionArguments(problem: Omit<AttentionInputs<NativeBuffer>, 'v'>, v
   values.push(optionalId(starts), scale);
   for (const name of ATTENTION_SIZES) values.push(sizes[name]);
   return values;
+}
+
+function idsOf(xs: readonly T[]): Int32Array {
+  return Int32Array.from(xs, (x) => x.buffer.id);
 }
 
 function optionalId(x: T | null): number {

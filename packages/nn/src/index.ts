@@ -41,6 +41,7 @@ export {
   type TensorEntry,
 } from './checkpoint/safetensors.ts';
 export { type ByteSource, readSafetensorsHeader, type SafetensorsHeader } from './checkpoint/source.ts';
+export { type Buckets, summedInBuckets } from './distributed/buckets.ts';
 export { type Communicator, hostAllReduce, oneProcess } from './distributed/communicator.ts';
 export { CheckpointError, type CheckpointErrorCode, ConfigError } from './errors.ts';
 export { type GenerateOptions, generate } from './generate/generate.ts';

@@ -1,4 +1,4 @@
-import { type Backend, createBackend } from '@lazy-attention/core';
+import { type Backend, createBackend, type Tensor } from '@lazy-attention/core';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import {
   addingGrad,
@@ -64,4 +64,27 @@ describe.each(['reference', 'cpu'])('gradients of pieces on %s', (name) => {
     expect(backend.memory().tensors).toBe(before);
     disposeParams(params);
   });
+
+  it.each([{}, { recompute: true }])(
+    'are told when they are whole, those of the last layers first (%o)',
+    async (how) => {
+      const params = { ...model.init(backend, 3), unused: backend.zeros([2]) };
+      const batch = batchTensors(backend, hostBatch(2));
+      const told: Tensor[] = [];
+      const add = addingGrad(
+        backend,
+        (ops, { unused: _, ...p }: typeof params) => model.loss(ops, p, batch, how),
+        (grad) => void told.push(grad),
+      );
+      const { value, grads } = add(params, null);
+      const order = told.map((grad) => Object.keys(grads).find((name) => grads[name as keyof typeof grads] === grad));
+      expect(order.slice().sort()).toEqual(Object.keys(params).sort());
+      const place = (part: string) => order.flatMap((name, i) => (name?.includes(part) ? [i] : []));
+      expect(Math.max(...place('layers.1.'))).toBeLessThan(Math.min(...place('layers.0.')));
+      expect(order.slice(-2)).toEqual(['model.embeddings.weight', 'unused']);
+      disposeParams({ ...grads, value });
+      disposeParams(batch as never);
+      disposeParams(params);
+    },
+  );
 });

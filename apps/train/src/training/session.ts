@@ -14,6 +14,7 @@ import {
   type AdamWState,
   adamW,
   addingGrad,
+  type Buckets,
   batchTensors,
   type Communicator,
   cosineSchedule,
@@ -25,6 +26,7 @@ import {
   type Params,
   type ShardedAdamW,
   shardedAdamW,
+  summedInBuckets,
   type ValueAndGrad,
 } from '@lazy-attention/nn';
 import { loadCheckpoint, saveCheckpoint } from '@lazy-attention/nn/node';
@@ -49,12 +51,8 @@ export interface Session {
   readonly teacher: Teacher | null;
   readonly sampler: Sampler;
   readonly schedule: (step: number) => number;
-  /** Adds to the loss and gradients of the pieces before. */
-  readonly lossAndGrads: (
-    params: Params,
-    previous: ValueAndGrad<Params> | null,
-    batch: StepBatch,
-  ) => ValueAndGrad<Params>;
+  /** Of a piece of a batch, as a function of what is trained. Pieces add up to the loss of the batch. */
+  readonly loss: (ops: Ops, trained: Params, batch: StepBatch) => Tensor;
   /** The processes that train it together. */
   readonly communicator: Communicator;
   /** Steps done. */
@@ -197,11 +195,11 @@ function assemble(backend: Backend, record: RunRecord, dataset: Dataset, { state
     }),
     schedule: cosineSchedule({ peak: learningRate, warmupSteps, steps: scheduleSteps, floor }),
     trained: trainable(parts.params, record.start?.trainOnly),
-    lossAndGrads: addingGrad(backend, lossOf(record, parts.model, parts.params, size)),
+    loss: lossOf(record, parts.model, parts.params, size),
   };
 }
 
-/** The loss as a function of what is trained; the rest of the parameters is constant. Pieces of a batch add up to its loss. */
+/** As of `Session`; the rest of the parameters is constant. */
 function lossOf(record: RunRecord, model: LazyTransformer, params: Params, ranks: number) {
   const { recompute, lossRows } = record.training;
   const { sinkPenalty = 0, distillShare } = record.start ?? {};
@@ -220,13 +218,15 @@ function piecesOf({ training: { batch, microBatch = batch } }: RunRecord, ranks:
  * wait for one another's gradients. `stop`: this process has been told to stop.
  */
 export async function launchStep(session: Session, stop = false): Promise<PendingStep> {
-  const { backend, params, optimizer, sampler, record } = session;
+  const { backend, params, optimizer, sampler, record, communicator } = session;
   const step = session.step + 1;
   const anneal = record.start?.tauAnneal;
   if (anneal !== undefined) annealTau(backend, params, step, anneal);
-  const own = await batchGradients(session, sampler.next());
+  const host = sampler.next();
   const { value, grads, stopping } =
-    session.communicator.size === 1 ? { ...own, stopping: false } : await overRanks(session, own, stop);
+    communicator.size === 1
+      ? { ...(await batchGradients(session, host)), stopping: false }
+      : await overRanks(session, host, stop);
   const learningRate = session.schedule(step);
   const { gradNormSquared } = await optimizer.step(grads, learningRate);
   disposeParams(grads);
@@ -234,9 +234,9 @@ export async function launchStep(session: Session, stop = false): Promise<Pendin
   return { step, learningRate, loss: value, gradNormSquared, stopping };
 }
 
-/** Loss and gradients of a batch, piece by piece. The caller disposes them. */
-async function batchGradients(session: Session, host: HostBatch): Promise<ValueAndGrad<Params>> {
-  const { backend, trained, lossAndGrads, record, model, teacher } = session;
+/** Loss and gradients of a batch, piece by piece, each given to `sums` when it is whole. The caller disposes them. */
+async function batchGradients(session: Session, host: HostBatch, sums?: Buckets): Promise<ValueAndGrad<Params>> {
+  const { backend, trained, loss, record, model, teacher } = session;
   const { batch } = host;
   const microBatch = Math.min(record.training.microBatch ?? batch, batch);
   let sum: ValueAndGrad<Params> | null = null;
@@ -252,23 +252,31 @@ async function batchGradients(session: Session, host: HostBatch): Promise<ValueA
       ...((record.start?.sinkPenalty ?? 0) > 0 && { marks: firstTokenMarks(backend, model.config, piece) }),
       ...(teacher !== null && { pull: teacherPull(backend, teacher, part) }),
     };
-    sum = lossAndGrads(trained, sum, { ...tensors, count: host.count });
+    const last = row + microBatch === batch;
+    sum = addingGrad(backend, loss, last ? sums?.add : undefined)(trained, sum, { ...tensors, count: host.count });
     for (const tensor of Object.values(tensors)) tensor?.dispose();
   }
   return sum as ValueAndGrad<Params>;
 }
 
-/** Loss and gradients of the whole batch: each rank's are of its rows, over the targets of all. `own` is used up. */
-async function overRanks({ backend, communicator }: Session, own: ValueAndGrad<Params>, stop: boolean) {
-  const names = Object.keys(own.grads);
+/** Loss and gradients of the whole batch: each rank's are of its rows, over the targets of all. */
+async function overRanks(session: Session, host: HostBatch, stop: boolean) {
+  const { backend, communicator, trained } = session;
   const flag = backend.tensor([stop ? 1 : 0], []);
-  const parts = [flag, own.value, ...names.map((name) => own.grads[name] as Tensor)];
-  const [stops, value, ...sums] = await communicator.allReduce(backend, parts);
-  for (const tensor of parts) tensor.dispose();
-  const [count] = await (stops as Tensor).data();
-  stops?.dispose();
-  const grads = Object.fromEntries(names.map((name, i) => [name, sums[i] as Tensor]));
-  return { value: value as Tensor, grads, stopping: count > 0 };
+  const flags = communicator.allReduce(backend, [flag]).then(() => flag.data());
+  // Its failure is seen when it is waited for.
+  flags.catch(() => {});
+  const bytes = Object.values(trained).reduce((total, { size }) => total + 4 * size, 0);
+  const sums = summedInBuckets(backend, communicator, bytes);
+  const { value, grads } = await batchGradients(session, host, sums);
+  // A copy: fn's result may share its memory.
+  const loss = backend.scale(value, 1);
+  value.dispose();
+  sums.add(loss);
+  await sums.finish();
+  const [stops] = await flags;
+  flag.dispose();
+  return { value: loss, grads, stopping: stops > 0 };
 }
 
 /** A batch with its documents isolated or joined, as the run has it. */

@@ -85,6 +85,28 @@ const CHECKS: Readonly<Record<string, (backend: Backend) => void | Promise<void>
       throw new ConformanceError(`a tensor changed with the host's array: ${seen}, then ${second.join()}`);
     }
   },
+  many_are_read_and_written_in_order: async (backend) => {
+    const tensors = [backend.full([2, 2], 1), backend.full([], 2), backend.full([3], 3)];
+    const [row] = tensors;
+    const before = new Float32Array(8);
+    const after = new Float32Array(8);
+    const first = backend.readInto(tensors, before);
+    const ones = backend.full([1, 2], 9);
+    backend.copyInto(row, ones, 0, 1);
+    const { version } = row;
+    const second = backend.readInto(tensors, after);
+    await Promise.all([first, second]);
+    if (before.join() !== '1,1,1,1,2,3,3,3' || after.join() !== '1,1,9,9,2,3,3,3') {
+      throw new ConformanceError(`read ${before.join()} before a write and ${after.join()} after it`);
+    }
+    const written = backend.writeFrom(tensors, Float32Array.of(1, 2, 3, 4, 5, 6, 7, 8));
+    const sum = backend.add(row, row);
+    await written;
+    const values = [...(await sum.data()), ...(await tensors[1].data()), ...(await tensors[2].data())];
+    if (values.join() !== '2,4,6,8,5,6,7,8') throw new ConformanceError(`what was written reads ${values.join()}`);
+    if (row.version === version) throw new ConformanceError('a tensor that was written says that it was not');
+    for (const tensor of [...tensors, ones, sum]) tensor.dispose();
+  },
   synchronize_waits: async (backend) => {
     const x = backend.full([64, 64], 0.5);
     const y = backend.matmul(x, x);

@@ -20,7 +20,7 @@ import type { KernelTensor } from './tensor.ts';
  *
  * - Tensors are dense and row-major. `B` is the backend's own handle for a piece of device memory.
  * - A kernel returns new buffers, which core owns and gives back through `free`; it never keeps or frees its arguments
- *   beyond the work that it has queued. Only `copyInto`, `matmul` with `accumulate`, `adamw` and the two of
+ *   beyond the work that it has queued. Only `copyInto`, `writeFrom`, `matmul` with `accumulate`, `adamw` and the two of
  *   `decoder` write into an argument.
  * - A call may return before the work is done. Results must be as if calls ran in order; `read` waits for its tensor.
  *   An error that surfaces late rejects `read` or `synchronize`.
@@ -49,6 +49,15 @@ export interface Kernels<B extends object = object, S extends SavedState = Saved
   full(shape: readonly number[], value: number, dtype: DType): B;
   /** f32, bf16 and f16 come back as Float32Array, f64 as Float64Array, i32 as Int32Array. The caller owns the array. */
   read(x: KernelTensor<B>): Promise<TensorData>;
+  /**
+   * Optional: copies f32 tensors one behind the other into `target`, whose length is theirs together. Without it each is read.
+   */
+  readInto?(xs: readonly KernelTensor<B>[], target: Float32Array): Promise<void>;
+  /**
+   * Optional: overwrites f32 tensors with `source`, one behind the other, and resolves when `source` is free again. Without it
+   * each part is uploaded and copied.
+   */
+  writeFrom?(xs: readonly KernelTensor<B>[], source: Float32Array): Promise<void>;
   /** Gives a buffer back, in order with the work that is queued. */
   free(buffer: B): void;
   /**

@@ -166,6 +166,55 @@ function copy(store: TensorStore, op: string, target: Tensor, source: Tensor, ax
   if (known !== null) copyIndices(known.target, known.source, view);
 }
 
+/** As `Backend.readInto`. */
+export async function readInto(store: TensorStore, tensors: readonly Tensor[], target: Float32Array): Promise<void> {
+  const places = checkPlaces(store, 'readInto', tensors, 'target', target);
+  const { kernels } = store;
+  if (kernels.readInto !== undefined) return kernels.readInto(tensors.map(kernelTensor), target);
+  const parts = await Promise.all(tensors.map((x) => kernels.read(kernelTensor(x))));
+  for (const [i, part] of parts.entries()) target.set(part, places[i]);
+}
+
+/** As `Backend.writeFrom`. */
+export async function writeFrom(store: TensorStore, tensors: readonly Tensor[], source: Float32Array): Promise<void> {
+  const places = checkPlaces(store, 'writeFrom', tensors, 'source', source);
+  const { kernels } = store;
+  for (const { storage } of tensors) storage.version++;
+  if (kernels.writeFrom !== undefined) return kernels.writeFrom(tensors.map(kernelTensor), source);
+  for (const [i, x] of tensors.entries()) {
+    const begin = places[i] as number;
+    const part = kernelTensor(x);
+    const buffer = kernels.upload(source.slice(begin, begin + x.size), x.shape, x.dtype);
+    const view = { outer: 1, length: x.size, inner: 1, start: 0, count: x.size };
+    kernels.copyInto(part, { ...part, buffer }, view);
+    kernels.free(buffer);
+  }
+}
+
+/** Where each tensor begins in an array that holds all of them. */
+function checkPlaces(
+  store: TensorStore,
+  op: string,
+  tensors: readonly Tensor[],
+  name: string,
+  array: Float32Array,
+): number[] {
+  let length = 0;
+  const places = tensors.map((x, i) => {
+    checkOwned(store, op, `tensors[${i}]`, x);
+    if (x.dtype !== 'f32') throw new DTypeError(`${op}: tensors[${i}] is ${x.dtype}; expected f32`);
+    length += x.size;
+    return length - x.size;
+  });
+  if (!(array instanceof Float32Array)) {
+    throw new ValueError(`${op}: ${name} is ${describe(array)}; expected a Float32Array`);
+  }
+  if (array.length !== length) {
+    throw new ShapeError(`${op}: ${name} has ${array.length} elements; the tensors have ${length}`);
+  }
+  return places;
+}
+
 /** The host's copies to keep in step, null where the target has none. */
 function checkIndices(op: string, target: Storage, source: Tensor): { target: Int32Array; source: Int32Array } | null {
   if (target.indices === null) return null;

@@ -70,7 +70,8 @@ export function createRecorder(plain: Backend, numbers: Numbers = { next: 0 }): 
     for (const [tensor, reason] of recorded.refused ?? []) refused.set(tensor, reason);
     if (needed && recorded.output !== undefined) {
       const versions = held.map(versionOf);
-      steps.push({ output: variable(recorded.output), held, versions, backward: recorded.backward });
+      const from = Object.values(inputs).filter((node) => node !== undefined);
+      steps.push({ output: variable(recorded.output), inputs: from, held, versions, backward: recorded.backward });
     }
     return recorded.result;
   };

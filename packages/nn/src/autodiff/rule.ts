@@ -11,6 +11,8 @@ export type Backward = (dy: Tensor, into: Gradients, exclusive: boolean) => void
 export interface Step {
   /** Node of the op's output. */
   readonly output: number;
+  /** Nodes of its inputs, to whose gradients `backward` adds. */
+  readonly inputs: readonly number[];
   readonly backward: Backward;
   /** What `backward` reads, held since the forward pass and let go right after it. */
   readonly held: readonly Held[];

@@ -2,8 +2,11 @@ import { type Backend, DisposedError, type Tensor, ValueError } from '@lazy-atte
 import type { Gradients } from './gradients.ts';
 import { type Step, versionOf } from './rule.ts';
 
-/** Takes the steps from the last to the first; what the sweep no longer needs it frees at once. */
-export function sweep(steps: Step[], gradients: Gradients): void {
+/**
+ * Takes the steps from the last to the first; what the sweep no longer needs it frees at once. `passed` is called after each,
+ * with its place.
+ */
+export function sweep(steps: Step[], gradients: Gradients, passed?: (step: number) => void): void {
   for (let step = steps.pop(); step !== undefined; step = steps.pop()) {
     const dy = gradients.take(step.output);
     if (dy !== undefined) {
@@ -12,7 +15,21 @@ export function sweep(steps: Step[], gradients: Gradients): void {
       dy.tensor.dispose();
     }
     for (const held of step.held) held.dispose();
+    passed?.(steps.length);
   }
+}
+
+/** By place of a step: the variables, of which there are `count`, whose gradients are whole once the sweep has passed it. */
+export function wholeAfter(steps: readonly Step[], count: number): Map<number, number[]> {
+  const seen = new Set<number>();
+  const whole = new Map<number, number[]>();
+  for (const [place, { inputs }] of steps.entries()) {
+    // Variables have the first numbers. What no step before this one takes gets nothing more.
+    const first = inputs.filter((node) => node < count && !seen.has(node));
+    for (const node of first) seen.add(node);
+    if (first.length > 0) whole.set(place, [...new Set(first)]);
+  }
+  return whole;
 }
 
 /** The gradient of a node, zeros where nothing reached it. It is memory of its own, so that a caller may add to it. */

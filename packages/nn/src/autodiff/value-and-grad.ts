@@ -14,7 +14,7 @@ import { disposeParams, type Params } from '../params.ts';
 import { Gradients } from './gradients.ts';
 import { createRecorder } from './recorder.ts';
 import type { Recorder } from './rule.ts';
-import { finished, sweep } from './sweep.ts';
+import { finished, sweep, wholeAfter } from './sweep.ts';
 
 /** Both belong to the caller. `grads` has the names, shapes and types of the parameters. */
 export interface ValueAndGrad<P extends Params> {
@@ -44,10 +44,14 @@ export function valueAndGrad<P extends Params, A extends readonly unknown[]>(
  * As `valueAndGrad`, for a sum of functions that are not on the device at once: value and gradients are added to those of the call
  * before, `previous`, which is used up, also where this call throws. Parts of a batch whose losses share one `count` add up to the
  * loss of the batch.
+ *
+ * `whole` is given each gradient as soon as nothing more is added to it, while those of earlier layers are still to be launched. It
+ * is one of the result's, so the caller's.
  */
 export function addingGrad<P extends Params, A extends readonly unknown[]>(
   backend: Backend,
   fn: (ops: Ops, params: P, ...args: A) => Tensor,
+  whole?: (grad: Tensor) => void,
 ): (params: P, previous: ValueAndGrad<P> | null, ...args: A) => ValueAndGrad<P> {
   return (params, previous, ...args) => {
     try {
@@ -64,10 +68,8 @@ export function addingGrad<P extends Params, A extends readonly unknown[]>(
           sum.dispose();
         }
         gradients.add(value.node, backend.full([], 1, value.tensor.dtype));
-        sweep(recorder.steps, gradients);
-        const grads = Object.fromEntries(
-          variables.map(({ name, tensor, node }) => [name, finished(backend, gradients, node, tensor)]),
-        );
+        const found = sweepVariables(backend, recorder, gradients, variables, whole);
+        const grads = Object.fromEntries(variables.map(({ name, node }) => [name, found[node]]));
         const total = previous === null ? value.tensor : backend.add(previous.value, value.tensor);
         return { value: total, grads: grads as ValueAndGrad<P>['grads'] };
       });
@@ -75,6 +77,29 @@ export function addingGrad<P extends Params, A extends readonly unknown[]>(
       if (previous !== null) disposeParams({ ...previous.grads, value: previous.value });
     }
   };
+}
+
+/** The gradients of the variables by their nodes, which are numbered from 0. */
+function sweepVariables(
+  backend: Backend,
+  { steps }: Recorder,
+  gradients: Gradients,
+  variables: ReturnType<typeof declare>,
+  whole: (grad: Tensor) => void = () => {},
+): Tensor[] {
+  const found: Tensor[] = [];
+  const ready = wholeAfter(steps, variables.length);
+  const finish = (node: number): void => {
+    const gradient = finished(backend, gradients, node, variables[node].tensor);
+    found[node] = gradient;
+    whole(gradient);
+  };
+  sweep(steps, gradients, (step) => {
+    for (const node of ready.get(step) ?? []) finish(node);
+  });
+  // What fn did not use.
+  for (const { node } of variables) if (found[node] === undefined) finish(node);
+  return found;
 }
 
 /** Runs fn; of all it made, only the result and what the backward sweep needs stay alive. */
