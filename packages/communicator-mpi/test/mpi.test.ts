@@ -1,4 +1,4 @@
-import { execFileSync } from 'node:child_process';
+import { execFileSync, spawnSync } from 'node:child_process';
 import { existsSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 import { describe, expect, it } from 'vitest';
@@ -47,4 +47,18 @@ describe.skipIf(why !== '')(`ranks${why === '' ? '' : `: ${why}`}`, () => {
     },
     120_000,
   );
+
+  it('refuses a library that is not that of the mpirun', (context) => {
+    if (!/open mpi/i.test(execFileSync('mpirun', ['--version'], { encoding: 'utf8' }))) {
+      return context.skip('the library here is not Open MPI');
+    }
+    // As MPICH's mpirun would start it.
+    const environment = { ...process.env, PMI_SIZE: '1', LAZY_ATTENTION_MPI: 'libmpi.so.40' };
+    const { status, stderr } = spawnSync(process.execPath, [program], { encoding: 'utf8', env: environment });
+    expect(status).not.toBe(0);
+    expect(stderr).toMatch(
+      /MPICH's mpirun started 1 ranks, and the library that was loaded is Open MPI.*use the mpirun of that library/,
+    );
+    expect(stderr).toContain("code: 'MPI_OTHER'");
+  }, 60_000);
 });

@@ -1,5 +1,5 @@
 import { expect, it } from 'vitest';
-import type { KernelTensor } from '../src/index.ts';
+import { Backend, type Kernels, type KernelTensor } from '../src/index.ts';
 import { stub } from './stub.ts';
 
 it('refuses arrays and tensors that do not fit one another, before a kernel sees them', async () => {
@@ -10,7 +10,7 @@ it('refuses arrays and tensors that do not fit one another, before a kernel sees
     'readInto: target has 6 elements; the tensors have 7',
   );
   await expect(backend.writeFrom(tensors, [1, 2] as never)).rejects.toThrow(
-    'writeFrom: source is an array; expected a Float32Array',
+    'writeFrom: source is a value of type Array; expected a Float32Array',
   );
   const ids = backend.zeros([2], 'i32');
   await expect(backend.readInto([ids], new Float32Array(2))).rejects.toThrow(
@@ -22,15 +22,15 @@ it('refuses arrays and tensors that do not fit one another, before a kernel sees
 
 it('goes by single reads and copies where the kernels have nothing better', async () => {
   const written: unknown[] = [];
-  const replaced = {
-    readInto: undefined,
-    writeFrom: undefined,
+  const { backend: stubbed, live } = stub('plain', ['f32', 'i32'], {
     read: async ({ shape }: KernelTensor) => new Float32Array(shape.reduce((a, b) => a * b, 1)).fill(shape.length),
     copyInto: (target: KernelTensor, source: KernelTensor, view: object) => written.push([target.shape, source, view]),
+  });
+  // The stub answers every name.
+  const lacking = {
+    get: (all: Kernels, name: keyof Kernels) => (/^(readInto|writeFrom)$/.test(name) ? undefined : all[name]),
   };
-  const { backend, live } = stub('plain', ['f32', 'i32'], replaced);
-  // The stub answers every name; these two are not there.
-  Object.assign(backend.kernels, { readInto: undefined, writeFrom: undefined });
+  const backend = new Backend(new Proxy(stubbed.kernels, lacking as ProxyHandler<Kernels>));
   const tensors = [backend.zeros([2, 1]), backend.zeros([3])];
   const target = new Float32Array(5);
   await backend.readInto(tensors, target);

@@ -83,7 +83,7 @@ describe.each(['reference', 'cpu'])('gradients of pieces on %s', (name) => {
       expect(Math.max(...place('layers.1.'))).toBeLessThan(Math.min(...place('layers.0.')));
       expect(order.slice(-2)).toEqual(['model.embeddings.weight', 'unused']);
       disposeParams({ ...grads, value });
-      disposeParams(batch as never);
+      for (const tensor of Object.values(batch)) tensor?.dispose();
       disposeParams(params);
     },
   );
