@@ -1,5 +1,6 @@
-import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
-import { dirname, join, posix, relative } from 'node:path';
+import { mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { dirname, join, relative } from 'node:path';
+import { home, movedLinks } from '../setup/lib/links.mjs';
 import { publishedPackages, root } from './reference.mjs';
 
 const OUT = join(root, 'tools/api-docs/build/pages');
@@ -34,23 +35,17 @@ export function writePages() {
   const pages = new Map(
     Object.entries(chapters()).flatMap(([chapter, files]) => files.map((file) => [file, { chapter, ...pageOf(file) }])),
   );
-  const { repository } = JSON.parse(readFileSync(join(root, 'package.json'), 'utf8'));
-  const web = repository.url.replace(/^git\+/, '').replace(/\.git$/, '');
+  const { web } = home();
   const front = { ...split(FRONT), path: join(OUT, 'front.md') };
   for (const [file, { chapter, title, text, path }] of [...pages, [FRONT, front]]) {
-    const link = (target, picture) => {
-      if (/^(#|[a-z]+:)/i.test(target)) return target;
-      const [to, anchor] = target.split('#');
-      const inside = posix.normalize(posix.join(posix.dirname(file), to)).replace(/\/$/, '');
-      if (!existsSync(join(root, inside))) throw new Error(`${file}: link to ${target}, which is not there`);
-      const page = pages.get(inside) ?? pages.get(`${inside}/README.md`);
-      const away = picture ? relative(dirname(path), join(root, inside)) : `${web}/blob/main/${inside}`;
-      const place = page === undefined ? away : relative(dirname(path), page.path);
-      return `${place.replaceAll('\\', '/')}${anchor === undefined ? '' : `#${anchor}`}`;
+    const place = ({ path: to, anchor, picture }) => {
+      const page = pages.get(to) ?? pages.get(`${to}/README.md`);
+      const away = picture ? relative(dirname(path), join(root, to)) : `${web}/blob/main/${to}`;
+      return `${(page === undefined ? away : relative(dirname(path), page.path)).replaceAll('\\', '/')}${anchor}`;
     };
     const head = title === null ? '' : `---\ntitle: ${JSON.stringify(title)}\ngroup: ${chapter}\n---\n\n`;
     mkdirSync(dirname(path), { recursive: true });
-    writeFileSync(path, head + linked(text, link));
+    writeFileSync(path, head + movedLinks(text, file, place));
   }
   return { pages: [...pages.values()].map(({ path }) => path), front: front.path };
 }
@@ -70,19 +65,4 @@ function split(file) {
     line.replaceAll(/`([^`]*)`/g, (_, code) => code.replaceAll('<', '&lt;').replaceAll('*', '\\*'));
   const text = whole.replaceAll(/^#{2,} .+$/gm, plain);
   return { title: heading?.replace('@lazy-attention/', '') ?? null, text };
-}
-
-/** Rewrites the targets of links and pictures outside of code. */
-export function linked(text, link) {
-  const outside = text.split(/(```[\s\S]*?```|`[^`\n]*`)/);
-  // A link's label may hold code or a picture, so labels are not looked into: only what stands between `](` and `)`.
-  return outside
-    .map((part, i) =>
-      i % 2 === 1 ? part : part.replace(/\]\(([^()\s]+)\)/g, (_, target) => `](${link(target, isPicture(target))})`),
-    )
-    .join('');
-}
-
-function isPicture(target) {
-  return /\.(svg|png)$/.test(target);
 }

@@ -10,7 +10,9 @@ import { parseArgs } from 'node:util';
 import { buildAddon } from '@lazy-attention/native/build';
 import { root } from '../setup/lib/workspaces.mjs';
 import { binaryFaults } from './lib/cross/check.mjs';
+import { keep } from './lib/cross/kept.mjs';
 import { crossToolchain, findZig, TARGETS } from './lib/cross/zig.mjs';
+import { commitHere } from './lib/manifest.mjs';
 import { NATIVE, REQUIRED } from './lib/stage.mjs';
 
 const PACKAGES = ['backend-cpu', 'communicator-mpi'];
@@ -46,6 +48,7 @@ function crossBuild(name, target, zig) {
   mkdirSync(dirname(place), { recursive: true });
   copyFileSync(built, `${place}.new`); // a process may have the old one loaded
   renameSync(`${place}.new`, place);
+  keep(readFileSync(place), { commit: commitHere() ?? '' });
   return place;
 }
 

@@ -3,20 +3,25 @@
 // npm run release                  makes, checks and publishes; needs a binary for every platform, and sources without changes
 // --out FOLDER                     where the tarballs go; default tools/release/build
 // --no-install                     stop after the checks
+// --cut-off                        does so where the network is localhost alone (Linux: a namespace of `unshare`); what others publish comes
+//                                  from the registry of an earlier rehearsal
 // --brief                          of the installations only those that are measured, and no quick start
+// --from-source                    builds the CPU's addon from what is installed, too; minutes, and a compiler
 // --only TEXT                      of installations and quick starts those whose name holds it
 // --write                          puts the table of installations into README.md
 // --provenance                     npm signs where the packages were built (on GitHub's machines)
-import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
 import { parseArgs } from 'node:util';
 import { stories } from '../examples/lib/stories.mjs';
+import { home } from '../setup/lib/links.mjs';
 import { root, workspaces } from '../setup/lib/workspaces.mjs';
 import { CASES } from './lib/cases.mjs';
 import { faults } from './lib/check.mjs';
+import { isCutOff, runCutOff } from './lib/cut-off.mjs';
 import { barePath, followInstalled, installAndRun, installsTable } from './lib/installs.mjs';
-import { commitHere, home } from './lib/manifest.mjs';
+import { commitHere } from './lib/manifest.mjs';
 import { npm } from './lib/npm.mjs';
 import { missingBinaries, unclearSources } from './lib/ready.mjs';
 import { installVerdaccio, startRegistry } from './lib/registry.mjs';
@@ -29,17 +34,22 @@ const { values } = parseArgs({
     out: { type: 'string', default: join(root, 'tools/release/build') },
     'no-install': { type: 'boolean', default: false },
     write: { type: 'boolean', default: false },
+    'cut-off': { type: 'boolean', default: false },
+    'from-source': { type: 'boolean', default: false },
     brief: { type: 'boolean', default: false },
     only: { type: 'string', default: '' },
     provenance: { type: 'boolean', default: false },
   },
 });
 
+/** The program of the registry, and what it got from others, for the next time. */
+const REGISTRY = join(root, 'node_modules/.cache/lazy-attention-registry');
+
 const megabytes = (bytes) => `${(bytes / 1e6).toFixed(1)} MB`;
 
 /** Every package as a tarball in `out`; throws a list of all that is wrong. */
 function build(out) {
-  const where = { ...home(JSON.parse(readFileSync(join(root, 'package.json'), 'utf8'))), commit: commitHere() };
+  const where = { ...home(), commit: commitHere() };
   const staged = stageAll({ root, workspaces: workspaces(), where, out: join(out, 'staged') });
   const names = new Map(staged.map(({ manifest }) => [manifest.name, manifest.version]));
   const packed = staged.map((entry) => ({ ...entry, ...pack(entry.folder, out) }));
@@ -62,10 +72,14 @@ function publish(packed, options, env = {}) {
 
 /** Publishes to a registry on localhost and does there what the READMEs and the quick starts say. @returns what was measured */
 async function rehearse(packed) {
-  const program = installVerdaccio(join(root, 'node_modules/.cache/lazy-attention-registry'));
+  const program = installVerdaccio(REGISTRY);
   if (program === null) throw new Error('verdaccio cannot be installed here; the installs are not rehearsed');
   const folder = mkdtempSync(join(tmpdir(), 'lazy-release-'));
-  const registry = await startRegistry(program, join(folder, 'registry'));
+  const registry = await startRegistry(program, {
+    folder: join(folder, 'registry'),
+    storage: join(REGISTRY, 'storage'),
+    alone: values['cut-off'],
+  });
   try {
     writeFileSync(join(folder, 'npmrc'), registry.npmrc);
     publish(packed, ['--loglevel=error'], {
@@ -76,9 +90,10 @@ async function rehearse(packed) {
     const place = (name) => ({ ...bare, folder: join(folder, name.replaceAll(/\W+/g, '-')) });
     const bare = { root, registry, path: barePath(join(folder, 'bin')), cache: join(folder, 'cache') };
     const results = [];
-    const wanted = ({ name, measured }) => name.includes(values.only) && (measured || !values.brief);
+    const wanted = ({ name, measured, compiles }) =>
+      name.includes(values.only) && (measured || !values.brief) && (!compiles || values['from-source']);
     for (const test of CASES.filter(wanted)) {
-      const { name, seconds, packages, bytes } = installAndRun(test, place(test.name));
+      const { name, seconds, packages, bytes } = await installAndRun(test, place(test.name));
       console.log(`${name}: installed in ${seconds.toFixed(1)} s, ${packages} packages, ${megabytes(bytes)}; runs`);
       if (test.measured)
         results.push({
@@ -101,6 +116,7 @@ async function rehearse(packed) {
   }
 }
 
+if (values['cut-off'] && !isCutOff()) process.exit(runCutOff(import.meta.filename, process.argv.slice(2)));
 const out = resolve(values.out);
 // Whatever else lies in a folder that was named stays there.
 rmSync(join(out, 'staged'), { recursive: true, force: true });

@@ -67,6 +67,11 @@ const mistakes: Record<string, Mistake> = {
     code: 2,
     says: /train: --width \(64\) must be a multiple of --heads \(3\)\n/,
   },
+  'heads that are too thin': {
+    args: () => train(...TINY, '--width', '8', '--heads', '4'),
+    code: 2,
+    says: /train: --width \/ --heads is 2; expected a multiple of 4, at most 256\n/,
+  },
   'a context longer than the text': {
     args: (root) => train(file(root, 'a.txt', 'word '.repeat(99)), ...TINY, '--context', '4096'),
     code: 1,

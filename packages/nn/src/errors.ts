@@ -1,9 +1,19 @@
 import { LazyAttentionError } from '@lazy-attention/core';
 
+/** What a reader calls a key of a configuration: a command line has flags. */
+export type KeyName = (key: string) => string;
+
 /** A model configuration that cannot be built: an unknown key, a size that is no positive integer, sizes that do not fit. */
 export class ConfigError extends LazyAttentionError {
-  constructor(message: string) {
+  /** The key at fault, say 'numHeads' or 'ropeScaling.factor'; null where the message is about no key. */
+  readonly key: string | null;
+  /** What is wrong with the key, with all keys that this names called as `nameOf` says; without a key the whole message. */
+  readonly fault: (nameOf: KeyName) => string;
+
+  constructor(message: string, key: string | null = null, fault: (nameOf: KeyName) => string = () => message) {
     super('CONFIG', message);
+    this.key = key;
+    this.fault = fault;
   }
 }
 

@@ -43,7 +43,7 @@ export {
 export { type ByteSource, readSafetensorsHeader, type SafetensorsHeader } from './checkpoint/source.ts';
 export { type Buckets, summedInBuckets } from './distributed/buckets.ts';
 export { type Communicator, hostAllReduce, oneProcess } from './distributed/communicator.ts';
-export { CheckpointError, type CheckpointErrorCode, ConfigError } from './errors.ts';
+export { CheckpointError, type CheckpointErrorCode, ConfigError, type KeyName } from './errors.ts';
 export { type GenerateOptions, generate } from './generate/generate.ts';
 export { alibiSlopes } from './layers/alibi.ts';
 export { type LazyAttentionLayer, lazyAttentionLayer } from './layers/attention.ts';

@@ -55,6 +55,27 @@ describe('config', () => {
     expect(make(change)).toThrowErrorMatchingSnapshot();
   });
 
+  it.each([
+    [{ hiddenSize: 100, numHeads: 3 }, 'hiddenSize', '<hiddenSize> (100) must be a multiple of <numHeads> (3)'],
+    [{ numHeads: 64 }, 'hiddenSize', '<hiddenSize> / <numHeads> is 2; expected a multiple of 4, at most 256'],
+    [{ headDim: 6 }, 'headDim', '<headDim> is 6; expected a multiple of 4, at most 256'],
+    [{ window: 0 }, 'window', '<window> is 0; expected a positive integer'],
+    [
+      { ropeScaling: { type: 'linear', factor: 0 } },
+      'ropeScaling.factor',
+      '<ropeScaling.factor> is 0; expected a positive number',
+    ],
+  ])('an error knows the keys that it names: %o', (change, key, fault) => {
+    try {
+      make(change)();
+    } catch (error) {
+      if (!(error instanceof ConfigError)) throw error;
+      expect([error.key, error.fault((name) => `<${name}>`)]).toEqual([key, fault]);
+      return;
+    }
+    expect.unreachable();
+  });
+
   it('refuses unknown presets', () => {
     expect(() => preset('huge')).toThrowErrorMatchingInlineSnapshot(
       `[ConfigError: preset: unknown preset 'huge'; expected one of one-head, pico, nano, micro, small, 340m, 760m, 1.3b]`,

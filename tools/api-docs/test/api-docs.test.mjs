@@ -2,7 +2,7 @@ import { readFileSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { beforeAll, expect, it, onTestFinished } from 'vitest';
-import { chapters, linked, writePages } from '../pages.mjs';
+import { chapters, writePages } from '../pages.mjs';
 import { entryPoints, publishedPackages, readReference, undocumented } from '../reference.mjs';
 
 const folder = fileURLToPath(new URL('./fixtures/package', import.meta.url));
@@ -53,11 +53,4 @@ it('has a page for each quick start, backend and package, with links among them'
   expect(text).toContain('](backend-webgpu.md#limits)');
   expect(text).toMatch(/\]\(https:\/\/[^)]+\/blob\/main\/tools\/release\/README\.md#binaries\)/);
   expect(readFileSync(front, 'utf8')).toContain('](quick-starts/op-in-node.md)');
-});
-
-it('changes links and pictures, and nothing in code', () => {
-  const upper = (target, picture) => `${target.toUpperCase()}${picture ? '!' : ''}`;
-  expect(linked('[`a`](b.md) `[x](y)` ![p](q.png)\n```\n[c](d)\n```\n', upper)).toBe(
-    '[`a`](B.MD) `[x](y)` ![p](Q.PNG!)\n```\n[c](d)\n```\n',
-  );
 });

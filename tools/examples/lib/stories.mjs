@@ -63,8 +63,8 @@ function ran(file, code, cwd, env) {
   return stdout;
 }
 
-/** Starts a server, looks at its page and ends it and what it started. */
-async function served(code, { folder: cwd, env }, visit) {
+/** Starts a server, gives the address that it prints to `visit`, and ends it and what it started. @returns what `visit` gives */
+export async function served(code, { folder: cwd, env }, visit) {
   const server = spawn('bash', ['-euc', code], { cwd, env, detached: true });
   try {
     const url = await new Promise((resolve, reject) => {

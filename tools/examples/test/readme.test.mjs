@@ -5,6 +5,7 @@ import { join } from 'node:path';
 import { fileURLToPath, pathToFileURL } from 'node:url';
 import { probeBackends } from '@lazy-attention/core';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { shortened } from '../lib/short.mjs';
 import { marked, root, snippets } from '../lib/snippets.mjs';
 
 // Inside the workspace, so that packages are found by name.
@@ -58,7 +59,7 @@ describe('README code', () => {
     },
   );
 
-  it.each(scripts.map((snippet) => [`${snippet.file}#${snippet.name}`, snippet]))('%s runs', (_, { code }) => {
+  it.each(scripts.map((snippet) => [`${snippet.file}#${snippet.name}`, snippet]))('%s runs', (_, { code, short }) => {
     // As printed, but in an empty folder: npx finds there what npm has linked in the repository.
     const bin = join(folder, 'bin');
     mkdirSync(bin, { recursive: true });
@@ -66,7 +67,7 @@ describe('README code', () => {
     const path = [bin, join(root, 'node_modules/.bin'), process.env.PATH].join(':');
     // BASH_ENV would run somebody's start-up file first.
     const env = { ...process.env, BASH_ENV: '', PATH: path };
-    const result = spawnSync('bash', ['-euc', code], {
+    const result = spawnSync('bash', ['-euc', short ? shortened(code, folder) : code], {
       cwd: folder,
       env,
       encoding: 'utf8',
@@ -76,9 +77,11 @@ describe('README code', () => {
 });
 
 it('finds marked blocks only', () => {
-  const text = '<!-- test: a -->\n```ts\n1;\n```\n```ts\n2;\n```\n<!-- test: b, on cpu -->\n```sh\n3\n```\n';
+  const text =
+    '<!-- test: a -->\n```ts\n1;\n```\n```ts\n2;\n```\n<!-- test: b, on cpu -->\n```sh\n3\n```\n<!-- test: c, short -->\n```sh\n4\n```\n';
   expect(marked('x', text)).toEqual([
     { file: 'x', name: 'a', language: 'ts', code: '1;\n' },
     { file: 'x', name: 'b', on: 'cpu', language: 'sh', code: '3\n' },
+    { file: 'x', name: 'c', short: true, language: 'sh', code: '4\n' },
   ]);
 });

@@ -10,36 +10,21 @@ if (report.available) {
 }
 `;
 
-/** The installed page is served; it and its program arrive whole. */
-const PLAYGROUND = `
-import { spawn } from 'node:child_process';
-const page = spawn(process.execPath, ['node_modules/lazy-attention/bin/lazy-attention.js', 'playground', '--port', '0']);
-try {
-  const address = await new Promise((resolve, reject) => {
-    let said = '';
-    page.stdout.on('data', (data) => {
-      const found = /http:\\S+/.exec((said += data));
-      if (found !== null) resolve(found[0]);
-    });
-    page.stderr.on('data', (data) => reject(new Error(String(data))));
-    page.on('exit', () => reject(new Error('the server ended: ' + said)));
-  });
-  const html = await (await fetch(address)).text();
-  const program = await fetch(new URL(/src="([^"]+\\.js)"/.exec(html)[1], address));
-  if (!program.ok || (await program.text()).length < 1000) throw new Error('the program of the page is not there');
-} finally {
-  page.kill();
-}
-console.log('the playground is served');
-`;
-
 const importing = (name, what) => `import * as all from '${name}'; console.log(typeof all.${what});\n`;
+
+/** What a CDN gives a page. */
+const ONE_FILE = `
+import { createBackend, lazyTransformer } from './node_modules/lazy-attention/web/lazy-attention.js';
+console.log('one file:', typeof createBackend, typeof lazyTransformer);
+`;
 const REFERENCE = ['@lazy-attention/backend-reference'];
 
 /**
  * What a reader of the READMEs installs and runs. `install`: as it stands in the README, which is checked; `more`: what that README
  * leaves to choose. `blocks` and `rootBlocks`: marked blocks of that README and of the repository's, by name; `sources`: more modules.
- * `expects`: a pattern that the output matches. `measured`: with an empty cache, for the table. `most`: what it may take.
+ * `compiles`: a command of that README that wants a compiler, so the machine's whole PATH is there; only with --from-source.
+ * `serves`: a command whose page is visited. `expects`: a pattern that the output matches. `measured`: with an empty cache, for the
+ * table. `most`: what it may take.
  */
 export const CASES = [
   {
@@ -49,6 +34,15 @@ export const CASES = [
     measured: true,
     rootBlocks: ['op'],
     blocks: ['use'],
+    sources: [probeOf('cpu')],
+    expects: /^available/m,
+  },
+  {
+    name: 'cpu from source',
+    readme: 'packages/backend-cpu/README.md',
+    install: '@lazy-attention/core @lazy-attention/backend-cpu',
+    more: ['--omit=optional'],
+    compiles: 'npm run build:native --prefix node_modules/@lazy-attention/backend-cpu',
     sources: [probeOf('cpu')],
     expects: /^available/m,
   },
@@ -79,9 +73,11 @@ export const CASES = [
     install: 'lazy-attention',
     measured: true,
     most: { packages: 60, bytes: 40e6 },
-    sources: [PLAYGROUND],
     rootBlocks: ['train'],
-    expects: /validation loss[\s\S]*the playground is served/,
+    blocks: ['commands', 'tokenize', 'from', 'score'],
+    sources: [ONE_FILE],
+    serves: 'npx lazy-attention playground --port 0',
+    expects: /validation loss[\s\S]*one file: function function/,
   },
   {
     name: 'core + nn + reference',
@@ -167,6 +163,21 @@ export const CASES = [
 export const NOT_INSTALLED = {
   'packages/onnx/README.md#run': 'onnxruntime-node is 300 MB',
   'packages/backend-tfjs/README.md#layer': '@tensorflow/tfjs-layers is one more peer',
+};
+
+/** Commands of a README that no installation runs, by how they begin, and why. */
+export const NOT_RUN = {
+  'README.md: npx lazy-attention inspect SmolLM2':
+    'the model is of others; the quick start own-model does it with one of its own',
+  'README.md: npm start': 'of the repository; its CI runs it',
+  'README.md: npm test': 'of the repository; its CI runs it',
+  'apps/playground/README.md: npm run playground': 'of the repository; `lazy-attention playground` is visited',
+  'apps/playground/README.md: npx lazy-attention playground': 'it serves until it is stopped; it is visited',
+  'packages/backend-cpu/README.md: npm run build:native': 'it needs a compiler; --from-source does it',
+  'packages/backend-tfjs/README.md: node_modules/@lazy-attention/backend-tfjs/scripts/install-tfjs-node.sh':
+    'it needs pip and 250 MB; CI does it',
+  'packages/communicator-mpi/README.md: apt-get': 'of the system',
+  'packages/communicator-mpi/README.md: mpirun': 'it needs MPI; the package’s tests do it',
 };
 
 /** Of a backend, as a program that says 'available' or why not. */

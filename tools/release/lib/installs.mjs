@@ -2,8 +2,9 @@ import { execFileSync, spawnSync } from 'node:child_process';
 import { lstatSync, mkdirSync, readdirSync, readFileSync, symlinkSync, writeFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { transformSync } from 'esbuild';
+import { shortened } from '../../examples/lib/short.mjs';
 import { marked } from '../../examples/lib/snippets.mjs';
-import { follow } from '../../examples/lib/stories.mjs';
+import { follow, served } from '../../examples/lib/stories.mjs';
 import { probeOf } from './cases.mjs';
 import { markdown } from './tables.mjs';
 
@@ -43,17 +44,19 @@ function bareEnvironment({ folder, registry, path, cache }) {
  * @returns { name, seconds, packages, bytes }
  * @throws Error with the output of what failed
  */
-export function installAndRun(test, { root, folder, registry, path, cache }) {
+export async function installAndRun(test, { root, folder, registry, path, cache }) {
   const text = readFileSync(join(root, test.readme), 'utf8');
   if (!text.includes(`npm install ${test.install}`)) {
     throw new Error(`${test.readme} does not say: npm install ${test.install}`);
   }
+  if (test.compiles && !text.includes(test.compiles)) throw new Error(`${test.readme} does not say: ${test.compiles}`);
   const project = join(folder, 'project');
   const env = bareEnvironment({ folder, registry, path, cache: test.measured ? join(folder, 'cache') : cache });
   mkdirSync(project, { recursive: true });
   writeFileSync(join(project, 'package.json'), '{ "private": true, "type": "module" }\n');
-  const run = (command, args) => {
-    const { status, stdout, stderr, error } = spawnSync(command, args, { cwd: project, env, encoding: 'utf8' });
+  const run = (command, args, more = {}) => {
+    const options = { cwd: project, env: { ...env, ...more }, encoding: 'utf8' };
+    const { status, stdout, stderr, error } = spawnSync(command, args, options);
     if (status !== 0) throw new Error(`${test.name}: ${args.join(' ')}\n${stdout}\n${stderr}${error ?? ''}`);
     return stdout + stderr;
   };
@@ -69,11 +72,12 @@ export function installAndRun(test, { root, folder, registry, path, cache }) {
     writeFileSync(join(project, `${name}.mjs`), source);
     return run('node', [join(project, `${name}.mjs`)]);
   };
-  const perform = ({ name, on, language, code }) => {
+  const perform = ({ name, on, short, language, code }) => {
     if (on !== undefined && !/^available/m.test(evaluate('probe', probeOf(on)))) return '';
-    if (language === 'sh') return run('bash', ['-euc', code]);
+    if (language === 'sh') return run('bash', ['-euc', short ? shortened(code, project) : code]);
     return evaluate(`block-${name}`, transformSync(code, { loader: 'ts', format: 'esm', target: 'es2022' }).code);
   };
+  if (test.compiles) run('sh', ['-c', test.compiles], { PATH: process.env.PATH });
   const output = [
     ...blocksOf(root, 'README.md', test.rootBlocks).map(perform),
     ...blocksOf(root, test.readme, test.blocks).map(perform),
@@ -82,6 +86,7 @@ export function installAndRun(test, { root, folder, registry, path, cache }) {
   if (!test.expects.test(output)) {
     throw new Error(`${test.name}: the output does not match ${test.expects}:\n${output}`);
   }
+  if (test.serves) await served(test.serves, { folder: project, env }, visit);
   return { name: test.name, seconds, ...installed };
 }
 
@@ -104,12 +109,19 @@ export function followInstalled(story, { folder, registry, path, cache }) {
     env,
     lacks: (name) => `${name} is not on the PATH of the rehearsal`,
     visit: async (url) => {
-      const html = await (await fetch(url)).text();
-      const program = await fetch(new URL(/src="([^"]+\.js)"/.exec(html)[1], url));
-      if (!program.ok || (await program.text()).length < 1000) throw new Error(`${url} has no program`);
+      await visit(url);
       return null; // nobody looks at it here
     },
   });
+}
+
+/** The first two requests of a browser: the page, and its program, which must arrive whole. */
+async function visit(url) {
+  const html = await (await fetch(url)).text();
+  const source = /src="([^"]+\.js)"/.exec(html)?.[1];
+  if (source === undefined) throw new Error(`the page at ${url} names no program`);
+  const program = await fetch(new URL(source, url));
+  if (!program.ok || (await program.text()).length < 1000) throw new Error(`the program of ${url} is not there`);
 }
 
 /** The measured installations as a table in Markdown. */

@@ -1,6 +1,5 @@
 import { spawnSync } from 'node:child_process';
-import { existsSync } from 'node:fs';
-import { join } from 'node:path';
+import { movedLinks } from '../../setup/lib/links.mjs';
 
 /** As the command asks of its own checkout: apps/train/src/run/program.ts. */
 const DESCRIBE = ['describe', '--always', '--dirty', '--abbrev=40', '--exclude=*'];
@@ -21,16 +20,6 @@ const MORE_KEYWORDS = {
   'backend-webgpu': ['webgpu', 'wgsl', 'gpu'],
   'backend-tfjs': ['tensorflow', 'tfjs'],
 };
-
-/**
- * The home of the sources: { url, web }, from package.json of the root, or on GitHub's machines from where the workflow runs,
- * for npm refuses a statement of provenance that names another one.
- */
-export function home(rootManifest, env = process.env) {
-  const { GITHUB_SERVER_URL: server, GITHUB_REPOSITORY: name } = env;
-  const url = server && name ? `git+${server}/${name}.git` : rootManifest.repository.url;
-  return { url, web: url.replace(/^git\+/, '').replace(/\.git$/, '') };
-}
 
 /** Of the sources, with -dirty where they differ from it; null outside of a checkout. A run of the command says from which it was built. */
 export function commitHere() {
@@ -73,19 +62,10 @@ export function publishedManifest({ folder, manifest, where, binaries }) {
  * A README with links that work on any page that shows it: relative ones point to the repository, pictures to the picture
  * itself. @throws Error naming a link to a file that is not there
  */
-export function absoluteLinks(text, { root, folder, web, ref }) {
-  const absolute = (target, picture) => {
-    if (/^(#|[a-z]+:)/i.test(target)) return target;
-    const [path, anchor] = target.split('#');
-    const inside = join(folder, path).replaceAll('\\', '/').replace(/\/$/, '');
-    if (!existsSync(join(root, inside))) throw new Error(`${folder}/README.md: link to ${target}, which is not there`);
-    const view = picture ? 'raw' : 'blob';
-    return `${web}/${view}/${ref}/${inside}${anchor === undefined ? '' : `#${anchor}`}`;
-  };
-  return text
-    .replace(/(!?)\[((?:[^[\]]|\[[^\]]*\])*)\]\(([^()\s]+)\)/g, (_, bang, label, target) => {
-      const inner = bang === '' ? absoluteLinks(label, { root, folder, web, ref }) : label;
-      return `${bang}[${inner}](${absolute(target, bang !== '')})`;
-    })
-    .replace(/(<img [^>]*src=")([^"]+)"/g, (_, before, target) => `${before}${absolute(target, true)}"`);
+export function absoluteLinks(text, { folder, web, ref }) {
+  return movedLinks(
+    text,
+    `${folder}/README.md`,
+    ({ path, anchor, picture }) => `${web}/${picture ? 'raw' : 'blob'}/${ref}/${path}${anchor}`,
+  );
 }

@@ -1,5 +1,5 @@
 import { spawn } from 'node:child_process';
-import { existsSync, mkdirSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdirSync, rmSync, writeFileSync } from 'node:fs';
 import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -22,21 +22,31 @@ export function installVerdaccio(folder) {
 
 /**
  * Starts a registry on localhost that takes the project's packages and passes on what it does not have from the registry that
- * npm is set to. @returns { url, npmrc, stop }; npmrc is what a user of it needs
+ * npm is set to; `alone` it has nothing but what an earlier one left in `storage`. `folder` is for its configuration.
+ * @returns { url, npmrc, stop }; npmrc is what a user of it needs
  */
-export async function startRegistry(program, folder) {
+export async function startRegistry(program, { folder, storage, alone = false }) {
   const port = await freePort();
-  const behind = upstream();
+  const behind = alone ? null : upstream();
   mkdirSync(folder, { recursive: true });
+  // What an earlier one was given to publish.
+  for (const name of ['@lazy-attention', 'lazy-attention', '.verdaccio-db.json'])
+    rmSync(join(storage, name), { recursive: true, force: true });
   const ours = { access: ['$all'], publish: ['$all'], unpublish: ['$all'] };
   const config = {
-    storage: join(folder, 'storage'),
+    storage,
     auth: { htpasswd: { file: join(folder, 'htpasswd'), max_users: 10 } },
     // Two failures in five minutes would count as a registry that is away, and what it has as not there.
-    uplinks: { npm: { ...behind.uplink, timeout: '60s', maxage: '1d', max_fails: 100, fail_timeout: '1s' } },
-    ...behind.proxies,
+    uplinks: behind
+      ? { npm: { ...behind.uplink, timeout: '60s', maxage: '1d', max_fails: 100, fail_timeout: '1s' } }
+      : {},
+    ...behind?.proxies,
     // Packages of the project are never asked of the world: a name that is wrong must fail.
-    packages: { '@lazy-attention/*': ours, 'lazy-attention': ours, '**': { access: ['$all'], proxy: ['npm'] } },
+    packages: {
+      '@lazy-attention/*': ours,
+      'lazy-attention': ours,
+      '**': { access: ['$all'], proxy: behind ? ['npm'] : [] },
+    },
     max_body_size: '200mb',
     web: { enable: false },
     log: { type: 'file', path: join(folder, 'log'), level: 'warn' },
@@ -45,7 +55,7 @@ export async function startRegistry(program, folder) {
   const child = spawn(
     process.execPath,
     [program, '--config', join(folder, 'config.yaml'), '--listen', `localhost:${port}`],
-    { stdio: 'ignore', env: { ...process.env, ...behind.env } },
+    { stdio: 'ignore', env: { ...process.env, ...behind?.env } },
   );
   const url = `http://localhost:${port}/`;
   const stop = () => child.kill();

@@ -27,6 +27,7 @@ export const RUNTIMES = {
   'this Node': {},
   'Node 22': node(22),
   'Node 24': node(24),
+  'Node 25': node(25),
   Deno: {
     install: 'deno@2',
     within: '@deno',
@@ -51,7 +52,7 @@ export async function runtimeMatrix(names = Object.keys(RUNTIMES)) {
   const here = (await ask(process.execPath, {})).filter(({ available }) => available).map(({ name }) => name);
   for (const runtime of names) {
     const about = RUNTIMES[runtime];
-    const program = about.install === undefined ? process.execPath : installed(runtime, about);
+    const program = runtimeProgram(runtime);
     if (program === null) {
       runtimes.push({
         runtime,
@@ -107,8 +108,10 @@ async function ask(program, { args = [], env = {} }, ...rest) {
   }
 }
 
-/** The program's path, installed into the cache on first use; null where npm cannot. */
-function installed(runtime, { install, within, program }) {
+/** The path of a runtime's program, installed into the cache on first use; null where npm cannot. */
+export function runtimeProgram(runtime) {
+  const { install, within, program } = RUNTIMES[runtime];
+  if (install === undefined) return process.execPath;
   const folder = join(CACHE, runtime.replaceAll(/\W+/g, '-').toLowerCase());
   const found = () => candidates(folder, within, program).find((path) => existsSync(path)) ?? null;
   if (found() !== null) return found();

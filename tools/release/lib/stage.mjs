@@ -67,7 +67,7 @@ export function stageAll({ root, workspaces, where, out }) {
     }
     const readme = readFileSync(join(root, folder, 'README.md'), 'utf8');
     const ref = `v${manifest.version}`;
-    writeFileSync(join(to, 'README.md'), absoluteLinks(readme, { root, folder, web: where.web, ref }));
+    writeFileSync(join(to, 'README.md'), absoluteLinks(readme, { folder, web: where.web, ref }));
     copyFileSync(join(root, 'LICENSE'), join(to, 'LICENSE'));
     writeJson(join(to, 'package.json'), published);
     staged.push(...binaries, { name: manifest.name, folder: to, manifest: published });

@@ -10,7 +10,7 @@ it('this Node trains on every backend that works here, to the loss of the refere
   expect(cells.find(({ backend }) => backend === 'reference')).toMatchObject({ ok: true });
 });
 
-it('so do Node 22 and 24, Deno and Bun', { timeout }, async (context) => {
+it('so do Node 22, 24 and 25, Deno and Bun', { timeout }, async (context) => {
   if (!process.env.LAZY_ATTENTION_RUNTIMES) {
     context.skip('downloads 600 MB: node tools/release/runtimes.mjs, or set LAZY_ATTENTION_RUNTIMES');
   }

@@ -1,6 +1,8 @@
-import { readFileSync } from 'node:fs';
+import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { expect, it } from 'vitest';
+import { expect, it, onTestFinished } from 'vitest';
+import { keep, known } from '../lib/cross/kept.mjs';
 import { nodeFor } from '../lib/cross/try.mjs';
 import { installsTable } from '../lib/installs.mjs';
 import { placed } from '../lib/tables.mjs';
@@ -30,4 +32,14 @@ it('installations as a table', () => {
 it('a Node for another platform is the one that a variable names', () => {
   expect(nodeFor('win32-arm64', {})).toBe(null);
   expect(nodeFor('win32-arm64', { NODE_FOR_WIN32_ARM64: 'wine node.exe' })).toEqual(['wine', 'node.exe']);
+});
+
+it('what is known of a binary is of its bytes alone, and adds up', () => {
+  const folder = mkdtempSync(join(tmpdir(), 'lazy-kept-'));
+  onTestFinished(() => rmSync(folder, { recursive: true }));
+  const file = join(folder, 'binaries.json');
+  keep('a', { commit: 'abc' }, file);
+  keep('a', { ok: true, said: 'loads' }, file);
+  expect(known('a', file)).toEqual({ commit: 'abc', ok: true, said: 'loads' });
+  expect(known('b', file)).toEqual({});
 });

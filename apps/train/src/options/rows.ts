@@ -11,6 +11,12 @@ export function flagOf(option: Pick<TrainingOption, 'flags'>): string {
   return option.flags.split(' ')[0];
 }
 
+/** The flag that gives a field of run.json, 'model.numLayers'; undefined where none does. */
+export function flagOfField(field: string): string | undefined {
+  const row = OPTION_ROWS.find(([, { recorded }]) => recorded === field);
+  return row === undefined ? undefined : flagOf(row[1]);
+}
+
 /** What run.json says of an option, in the option's own terms. */
 export function recordedValue(option: TrainingOption, record: RunRecord): unknown {
   if (option.recorded === null) return undefined;

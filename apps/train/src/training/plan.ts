@@ -11,7 +11,7 @@ import {
   preset,
 } from '@lazy-attention/nn';
 import { UsageError } from '../errors.ts';
-import { flagOf, OPTION_ROWS, recordedValue, recordSection } from '../options/rows.ts';
+import { flagOf, flagOfField, OPTION_ROWS, recordedValue, recordSection } from '../options/rows.ts';
 import type { PlanOptions } from '../options/table.ts';
 import { requireShare } from '../ranks/same.ts';
 import { openArgument, tokenizerOf } from '../run/model.ts';
@@ -193,21 +193,13 @@ async function planModel(backend: Backend, source: string, options: PlanOptions)
   };
 }
 
-/** What sets the keys of a config here. */
-const SHAPE_FLAGS: Readonly<Record<string, string>> = {
-  ...{ hiddenSize: '--width', intermediateSize: '--mlp-width', numLayers: '--layers', ropeBase: '--rope-base' },
-  ...{ numHeads: '--heads', numKvHeads: '--kv-heads', headDim: '--width / --heads' },
-  ...{ context: '--context', window: '--window' },
-};
-
 /** A shape that cannot be, in the words of the command line. */
 function inFlags<T>(make: () => T): T {
   try {
     return make();
   } catch (error) {
-    if (!(error instanceof ConfigError)) throw error;
-    const said = error.message.replace(', or give headDim', '').replace(/^lazyTransformer: /, 'train: ');
-    throw new UsageError(said.replaceAll(/\b[a-z]+[A-Z]\w+|context|window/g, (key) => SHAPE_FLAGS[key] ?? key));
+    if (!(error instanceof ConfigError) || error.key === null) throw error;
+    throw new UsageError(`train: ${error.fault((key) => flagOfField(`model.${key}`) ?? key)}`);
   }
 }
 

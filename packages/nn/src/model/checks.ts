@@ -1,4 +1,14 @@
-import { ConfigError } from '../errors.ts';
+import { ConfigError, type KeyName } from '../errors.ts';
+
+/** The error of a key: `fault` says what is wrong, by what keys are called, and `fix` what else a program can do. */
+export function keyError(where: string, key: string, fault: (nameOf: KeyName) => string, fix = ''): ConfigError {
+  return new ConfigError(`${where}: ${fault((name) => name)}${fix}`, key, fault);
+}
+
+/** The error of a key whose value is not what it may be. */
+export function valueError(where: string, key: string, value: string, expected: string): ConfigError {
+  return keyError(where, key, (nameOf) => `${nameOf(key)} is ${value}; expected ${expected}`);
+}
 
 /** @throws ConfigError for a key that nobody reads */
 export function checkKeys(where: string, options: object, known: readonly string[]): void {
@@ -6,28 +16,30 @@ export function checkKeys(where: string, options: object, known: readonly string
     throw new ConfigError(`${where}: config is ${shown(options)}; expected an object`);
   }
   for (const key of Object.keys(options)) {
-    if (!known.includes(key)) throw new ConfigError(`${where}: unknown key '${key}'; expected ${known.join(', ')}`);
+    if (!known.includes(key)) {
+      throw keyError(where, key, (nameOf) => `unknown key '${nameOf(key)}'; expected ${known.map(nameOf).join(', ')}`);
+    }
   }
 }
 
 /** @throws ConfigError */
 export function checkSize(where: string, name: string, value: unknown): void {
   if (!Number.isSafeInteger(value) || (value as number) < 1) {
-    throw new ConfigError(`${where}: ${name} is ${shown(value)}; expected a positive integer`);
+    throw valueError(where, name, shown(value), 'a positive integer');
   }
 }
 
 /** @throws ConfigError */
 export function checkPositive(where: string, name: string, value: unknown): void {
   if (!Number.isFinite(value) || (value as number) <= 0) {
-    throw new ConfigError(`${where}: ${name} is ${shown(value)}; expected a positive number`);
+    throw valueError(where, name, shown(value), 'a positive number');
   }
 }
 
 /** @throws ConfigError */
 export function checkBoolean(where: string, name: string, value: unknown): void {
   if (typeof value !== 'boolean') {
-    throw new ConfigError(`${where}: ${name} is ${shown(value)}; expected true or false`);
+    throw valueError(where, name, shown(value), 'true or false');
   }
 }
 
@@ -35,9 +47,7 @@ export function checkBoolean(where: string, name: string, value: unknown): void 
 export function checkChoice(where: string, name: string, value: unknown, choices: readonly (string | null)[]): void {
   if (!(choices as readonly unknown[]).includes(value)) {
     const all = choices.map(shown);
-    throw new ConfigError(
-      `${where}: ${name} is ${shown(value)}; expected ${all.slice(0, -1).join(', ')} or ${all[all.length - 1]}`,
-    );
+    throw valueError(where, name, shown(value), `${all.slice(0, -1).join(', ')} or ${all[all.length - 1]}`);
   }
 }
 
@@ -46,7 +56,7 @@ export function checkLayers(where: string, name: string, value: unknown, numLaye
   const fits = (layer: unknown) => Number.isSafeInteger(layer) && Number(layer) >= 0 && Number(layer) < numLayers;
   if (!Array.isArray(value) || !value.every(fits)) {
     const given = Array.isArray(value) ? `[${value.map(shown).join(', ')}]` : shown(value);
-    throw new ConfigError(`${where}: ${name} is ${given}; expected layers from 0 to ${numLayers - 1}`);
+    throw valueError(where, name, given, `layers from 0 to ${numLayers - 1}`);
   }
 }
 

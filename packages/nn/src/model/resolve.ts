@@ -1,6 +1,16 @@
 import { attentionKinds, isAttentionKind } from '../attention/registry.ts';
-import { ConfigError } from '../errors.ts';
-import { checkBoolean, checkChoice, checkKeys, checkLayers, checkPositive, checkSize, shown } from './checks.ts';
+import type { KeyName } from '../errors.ts';
+import {
+  checkBoolean,
+  checkChoice,
+  checkKeys,
+  checkLayers,
+  checkPositive,
+  checkSize,
+  keyError,
+  shown,
+  valueError,
+} from './checks.ts';
 import type {
   AttentionConfig,
   AttentionOptionsInput,
@@ -46,8 +56,7 @@ export function resolveConfig(options: LazyTransformerOptions): LazyTransformerC
   checkKeys(where, options, MODEL_KEYS);
   const { vocabSize, numLayers, context, hiddenSize } = options;
   for (const [name, value] of Object.entries({ vocabSize, numLayers, context })) checkSize(where, name, value);
-  if (numLayers > MOST_LAYERS)
-    throw new ConfigError(`${where}: numLayers is ${numLayers}; expected at most ${MOST_LAYERS}`);
+  if (numLayers > MOST_LAYERS) throw valueError(where, 'numLayers', String(numLayers), `at most ${MOST_LAYERS}`);
   const attention = resolveAttention(where, options, Math.min(512, context));
   const {
     intermediateSize = defaultIntermediate(hiddenSize),
@@ -97,9 +106,7 @@ function resolveAttention(where: string, options: AttentionOptionsInput, default
   const { numKvHeads = numHeads, attention = 'lazy', window = defaultWindow, ropeBase = 10000 } = options;
   const { attentionBias = null, qkNorm = false, slidingWindow = null, normEpsilon = 1e-6 } = options;
   if (options.headDim === undefined && hiddenSize % numHeads !== 0) {
-    throw new ConfigError(
-      `${where}: hiddenSize (${hiddenSize}) must be a multiple of numHeads (${numHeads}), or give headDim`,
-    );
+    throw keyError(where, 'hiddenSize', multiple('hiddenSize', hiddenSize, 'numHeads', numHeads), ', or give headDim');
   }
   const headDim = options.headDim ?? hiddenSize / numHeads;
   for (const [name, value] of Object.entries({ numKvHeads, headDim, window })) checkSize(where, name, value);
@@ -109,16 +116,19 @@ function resolveAttention(where: string, options: AttentionOptionsInput, default
   checkBoolean(where, 'qkNorm', qkNorm);
   if (slidingWindow !== null) checkSize(where, 'slidingWindow', slidingWindow);
   if (numHeads % numKvHeads !== 0) {
-    throw new ConfigError(`${where}: numHeads (${numHeads}) must be a multiple of numKvHeads (${numKvHeads})`);
+    throw keyError(where, 'numHeads', multiple('numHeads', numHeads, 'numKvHeads', numKvHeads));
   }
   if (headDim % 4 !== 0 || headDim > 256) {
-    throw new ConfigError(`${where}: headDim is ${headDim}; expected a multiple of 4, at most 256`);
+    const derived = options.headDim === undefined;
+    throw keyError(where, derived ? 'hiddenSize' : 'headDim', (nameOf) => {
+      const what = derived ? `${nameOf('hiddenSize')} / ${nameOf('numHeads')}` : nameOf('headDim');
+      return `${what} is ${headDim}; expected a multiple of 4, at most 256`;
+    });
   }
   if (!isAttentionKind(attention)) {
     const known = attentionKinds().map(({ name }) => name);
-    throw new ConfigError(
-      `${where}: attention is ${shown(attention)}; expected one of ${known.join(', ')}, or one of your own, defined first`,
-    );
+    const expected = `one of ${known.join(', ')}, or one of your own, defined first`;
+    throw valueError(where, 'attention', shown(attention), expected);
   }
   const ropeScaling = resolveScaling(where, options.ropeScaling ?? null);
   return {
@@ -135,6 +145,11 @@ function resolveAttention(where: string, options: AttentionOptionsInput, default
     slidingWindow,
     normEpsilon,
   };
+}
+
+/** What is said of a key that another one does not divide. */
+function multiple(key: string, size: number, divisor: string, by: number): (nameOf: KeyName) => string {
+  return (nameOf) => `${nameOf(key)} (${size}) must be a multiple of ${nameOf(divisor)} (${by})`;
 }
 
 /** 2/3 * 4 * hidden as in LLaMA, rounded up to 256, or to 64 in small models, where 256 would be a large step. */
