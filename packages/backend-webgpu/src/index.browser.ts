@@ -1,4 +1,4 @@
-import { createProvider } from './provider.ts';
+import { createProvider, type WebGPUProvider } from './provider.ts';
 import { browserSource } from './source.browser.ts';
 
 export { DeviceValidationError } from './device/faults.ts';
@@ -7,4 +7,4 @@ export type { WebGPUKernels } from './kernels.ts';
 export type { WebGPUOptions, WebGPUProvider } from './provider.ts';
 
 /** WebGPU in a browser, through `navigator.gpu`. */
-export const provider = createProvider(browserSource);
+export const provider: WebGPUProvider = createProvider(browserSource);

@@ -1,4 +1,4 @@
-import { createProvider } from './provider.ts';
+import { createProvider, type WebGPUProvider } from './provider.ts';
 import { nodeSource } from './source.node.ts';
 
 export { DeviceValidationError } from './device/faults.ts';
@@ -7,4 +7,4 @@ export type { WebGPUKernels } from './kernels.ts';
 export type { WebGPUOptions, WebGPUProvider } from './provider.ts';
 
 /** WebGPU in Node, through Dawn (npm package `webgpu`). */
-export const provider = createProvider(nodeSource);
+export const provider: WebGPUProvider = createProvider(nodeSource);

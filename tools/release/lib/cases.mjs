@@ -176,6 +176,7 @@ export const NOT_RUN = {
   'packages/backend-cpu/README.md: npm run build:native': 'it needs a compiler; --from-source does it',
   'packages/backend-tfjs/README.md: node_modules/@lazy-attention/backend-tfjs/scripts/install-tfjs-node.sh':
     'it needs pip and 250 MB; CI does it',
+  'packages/onnx/README.md: ONNXRUNTIME_NODE_INSTALL': 'onnxruntime-node is 300 MB',
   'packages/communicator-mpi/README.md: apt-get': 'of the system',
   'packages/communicator-mpi/README.md: mpirun': 'it needs MPI; the package’s tests do it',
 };

@@ -1,4 +1,4 @@
-import { copyFileSync, cpSync, mkdirSync, rmSync, writeFileSync } from 'node:fs';
+import { copyFileSync, cpSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 
 const ours = (name) => name.startsWith('@lazy-attention/');
@@ -18,7 +18,10 @@ export function jsrManifest({ name, version, license, exports: entries, dependen
     version,
     license,
     exports: Object.fromEntries(Object.entries(entries).flatMap(([entry, value]) => sourcesOf(entry, value))),
-    imports: Object.fromEntries(from.map(([to, range]) => [to, `${ours(to) ? 'jsr' : 'npm'}:${to}@${range}`])),
+    // A specifier has no `>=`.
+    imports: Object.fromEntries(
+      from.map(([to, range]) => [to, `${ours(to) ? 'jsr' : 'npm'}:${to}@${range.replace('>=', '^')}`]),
+    ),
     publish: { include: ['src', 'LICENSE', 'README.md'] },
   };
 }
@@ -44,6 +47,30 @@ export function stageForJsr({ root, packages, out }) {
     copyFileSync(join(root, 'LICENSE'), join(to, 'LICENSE'));
     writeFileSync(join(to, 'deno.json'), `${JSON.stringify(jsrManifest(manifest), null, 2)}\n`);
   }
+  joinOwner(join(out, 'packages/core/src'));
   const workspace = packages.map(({ folder }) => `./${folder}`);
   writeFileSync(join(out, 'deno.json'), `${JSON.stringify({ workspace }, null, 2)}\n`);
+}
+
+/**
+ * JSR takes no `declare module`, by which core's tensor learns that its owner is a `Backend` without an import that would close a
+ * circle: there the import stands.
+ */
+function joinOwner(core) {
+  replaceIn(
+    join(core, 'backend.ts'),
+    "declare module './lifetimes/tensor.ts' {\n  interface TensorOwner extends Backend {}\n}\n",
+    '',
+  );
+  replaceIn(
+    join(core, 'lifetimes/tensor.ts'),
+    'export interface TensorOwner {\n',
+    "import type { Backend } from '../backend.ts';\n\nexport interface TensorOwner extends Backend {\n",
+  );
+}
+
+function replaceIn(path, old, text) {
+  const source = readFileSync(path, 'utf8');
+  if (!source.includes(old)) throw new Error(`${path} has no\n${old}`);
+  writeFileSync(path, source.replace(old, text));
 }
