@@ -69,3 +69,17 @@ it('what comes through the dependencies of the command is named, and none of it 
   }
   expect(text).toContain(`is ${others.length} packages of others beside ${seen.size - others.length} of this project`);
 });
+
+it('the lock file is beyond every advisory that docs/dependencies.md knows', () => {
+  const { packages } = JSON.parse(readFileSync(join(root, 'package-lock.json'), 'utf8'));
+  const section = text.split('## Known advisories\n')[1].split('\n## ')[0];
+  const known = [...section.matchAll(/^\| `([^`]+)` \| GHSA[^|]* \| ([\d.]+) \|/gm)];
+  expect(known.length).toBeGreaterThan(5);
+  for (const [, name, free] of known) {
+    const locked = Object.entries(packages).filter(([path]) => path.endsWith(`node_modules/${name}`));
+    expect(locked.length, name).toBeGreaterThan(0);
+    for (const [path, { version }] of locked) {
+      expect(version.localeCompare(free, 'en', { numeric: true }), `${path} ${version}`).toBeGreaterThanOrEqual(0);
+    }
+  }
+});
