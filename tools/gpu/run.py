@@ -155,7 +155,8 @@ class Call:
         if "tool" in step:
             under = self.tool(step)
             if not under:
-                return {"ok": False, "error": f"{step['tool']} was not found (PATH, /usr/local/cuda*, /opt/nvidia)"}
+                program = "ncu" if step["tool"] == "ncu" else "compute-sanitizer"
+                return {"ok": False, "error": f"{program} was not found (PATH, /usr/local/cuda*, /opt/nvidia)"}
         if "node" in step:
             return self.node(step["node"], limit, under)
         if "peers" in step:
