@@ -69,6 +69,7 @@ class CudaDevice final : public Device {
   }
   void launch(const Matmul& op, void*) { Products{blas_.get()}.run(op, stream_); }
   void launch(const Attention& op, void* scratch) { gpu::run(op, scratch, stream_, path_); }
+  void launch(const AttentionGrad& op, void* scratch) { gpu::run(op, scratch, stream_, path_); }
   template <class Op>
   static constexpr auto takesScratch(int)
       -> decltype(gpu::run(std::declval<const Op&>(), nullptr, cudaStream_t{}), bool{}) {

@@ -30,7 +30,7 @@ inline TensorMap tensorMap(const HeadRows& t, int rows) {
 using Phases = Shared<std::uint64_t>;
 
 inline void initPhases(Phases at, int arrivals) { emulation::machine().initPhases(at.offset(), arrivals); }
-inline void phasesReady() {}
+inline void phasesReady() { emulation::machine().phasesReady(); }
 inline void arrive(Phases at) { emulation::machine().arrive(at.offset(), 0); }
 inline void arriveExpecting(Phases at, int bytes) {
   emulation::machine().arrive(at.offset(), static_cast<std::size_t>(bytes));
@@ -38,6 +38,7 @@ inline void arriveExpecting(Phases at, int bytes) {
 inline void awaitPhase(Phases at, int parity, int line = __builtin_LINE()) {
   emulation::machine().awaitPhase(at.offset(), parity, line);
 }
+inline void awaitTurnInline(const int* turn, int value) { awaitTurn(turn, value); }
 inline void proxyFence() { emulation::machine().proxyFence(); }
 template <int id, int threads>
 void namedBarrier(int line = __builtin_LINE()) {
@@ -81,6 +82,16 @@ void copyTile(Shared<T> to, const TensorMap& map, int column, int head, int row,
   };
   if (offset % 1024 != 0) return emulation::machine().report("copies a tile to where its swizzle does not begin");
   emulation::machine().copyTile(offset, bytes, land, at.offset());
+}
+
+template <class T>
+void copyRow(Shared<T> to, const T* from, int count, Phases at) {
+  const std::size_t bytes = static_cast<std::size_t>(count) * sizeof(T);
+  if (reinterpret_cast<std::uintptr_t>(from) % 16 != 0 || bytes % 16 != 0) {
+    return emulation::machine().report("copies a row that is no multiple of 16 bytes");
+  }
+  emulation::machine().copyTile(
+      to.offset(), bytes, [=](std::byte* row) { std::memcpy(row, from, bytes); }, at.offset());
 }
 
 // ---- products ----

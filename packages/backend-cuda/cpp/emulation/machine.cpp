@@ -213,17 +213,18 @@ bool Machine::orderedAfterWrite(const Granule& g) const {
          g.writeWarpEpoch != warps_[static_cast<std::size_t>(running_ / warpSize)].epoch;
 }
 
-bool Machine::orderedAfterReads(const Granule& g) const {
-  if (g.readWarp == -1 || g.readEpoch != epoch_) return true;
-  if (g.readWarp == severalWarps) return false;
-  if (g.readWarp != running_ / warpSize) {
-    const int first = g.readWarp * warpSize;
-    if (g.readLane != severalLanes) return clocks_.knows(running_, first + g.readLane, g.readTime);
-    for (int lane = 0; lane < warpSize; ++lane) {
-      if (!clocks_.knows(running_, first + lane, g.readTime)) return false;
+bool Machine::orderedAfterReads(std::size_t granule) const {
+  if (clocks_.running()) {
+    const std::vector<std::uint32_t>& reads = reads_[granule];
+    for (std::size_t t = 0; t < reads.size(); ++t) {
+      const int thread = static_cast<int>(t);
+      if (reads[t] != 0 && thread != running_ && !clocks_.knows(running_, thread, reads[t])) return false;
     }
     return true;
   }
+  const Granule& g = granules_[granule];
+  if (g.readWarp == -1 || g.readEpoch != epoch_) return true;
+  if (g.readWarp != running_ / warpSize) return false;
   return g.readLane == lane() || g.readWarpEpoch != warps_[static_cast<std::size_t>(running_ / warpSize)].epoch;
 }
 
@@ -242,8 +243,12 @@ const std::byte* Machine::sharedRead(std::size_t offset, std::size_t bytes) {
              " wrote since the last barrier");
       return nullptr;
     }
-    const std::uint32_t time = clocks_.now(running_);
-    g.readTime = g.readEpoch == epoch_ && g.readTime > time ? g.readTime : time;
+    if (clocks_.running()) {
+      std::vector<std::uint32_t>& reads = reads_[i];
+      if (reads.empty()) reads.resize(static_cast<std::size_t>(count_));
+      reads[static_cast<std::size_t>(running_)] = clocks_.now(running_);
+      continue;
+    }
     if (g.readEpoch != epoch_ || g.readWarp == -1) {
       g.readEpoch = epoch_;
       g.readWarp = warp;
@@ -271,10 +276,11 @@ void Machine::noteWrite(std::size_t offset, std::size_t bytes, bool written) {
     } else if (!orderedAfterProducts(i)) {
       report("race: writes shared memory at " + std::to_string(offset) +
              " that products read which this thread does not know to be done");
-    } else if (!orderedAfterReads(g)) {
+    } else if (!orderedAfterReads(i)) {
       report("race: writes shared memory at " + std::to_string(offset) +
              " that another thread read since the last barrier");
     }
+    if (clocks_.running()) reads_[i].clear();
     g.writeEpoch = epoch_;
     g.writeWarpEpoch = warpEpoch;
     g.writeTime = clocks_.now(running_);
@@ -329,23 +335,27 @@ void Machine::awaitTurn(const int* turn, int value) {
     return report("waits for turn " + std::to_string(value) + ", which no earlier block passes on: it is turn " +
                   std::to_string(*turn));
   }
-  turns_.push_back({turn, epoch_, 0, running_, -1});
+  turns_.push_back({turn, {running_, epoch_, clocks_.now(running_)}, {}});
+}
+
+bool Machine::orderedAfter(const Use& use) const {
+  return use.thread == running_ || use.epoch != epoch_ || clocks_.knows(running_, use.thread, use.time);
 }
 
 void Machine::useTurn(const int* turn) {
   Turn* held = heldTurn(turn);
-  if (held == nullptr || (held->waiter != running_ && held->epoch == epoch_)) {
+  if (held == nullptr || !orderedAfter(held->wait)) {
     return report("race: uses what blocks share without having waited for its turn");
   }
-  held->user = held->user == -1 || held->useEpoch != epoch_ || held->user == running_ ? running_ : severalThreads;
-  held->useEpoch = epoch_;
+  held->uses.resize(static_cast<std::size_t>(count_), {-1, 0, 0});
+  held->uses[static_cast<std::size_t>(running_)] = {running_, epoch_, clocks_.now(running_)};
 }
 
 void Machine::passTurn(int* turn, int value) {
   const Turn* held = heldTurn(turn);
   if (held == nullptr) return report("passes on a turn that it does not have");
-  if (held->user != -1 && held->user != running_ && held->useEpoch == epoch_) {
-    return report("race: passes its turn on while other threads may still use it");
+  for (const Use& use : held->uses) {
+    if (use.thread >= 0 && !orderedAfter(use)) return report("race: passes its turn on while other threads may still use it");
   }
   *turn = value;
   turns_.erase(turns_.begin() + (held - turns_.data()));

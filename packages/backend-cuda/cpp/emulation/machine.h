@@ -71,6 +71,8 @@ class Machine {
 
   // Barriers in shared memory. `bytes` adds to what this phase expects; `land` writes a copy's bytes when it lands.
   void initPhases(std::size_t at, int arrivals);
+  // What this thread made may be used, once a barrier has told the others.
+  void phasesReady();
   void arrive(std::size_t at, std::size_t bytes);
   void awaitPhase(std::size_t at, int parity, int line);
   void copyTile(std::size_t to, std::size_t bytes, std::function<void(std::byte*)> land, std::size_t at);
@@ -159,6 +161,7 @@ class Machine {
     int phase = 0;
     std::uint32_t epoch = 0;  // when it was made, and by whom
     int maker = 0;
+    bool ready = false;
     std::vector<TileCopy> copies = {};
     Knowledge gathering = {}, published = {};
   };
@@ -169,18 +172,21 @@ class Machine {
   // History of two bytes of shared memory, the smallest unit that kernels store.
   struct Granule {
     std::uint32_t writeEpoch = 0, writeWarpEpoch = 0, readEpoch = 0, readWarpEpoch = 0;
-    std::uint32_t writeTime = 0, readTime = 0;
+    std::uint32_t writeTime = 0;
     std::int16_t writer = -1, readWarp = -1;
     std::int8_t readLane = -1;
     bool written = false;
   };
-  // A turn that this block has: who waited for it, and who used it last.
+  // A turn that this block has: who waited for it, and the last use of each thread (-1: none).
+  struct Use {
+    int thread;
+    std::uint32_t epoch, time;
+  };
   struct Turn {
     const int* at;
-    std::uint32_t epoch, useEpoch;
-    int waiter, user;
+    Use wait;
+    std::vector<Use> uses;
   };
-  static constexpr int severalThreads = -2;
   static constexpr std::int16_t severalWarps = -2;
   static constexpr std::int8_t severalLanes = -2;
 
@@ -195,7 +201,8 @@ class Machine {
   bool inBounds(std::size_t offset, std::size_t bytes, const char* access);
   void noteWrite(std::size_t offset, std::size_t bytes, bool written);
   bool orderedAfterWrite(const Granule& g) const;
-  bool orderedAfterReads(const Granule& g) const;
+  bool orderedAfterReads(std::size_t granule) const;
+  bool orderedAfter(const Use& use) const;
   std::string place() const;
 
   // machine_async.cpp
@@ -221,6 +228,8 @@ class Machine {
   std::array<int, maxGroups> registers_ = {};
   // Per two bytes and warpgroup, the last group of products that reads them; empty until a product does.
   std::vector<std::array<std::uint32_t, maxGroups>> operands_;
+  // Per two bytes, when each thread read them last: kept while there are clocks.
+  std::vector<std::vector<std::uint32_t>> reads_;
   std::array<Granule, maxGroups> known_ = {};  // the last write that a warpgroup was found to know of
   std::vector<std::byte> shared_;
   std::vector<Granule> granules_;

@@ -22,6 +22,7 @@ void Machine::beginAsync() {
   named_.fill(Named{});
   registers_.fill(0);
   operands_.clear();
+  reads_.clear();
   known_.fill(Granule{});
 }
 
@@ -30,7 +31,9 @@ void Machine::endAsync(const Thread& thread) {
 }
 
 void Machine::startClocks() {
-  if (!clocks_.running()) clocks_.start(count_ + maxPhases);
+  if (clocks_.running()) return;
+  clocks_.start(count_ + maxPhases);
+  reads_.resize(granules_.size());
 }
 
 std::string Machine::writerName(const Granule& g) const {
@@ -66,6 +69,10 @@ void Machine::initPhases(std::size_t at, int arrivals) {
   phases_.push_back({at, arrivals, arrivals, count_ + static_cast<int>(phases_.size()), 0, 0, epoch_, running_});
 }
 
+void Machine::phasesReady() {
+  for (Phases& phases : phases_) phases.ready = phases.ready || phases.maker == running_;
+}
+
 Machine::Phases* Machine::phasesAt(std::size_t at, const char* what) {
   const auto found = std::find_if(phases_.begin(), phases_.end(), [&](const Phases& p) { return p.at == at; });
   if (found == phases_.end()) {
@@ -75,6 +82,10 @@ Machine::Phases* Machine::phasesAt(std::size_t at, const char* what) {
   if (found->epoch == epoch_ && found->maker != running_) {
     report(std::string("race: ") + what + " the barrier at " + number(at) + " that thread " +
            std::to_string(found->maker) + " made since the last barrier");
+    return nullptr;
+  }
+  if (!found->ready) {
+    report(std::string(what) + " the barrier at " + number(at) + ", of which its maker did not say that it is ready");
     return nullptr;
   }
   return &*found;
@@ -128,7 +139,7 @@ void Machine::copyTile(std::size_t to, std::size_t bytes, std::function<void(std
       return report("race: copies a tile over shared memory at " + number(i * granuleBytes) + " that " + writerName(g) +
                     " wrote since the last barrier");
     }
-    if (!orderedAfterReads(g)) {
+    if (!orderedAfterReads(i)) {
       return report("race: copies a tile over shared memory at " + number(i * granuleBytes) +
                     " that another thread read since the last barrier");
     }
@@ -136,6 +147,7 @@ void Machine::copyTile(std::size_t to, std::size_t bytes, std::function<void(std
       return report("race: copies a tile over shared memory at " + number(i * granuleBytes) +
                     " that products read which this thread does not know to be done");
     }
+    reads_[i].clear();
     g.written = false;
     g.writer = static_cast<std::int16_t>(phases->actor);
     g.writeTime = never;

@@ -43,6 +43,16 @@ __device__ __forceinline__ void awaitPhase(Phases at, int parity) {
     if (now - began > longestTurn) asm volatile("trap;");
   }
 }
+__device__ __forceinline__ void awaitTurnInline(const int* turn, int value) {
+  const unsigned long long began = nanoseconds();
+  for (;;) {
+    int now;
+    asm volatile("ld.acquire.gpu.global.s32 %0, [%1];" : "=r"(now) : "l"(turn) : "memory");
+    if (now == value) return;
+    __nanosleep(40);
+    if (nanoseconds() - began > longestTurn) asm volatile("trap;");
+  }
+}
 __device__ __forceinline__ void proxyFence() { asm volatile("fence.proxy.async.shared::cta;" ::: "memory"); }
 template <int id, int threads>
 __device__ __forceinline__ void namedBarrier() {
@@ -66,6 +76,14 @@ __device__ __forceinline__ void copyTile(T* to, const TensorMap& map, int column
       "[%2];" ::"r"(sharedAddress(to)),
       "l"(&map), "r"(sharedAddress(at)), "r"(column), "r"(head), "r"(row), "r"(batch)
       : "memory");
+}
+
+template <class T>
+__device__ __forceinline__ void copyRow(T* to, const T* from, int count, Phases at) {
+  asm volatile("cp.async.bulk.shared::cluster.global.mbarrier::complete_tx::bytes [%0], [%1], %2, [%3];" ::"r"(
+                   sharedAddress(to)),
+               "l"(from), "r"(count * static_cast<int>(sizeof(T))), "r"(sharedAddress(at))
+               : "memory");
 }
 
 // ---- products ----
@@ -111,96 +129,64 @@ __device__ __forceinline__ void awaitProducts(Registers&... registers) {
   (hold(registers), ...);
 }
 
-// The registers of an asm statement: results in `d`, then operands.
+// One asm statement for each width and each kind of operand A: the results' registers come first, then the operands, whose
+// numbers follow from the width. `type` is text that the compiler puts in.
+template <class T>
+inline constexpr char productType[] = ".bf16";
+template <>
+inline constexpr char productType<f16>[] = ".f16";
 #define LAZY_D4(i) "+f"(element(d, i)), "+f"(element(d, i + 1)), "+f"(element(d, i + 2)), "+f"(element(d, i + 3))
 #define LAZY_D16(i) LAZY_D4(i), LAZY_D4(i + 4), LAZY_D4(i + 8), LAZY_D4(i + 12)
-#define LAZY_D32 LAZY_D16(0), LAZY_D16(16)
-#define LAZY_D64 LAZY_D32, LAZY_D16(32), LAZY_D16(48)
-#define LAZY_NAMES32                                                                                     \
-  "%0, %1, %2, %3, %4, %5, %6, %7, %8, %9, %10, %11, %12, %13, %14, %15, %16, %17, %18, %19, %20, %21, " \
-  "%22, %23, %24, %25, %26, %27, %28, %29, %30, %31"
-#define LAZY_NAMES64                                                                                     \
-  "%0, %1, %2, %3, %4, %5, %6, %7, %8, %9, %10, %11, %12, %13, %14, %15, %16, %17, %18, %19, %20, %21, " \
-  "%22, %23, %24, %25, %26, %27, %28, %29, %30, %31, %32, %33, %34, %35, %36, %37, %38, %39, %40, %41, " \
-  "%42, %43, %44, %45, %46, %47, %48, %49, %50, %51, %52, %53, %54, %55, %56, %57, %58, %59, %60, %61, " \
-  "%62, %63"
+#define LAZY_NAMES16 "%0, %1, %2, %3, %4, %5, %6, %7, %8, %9, %10, %11, %12, %13, %14, %15"
+#define LAZY_NAMES32 \
+  LAZY_NAMES16 ", %16, %17, %18, %19, %20, %21, %22, %23, %24, %25, %26, %27, %28, %29, %30, %31"
+#define LAZY_NAMES64                                                                                               \
+  LAZY_NAMES32                                                                                                     \
+  ", %32, %33, %34, %35, %36, %37, %38, %39, %40, %41, %42, %43, %44, %45, %46, %47, %48, %49, %50, %51, %52, "    \
+  "%53, %54, %55, %56, %57, %58, %59, %60, %61, %62, %63"
+#define LAZY_PRODUCT(columns, names, add, type, operands, ...)                                                     \
+  asm volatile("{ .reg .pred p; setp.ne.b32 p, %" #add ", 0; wgmma.mma_async.sync.aligned.m64n" #columns           \
+               "k16.f32%" #type "%" #type " {" names "}, " operands "; }"                                          \
+               : __VA_ARGS__                                                                                       \
+               : LAZY_OPERANDS                                                                                     \
+               : "memory")
 
-// Results are rows of 64 or 128 columns, 32 or 64 registers.
+// Results are rows of 32, 64 or 128 columns: 16, 32 or 64 registers.
 template <class T, bool acrossB, class D>
 __device__ __forceinline__ void multiply(D& d, const std::uint32_t (&a)[4], Operand b, bool add) {
-  static_assert(sizeof(D) == 128 || sizeof(D) == 256, "64 or 128 columns");
-#define LAZY_OPERANDS "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "l"(b), "r"(add ? 1 : 0), "n"(acrossB ? 1 : 0)
-  if constexpr (sizeof(D) == 128 && std::is_same_v<T, bf16>) {
-    asm volatile(
-        "{ .reg .pred p; setp.ne.b32 p, %37, 0; wgmma.mma_async.sync.aligned.m64n64k16.f32.bf16.bf16 {" LAZY_NAMES32
-        "}, {%32, %33, %34, %35}, %36, p, 1, 1, %38; }"
-        : LAZY_D32
-        : LAZY_OPERANDS
-        : "memory");
+  static_assert(sizeof(D) == 64 || sizeof(D) == 128 || sizeof(D) == 256, "32, 64 or 128 columns");
+#define LAZY_OPERANDS                                                                                       \
+  "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "l"(b), "r"(add ? 1 : 0), "n"(acrossB ? 1 : 0), "C"(productType<T>)
+  if constexpr (sizeof(D) == 64) {
+    LAZY_PRODUCT(32, LAZY_NAMES16, 21, 23, "{%16, %17, %18, %19}, %20, p, 1, 1, %22", LAZY_D16(0));
   } else if constexpr (sizeof(D) == 128) {
-    asm volatile(
-        "{ .reg .pred p; setp.ne.b32 p, %37, 0; wgmma.mma_async.sync.aligned.m64n64k16.f32.f16.f16 {" LAZY_NAMES32
-        "}, {%32, %33, %34, %35}, %36, p, 1, 1, %38; }"
-        : LAZY_D32
-        : LAZY_OPERANDS
-        : "memory");
-  } else if constexpr (std::is_same_v<T, bf16>) {
-    asm volatile(
-        "{ .reg .pred p; setp.ne.b32 p, %69, 0; wgmma.mma_async.sync.aligned.m64n128k16.f32.bf16.bf16 {" LAZY_NAMES64
-        "}, {%64, %65, %66, %67}, %68, p, 1, 1, %70; }"
-        : LAZY_D64
-        : LAZY_OPERANDS
-        : "memory");
+    LAZY_PRODUCT(64, LAZY_NAMES32, 37, 39, "{%32, %33, %34, %35}, %36, p, 1, 1, %38", LAZY_D16(0), LAZY_D16(16));
   } else {
-    asm volatile(
-        "{ .reg .pred p; setp.ne.b32 p, %69, 0; wgmma.mma_async.sync.aligned.m64n128k16.f32.f16.f16 {" LAZY_NAMES64
-        "}, {%64, %65, %66, %67}, %68, p, 1, 1, %70; }"
-        : LAZY_D64
-        : LAZY_OPERANDS
-        : "memory");
+    LAZY_PRODUCT(128, LAZY_NAMES64, 69, 71, "{%64, %65, %66, %67}, %68, p, 1, 1, %70", LAZY_D16(0), LAZY_D16(16),
+                 LAZY_D16(32), LAZY_D16(48));
   }
 #undef LAZY_OPERANDS
 }
 template <class T, bool acrossA, bool acrossB, class D>
 __device__ __forceinline__ void multiply(D& d, Operand a, Operand b, bool add) {
-  static_assert(sizeof(D) == 128 || sizeof(D) == 256, "64 or 128 columns");
-#define LAZY_OPERANDS "l"(a), "l"(b), "r"(add ? 1 : 0), "n"(acrossA ? 1 : 0), "n"(acrossB ? 1 : 0)
-  if constexpr (sizeof(D) == 128 && std::is_same_v<T, bf16>) {
-    asm volatile(
-        "{ .reg .pred p; setp.ne.b32 p, %34, 0; wgmma.mma_async.sync.aligned.m64n64k16.f32.bf16.bf16 {" LAZY_NAMES32
-        "}, %32, %33, p, 1, 1, %35, %36; }"
-        : LAZY_D32
-        : LAZY_OPERANDS
-        : "memory");
+  static_assert(sizeof(D) == 64 || sizeof(D) == 128 || sizeof(D) == 256, "32, 64 or 128 columns");
+#define LAZY_OPERANDS \
+  "l"(a), "l"(b), "r"(add ? 1 : 0), "n"(acrossA ? 1 : 0), "n"(acrossB ? 1 : 0), "C"(productType<T>)
+  if constexpr (sizeof(D) == 64) {
+    LAZY_PRODUCT(32, LAZY_NAMES16, 18, 21, "%16, %17, p, 1, 1, %19, %20", LAZY_D16(0));
   } else if constexpr (sizeof(D) == 128) {
-    asm volatile(
-        "{ .reg .pred p; setp.ne.b32 p, %34, 0; wgmma.mma_async.sync.aligned.m64n64k16.f32.f16.f16 {" LAZY_NAMES32
-        "}, %32, %33, p, 1, 1, %35, %36; }"
-        : LAZY_D32
-        : LAZY_OPERANDS
-        : "memory");
-  } else if constexpr (std::is_same_v<T, bf16>) {
-    asm volatile(
-        "{ .reg .pred p; setp.ne.b32 p, %66, 0; wgmma.mma_async.sync.aligned.m64n128k16.f32.bf16.bf16 {" LAZY_NAMES64
-        "}, %64, %65, p, 1, 1, %67, %68; }"
-        : LAZY_D64
-        : LAZY_OPERANDS
-        : "memory");
+    LAZY_PRODUCT(64, LAZY_NAMES32, 34, 37, "%32, %33, p, 1, 1, %35, %36", LAZY_D16(0), LAZY_D16(16));
   } else {
-    asm volatile(
-        "{ .reg .pred p; setp.ne.b32 p, %66, 0; wgmma.mma_async.sync.aligned.m64n128k16.f32.f16.f16 {" LAZY_NAMES64
-        "}, %64, %65, p, 1, 1, %67, %68; }"
-        : LAZY_D64
-        : LAZY_OPERANDS
-        : "memory");
+    LAZY_PRODUCT(128, LAZY_NAMES64, 66, 69, "%64, %65, p, 1, 1, %67, %68", LAZY_D16(0), LAZY_D16(16), LAZY_D16(32),
+                 LAZY_D16(48));
   }
 #undef LAZY_OPERANDS
 }
 #undef LAZY_D4
 #undef LAZY_D16
-#undef LAZY_D32
-#undef LAZY_D64
+#undef LAZY_NAMES16
 #undef LAZY_NAMES32
 #undef LAZY_NAMES64
+#undef LAZY_PRODUCT
 
 }  // namespace gpu

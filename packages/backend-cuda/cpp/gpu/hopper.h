@@ -6,6 +6,8 @@
 //   TensorMap tensorMap(HeadRows, rows)        of the host: [batch, rows, heads, dim] in boxes of `rows` rows and 64 elements
 //   copyTile                                   a box into shared memory, 128-byte rows swizzled, zeros where the tensor ends;
 //                                              one thread starts it, its bytes arrive at a barrier
+//   awaitTurnInline                            awaitTurn that ends in a trap, not in a call, which products would not cross
+//   copyRow                                    elements in a row, a multiple of 16 bytes, in the same way
 //   proxyFence                                 what this thread wrote to shared memory may be read by products
 //   namedBarrier<id, threads>                  of some warps of the block
 //   keepRegisters<n> takeRegisters<n>          setmaxnreg: fewer, more

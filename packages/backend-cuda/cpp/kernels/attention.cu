@@ -154,7 +154,7 @@ void attendGrowing(const Attention& op, const Growth& growth, void* workspace, c
 
 std::size_t workspace(const AttentionGrad& op) { return gradSpace(op).bytes; }
 
-void run(const AttentionGrad& op, void* workspace, cudaStream_t stream) {
+void run(const AttentionGrad& op, void* workspace, cudaStream_t stream, AttentionPath path) {
   const AttentionSizes& z = op.in.sizes;
   const GradSpace space = gradSpace(op);
   auto* scratch = static_cast<char*>(workspace);
@@ -191,7 +191,7 @@ void run(const AttentionGrad& op, void* workspace, cudaStream_t stream) {
         const std::int64_t count = z.batch * z.heads * p.paddedLength();
         launch("attentionGrad delta", deltaKernel<T>, dim3{gridSize(count, rowsPerBlock)}, dim3{threads}, 0, stream, p,
                terms);
-        return tensorGrad(p, stream);
+        return path == AttentionPath::hopper && hopperTakesGrad(p) ? hopperGrad(p, stream) : tensorGrad(p, stream);
       }
     }
     exactDelta(p, delta, stream);

@@ -194,6 +194,14 @@ bool hopperTakes(const AttentionProblem<T>& p) {
 }
 template <class T>
 void hopperForward(const AttentionProblem<T>& p, cudaStream_t stream);
+// Backward, queries at a time (attention_grad_hopper.cu).
+inline constexpr int hopperGradStep = 64;
+template <class T>
+bool hopperTakesGrad(const AttentionProblem<T>& p) {
+  return p.headDim <= 128;
+}
+template <class T>
+void hopperGrad(const AttentionProblem<T>& p, cudaStream_t stream);
 inline constexpr int wideGradRows = 64;
 // Bytes of dqSums and of turns.
 std::size_t gradSumsBytes(const AttentionInputs& in);

@@ -54,11 +54,6 @@ struct GradShape {
 using Grad64 = GradShape<64, 64, true>;
 using Grad128 = GradShape<128, 32, false>;
 
-// A block's keys, from `first`, and the query tiles that attend them.
-struct Work {
-  int first, b, kvHead, firstTile, tiles, firstHead;
-};
-
 template <class T, class Shape>
 __global__ void __launch_bounds__(Shape::threads, 1) gradKernel(const __grid_constant__ AttentionProblem<T> p) {
   constexpr int columns = Shape::columns, step = Shape::step, queryTiles = Shape::queryTiles;
@@ -66,26 +61,21 @@ __global__ void __launch_bounds__(Shape::threads, 1) gradKernel(const __grid_con
             queryBlocks = ceilDiv(p.length, step);
   const int thread = static_cast<int>(threadIdx.x), lane = thread % 32, warp = thread / 32, warpRow = 16 * warp;
 
-  const int shift = p.keys - p.length;
   // What thread 0 found out for all. Read again in every step: registers are scarcer than shared memory's time.
   const auto notes = sharedMemory<int>(Shape::notesAt);
-  const auto work = [&] { return Work{notes[0], notes[1], notes[2], notes[3], notes[4], notes[9]}; };
+  const auto work = [&] { return GradWork{notes[0], notes[1], notes[2], notes[3], notes[4], notes[9]}; };
   if (thread == 0) {
-    const int ticket = takeTicket(p.turns + static_cast<std::int64_t>(p.batch) * p.heads * queryBlocks);
-    const int first = (keyBlocks - 1 - ticket % keyBlocks) * Shape::rows, b = ticket / keyBlocks / p.kvHeads;
-    // Query tiles that attend these keys: from the first position that reaches them to the last start that does.
-    const int firstTile = first - shift > 0 ? (first - shift) / step : 0;
-    const int endTile = tileBeyond(p, b, step, firstTile, queryBlocks, first + Shape::rows);
-    notes[0] = first;
-    notes[1] = b;
-    notes[2] = ticket / keyBlocks % p.kvHeads;
-    notes[3] = firstTile;
-    notes[4] = endTile - firstTile;
+    const GradWork taken = takeWork<Shape::rows, step>(p);
+    notes[0] = taken.first;
+    notes[1] = taken.b;
+    notes[2] = taken.kvHead;
+    notes[3] = taken.firstTile;
+    notes[4] = taken.tiles;
     notes[5] = -1;                // which turn thread 0 passes on next (-1: none)
     notes[6] = 0;                 // and to whom
     notes[7] = 0;                 // head of the group at this step
     notes[8] = notes[4] * group;  // steps
-    notes[9] = notes[2] * group;
+    notes[9] = taken.firstHead;
   }
   __syncthreads();
 
@@ -127,7 +117,7 @@ __global__ void __launch_bounds__(Shape::threads, 1) gradKernel(const __grid_con
   };
   // Step i: the query tiles of a head of the group, then those of the next.
   const auto fetch = [&](int i, int head) {
-    const Work w = work();
+    const GradWork w = work();
     const int b = w.b, h = w.firstHead + head, query = (w.firstTile + i - head * w.tiles) * step;
     const std::int64_t from = p.queryAt(b, query, h);
     stage(i, 0).template copyFrom<step, Shape::threads>(p.q + from, p.queryStride(), p.length - query, p.headDim);
@@ -158,7 +148,7 @@ __global__ void __launch_bounds__(Shape::threads, 1) gradKernel(const __grid_con
   for (int i = 0; i < count(); ++i) {
     copyAsyncWait<0>();
     __syncthreads();  // step i is there for all, and all are done with step i - 1
-    const Work w = work();
+    const GradWork w = work();
     const int head = notes[7], nextHead = head + (i + 1 == (head + 1) * w.tiles);
     const int b = w.b, h = w.firstHead + head, tile = w.firstTile + i - head * w.tiles, query = tile * step;
     if (i + 1 < count()) fetch(i + 1, nextHead);

@@ -60,6 +60,23 @@ __device__ __forceinline__ int tileBeyond(const AttentionProblem<T>& p, int b, i
   return from;
 }
 
+// A block's keys, from `first`, and the query tiles that attend them.
+struct GradWork {
+  int first, b, kvHead, firstTile, tiles, firstHead;
+};
+// By one thread: the next block of `rows` keys, later keys first, and its query tiles of `step` rows.
+template <int rows, int step, class T>
+__device__ __forceinline__ GradWork takeWork(const AttentionProblem<T>& p) {
+  const int keyBlocks = ceilDiv(p.keys, rows), queryBlocks = ceilDiv(p.length, step), shift = p.keys - p.length;
+  const int ticket = takeTicket(p.turns + static_cast<std::int64_t>(p.batch) * p.heads * queryBlocks);
+  const int first = (keyBlocks - 1 - ticket % keyBlocks) * rows, b = ticket / keyBlocks / p.kvHeads;
+  const int kvHead = ticket / keyBlocks % p.kvHeads;
+  // Query tiles that attend these keys: from the first position that reaches them to the last start that does.
+  const int firstTile = first - shift > 0 ? (first - shift) / step : 0;
+  const int endTile = tileBeyond(p, b, step, firstTile, queryBlocks, first + rows);
+  return {first, b, kvHead, firstTile, endTile - firstTile, kvHead * (p.heads / p.kvHeads)};
+}
+
 // s (a raw product) becomes ds, g becomes w. `bias` comes times log2 e. Every query of a plain tile attends every key, without
 // a bias.
 template <bool plain>

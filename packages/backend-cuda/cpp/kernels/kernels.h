@@ -49,7 +49,7 @@ void run(const CrossEntropy& op, void* workspace, cudaStream_t stream);
 std::size_t workspace(const Attention& op);
 void run(const Attention& op, void* workspace, cudaStream_t stream, AttentionPath path = AttentionPath::mma);
 std::size_t workspace(const AttentionGrad& op);
-void run(const AttentionGrad& op, void* workspace, cudaStream_t stream);
+void run(const AttentionGrad& op, void* workspace, cudaStream_t stream, AttentionPath path = AttentionPath::mma);
 
 // What changes from token to token lies in device memory, for a graph is recorded once and launched for each: steps[b] of `most`
 // tokens are drawn for row b. Sizes of a launch are those of the last. nullptr: nothing grows.

@@ -110,5 +110,5 @@ LAZY_EXPORT int lazy_attention_forward(const LazyAttention* a) {
 }
 
 LAZY_EXPORT int lazy_attention_grad(const LazyAttention* a) {
-  return guarded([&] { gpu::run(gradOf(*a), a->workspace, streamOf(*a)); });
+  return guarded([&] { gpu::run(gradOf(*a), a->workspace, streamOf(*a), pathOf(*a)); });
 }

@@ -15,13 +15,14 @@ using gpu::sharedMemory;
 Phases phases(int i) { return sharedMemory<std::uint64_t>(40960) + i; }
 constexpr std::size_t shared = 40960 + 64;
 
-enum class Hand { right, unmade, unwaited, twice, alone, lost, parity };
+enum class Hand { right, unmade, unready, unwaited, twice, alone, lost, parity };
 // Thread 0 writes, and says so at a barrier at which the others wait.
 std::string handOver(Hand how) {
   return run(64, shared, [how] {
     const auto s = sharedMemory<int>();
     const int t = static_cast<int>(threadIdx.x);
     if (t == 0 && how != Hand::unmade) gpu::initPhases(phases(0), how == Hand::lost ? 2 : 1);
+    if (t == 0 && how != Hand::unready) gpu::phasesReady();
     if (how != Hand::alone) __syncthreads();
     if (t == 0) {
       s[0] = 7;
@@ -37,6 +38,7 @@ std::string handOver(Hand how) {
 void barriersInMemory() {
   expectClean("a value handed over at a barrier", handOver(Hand::right));
   expectReport("a barrier that nobody made", handOver(Hand::unmade), "nobody made");
+  expectReport("a barrier that is not said to be ready", handOver(Hand::unready), "did not say that it is ready");
   expectReport("a barrier made without telling", handOver(Hand::alone), "made since the last barrier");
   expectReport("no wait at the barrier", handOver(Hand::unwaited), "race: reads");
   expectReport("a write after the arrival", handOver(Hand::twice), "race: reads");
@@ -47,6 +49,7 @@ void barriersInMemory() {
                    [] {
                      if (threadIdx.x != 0) return;
                      gpu::initPhases(phases(0), 2);
+                     gpu::phasesReady();
                      gpu::arriveExpecting(phases(0), 16);
                      gpu::arrive(phases(0));
                      gpu::arrive(phases(0));
@@ -92,7 +95,10 @@ std::string bring(Tile how) {
   return run(64, shared, [=] {
     const auto tile = sharedMemory<bf16>();
     const int t = static_cast<int>(threadIdx.x);
-    if (t == 0) gpu::initPhases(phases(0), 1);
+    if (t == 0) {
+      gpu::initPhases(phases(0), 1);
+      gpu::phasesReady();
+    }
     __syncthreads();
     const auto copy = [&] { gpu::copyTile(tile, map, 64, 2, 3, 1, phases(0)); };
     if (t == 0) {
@@ -125,6 +131,70 @@ void tiles() {
   expectReport("a barrier that expects other bytes", bring(Tile::bytes), "bytes are missing");
   expectReport("a tile copied over one that is read", bring(Tile::again), "another thread read");
   expectReport("a tile that nobody awaits", bring(Tile::kept), "nobody waited for");
+}
+
+// A row of 64 floats, copied as it lies; and what cannot be copied.
+std::string bringRow(int first, int count) {
+  alignas(16) static float row[80];
+  for (int i = 0; i < 80; ++i) row[i] = static_cast<float>(i);
+  return run(32, shared, [=] {
+    const int t = static_cast<int>(threadIdx.x);
+    if (t == 0) {
+      gpu::initPhases(phases(0), 1);
+      gpu::phasesReady();
+      gpu::arriveExpecting(phases(0), count * 4);
+      gpu::copyRow(sharedMemory<float>(1024), row + first, count, phases(0));
+    }
+    __syncthreads();
+    gpu::awaitPhase(phases(0), 0);
+    for (int i = t; i < count; i += 32) {
+      if (sharedMemory<float>(1024)[i] != static_cast<float>(first + i)) emulation::machine().report("wrong value");
+    }
+  });
+}
+
+void rows() {
+  expectClean("a row", bringRow(4, 64));
+  expectReport("a row that begins between multiples of 16 bytes", bringRow(1, 64), "no multiple of 16 bytes");
+  expectReport("a row that ends there", bringRow(4, 63), "no multiple of 16 bytes");
+}
+
+enum class Turns { right, unsaid, early };
+// One warp waits for a turn, a second uses it, a third passes it on; what each did comes to the next by barriers of its own.
+std::string takeTurns(Turns how) {
+  int turn = 0;
+  float4 sum{};
+  return run(
+      96, shared,
+      [&, how] {
+        const int t = static_cast<int>(threadIdx.x);
+        if (t == 0) {
+          gpu::initPhases(phases(0), 1);
+          gpu::initPhases(phases(1), how == Turns::early ? 1 : 32);
+          gpu::phasesReady();
+        }
+        __syncthreads();
+        const int mine = static_cast<int>(blockIdx.x);
+        if (t == 0) {
+          gpu::awaitTurn(&turn, mine);
+          gpu::arrive(phases(0));
+        } else if (t >= 32 && t < 64) {
+          if (how != Turns::unsaid) gpu::awaitPhase(phases(0), 0);
+          if (how == Turns::early && t == 32) gpu::arrive(phases(1));
+          gpu::storeInTurn(&turn, &sum, gpu::loadInTurn(&turn, &sum));
+          if (how != Turns::early) gpu::arrive(phases(1));
+        } else if (t == 64) {
+          gpu::awaitPhase(phases(1), 0);
+          gpu::passTurn(&turn, mine + 1);
+        }
+      },
+      2);
+}
+
+void turnsByPhases() {
+  expectClean("turns that three warps share", takeTurns(Turns::right));
+  expectReport("a turn whose wait nobody told of", takeTurns(Turns::unsaid), "without having waited");
+  expectReport("a turn passed on before it is used", takeTurns(Turns::early), "while other threads may still use it");
 }
 
 enum class Mistake {
@@ -252,6 +322,7 @@ void products() {
   Product<bf16, 64, true, false, true>::check("bf16 from registers, across");
   Product<bf16, 128, false, true, true>::check("bf16 both across");
   Product<bf16, 64, false, true, false>::check("bf16 a across");
+  Product<bf16, 32, false, false, false>::check("bf16 64 x 32");
   using Tiles = Product<bf16, 64, false, false, false>;
   using Registers = Product<bf16, 64, true, false, true>;
   expectReport("a product without a fence", Tiles::of(Mistake::noFence), "without a fence for the registers");
@@ -278,5 +349,7 @@ void products() {
 void hopperTests() {
   barriersInMemory();
   tiles();
+  rows();
+  turnsByPhases();
   products();
 }
