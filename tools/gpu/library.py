@@ -13,7 +13,7 @@ import subprocess
 import sys
 
 KERNELS = ["attention", "attention_exact", "attention_forward", "attention_grad", "attention_grad_wide", "attention_decode"]
-KERNELS += ["attention_hopper"]
+KERNELS += ["attention_hopper", "attention_grad_hopper"]
 PATHS = ["mma", "hopper"]
 SHARED = ["reduce", "elastic"]  # sums of dbias and dtau
 

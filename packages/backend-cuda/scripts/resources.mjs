@@ -108,6 +108,13 @@ function launchShape(name) {
     const [columns, keyTile] = hopper.slice(1).map(Number);
     return { threads: 384, shared: 256 * columns + 8 * keyTile * columns + 32768 + 128 * 8 * 4 + 72 };
   }
+  if (name.startsWith('hopperGradKernel')) {
+    // k, v, four stages of q and dO, ds twice, then terms, bias, diagonals, notes and barriers.
+    return {
+      threads: 512,
+      shared: 256 * 128 + 8 * 64 * 128 + 2 * 128 * 128 + 4 * 64 * 16 + 4 * 192 * 4 + 23 * 72 * 4 + 184,
+    };
+  }
   const shape = /(Forward|Grad)Shape<([^>]*)>/
     .exec(name)?.[2]
     .split(',')

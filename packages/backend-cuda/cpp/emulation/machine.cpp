@@ -355,7 +355,8 @@ void Machine::passTurn(int* turn, int value) {
   const Turn* held = heldTurn(turn);
   if (held == nullptr) return report("passes on a turn that it does not have");
   for (const Use& use : held->uses) {
-    if (use.thread >= 0 && !orderedAfter(use)) return report("race: passes its turn on while other threads may still use it");
+    if (use.thread >= 0 && !orderedAfter(use))
+      return report("race: passes its turn on while other threads may still use it");
   }
   *turn = value;
   turns_.erase(turns_.begin() + (held - turns_.data()));

@@ -138,24 +138,23 @@ inline constexpr char productType<f16>[] = ".f16";
 #define LAZY_D4(i) "+f"(element(d, i)), "+f"(element(d, i + 1)), "+f"(element(d, i + 2)), "+f"(element(d, i + 3))
 #define LAZY_D16(i) LAZY_D4(i), LAZY_D4(i + 4), LAZY_D4(i + 8), LAZY_D4(i + 12)
 #define LAZY_NAMES16 "%0, %1, %2, %3, %4, %5, %6, %7, %8, %9, %10, %11, %12, %13, %14, %15"
-#define LAZY_NAMES32 \
-  LAZY_NAMES16 ", %16, %17, %18, %19, %20, %21, %22, %23, %24, %25, %26, %27, %28, %29, %30, %31"
-#define LAZY_NAMES64                                                                                               \
-  LAZY_NAMES32                                                                                                     \
-  ", %32, %33, %34, %35, %36, %37, %38, %39, %40, %41, %42, %43, %44, %45, %46, %47, %48, %49, %50, %51, %52, "    \
+#define LAZY_NAMES32 LAZY_NAMES16 ", %16, %17, %18, %19, %20, %21, %22, %23, %24, %25, %26, %27, %28, %29, %30, %31"
+#define LAZY_NAMES64                                                                                            \
+  LAZY_NAMES32                                                                                                  \
+  ", %32, %33, %34, %35, %36, %37, %38, %39, %40, %41, %42, %43, %44, %45, %46, %47, %48, %49, %50, %51, %52, " \
   "%53, %54, %55, %56, %57, %58, %59, %60, %61, %62, %63"
-#define LAZY_PRODUCT(columns, names, add, type, operands, ...)                                                     \
-  asm volatile("{ .reg .pred p; setp.ne.b32 p, %" #add ", 0; wgmma.mma_async.sync.aligned.m64n" #columns           \
-               "k16.f32%" #type "%" #type " {" names "}, " operands "; }"                                          \
-               : __VA_ARGS__                                                                                       \
-               : LAZY_OPERANDS                                                                                     \
+#define LAZY_PRODUCT(columns, names, add, type, operands, ...)                                           \
+  asm volatile("{ .reg .pred p; setp.ne.b32 p, %" #add ", 0; wgmma.mma_async.sync.aligned.m64n" #columns \
+               "k16.f32%" #type "%" #type " {" names "}, " operands "; }"                                \
+               : __VA_ARGS__                                                                             \
+               : LAZY_OPERANDS                                                                           \
                : "memory")
 
 // Results are rows of 32, 64 or 128 columns: 16, 32 or 64 registers.
 template <class T, bool acrossB, class D>
 __device__ __forceinline__ void multiply(D& d, const std::uint32_t (&a)[4], Operand b, bool add) {
   static_assert(sizeof(D) == 64 || sizeof(D) == 128 || sizeof(D) == 256, "32, 64 or 128 columns");
-#define LAZY_OPERANDS                                                                                       \
+#define LAZY_OPERANDS \
   "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "l"(b), "r"(add ? 1 : 0), "n"(acrossB ? 1 : 0), "C"(productType<T>)
   if constexpr (sizeof(D) == 64) {
     LAZY_PRODUCT(32, LAZY_NAMES16, 21, 23, "{%16, %17, %18, %19}, %20, p, 1, 1, %22", LAZY_D16(0));
@@ -170,8 +169,7 @@ __device__ __forceinline__ void multiply(D& d, const std::uint32_t (&a)[4], Oper
 template <class T, bool acrossA, bool acrossB, class D>
 __device__ __forceinline__ void multiply(D& d, Operand a, Operand b, bool add) {
   static_assert(sizeof(D) == 64 || sizeof(D) == 128 || sizeof(D) == 256, "32, 64 or 128 columns");
-#define LAZY_OPERANDS \
-  "l"(a), "l"(b), "r"(add ? 1 : 0), "n"(acrossA ? 1 : 0), "n"(acrossB ? 1 : 0), "C"(productType<T>)
+#define LAZY_OPERANDS "l"(a), "l"(b), "r"(add ? 1 : 0), "n"(acrossA ? 1 : 0), "n"(acrossB ? 1 : 0), "C"(productType<T>)
   if constexpr (sizeof(D) == 64) {
     LAZY_PRODUCT(32, LAZY_NAMES16, 18, 21, "%16, %17, p, 1, 1, %19, %20", LAZY_D16(0));
   } else if constexpr (sizeof(D) == 128) {

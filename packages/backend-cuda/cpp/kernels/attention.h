@@ -198,7 +198,7 @@ void hopperForward(const AttentionProblem<T>& p, cudaStream_t stream);
 inline constexpr int hopperGradStep = 64;
 template <class T>
 bool hopperTakesGrad(const AttentionProblem<T>& p) {
-  return p.headDim <= 128;
+  return p.headDim <= 64;
 }
 template <class T>
 void hopperGrad(const AttentionProblem<T>& p, cudaStream_t stream);

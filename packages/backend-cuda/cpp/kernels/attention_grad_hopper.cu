@@ -1,4 +1,4 @@
-// Backward attention (spec §Backward) for sm_90a: the five products of attention_grad.cu by wgmma, their operands by TMA.
+// Backward attention (spec §Backward) for sm_90a, head sizes up to 64: the five products of attention_grad.cu by wgmma, their operands by TMA.
 //
 // A block owns 128 keys and goes over the queries that attend them, 64 at a time: a step. Two warpgroups of 64 keys each hold dk
 // and dv. Their s and g come transposed (rows are keys), so that w and ds are operand A, from registers, of the products for dv
@@ -15,8 +15,7 @@ namespace gpu {
 namespace {
 
 // Of 512 registers that four threads have, those who bring, take dq, and take dk and dv have:
-using HopperGrad64 = HopperGradShape<64, 64, 4, 56, 120, 168>;
-using HopperGrad128 = HopperGradShape<128, 32, 2, 32, 96, 192>;
+using HopperGrad64 = HopperGradShape<64, 32, 4, 40, 120, 176>;
 
 struct GradMaps {
   TensorMap q, k, v, dout;
@@ -244,7 +243,7 @@ void launchGrad(const AttentionProblem<T>& p, cudaStream_t stream) {
 
 template <class T>
 void hopperGrad(const AttentionProblem<T>& p, cudaStream_t stream) {
-  p.headDim <= 64 ? launchGrad<T, HopperGrad64>(p, stream) : launchGrad<T, HopperGrad128>(p, stream);
+  launchGrad<T, HopperGrad64>(p, stream);
 }
 
 template void hopperGrad(const AttentionProblem<bf16>&, cudaStream_t);

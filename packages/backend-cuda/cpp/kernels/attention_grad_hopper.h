@@ -196,14 +196,14 @@ struct KeyGroup {
         const int key = warpRow() + lane / 4 + 8 * half;
         float &x = s[c / 4][c / 2 % 2][2 * half + c % 2], &y = g[c / 4][c / 2 % 2][2 * half + c % 2];
         // Rounded as in the forward pass: fma(s, scale, 0) is the rounded product.
-        const float score = kind == TileKind::plain ? roundedProduct(x, scale)
-                                                    : fmaf(x, scale, at.bias()[r - key + Shape::rows - 1]);
+        const float score =
+            kind == TileKind::plain ? roundedProduct(x, scale) : fmaf(x, scale, at.bias()[r - key + Shape::rows - 1]);
         const float weight = exp2Fast(score - row.lse);  // p_ij
         const float w = weight + row.offset;
         const float ds = weight * ((w > 0 ? y : 0.0f) - row.delta);
         const int j = first + key;
-        const bool attended = kind != TileKind::border ||
-                              (static_cast<float>(j) >= row.start && j <= p.position(query + r));
+        const bool attended =
+            kind != TileKind::border || (static_cast<float>(j) >= row.start && j <= p.position(query + r));
         x = attended ? ds : 0.0f;
         y = attended ? w : 0.0f;
       }
@@ -248,7 +248,9 @@ struct QueryGroup {
   int warp, lane;
 
   __device__ __forceinline__ QueryGroup(const AttentionProblem<T>& problem, const GradWork& taken)
-      : p(problem), work(taken), warp(static_cast<int>(threadIdx.x) / 32 - 4),
+      : p(problem),
+        work(taken),
+        warp(static_cast<int>(threadIdx.x) / 32 - 4),
         lane(static_cast<int>(threadIdx.x) % 32) {}
 
   // Of 64 columns of a query tile, in the order of the fragments.
