@@ -43,6 +43,7 @@ test('the mutations that are tried cover every kind of kernel', () => {
     'attention_exact.cu',
     'attention_forward.cu',
     'attention_grad.cu',
+    'attention_grad_hopper.cu',
     'attention_grad_wide.cu',
     'attention_hopper.cu',
     'decoder.cu',

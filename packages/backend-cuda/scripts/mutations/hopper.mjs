@@ -1,6 +1,9 @@
 const kernel = 'attention_hopper.cu';
 const group = 'attention_hopper.h';
+const grad = 'attention_grad_hopper.cu';
+const gradGroup = 'attention_grad_hopper.h';
 const TILES = 'bf16 head_64';
+const GRAD = 'attentionGrad bf16 head_64_(chunk|partly|one_past)';
 
 const MISTAKES = [
   {
@@ -123,6 +126,58 @@ const MISTAKES = [
     to: '(1 - part / Shape::panels) * Shape::groupRows',
     run: TILES,
   },
+  {
+    name: 'gradient: ds is read before it is there',
+    file: grad,
+    from: 'if (panel == 0) Rings::Pairs::await(i);',
+    to: '',
+    run: GRAD,
+  },
+  {
+    name: 'gradient: ds without a fence between the proxies',
+    file: grad,
+    from: 'if (column + Shape::piece == Shape::step) { proxyFence();',
+    to: 'if (column + Shape::piece == Shape::step) {',
+    run: GRAD,
+  },
+  {
+    name: 'gradient: ds overwritten while dq reads it',
+    file: grad,
+    from: 'if (column == 0 && i >= 2) Rings::Taken::await(i - 2);',
+    to: '',
+    run: GRAD,
+    always: true,
+  },
+  { name: 'gradient: turn not waited for', file: grad, from: 'Rings::Turn::await(i);', to: '', run: GRAD },
+  {
+    name: 'gradient: turn passed on before the sums are stored',
+    file: grad,
+    from: 'Rings::Added::await(i);',
+    to: '',
+    run: GRAD,
+  },
+  {
+    name: 'gradient: steps filled again without asking',
+    file: grad,
+    from: 'if (i >= Shape::stages) Rings::Empty::await(i - Shape::stages);',
+    to: '',
+    run: GRAD,
+  },
+  {
+    name: 'gradient: no barrier before the blocks of dbias are read',
+    file: gradGroup,
+    from: 'namedBarrier<1, 128>(); const std::int64_t part',
+    to: 'const std::int64_t part',
+    run: GRAD,
+  },
+  {
+    name: 'gradient: the diagonal is masked',
+    file: gradGroup,
+    from: 'j <= p.position(query + r)',
+    to: 'j < p.position(query + r)',
+    run: GRAD,
+  },
+  { name: 'gradient: barriers not said to be ready', file: gradGroup, from: 'phasesReady();', to: '', run: GRAD },
 ];
 
 /** Mistakes in the kernels for Hopper, as in list.mjs. */
@@ -130,5 +185,5 @@ export const HOPPER = MISTAKES.map((mistake) => ({
   ...mistake,
   name: `hopper: ${mistake.name}`,
   path: /** @type {const} */ ('hopper'),
-  compile: [kernel],
+  compile: [[grad, gradGroup].includes(mistake.file) ? grad : kernel],
 }));

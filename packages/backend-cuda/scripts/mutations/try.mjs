@@ -68,7 +68,7 @@ function verdict({ status, signal, output }) {
   if (signal === 'SIGTERM') return { caught: false, how: `no verdict within ${LIMIT_MS / 1000} s` };
   // A run that fails without saying what is wrong with the kernel has caught nothing; a crash is a guard page's word.
   const report =
-    /off by|race:|nobody wrote|outside the|divergent|never waited|waits for turn|passes on a turn|never completes|products|multiplies without|once too often|the device stopped working|the oracle has|its ops lead to|is NaN; the parameters/;
+    /off by|race:|nobody wrote|outside the|divergent|never waited|waits for turn|passes on a turn|never completes|products|multiplies without|once too often|that it is ready|the device stopped working|the oracle has|its ops lead to|is NaN; the parameters/;
   const how = output.split('\n').find((line) => report.test(line));
   const crashed = signal !== null;
   return {
