@@ -113,13 +113,6 @@ const MISTAKES = [
     run: TILES,
   },
   {
-    name: 'activity of other rows',
-    file: group,
-    from: 'firstRow / activeRows + warp',
-    to: 'firstRow / activeRows + (warp ^ 1)',
-    run: 'bf16 head_64_partly',
-  },
-  {
     name: 'rows of the other group',
     file: kernel,
     from: 'part / Shape::panels * Shape::groupRows',

@@ -222,10 +222,11 @@ export const MUTATIONS = [
   },
   {
     name: 'gradient: later blocks wait for earlier ones',
-    file: grad,
+    file: 'attention_grad.h',
     from: '(keyBlocks - 1 - ticket % keyBlocks)',
     to: '(ticket % keyBlocks)',
     run: TILES,
+    compile: [grad],
   },
   {
     name: 'wide gradient: refill without a barrier',
@@ -408,11 +409,12 @@ export const MUTATIONS = [
   },
   {
     name: 'gradient of k: first query tile too late',
-    file: grad,
+    file: 'attention_grad.h',
     from: '(first - shift) / step : 0;',
     to: '(first - shift + step - 1) / step + 1 : 0;',
     run: 'bf16 head_64_one',
     always: true,
+    compile: [grad],
   },
   {
     name: 'wide gradient of q: diagonal one row short',
@@ -458,10 +460,11 @@ export const MUTATIONS = [
   },
   {
     name: 'gradient of k: documents end too early',
-    file: grad,
-    from: 'firstTile, queryBlocks, first + Shape::rows)',
+    file: 'attention_grad.h',
+    from: 'firstTile, queryBlocks, first + rows)',
     to: 'firstTile, queryBlocks, first + 1)',
     run: 'bf16 head_64_far',
+    compile: [grad],
   },
   {
     name: 'decode: keys before the start attended',
