@@ -27,6 +27,9 @@ for (const [name, sentences] of Object.entries(found)) {
 
 if (run(process.execPath, [join(root, 'tools/api-docs/check.mjs')]) !== 0) failures.push('undocumented exports');
 
+// Made when the package is packed, and named in its manifest.
+if (run(process.execPath, [join(root, 'apps/train/scripts/take-web.mjs')]) !== 0) failures.push('the file for a CDN');
+
 for (const { folder, manifest } of all) {
   if (manifest.private) continue;
   if (tool('publint', 'src/cli.js', ['run', folder, '--strict']) !== 0) failures.push(`publint ${folder}`);
