@@ -199,6 +199,7 @@ function checkPlaces(
   name: string,
   array: Float32Array,
 ): number[] {
+  if (!Array.isArray(tensors)) throw new ValueError(`${op}: tensors is ${describe(tensors)}; expected an array`);
   let length = 0;
   const places = tensors.map((x, i) => {
     checkOwned(store, op, `tensors[${i}]`, x);
