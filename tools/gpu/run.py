@@ -139,13 +139,12 @@ class Call:
 
     def tool(self, step):
         """The command that a step runs under."""
+        path = find_tool(program_of(step))
         if step["tool"] == "ncu":
-            path = find_tool("ncu")
             metrics = ["SpeedOfLight", "LaunchStats", "Occupancy", "SchedulerStats", "WarpStateStats", "InstructionStats"]
             sections = [word for name in metrics for word in ("--section", name)]
             which = ["--kernel-name", "regex:forwardKernel|gradKernel|deltaKernel", "--clock-control", "none"]
             return path and [path, *which, *sections]
-        path = find_tool("compute-sanitizer")
         return path and [path, "--tool", step["tool"], "--error-exitcode", "9", "--target-processes", "all"]
 
     def perform(self, step, limit):
@@ -155,8 +154,7 @@ class Call:
         if "tool" in step:
             under = self.tool(step)
             if not under:
-                program = "ncu" if step["tool"] == "ncu" else "compute-sanitizer"
-                return {"ok": False, "error": f"{program} was not found (PATH, /usr/local/cuda*, /opt/nvidia)"}
+                return {"ok": False, "error": f"{program_of(step)} was not found (PATH, /usr/local/cuda*, /opt/nvidia)"}
         if "node" in step:
             return self.node(step["node"], limit, under)
         if "peers" in step:
@@ -167,6 +165,10 @@ class Call:
         report = os.path.splitext(self.options.results)[0] + "-ncu.txt"
         entry = self.script("harness.py", step["harness"], limit, [*under, "--log-file", report])
         return {**entry, "report": os.path.basename(report)}
+
+
+def program_of(step):
+    return "ncu" if step["tool"] == "ncu" else "compute-sanitizer"
 
 
 def find_tool(name):

@@ -155,7 +155,7 @@ export function packBF16(shape: Shape, bits: Uint16Array): PackedWeights {
       `packBF16: bits has ${bits.length} elements; expected ${shape[0] * shape[1]} for ${formatShape(shape)}`,
     );
   }
-  // Two bits of 16 side by side are a word as they lie, where words may begin.
+  // Two patterns of 16 bits are a word as they lie (little-endian), if the array begins where a word may. Not copied where it does.
   const own = bits.byteOffset % 4 === 0 ? bits : bits.slice();
   const codes = new Uint32Array(own.buffer, own.byteOffset, bits.length >>> 1);
   return pack('packBF16', 'w16', shape, { codes });

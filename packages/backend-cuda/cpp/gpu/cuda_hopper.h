@@ -44,14 +44,7 @@ __device__ __forceinline__ void awaitPhase(Phases at, int parity) {
   }
 }
 __device__ __forceinline__ void awaitTurnInline(const int* turn, int value) {
-  const unsigned long long began = nanoseconds();
-  for (;;) {
-    int now;
-    asm volatile("ld.acquire.gpu.global.s32 %0, [%1];" : "=r"(now) : "l"(turn) : "memory");
-    if (now == value) return;
-    __nanosleep(40);
-    if (nanoseconds() - began > longestTurn) asm volatile("trap;");
-  }
+  awaitTurnOr(turn, value, [] { asm volatile("trap;"); });
 }
 __device__ __forceinline__ void proxyFence() { asm volatile("fence.proxy.async.shared::cta;" ::: "memory"); }
 template <int id, int threads>

@@ -86,18 +86,23 @@ __device__ __forceinline__ unsigned long long nanoseconds() {
 }
 // A turn that does not come would hold the GPU for ever: after this long the launch ends with an error that says so.
 inline constexpr unsigned long long longestTurn = 20'000'000'000;
-__device__ __forceinline__ void awaitTurn(const int* turn, int value) {
+template <class Lost>
+__device__ __forceinline__ void awaitTurnOr(const int* turn, int value, const Lost& lost) {
   const unsigned long long began = nanoseconds();
   for (;;) {
     int now;
     asm volatile("ld.acquire.gpu.global.s32 %0, [%1];" : "=r"(now) : "l"(turn) : "memory");
     if (now == value) return;
     __nanosleep(40);
-#ifdef __CUDA_ARCH__  // only the device always has this function
-    if (nanoseconds() - began > longestTurn)
-      __assert_fail("a turn was lost: 20 s without it", __FILE__, __LINE__, __func__);
-#endif
+    if (nanoseconds() - began > longestTurn) lost();
   }
+}
+__device__ __forceinline__ void awaitTurn(const int* turn, int value) {
+  awaitTurnOr(turn, value, [] {
+#ifdef __CUDA_ARCH__  // only the device always has this function
+    __assert_fail("a turn was lost: 20 s without it", __FILE__, __LINE__, "awaitTurn");
+#endif
+  });
 }
 __device__ __forceinline__ void passTurn(int* turn, int value) {
   asm volatile("st.release.gpu.global.s32 [%0], %1;" ::"l"(turn), "r"(value) : "memory");

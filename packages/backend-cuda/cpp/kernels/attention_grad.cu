@@ -261,15 +261,7 @@ __global__ void __launch_bounds__(Shape::threads, 1) gradKernel(const __grid_con
       accumulate(dq, a, keys.tile, key, dqColumn);
     }
     if constexpr (!Shape::resident) loadSums();
-    if (order > 0) {
-#pragma unroll
-      for (int n = 0; n < 4; ++n) {
-        dq[n][0] += before[n].x;
-        dq[n][1] += before[n].y;
-        dq[n][2] += before[n].z;
-        dq[n][3] += before[n].w;
-      }
-    }
+    if (order > 0) addSums(dq, before);
     if (last) {
       storeRows(p.dq + p.queryAt(b, query, h) + dqColumn, p.queryStride(), dqRow, p.length - query,
                 p.headDim - dqColumn, dq, p.scale);

@@ -77,6 +77,18 @@ __device__ __forceinline__ GradWork takeWork(const AttentionProblem<T>& p) {
   return {first, b, kvHead, firstTile, endTile - firstTile, kvHead * (p.heads / p.kvHeads)};
 }
 
+// dq's part of these keys, added to those of the key blocks before.
+template <int parts>
+__device__ __forceinline__ void addSums(float (&dq)[parts][4], const float4 (&before)[parts]) {
+#pragma unroll
+  for (int n = 0; n < parts; ++n) {
+    dq[n][0] += before[n].x;
+    dq[n][1] += before[n].y;
+    dq[n][2] += before[n].z;
+    dq[n][3] += before[n].w;
+  }
+}
+
 // s (a raw product) becomes ds, g becomes w. `bias` comes times log2 e. Every query of a plain tile attends every key, without
 // a bias.
 template <bool plain>

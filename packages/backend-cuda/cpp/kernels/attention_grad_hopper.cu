@@ -120,7 +120,7 @@ __device__ __forceinline__ void computeQueries(const AttentionProblem<T>& p, con
       }
       awaitProducts<0>(dq);
       if (panel + 1 == Shape::panels) Rings::Taken::arriveAsWarp(i, queries.lane);
-      if (turn.order > 0) queries.addSums(dq, before);
+      if (turn.order > 0) addSums(dq, before);
       queries.storeQueries(dq, turn, h, query, panel);
     }
     Rings::Added::arriveAsWarp(i, queries.lane);

@@ -269,15 +269,6 @@ struct QueryGroup {
     }
     commitProducts();
   }
-  __device__ __forceinline__ void addSums(float (&dq)[8][4], const float4 (&before)[8]) const {
-#pragma unroll
-    for (int n = 0; n < 8; ++n) {
-      dq[n][0] += before[n].x;
-      dq[n][1] += before[n].y;
-      dq[n][2] += before[n].z;
-      dq[n][3] += before[n].w;
-    }
-  }
   __device__ __forceinline__ void storeQueries(const float (&dq)[8][4], const GradTurn& turn, int h, int query,
                                                int panel) const {
     if (turn.last) {
