@@ -227,8 +227,8 @@ describe('the folder', () => {
       /step-00000001 before it is whole: move .*step-00000003/,
     );
     await truncate(join(third, 'checkpoint.json'), 20);
-    for (const read of [checkpointState(third), loadCheckpoint(backend, third)]) {
-      await expect(read).rejects.toThrow(/step-00000001 before it is whole/);
+    for (const read of [() => checkpointState(third), () => loadCheckpoint(backend, third)]) {
+      await expect(read()).rejects.toThrow(/step-00000001 before it is whole/);
     }
     await truncate(join(first, 'model.safetensors'), 100);
     await expect(loadCheckpoint(backend, third)).rejects.not.toThrow(/before it is whole/);
