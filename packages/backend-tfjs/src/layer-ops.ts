@@ -113,17 +113,38 @@ function validTargets(targets: tf.Tensor1D, ignoreIndex: number): { counted: tf.
   return { counted, safe: tf.where(counted, targets, tf.zerosLike(targets)) };
 }
 
+/** Columns whose exponentials are summed in one go: in a longer sum of f32 the small ones would be lost beside a large one. */
+const SUMMED_AT_ONCE = 512;
+
 /**
- * lse = max(x) - log(max(softmax(x))), because the largest probability is exp(max - lse): softmax is the one
- * exponential that is fast on wasm.
+ * log sum exp of each row. lse = max(x) - log(max(softmax(x))), because the largest probability is exp(max - lse): softmax is
+ * the one exponential that is fast on wasm. Of a long row, the lse of its parts' lse.
  */
+function logSumExp(logits: tf.Tensor2D): tf.Tensor1D {
+  const [rows, columns] = logits.shape;
+  const top = tf.max<tf.Tensor1D>(logits, 1);
+  if (columns <= SUMMED_AT_ONCE) return tf.sub(top, tf.log(tf.max(tf.softmax(logits), 1)));
+  const whole = columns - (columns % SUMMED_AT_ONCE);
+  const below = tf.sub<tf.Tensor2D>(logits, tf.expandDims(top, 1));
+  const parts = tf.reshape<tf.Rank.R2>(tf.slice(below, [0, 0], [rows, whole]), [-1, SUMMED_AT_ONCE]);
+  const sums = [tf.reshape<tf.Rank.R2>(partialSums(parts), [rows, -1])];
+  if (whole < columns) sums.push(tf.expandDims(partialSums(tf.slice(below, [0, whole], [rows, columns - whole])), 1));
+  return tf.add(top, logSumExp(tf.concat(sums, 1)));
+}
+
+/** log sum exp of parts of rows: -Infinity where a part has nothing else, which is not the row's end. */
+function partialSums(parts: tf.Tensor2D): tf.Tensor1D {
+  const top = tf.max<tf.Tensor1D>(parts, 1);
+  return tf.where(tf.equal(top, Number.NEGATIVE_INFINITY), top, logSumExp(parts));
+}
+
 export function crossEntropy(
   logits: tf.Tensor2D,
   targets: tf.Tensor1D,
   { ignoreIndex, count }: CrossEntropyProblem,
 ): { loss: tf.Tensor; lse: tf.Tensor } {
   const { counted, safe } = validTargets(targets, ignoreIndex);
-  const lse = tf.sub(tf.max(logits, 1), tf.log(tf.max(tf.softmax(logits), 1)));
+  const lse = logSumExp(logits);
   const positions = tf.stack([tf.range(0, targets.size, 1, 'int32'), safe], 1);
   const chosen = tf.gatherND(logits, positions as tf.Tensor2D);
   // A select, since an ignored row's loss may be infinite.

@@ -43,7 +43,7 @@ void normGradRows(const ops::RmsNormGrad& op, Runtime& runtime, float* partials)
       const T *x = elements<T>(op.x) + r * op.width, *dy = elements<T>(op.dy) + r * op.width;
       T* dx = elements<T>(op.dx) + r * op.width;
       const float rms = inverseRms(x, op.width, op.epsilon);
-      const float dot = sumOver(op.width, [&](auto at) { return at(dy) * at(weight) * at(x); });
+      const auto dot = static_cast<float>(sumOver(op.width, [&](auto at) { return at(dy) * at(weight) * at(x); }));
       const Vector inverse = splat(rms), factor = splat(rms * rms * dot / static_cast<float>(op.width));
       forEach(op.width, [&](auto at) {
         const Vector xs = at(x), dys = at(dy);
@@ -142,9 +142,8 @@ void lossRows(const ops::CrossEntropy& op, Runtime& runtime, double* partials) {
       const T* logits = elements<T>(op.logits) + r * op.vocabulary;
       const float top = maximumOver(op.vocabulary, logits);
       const Vector shift = splat(top);
-      const float sum =
-          sumOver(op.vocabulary, [&](auto at) { return at.mask(exponentialOfNegative(at(logits) - shift)); });
-      const double rest = std::log(static_cast<double>(sum));
+      const double rest =
+          std::log(sumOver(op.vocabulary, [&](auto at) { return at.mask(exponentialOfNegative(at(logits) - shift)); }));
       floats(op.lse)[r] = static_cast<float>(static_cast<double>(top) + rest);
       const std::int64_t target = integers(op.targets)[r];
       if (target != op.ignoreIndex)

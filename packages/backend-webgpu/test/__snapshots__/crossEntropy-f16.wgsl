@@ -45,11 +45,16 @@ fn main(
   let base = row * params.width;
   var mine = -3.4028234663852886e38;
   var part = 0.0;
-  for (var j = 0u + lane; j < params.width; j += rowThreads) {
-    let value = f32(logits[base + j]);
-    let factor = exp(-abs(value - mine));
-    part = select(part + factor, part * factor + 1.0, value > mine);
-    mine = max(mine, value);
+  for (var begin = 0u + lane; begin < params.width; begin += 64u * rowThreads) {
+    let before = mine;
+    var block = 0.0;
+    for (var j = begin; j < min(params.width, begin + 64u * rowThreads); j += rowThreads) {
+      let value = f32(logits[base + j]);
+      let factor = exp(-abs(value - mine));
+      block = select(block + factor, block * factor + 1.0, value > mine);
+      mine = max(mine, value);
+    }
+    part = part * exp(before - mine) + block;
   }
   let top = largest(mine, lane);
   let sum = total(part * exp(mine - top), lane);

@@ -104,11 +104,16 @@ fn main(
     mine = beside;
     part = besideSum(h, beside);
   }
-  for (var j = start + lane; j < params.keyLength; j += rowThreads) {
-    let value = scoreOf(j, h, base + j * stride, scores);
-    let factor = exp(-abs(value - mine));
-    part = select(part + factor, part * factor + 1.0, value > mine);
-    mine = max(mine, value);
+  for (var begin = start + lane; begin < params.keyLength; begin += 64u * rowThreads) {
+    let before = mine;
+    var block = 0.0;
+    for (var j = begin; j < min(params.keyLength, begin + 64u * rowThreads); j += rowThreads) {
+      let value = scoreOf(j, h, base + j * stride, scores);
+      let factor = exp(-abs(value - mine));
+      block = select(block + factor, block * factor + 1.0, value > mine);
+      mine = max(mine, value);
+    }
+    part = part * exp(before - mine) + block;
   }
   let top = largest(mine, lane);
   let sum = total(part * exp(mine - top), lane);

@@ -79,11 +79,16 @@ fn main(
     mine = beside;
     part = besideSum(h, beside);
   }
-  for (var j = start + lane; j < end; j += rowThreads) {
-    let value = f32(scores[base + j]);
-    let factor = exp(-abs(value - mine));
-    part = select(part + factor, part * factor + 1.0, value > mine);
-    mine = max(mine, value);
+  for (var begin = start + lane; begin < end; begin += 64u * rowThreads) {
+    let before = mine;
+    var block = 0.0;
+    for (var j = begin; j < min(end, begin + 64u * rowThreads); j += rowThreads) {
+      let value = f32(scores[base + j]);
+      let factor = exp(-abs(value - mine));
+      block = select(block + factor, block * factor + 1.0, value > mine);
+      mine = max(mine, value);
+    }
+    part = part * exp(before - mine) + block;
   }
   let top = largest(mine, lane);
   let sum = total(part * exp(mine - top), lane);

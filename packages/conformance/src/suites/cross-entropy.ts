@@ -11,6 +11,7 @@ interface Spec {
   readonly ignoreIndex?: number;
   readonly count?: number;
   readonly logits?: HostTensor;
+  readonly floor?: number;
 }
 
 function loss(g: Generator, spec: Spec): Problem {
@@ -38,7 +39,7 @@ function loss(g: Generator, spec: Spec): Problem {
     },
     dy: g.statistics([], 0.5, 1),
     // One row that hits its target, or a vocabulary of one, has a loss near zero.
-    floor: 1e-2,
+    floor: spec.floor ?? 1e-2,
   };
 }
 
@@ -64,6 +65,12 @@ export const crossEntropy: readonly Scenario[] = [
   edge('crossEntropy', 'wide_vocabulary', (g, size) =>
     loss(g, { rows: [5], vocabulary: size === 'full' ? 32003 : 1031 }),
   ),
+  // One by one, e^-17 is lost in a sum of f32 that holds the 1 already.
+  edge('crossEntropy', 'many_small_probabilities_count', (g, size) => {
+    const vocabulary = size === 'full' ? 100_003 : 25_001;
+    const logits = g.operandOf([3, vocabulary], (i) => (i % vocabulary === 5 * Math.floor(i / vocabulary) ? 0 : -17));
+    return loss(g, { rows: [3], vocabulary, logits, floor: 1 });
+  }),
   edge('crossEntropy', 'many_rows', (g, size) => loss(g, { rows: [size === 'full' ? 2049 : 259], vocabulary: 7 })),
   // Exact multiples of 512 in every type: the softmax saturates, but nothing may overflow.
   edge('crossEntropy', 'logits_to_1e4_do_not_overflow', (g) =>
