@@ -1,6 +1,6 @@
 import { dirname } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { addonPlace, loadBinary, locateAddon } from '@lazy-attention/native';
+import { addonPlace, loadBinary, locateAddon, workOn } from '@lazy-attention/native';
 import { type Communicator, hostAllReduce } from '@lazy-attention/nn';
 import { CommunicatorError } from './errors.ts';
 import { INSTALL, kindOfLibrary, type Launcher, LIBRARIES, launcherOf } from './launcher.ts';
@@ -53,11 +53,12 @@ export function mpiCommunicator(launcher: Launcher | null = launcherOf(process.e
     last = mine.catch(() => {});
     return mine;
   };
-  const sum = (values: Float32Array | Float64Array) => inTurn(() => addon.allReduce(values));
+  const sum = (values: Float32Array | Float64Array) =>
+    workOn('sum', values, (own) => inTurn(() => addon.allReduce(own)));
   return {
     ...{ name, rank, size, sum },
     allReduce: hostAllReduce(sum),
-    broadcast: (bytes, root) => inTurn(() => addon.broadcast(bytes, root)),
+    broadcast: (bytes, root) => workOn('broadcast', bytes, (own) => inTurn(() => addon.broadcast(own, root))),
     barrier: () => inTurn(() => addon.barrier()),
     close: () => inTurn(() => addon.finalize()),
     abort: (code) => addon.abort(code),

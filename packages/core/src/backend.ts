@@ -88,7 +88,8 @@ export class Backend extends TensorStore implements PlainOps {
 
   /**
    * As `data()` of several f32 tensors, one behind the other, into memory that is there: `target` has the length of all together.
-   * Resolves when it is filled, which does not wait for work that is launched later.
+   * Resolves when it is filled, which does not wait for work that is launched later. Native backends write over a
+   * SharedArrayBuffer straight away, and other memory, which could be transferred meanwhile, by way of a copy.
    */
   readInto(tensors: readonly Tensor[], target: Float32Array): Promise<void> {
     return storage.readInto(this, tensors, target);

@@ -51,4 +51,12 @@ export { normal, shuffledOrder, uniform, uniformOf } from './random.ts';
 export { CANDIDATES, type Candidate } from './registry/candidates.ts';
 export { type BackendReport, createBackend, probeBackends, registerBackend } from './registry/registry.ts';
 export { checkSampleOptions, type SampleOptions, sampleToken } from './sample.ts';
-export { checkInteger, checkOptions, elementCount, formatShape, type Shape } from './shape.ts';
+export {
+  checkInteger,
+  checkOptions,
+  checkStillThere,
+  elementCount,
+  formatShape,
+  type Shape,
+  typedLength,
+} from './shape.ts';

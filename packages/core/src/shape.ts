@@ -136,6 +136,14 @@ export function typedLength(array: ArrayBufferView): number {
   return lengthGetter?.call(array);
 }
 
+/** @throws ValueError for an array that had `length` elements when `op` began, and whose memory was transferred since */
+export function checkStillThere(op: string, array: ArrayBufferView, length: number): void {
+  if (typedLength(array) === length) return;
+  throw new ValueError(
+    `${op}: the array had ${length} elements and has ${typedLength(array)} now; its memory was transferred: wait for ${op} first`,
+  );
+}
+
 /** A value as messages show it. */
 export function describe(value: unknown): string {
   if (typeof value === 'string') return `'${value}'`;

@@ -8,3 +8,4 @@ export { type AddonPlace, addonPlace, type Located, locateAddon } from './locate
 export { MismatchError } from './ops.ts';
 export { type AddonProbe, probeAddon } from './probe.ts';
 export { type NativeBackend, nativeProvider } from './provider.ts';
+export { sharedMemory, workOn } from './shared.ts';

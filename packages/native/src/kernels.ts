@@ -18,6 +18,7 @@ import {
 import type { NativeContext, NativeMemory, NativeOp } from './addon.ts';
 import { type NativeBuffer, nativeBuffers } from './buffers.ts';
 import { type NativeOps, nativeOps } from './ops.ts';
+import { sharedMemory, workOn } from './shared.ts';
 
 /** Row statistics of an attention, in device memory. */
 export interface NativeSaved extends SavedState {
@@ -59,11 +60,9 @@ export function createNativeKernels(
 
     upload: (data, _shape, dtype) => hold(native.upload(hostData(data, dtype), ops.dtype(dtype))),
     read: async (x) => native.read(x.buffer.id),
-    async readInto(xs, target) {
-      await native.readInto(idsOf(xs), target);
-    },
+    readInto: (xs, target) => workOn('readInto', target, (own) => native.readInto(idsOf(xs), own)),
     async writeFrom(xs, source) {
-      await native.writeFrom(idsOf(xs), source);
+      await native.writeFrom(idsOf(xs), sharedMemory(source));
     },
     free,
     freeSaved: (saved) => free(saved.buffer),

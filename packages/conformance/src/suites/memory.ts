@@ -1,4 +1,4 @@
-import type { Backend } from '@lazy-attention/core';
+import { type Backend, ValueError } from '@lazy-attention/core';
 import type { Case } from '../case.ts';
 import { ConformanceError } from '../compare.ts';
 import { assertNothingLeft } from '../evaluate.ts';
@@ -106,6 +106,36 @@ const CHECKS: Readonly<Record<string, (backend: Backend) => void | Promise<void>
     if (values.join() !== '2,4,6,8,5,6,7,8') throw new ConformanceError(`what was written reads ${values.join()}`);
     if (row.version === version) throw new ConformanceError('a tensor that was written says that it was not');
     for (const tensor of [...tensors, ones, sum]) tensor.dispose();
+  },
+  arrays_may_be_transferred_meanwhile: async (backend) => {
+    const x = backend.full([4096], 3);
+    const target = new Float32Array(x.size);
+    const read = backend.readInto([x], target);
+    structuredClone(target.buffer, { transfer: [target.buffer] });
+    const outcome = await read.then(
+      () => 'nothing was refused',
+      (error: unknown) => (error instanceof ValueError ? '' : String(error)),
+    );
+    if (outcome !== '') throw new ConformanceError(`readInto an array that was transferred: ${outcome}`);
+    const source = new Float32Array(x.size).fill(5);
+    const write = backend.writeFrom([x], source);
+    structuredClone(source.buffer, { transfer: [source.buffer] });
+    await write;
+    const values = await x.data();
+    x.dispose();
+    if (values.some((value) => value !== 5)) throw new ConformanceError('writeFrom lost an array that was transferred');
+  },
+  shared_memory_is_read_and_written: async (backend) => {
+    // Pages that are not isolated have none.
+    if (typeof SharedArrayBuffer === 'undefined') return;
+    const x = backend.full([100], 3);
+    const shared = new Float32Array(new SharedArrayBuffer(4 * x.size));
+    await backend.readInto([x], shared);
+    if (shared.some((value) => value !== 3)) throw new ConformanceError('readInto did not fill shared memory');
+    await backend.writeFrom([x], shared.fill(7));
+    const values = await x.data();
+    x.dispose();
+    if (values.some((value) => value !== 7)) throw new ConformanceError('writeFrom did not take shared memory');
   },
   synchronize_waits: async (backend) => {
     const x = backend.full([64, 64], 0.5);

@@ -4,7 +4,16 @@ import { DTypeError, OutOfMemoryError, ShapeError, UnsupportedError, ValueError 
 import { kernelTensor, type TensorStore } from '../lifetimes/store.ts';
 import type { Storage, Tensor } from '../lifetimes/tensor.ts';
 import { checkPacked, type PackedWeights } from '../packed.ts';
-import { checkInteger, checkShape, describe, elementCount, formatShape, type Shape, typedLength } from '../shape.ts';
+import {
+  checkInteger,
+  checkShape,
+  checkStillThere,
+  describe,
+  elementCount,
+  formatShape,
+  type Shape,
+  typedLength,
+} from '../shape.ts';
 import { agreeExcept, copyIndices, planSlice, replaceAxis, resolveAxis, sliceIndices } from './slices.ts';
 
 /** Ops that look at a tensor in another way, and are differentiated. */
@@ -171,7 +180,9 @@ export async function readInto(store: TensorStore, tensors: readonly Tensor[], t
   const places = checkPlaces(store, 'readInto', tensors, 'target', target);
   const { kernels } = store;
   if (kernels.readInto !== undefined) return kernels.readInto(tensors.map(kernelTensor), target);
+  const length = typedLength(target);
   const parts = await Promise.all(tensors.map((x) => kernels.read(kernelTensor(x))));
+  checkStillThere('readInto', target, length);
   for (const [i, part] of parts.entries()) target.set(part, places[i]);
 }
 
@@ -210,8 +221,8 @@ function checkPlaces(
   if (!(array instanceof Float32Array)) {
     throw new ValueError(`${op}: ${name} is ${describe(array)}; expected a Float32Array`);
   }
-  if (array.length !== length) {
-    throw new ShapeError(`${op}: ${name} has ${array.length} elements; the tensors have ${length}`);
+  if (typedLength(array) !== length) {
+    throw new ShapeError(`${op}: ${name} has ${typedLength(array)} elements; the tensors have ${length}`);
   }
   return places;
 }

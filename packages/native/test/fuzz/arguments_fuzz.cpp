@@ -50,6 +50,8 @@ struct Context {
                                       Napi::Function(env, fake::make(Kind::function)));
     functions = {{member("upload"), {"data", "dtype"}},
                  {member("read"), {"tensor"}},
+                 {member("readInto"), {"stretch", "floats"}},
+                 {member("writeFrom"), {"stretch", "floats"}},
                  {member("collect"), {}},
                  {member("synchronize"), {}},
                  {member("memory"), {}}};
@@ -114,6 +116,8 @@ class Calls {
     if (kind == "flag") return fake::boolean(data_.ConsumeBool());
     if (kind == "dtype") return fake::number(data_.ConsumeIntegralInRange(0, 7));
     if (kind == "tensors" || kind == "each") return buffers();
+    if (kind == "stretch") return stretch();
+    if (kind == "floats") return fake::typedArray(napi_float32_array, length_, 4);
     if (kind == "numbers") return filled(napi_float64_array, 8);
     if (kind == "data") return filled(data_.ConsumeBool() ? napi_float32_array : napi_int32_array, 4);
     if (data_.ConsumeIntegralInRange(0, 3) == 0) return fake::number(strangeNumber());
@@ -145,6 +149,21 @@ class Calls {
     const napi_value ids = filled(napi_int32_array, 4);
     auto* entries = static_cast<std::int32_t*>(ids->entries());
     for (std::size_t i = 0; i < ids->count; ++i) entries[i] = shortOf(buffer());
+    return ids;
+  }
+
+  // Tensors of which `length_` is often the length of all together: those that `upload` made have 1, 6, 11, 16.
+  napi_value stretch() {
+    const std::size_t count = data_.ConsumeIntegralInRange<std::size_t>(0, 4);
+    const napi_value ids = fake::typedArray(napi_int32_array, count, 4);
+    auto* entries = static_cast<std::int32_t*>(ids->entries());
+    length_ = 0;
+    for (std::size_t i = 0; i < count; ++i) {
+      const std::size_t one = data_.ConsumeIntegralInRange<std::size_t>(0, 3);
+      entries[i] = shortOf(one < buffers_.size() ? buffers_[one] : buffer());
+      length_ += 1 + one * 5;
+    }
+    if (data_.ConsumeIntegralInRange(0, 7) == 0) length_ = data_.ConsumeIntegralInRange<std::size_t>(0, 70);
     return ids;
   }
 
@@ -202,6 +221,7 @@ class Calls {
   FuzzedDataProvider& data_;
   Context& context_;
   std::vector<double> buffers_;
+  std::size_t length_ = 0;
 };
 
 }  // namespace

@@ -44,11 +44,13 @@ export function oneProcess(): Communicator {
 
 /** `Communicator.allReduce` by way of the host, for what sums arrays in place. `sum` is called in the order of the calls. */
 export function hostAllReduce(sum: (values: Float32Array) => Promise<void>): Communicator['allReduce'] {
-  // What was used before is used again: memory that is new costs more than the copy into it.
+  // Shared, since such memory is worked on as it is; used again, since new memory costs more than the copy into it.
   const spares: Float32Array[] = [];
   const take = (length: number): Float32Array => {
     const found = spares.findIndex((spare) => spare.length >= length);
-    return found < 0 ? new Float32Array(length) : (spares.splice(found, 1)[0] as Float32Array);
+    return found < 0
+      ? new Float32Array(new SharedArrayBuffer(4 * length))
+      : (spares.splice(found, 1)[0] as Float32Array);
   };
   let last: Promise<unknown> = Promise.resolve();
   return async (backend, tensors) => {
