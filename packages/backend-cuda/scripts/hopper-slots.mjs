@@ -2,7 +2,7 @@
 // through each loop over tiles that goes by the products and by the exponentials of one kind of tile.
 
 /** Basic blocks: where each begins and ends, and where it goes on. */
-function blocksOf({ instructions, labels, predicated }) {
+export function blocksOf({ instructions, labels, predicated }) {
   const starts = new Set([0, ...labels.values()]);
   const target = (text) => labels.get(/`\((\.L_x_\d+)\)/.exec(text)?.[1] ?? '');
   const jumps = (text) => /^BRA\b/.test(text);
@@ -21,7 +21,7 @@ function blocksOf({ instructions, labels, predicated }) {
 }
 
 /** Fewest instructions from one block through others, in order, to the last. */
-function shortestThrough(blocks, stops) {
+export function shortestThrough(blocks, stops) {
   const index = new Map(blocks.map(({ start }, i) => [start, i]));
   const step = (from, to) => {
     const cost = new Map([[from, 0]]);

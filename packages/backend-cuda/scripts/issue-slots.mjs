@@ -1,15 +1,16 @@
 // node scripts/issue-slots.mjs [--sass FILE]
 //
-// Counts the instructions that a warp issues per tile of forward attention, from the machine code for sm_90a: of head size 64 by
-// mma.sync, and of what wgmma takes (hopper-slots.mjs). The tensor cores' share is fixed, so these say what the rest costs, without
-// a GPU. Prints a table; exits with 1 where a
-// loop is past its limit, with 2 where there is no nvcc or nvdisasm. --sass takes a disassembly (nvdisasm -c) that is there.
+// Counts the instructions that a warp issues per tile of attention, from the machine code for sm_90a: forward of head size 64 by
+// mma.sync, backward (grad-slots.mjs), and forward by wgmma (hopper-slots.mjs). The tensor cores' share is fixed, so these say what
+// the rest costs, without a GPU. Prints a table; exits with 1 where a loop is past its limit, with 2 where there is no nvcc or
+// nvdisasm. --sass takes a disassembly (nvdisasm -c) of attention_forward that is there.
 import { spawnSync } from 'node:child_process';
 import { existsSync, mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
+import { gradSlots } from './grad-slots.mjs';
 import { hopperSlots } from './hopper-slots.mjs';
 
 const directory = dirname(dirname(fileURLToPath(import.meta.url)));
@@ -19,10 +20,17 @@ export const LIMITS = {
   'pass 1': 230,
   'pass 2': 170,
   'pass 2, training': 200,
+  // 16 keys and 16 queries; a step of 64 queries (32 from head size 128) and 128 keys.
+  'backward 64, piece': 270,
+  'backward 128, piece': 375,
+  'backward 64, step': 1550,
+  'backward 128, step': 1250,
+  'backward 64, dbias of a step': 450,
+  'backward 128, dbias of a step': 270,
   // 16 rows and a tile of keys.
   'hopper 64, 128 keys, pass 1': 380,
   'hopper 64, 128 keys, pass 2': 490,
-  'hopper 64, training, 64 keys, pass 1': 250,
+  'hopper 64, training, 64 keys, pass 1': 255,
   'hopper 64, training, 64 keys, pass 2': 395,
   'hopper 128, 64 keys, pass 1': 300,
   'hopper 128, 64 keys, pass 2': 365,
@@ -128,6 +136,20 @@ export function issueSlots(sass) {
   return found;
 }
 
+/** Backward attention by mma.sync: a piece, a step, and what dbias adds to one. */
+export function gradIssueSlots(sass) {
+  const shapes = { 64: { step: 64, keys: 128 }, 128: { step: 32, keys: 128 } };
+  return Object.entries(shapes).flatMap(([columns, shape]) => {
+    const code = kernel(sass, new RegExp(`gradKernelI13__nv_bfloat16\\S*GradShapeILi${columns}E`));
+    const { piece, step, diagonals } = gradSlots(code, shape);
+    return [
+      { loop: `backward ${columns}, piece`, ...piece },
+      { loop: `backward ${columns}, step`, ...step },
+      { loop: `backward ${columns}, dbias of a step`, plain: diagonals },
+    ];
+  });
+}
+
 /** The same of the kernels for sm_90a, which have their products by wgmma. */
 export function hopperIssueSlots(sass) {
   return Object.entries(HOPPER).flatMap(([name, shape]) => {
@@ -147,7 +169,10 @@ if (process.argv[1] === fileURLToPath(import.meta.url)) {
   const slots = issueSlots(
     values.sass === undefined ? disassemble(tools, 'attention_forward') : readFileSync(values.sass, 'utf8'),
   );
-  if (values.sass === undefined) slots.push(...hopperIssueSlots(disassemble(tools, 'attention_hopper')));
+  if (values.sass === undefined) {
+    slots.push(...gradIssueSlots(disassemble(tools, 'attention_grad')));
+    slots.push(...hopperIssueSlots(disassemble(tools, 'attention_hopper')));
+  }
   console.table(slots.map((row) => ({ ...row, limit: LIMITS[row.loop] ?? '' })));
   process.exit(slots.every(({ loop, plain }) => plain <= (LIMITS[loop] ?? Number.POSITIVE_INFINITY)) ? 0 : 1);
 }

@@ -184,6 +184,11 @@ inline float integerAsFloat(int x) { return bitsToFloat(static_cast<std::uint32_
 
 // ---- between blocks ----
 inline int takeTicket(int* next) { return (*next)++; }
+// Blocks run one after another, so a turn has come or never will.
+inline bool hasTurn(const int* turn, int value) {
+  emulation::machine().awaitTurn(turn, value);
+  return true;
+}
 inline void awaitTurn(const int* turn, int value) { emulation::machine().awaitTurn(turn, value); }
 inline void passTurn(int* turn, int value) { emulation::machine().passTurn(turn, value); }
 inline float4 loadInTurn(const int* turn, const float4* from) {

@@ -84,15 +84,19 @@ __device__ __forceinline__ unsigned long long nanoseconds() {
   asm volatile("mov.u64 %0, %globaltimer;" : "=l"(now));
   return now;
 }
+// Whether the turn has come.
+__device__ __forceinline__ bool hasTurn(const int* turn, int value) {
+  int now;
+  asm volatile("ld.acquire.gpu.global.s32 %0, [%1];" : "=r"(now) : "l"(turn) : "memory");
+  return now == value;
+}
 // A turn that does not come would hold the GPU for ever: after this long the launch ends with an error that says so.
 inline constexpr unsigned long long longestTurn = 20'000'000'000;
 template <class Lost>
 __device__ __forceinline__ void awaitTurnOr(const int* turn, int value, const Lost& lost) {
   const unsigned long long began = nanoseconds();
   for (;;) {
-    int now;
-    asm volatile("ld.acquire.gpu.global.s32 %0, [%1];" : "=r"(now) : "l"(turn) : "memory");
-    if (now == value) return;
+    if (hasTurn(turn, value)) return;
     __nanosleep(40);
     if (nanoseconds() - began > longestTurn) lost();
   }

@@ -7,8 +7,8 @@
 //   copyAsync16 copyAsyncCommit copyAsyncWait<n>   cp.async of 16 bytes, zero filled where invalid
 //   shuffleXor shuffle warpAny warpMostInteger   whole warps only
 //   takeTicket                                   what the counter holds, which then holds one more
-//   awaitTurn passTurn loadInTurn storeInTurn    results that blocks add to one after another: one thread waits for the
-//                                                turn, a barrier later all use it, a barrier later one passes it on
+//   awaitTurn hasTurn passTurn loadInTurn storeInTurn   results that blocks add to one after another: one thread waits for the
+//                                                turn, or looks whether it has come, a barrier later all use it, a barrier later one passes it on
 //   loadMatrix4(Transposed) multiplyAdd<T>       ldmatrix.x4 and mma.m16n8k16 with f32 accumulators
 //   exp2Fast log2Fast                            the approximate instructions; the f32 paths use expf and logf
 //   opaque                                       its argument, of which the compiler knows nothing: what follows stays in its loop

@@ -77,6 +77,83 @@ __device__ __forceinline__ GradWork takeWork(const AttentionProblem<T>& p) {
   return {first, b, kvHead, firstTile, endTile - firstTile, kvHead * (p.heads / p.kvHeads)};
 }
 
+// Which query tile of which head of the group a step takes: the tiles of a head, then those of the next.
+struct GradPlace {
+  int head = 0, tile = 0;
+
+  __device__ __forceinline__ void next(const GradWork& work) {
+    tile += 1;
+    if (tile < work.tiles) return;
+    tile = 0;
+    head += 1;
+  }
+  __device__ __forceinline__ int tileOf(const GradWork& work) const { return work.firstTile + tile; }
+  __device__ __forceinline__ int headOf(const GradWork& work) const { return work.firstHead + head; }
+};
+
+// A turn at the sums of dq of a query tile of `step` rows: the t-th is that of the t-th key block before the tile's diagonal.
+template <int step>
+struct GradTurn {
+  int at, order;
+  bool last;
+
+  // `start`: of the tile's first query.
+  template <class T>
+  __device__ __forceinline__ GradTurn(const AttentionProblem<T>& p, const GradWork& work, int h, int tile, int start)
+      : last(start >= work.first) {
+    const int beyond = (tile + 1) * step < p.length ? (tile + 1) * step : p.length;
+    at = (work.b * p.heads + h) * ceilDiv(p.length, step) + tile;
+    order = p.position(beyond - 1) / gradKeyTile - work.first / gradKeyTile;
+  }
+};
+
+// Sums of ds along the diagonals of a step, in two steps: blocks of 8 keys and 8 queries along a diagonal of such blocks, a row of
+// the block for each thread, by loads of 16 bytes without conflicts; then the diagonals of the sums, of which every one lies
+// in two neighbours. ds^T is a tile of 64 columns, its keys from pairRows on beside the others.
+template <int rows, int step>
+struct PairDiagonals {
+  static constexpr int down = rows / 8, across = step / 8, count = down + across - 1, threads = 8 * down,
+                       pairRows = rows * step / 64;
+  // Sums of 64 floats lie apart by 72, for the banks.
+  static constexpr int stride = 72;
+  static constexpr unsigned bytes = count * stride * 4;
+
+  // Thread 8 slot + r: row r of the blocks (u + slot, u), and then, where the first of the two comes round, (u + slot - down, u).
+  template <class T>
+  __device__ __forceinline__ static void sumBlocks(const Tile<T, 64>& pairs, Shared<float> sums, int thread) {
+    const int slot = thread / 8, r = thread % 8;
+    float sum[8] = {};
+    const auto store = [&](int diagonal) {
+      const auto to = sums + ((diagonal + across - 1) * stride + 8 * r);
+      *sharedCast<float4>(to) = make_float4(sum[0], sum[1], sum[2], sum[3]);
+      *sharedCast<float4>(to + 4) = make_float4(sum[4], sum[5], sum[6], sum[7]);
+    };
+#pragma unroll 1
+    for (int u = 0; u < across; ++u) {
+      if (u + slot == down) {
+        store(slot);
+#pragma unroll
+        for (int c = 0; c < 8; ++c) sum[c] = 0;
+      }
+      const int row = (u + slot) % down * 8;
+      const Run<T, 8> run = *sharedCast<Run<T, 8>>(pairs.unit(row % pairRows + r, row / pairRows * across + u));
+#pragma unroll
+      for (int c = 0; c < 8; ++c) sum[c] += toFloat(run.x[c]);
+    }
+    store(slot + across > down ? slot - down : slot);
+  }
+  // Of query minus key = `offset`, both counted from the step's and the block's first.
+  __device__ __forceinline__ static float sumOf(Shared<float> sums, int offset) {
+    float sum = 0;
+#pragma unroll
+    for (int r = 0; r < 8; ++r) {
+      const int c = (offset + r) & 7, block = (c - r - offset) / 8 + across - 1;
+      if (block >= 0 && block < count) sum += sums[block * stride + 8 * r + c];
+    }
+    return sum;
+  }
+};
+
 // dq's part of these keys, added to those of the key blocks before.
 template <int parts>
 __device__ __forceinline__ void addSums(float (&dq)[parts][4], const float4 (&before)[parts]) {

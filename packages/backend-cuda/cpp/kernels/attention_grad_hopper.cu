@@ -69,7 +69,7 @@ __device__ __forceinline__ void awaitTurns(const AttentionProblem<T>& p, const G
   using Rings = GradRings<Shape>;
   GradPlace place;
   for (int i = 0; i < steps; ++i, place.next(work)) {
-    const GradTurn turn(p, work, place);
+    const HopperGradTurn turn = turnOf(p, work, place);
     if (i >= 2) Rings::Passed::await(i - 2);
     awaitTurnInline(p.turns + turn.at, turn.order);
     Rings::Turn::arriveAlone(i);
@@ -81,7 +81,7 @@ __device__ __forceinline__ void passTurns(const AttentionProblem<T>& p, const Gr
   using Rings = GradRings<Shape>;
   GradPlace place;
   for (int i = 0; i < steps; ++i, place.next(work)) {
-    const GradTurn turn(p, work, place);
+    const HopperGradTurn turn = turnOf(p, work, place);
     Rings::Added::await(i);
     Rings::Passed::arriveAlone(i);
     if (!turn.last) passTurn(p.turns + turn.at, turn.order + 1);
@@ -98,7 +98,7 @@ __device__ __forceinline__ void computeQueries(const AttentionProblem<T>& p, con
   GradPlace place;
   for (int i = 0; i < steps; ++i, place.next(work)) {
     const GradStep<T, Shape> at{i};
-    const GradTurn turn(p, work, place);
+    const HopperGradTurn turn = turnOf(p, work, place);
     const int h = place.headOf(work), query = place.tileOf(work) * Shape::step;
     const bool near = queries.near(query);
     Rings::Turn::await(i);

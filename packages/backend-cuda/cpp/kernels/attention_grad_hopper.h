@@ -18,16 +18,14 @@ struct HopperGradShape {
   static_assert(128 * (bringing + ofQueries + groups * ofKeys) <= 65536, "registers of a multiprocessor");
   // Distances of a step's queries from the block's keys, one more than there are.
   static constexpr int distances = rows + step;
-  // Blocks of 8 keys and 8 queries along a diagonal of such blocks add up to one of 64 floats; apart by 72, for the banks.
-  static constexpr int blockDiagonals = (rows + step) / 8 - 1, blockStride = 72;
+  using Diagonals = PairDiagonals<rows, step>;
   static constexpr unsigned keyPanelBytes = rows * panelRowBytes, keyBytes = panels * keyPanelBytes,
                             stepPanelBytes = step * panelRowBytes, stepBytes = panels * stepPanelBytes,
                             pairBytes = rows * panelRowBytes;
   static constexpr unsigned valuesAt = keyBytes, stagesAt = 2 * keyBytes, pairsAt = stagesAt + 2 * stages * stepBytes,
                             termsAt = pairsAt + 2 * pairBytes, biasAt = termsAt + stages * step * 16,
-                            diagonalsAt = biasAt + stages * distances * 4,
-                            notesAt = diagonalsAt + blockDiagonals * blockStride * 4, phasesAt = notesAt + 32,
-                            sharedBytes = phasesAt + (1 + 2 * stages + 10) * 8;
+                            diagonalsAt = biasAt + stages * distances * 4, notesAt = diagonalsAt + Diagonals::bytes,
+                            phasesAt = notesAt + 32, sharedBytes = phasesAt + (1 + 2 * stages + 10) * 8;
   static_assert(sharedBytes <= 227 * 1024, "fits sm_90");
 };
 
@@ -101,34 +99,13 @@ struct GradStep {
   }
 };
 
-// Which query tile of which head of the group a step takes: the tiles of a head, then those of the next.
-struct GradPlace {
-  int head = 0, tile = 0;
-
-  __device__ __forceinline__ void next(const GradWork& work) {
-    tile += 1;
-    if (tile < work.tiles) return;
-    tile = 0;
-    head += 1;
-  }
-  __device__ __forceinline__ int tileOf(const GradWork& work) const { return work.firstTile + tile; }
-  __device__ __forceinline__ int headOf(const GradWork& work) const { return work.firstHead + head; }
-};
-
-// A turn at the sums of dq of a query tile: the t-th is that of the t-th key block before the tile's diagonal.
-struct GradTurn {
-  int at, order;
-  bool last;
-
-  template <class T>
-  __device__ __forceinline__ GradTurn(const AttentionProblem<T>& p, const GradWork& work, const GradPlace& place) {
-    const int tile = place.tileOf(work), query = tile * hopperGradStep,
-              beyond = query + hopperGradStep < p.length ? query + hopperGradStep : p.length;
-    at = (work.b * p.heads + place.headOf(work)) * ceilDiv(p.length, hopperGradStep) + tile;
-    order = p.position(beyond - 1) / gradKeyTile - work.first / gradKeyTile;
-    last = p.start(work.b, query) >= work.first;
-  }
-};
+using HopperGradTurn = GradTurn<hopperGradStep>;
+template <class T>
+__device__ __forceinline__ HopperGradTurn turnOf(const AttentionProblem<T>& p, const GradWork& work,
+                                                 const GradPlace& place) {
+  const int tile = place.tileOf(work);
+  return {p, work, place.headOf(work), tile, p.start(work.b, tile * hopperGradStep)};
+}
 
 // A warpgroup's 64 keys. Rows of its pairs are keys, columns queries; element [k][n][e] of a piece lies in row
 // 16 warp + lane / 4 + 8 (e / 2) and column 16 k + 8 n + 2 (lane % 4) + e % 2.
@@ -254,7 +231,7 @@ struct QueryGroup {
         lane(static_cast<int>(threadIdx.x) % 32) {}
 
   // Of 64 columns of a query tile, in the order of the fragments.
-  __device__ __forceinline__ float4* sums(const GradTurn& turn, int panel) const {
+  __device__ __forceinline__ float4* sums(const HopperGradTurn& turn, int panel) const {
     const std::int64_t part = (static_cast<std::int64_t>(turn.at) * 4 + warp) * Shape::panels + panel;
     return reinterpret_cast<float4*>(p.dqSums) + part * 8 * 32 + lane;
   }
@@ -269,7 +246,7 @@ struct QueryGroup {
     }
     commitProducts();
   }
-  __device__ __forceinline__ void storeQueries(const float (&dq)[8][4], const GradTurn& turn, int h, int query,
+  __device__ __forceinline__ void storeQueries(const float (&dq)[8][4], const HopperGradTurn& turn, int h, int query,
                                                int panel) const {
     if (turn.last) {
       const int column = panel * panelColumns;
@@ -287,51 +264,23 @@ struct QueryGroup {
   __device__ __forceinline__ bool near(int query) const {
     return p.dbias != nullptr && p.position(query) - work.first - (rows - 1) < p.window;
   }
-  // dbias[h, d] = sum over i - j = d of ds, in two steps: blocks of 8 keys and 8 queries along a diagonal of such blocks, a row
-  // of the block for each thread; then the diagonals of the sums, of which every one lies in two neighbours.
+  // spec §Backward: dbias.
   __device__ __forceinline__ void addDiagonals(const GradStep<T, Shape>& at, int h, int query) const {
+    using Diagonals = typename Shape::Diagonals;
+    static_assert(Diagonals::threads == 128, "the warpgroup sums blocks");
     const int nearest = p.position(query) - work.first;  // distance of the step's first query and key
     const auto blocks = sharedMemory<float>(Shape::diagonalsAt);
     const int thread = 32 * warp + lane;
     namedBarrier<1, 128>();  // all are done with the last step's sums
-    sumBlocks(at, blocks, thread / 8, thread % 8);
+    Diagonals::sumBlocks(Tile<T, 64>{at.pairs()}, blocks, thread);
     namedBarrier<1, 128>();
     const std::int64_t part = static_cast<std::int64_t>(work.b) * ceilDiv(p.keys, rows) + work.first / rows;
     float* dbias = p.dbias + (part * p.heads + h) * p.window;
     for (int e = thread; e < rows + step - 1; e += 128) {
       const int offset = e - (rows - 1), distance = nearest + offset;  // query minus key
       if (distance < 0 || distance >= p.window) continue;
-      float sum = 0;
-#pragma unroll
-      for (int r = 0; r < 8; ++r) {
-        const int c = (offset + r) & 7, block = (c - r - offset) / 8 + step / 8 - 1;
-        if (block >= 0 && block < Shape::blockDiagonals) sum += blocks[block * Shape::blockStride + 8 * r + c];
-      }
-      dbias[distance] += sum;
+      dbias[distance] += Diagonals::sumOf(blocks, offset);
     }
-  }
-  // Row r of the blocks (u + slot, u), and then, where the first of the two comes round, (u + slot - 16, u).
-  __device__ __forceinline__ void sumBlocks(const GradStep<T, Shape>& at, Shared<float> blocks, int slot, int r) const {
-    constexpr int down = rows / 8, across = step / 8;
-    const Tile<T, 64> tile{at.pairs()};
-    float sum[8] = {};
-    const auto store = [&](int diagonal) {
-      const auto to = blocks + ((diagonal + across - 1) * Shape::blockStride + 8 * r);
-      *sharedCast<float4>(to) = make_float4(sum[0], sum[1], sum[2], sum[3]);
-      *sharedCast<float4>(to + 4) = make_float4(sum[4], sum[5], sum[6], sum[7]);
-    };
-#pragma unroll 1
-    for (int u = 0; u < across; ++u) {
-      if (u + slot == down) {
-        store(slot);
-#pragma unroll
-        for (int c = 0; c < 8; ++c) sum[c] = 0;
-      }
-      const Run<T, 8> run = *sharedCast<Run<T, 8>>(tile.unit((u + slot) % down * 8 + r, u));
-#pragma unroll
-      for (int c = 0; c < 8; ++c) sum[c] += toFloat(run.x[c]);
-    }
-    store(slot + across > down ? slot - down : slot);
   }
 };
 

@@ -186,10 +186,10 @@ __global__ void __launch_bounds__(Shape::threads, 1)
   const int shift = p.keys - p.length;
   const int firstTile = first - shift > 0 ? (first - shift) / step : 0;
   const int endTile = tileBeyond(p, b, step, firstTile, ceilDiv(p.length, step), first + rows);
-  const int tiles = endTile - firstTile, count = tiles * group;
-  // Step i: query tile firstTile + i % tiles of the group's head i / tiles.
-  const auto fetch = [&](int i) {
-    const int h = kvHead * group + i / tiles, query = (firstTile + i % tiles) * step;
+  const GradWork work{first, b, kvHead, firstTile, endTile - firstTile, kvHead * group};
+  const int count = work.tiles * group;
+  const auto fetch = [&](int i, const GradPlace& place) {
+    const int h = place.headOf(work), query = place.tileOf(work) * step;
     const std::int64_t from = p.queryAt(b, query, h);
     stage(i, 0).template copyFrom<step, Shape::threads>(p.q + from, p.queryStride(), p.length - query, p.headDim);
     stage(i, 1).template copyFrom<step, Shape::threads>(p.dout + from, p.queryStride(), p.length - query, p.headDim);
@@ -197,7 +197,8 @@ __global__ void __launch_bounds__(Shape::threads, 1)
     if (r < step) copyAsync16(rowStage(i) + r, p.terms + p.termsAt(b, h, query + r), true);
     copyAsyncCommit();
   };
-  if (count > 0) fetch(0);
+  GradPlace place;
+  if (count > 0) fetch(0, place);
   copyAsyncWait<0>();
   __syncthreads();
   keys.load();
@@ -212,12 +213,14 @@ __global__ void __launch_bounds__(Shape::threads, 1)
   for (int i = 0; i < count; ++i) {
     copyAsyncWait<0>();
     __syncthreads();
-    if (Shape::stages > 1 && i + 1 < count) fetch(i + 1);
-    const int h = kvHead * group + i / tiles, query = (firstTile + i % tiles) * step;
+    const int h = place.headOf(work), query = place.tileOf(work) * step;
+    place.next(work);
+    if (Shape::stages > 1 && i + 1 < count) fetch(i + 1, place);
     const int lastQuery = query + step < p.length ? query + step - 1 : p.length - 1;
-    const bool works = warpWorks && p.position(lastQuery) >= warpKey && p.start(b, query) <= warpKey + 15;
-    const bool plain = lastQuery - query == step - 1 && warpRow + 15 < rows && p.start(b, lastQuery) <= warpKey &&
-                       p.position(query) - (warpKey + 15) >= p.window;
+    const float firstStart = queryRow(rowStage(i)[0]).start, lastStart = queryRow(rowStage(i)[lastQuery - query]).start;
+    const bool works = warpWorks && p.position(lastQuery) >= warpKey && firstStart <= static_cast<float>(warpKey + 15);
+    const bool plain = lastQuery - query == step - 1 && warpRow + 15 < rows &&
+                       lastStart <= static_cast<float>(warpKey) && p.position(query) - (warpKey + 15) >= p.window;
 #pragma unroll 1
     for (int c = 0; works && c < step; c += 16) {
       float s[2][4], g[2][4];
@@ -257,7 +260,7 @@ __global__ void __launch_bounds__(Shape::threads, 1)
     }
     if (Shape::stages == 1) {
       __syncthreads();
-      if (i + 1 < count) fetch(i + 1);
+      if (i + 1 < count) fetch(i + 1, place);
     }
   }
   storeRows(p.dk + at + firstOutput, p.keyStride(), warpRow, rows, p.headDim - firstOutput, dk, p.scale);
