@@ -26,6 +26,12 @@ T* pointer(const Tensor& t) {
   return static_cast<T*>(t.data);
 }
 
+// Rows of `width` elements begin at multiples of 16 bytes, so that one load brings as many.
+inline bool readsRuns(const Tensor& t, std::int64_t width) {
+  const auto elements = static_cast<std::int64_t>(16 / bytesPerElement(t.dtype));
+  return width % elements == 0 && reinterpret_cast<std::uintptr_t>(t.data) % 16 == 0;
+}
+
 inline unsigned gridSize(std::int64_t items, std::int64_t perBlock) {
   const std::int64_t blocks = ceilDiv(items, perBlock);
   if (blocks > 0x7fffffff) throw Unsupported("tensors of more than 2^31 blocks");

@@ -30,6 +30,7 @@ struct Turn {
     cosine = cosf(angle);
     sine = sinf(angle);
   }
+  __device__ __forceinline__ Turn(float cosineOf, float sineOf) : cosine(cosineOf), sine(sineOf) {}
   __device__ __forceinline__ float low(float low, float high) const { return low * cosine - high * sine; }
   __device__ __forceinline__ float high(float low, float high) const { return low * sine + high * cosine; }
 };

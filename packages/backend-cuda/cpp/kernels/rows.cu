@@ -1,9 +1,11 @@
-// Ops that work row by row: RMSNorm, cross-entropy, RoPE, embedding. A block per row, f32 inside.
+// Ops that work row by row: cross-entropy, RoPE, embedding (norm.cu has RMSNorm). f32 inside; 16 bytes a load where rows are
+// multiples of that.
 #include <algorithm>
 #include <cmath>
 
 #include "kernels/common.h"
 #include "kernels/rope.h"
+#include "kernels/run.h"
 
 namespace gpu {
 
@@ -12,89 +14,40 @@ namespace {
 constexpr int threads = 256;
 constexpr std::size_t scratch = threads / 32 * sizeof(float);
 
-// ---- RMSNorm ----
-
-template <class T>
-__device__ float inverseRms(const T* x, std::int64_t width, float epsilon) {
-  float squares = 0;
-  for (std::int64_t i = threadIdx.x; i < width; i += threads) squares += toFloat(x[i]) * toFloat(x[i]);
-  return 1 / sqrtf(blockSum<threads>(squares, sharedMemory<float>()) / static_cast<float>(width) + epsilon);
-}
-
-template <class T>
-__global__ void __launch_bounds__(threads)
-    rmsNormKernel(const T* x, const T* weight, T* y, std::int64_t width, float epsilon) {
-  const std::int64_t at = blockIdx.x * width;
-  const float inverse = inverseRms(x + at, width, epsilon);
-  for (std::int64_t i = threadIdx.x; i < width; i += threads) {
-    y[at + i] = fromFloat<T>(toFloat(x[at + i]) * inverse * toFloat(weight[i]));
+// Calls visit(i, x_i, place of i in its load) for this thread's part of a row, `vector` elements a load.
+template <int vector, class T, class Visit>
+__device__ __forceinline__ void eachOf(const T* row, std::int64_t size, const Visit& visit) {
+  for (std::int64_t i = static_cast<std::int64_t>(threadIdx.x) * vector; i < size; i += threads * vector) {
+    const auto run = *reinterpret_cast<const Run<T, vector>*>(row + i);
+#pragma unroll
+    for (int e = 0; e < vector; ++e) visit(i + e, toFloat(run.x[e]), e);
   }
 }
 
-// dx = r (w dy - x r^2 mean(w dy x)), r = 1 / rms. Leaves r for the weight's gradient.
-template <class T>
-__global__ void __launch_bounds__(threads) rmsNormGradKernel(const T* dy, const T* x, const T* weight, T* dx,
-                                                             float* inverses, std::int64_t width, float epsilon) {
-  const std::int64_t at = blockIdx.x * width;
-  const float inverse = inverseRms(x + at, width, epsilon);
-  float dot = 0;
-  for (std::int64_t i = threadIdx.x; i < width; i += threads) {
-    dot += toFloat(weight[i]) * toFloat(dy[at + i]) * toFloat(x[at + i]);
-  }
-  dot = blockSum<threads>(dot, sharedMemory<float>());
-  const float pull = dot / static_cast<float>(width) * inverse * inverse;
-  for (std::int64_t i = threadIdx.x; i < width; i += threads) {
-    dx[at + i] = fromFloat<T>(inverse * (toFloat(weight[i]) * toFloat(dy[at + i]) - toFloat(x[at + i]) * pull));
-  }
-  if (threadIdx.x == 0) inverses[blockIdx.x] = inverse;
+// Calls f with the elements of a load of 16 bytes, or with 1 where rows do not allow it.
+template <class T, class F>
+void withVector(bool runs, F f) {
+  if (runs) return f(std::integral_constant<int, 16 / sizeof(T)>{});
+  f(std::integral_constant<int, 1>{});
 }
-
-// partial[g, i] = sum over the rows of group g of dy x r; a thread per column.
-template <class T>
-__global__ void __launch_bounds__(threads)
-    rmsNormWeightKernel(const T* dy, const T* x, const float* inverses, float* partial, std::int64_t rows,
-                        std::int64_t width, std::int64_t rowsPerGroup) {
-  const std::int64_t column = static_cast<std::int64_t>(blockIdx.x) * threads + threadIdx.x;
-  if (column >= width) return;
-  const std::int64_t first = blockIdx.y * rowsPerGroup;
-  const std::int64_t end = first + rowsPerGroup < rows ? first + rowsPerGroup : rows;
-  float total = 0;
-  for (std::int64_t r = first; r < end; ++r) {
-    total += toFloat(dy[r * width + column]) * toFloat(x[r * width + column]) * inverses[r];
-  }
-  partial[blockIdx.y * width + column] = total;
-}
-
-template <class T>
-__global__ void __launch_bounds__(threads)
-    finishWeightKernel(const float* partial, T* out, std::int64_t groups, std::int64_t width) {
-  const std::int64_t column = static_cast<std::int64_t>(blockIdx.x) * threads + threadIdx.x;
-  if (column >= width) return;
-  float total = 0;
-  for (std::int64_t g = 0; g < groups; ++g) total += partial[g * width + column];
-  out[column] = fromFloat<T>(total);
-}
-
-std::int64_t weightGroups(std::int64_t rows) { return std::clamp<std::int64_t>(ceilDiv(rows, 32), 1, 256); }
 
 // ---- cross-entropy ----
 
 // One row: lse, and the row's part of the loss (0 where the target is ignored).
-template <class T>
+template <class T, int vector>
 __global__ void __launch_bounds__(threads)
     crossEntropyKernel(const T* logits, const std::int32_t* targets, float* lse, float* losses, std::int64_t vocabulary,
                        std::int32_t ignoreIndex) {
   const T* row = logits + blockIdx.x * vocabulary;
   float most = -INFINITY, total = 0;
-  for (std::int64_t i = threadIdx.x; i < vocabulary; i += threads) {
-    const float x = toFloat(row[i]);
+  eachOf<vector>(row, vocabulary, [&](std::int64_t, float x, int) {
     if (x > most) {
       total = total * expf(most - x) + 1 + (x - x);  // NaN for an infinite x, as exp(x - x) is
       most = x;
     } else if (x != -INFINITY) {
       total += expf(x - most);
     }
-  }
+  });
   const float top = blockMax<threads>(most, sharedMemory<float>());
   total = blockSum<threads>(total == 0 ? 0.0f : total * expf(most - top), sharedMemory<float>());
   if (threadIdx.x != 0) return;
@@ -111,7 +64,7 @@ __global__ void __launch_bounds__(threads) meanKernel(const float* losses, std::
   if (threadIdx.x == 0) *out = total / count;
 }
 
-template <class T>
+template <class T, int vector>
 __global__ void __launch_bounds__(threads)
     crossEntropyGradKernel(const float* dloss, const T* logits, const std::int32_t* targets, const float* lse,
                            T* dlogits, std::int64_t vocabulary, std::int32_t ignoreIndex, float count) {
@@ -119,33 +72,49 @@ __global__ void __launch_bounds__(threads)
   const std::int32_t target = targets[blockIdx.x];
   const float factor = target == ignoreIndex ? 0 : *dloss / count;
   const float norm = lse[blockIdx.x];
-  for (std::int64_t i = threadIdx.x; i < vocabulary; i += threads) {
-    const float p = expf(toFloat(logits[at + i]) - norm) - (i == target ? 1.0f : 0.0f);
-    dlogits[at + i] = fromFloat<T>(factor == 0 ? 0.0f : factor * p);
-  }
+  Run<T, vector> gradient;
+  eachOf<vector>(logits + at, vocabulary, [&](std::int64_t i, float x, int e) {
+    const float p = expf(x - norm) - (i == target ? 1.0f : 0.0f);
+    gradient.x[e] = fromFloat<T>(factor == 0 ? 0.0f : factor * p);
+    if (e == vector - 1) *reinterpret_cast<Run<T, vector>*>(dlogits + at + i - e) = gradient;
+  });
 }
 
 // ---- RoPE ----
 
-// A thread per position and pair, which turns that pair in every batch and head.
-template <class T>
+// A thread per position and `vector` pairs, which turns those in every head; blocks along y take the batch.
+template <class T, int vector>
 __global__ void __launch_bounds__(threads)
     ropeKernel(const T* x, T* y, const __grid_constant__ Frequencies frequencies, int firstPair, int pairs,
                std::int64_t batch, std::int64_t length, std::int64_t heads, std::int64_t headDim, std::int64_t offset,
                float direction) {
   const std::int64_t i = static_cast<std::int64_t>(blockIdx.x) * threads + threadIdx.x;
-  if (i >= length * pairs) return;
-  const std::int64_t r = i / pairs;
-  const int pair = static_cast<int>(i % pairs);
-  Turn turn(offset + r, frequencies.of[pair]);
-  turn.sine *= direction;
-  const std::int64_t half = headDim / 2, d = firstPair + pair;
-  for (std::int64_t b = 0; b < batch; ++b) {
+  const int runs = pairs / vector;
+  if (i >= length * runs) return;
+  const std::int64_t r = i / runs, half = headDim / 2;
+  const int pair = static_cast<int>(i % runs) * vector;
+  float cosines[vector], sines[vector];
+#pragma unroll
+  for (int e = 0; e < vector; ++e) {
+    const Turn turn(offset + r, frequencies.of[pair + e]);
+    cosines[e] = turn.cosine;
+    sines[e] = turn.sine * direction;
+  }
+  for (std::int64_t b = blockIdx.y; b < batch; b += gridDim.y) {
+#pragma unroll 4
     for (std::int64_t h = 0; h < heads; ++h) {
-      const std::int64_t at = ((b * length + r) * heads + h) * headDim + d;
-      const float low = toFloat(x[at]), high = toFloat(x[at + half]);
-      y[at] = fromFloat<T>(turn.low(low, high));
-      y[at + half] = fromFloat<T>(turn.high(low, high));
+      const std::int64_t at = ((b * length + r) * heads + h) * headDim + firstPair + pair;
+      auto low = *reinterpret_cast<const Run<T, vector>*>(x + at),
+           high = *reinterpret_cast<const Run<T, vector>*>(x + at + half);
+#pragma unroll
+      for (int e = 0; e < vector; ++e) {
+        const Turn turn(cosines[e], sines[e]);
+        const float first = toFloat(low.x[e]), second = toFloat(high.x[e]);
+        low.x[e] = fromFloat<T>(turn.low(first, second));
+        high.x[e] = fromFloat<T>(turn.high(first, second));
+      }
+      *reinterpret_cast<Run<T, vector>*>(y + at) = low;
+      *reinterpret_cast<Run<T, vector>*>(y + at + half) = high;
     }
   }
 }
@@ -205,45 +174,17 @@ dim3 rowsGrid(std::int64_t rows) { return dim3{gridSize(rows, 1)}; }
 
 }  // namespace
 
-void run(const RmsNorm& op, cudaStream_t stream) {
-  if (op.rows == 0) return;
-  withFloatType(op.x.dtype, [&](auto t) {
-    using T = decltype(t);
-    launch("rmsNorm", rmsNormKernel<T>, rowsGrid(op.rows), dim3{threads}, scratch, stream, pointer<const T>(op.x),
-           pointer<const T>(op.weight), pointer<T>(op.out), op.width, static_cast<float>(op.epsilon));
-  });
-}
-
-std::size_t workspace(const RmsNormGrad& op) {
-  return static_cast<std::size_t>(op.rows + weightGroups(op.rows) * op.width) * sizeof(float);
-}
-
-void run(const RmsNormGrad& op, void* workspace, cudaStream_t stream) {
-  auto* inverses = static_cast<float*>(workspace);
-  float* partial = inverses + op.rows;
-  const std::int64_t groups = weightGroups(op.rows);
-  const unsigned columns = gridSize(op.width, threads);
-  withFloatType(op.x.dtype, [&](auto t) {
-    using T = decltype(t);
-    const T *dy = pointer<const T>(op.dy), *x = pointer<const T>(op.x);
-    launch("rmsNormGrad", rmsNormGradKernel<T>, rowsGrid(op.rows), dim3{threads}, scratch, stream, dy, x,
-           pointer<const T>(op.weight), pointer<T>(op.dx), inverses, op.width, static_cast<float>(op.epsilon));
-    launch("rmsNormGrad dweight", rmsNormWeightKernel<T>, dim3{columns, static_cast<unsigned>(groups)}, dim3{threads},
-           0, stream, dy, x, inverses, partial, op.rows, op.width, ceilDiv(op.rows, groups));
-    launch("rmsNormGrad dweight", finishWeightKernel<T>, dim3{columns}, dim3{threads}, 0, stream, partial,
-           pointer<T>(op.dweight), groups, op.width);
-  });
-}
-
 std::size_t workspace(const CrossEntropy& op) { return static_cast<std::size_t>(op.rows) * sizeof(float); }
 
 void run(const CrossEntropy& op, void* workspace, cudaStream_t stream) {
   auto* losses = static_cast<float*>(workspace);
   withFloatType(op.logits.dtype, [&](auto t) {
     using T = decltype(t);
-    launch("crossEntropy", crossEntropyKernel<T>, rowsGrid(op.rows), dim3{threads}, scratch, stream,
-           pointer<const T>(op.logits), pointer<const std::int32_t>(op.targets), pointer<float>(op.lse), losses,
-           op.vocabulary, static_cast<std::int32_t>(op.ignoreIndex));
+    withVector<T>(readsRuns(op.logits, op.vocabulary), [&](auto vector) {
+      launch("crossEntropy", crossEntropyKernel<T, vector.value>, rowsGrid(op.rows), dim3{threads}, scratch, stream,
+             pointer<const T>(op.logits), pointer<const std::int32_t>(op.targets), pointer<float>(op.lse), losses,
+             op.vocabulary, static_cast<std::int32_t>(op.ignoreIndex));
+    });
   });
   launch("crossEntropy", meanKernel, dim3{1}, dim3{threads}, scratch, stream, losses, op.rows,
          static_cast<float>(op.count), pointer<float>(op.loss));
@@ -252,10 +193,13 @@ void run(const CrossEntropy& op, void* workspace, cudaStream_t stream) {
 void run(const CrossEntropyGrad& op, cudaStream_t stream) {
   withFloatType(op.logits.dtype, [&](auto t) {
     using T = decltype(t);
-    launch("crossEntropyGrad", crossEntropyGradKernel<T>, rowsGrid(op.rows), dim3{threads}, 0, stream,
-           pointer<const float>(op.dloss), pointer<const T>(op.logits), pointer<const std::int32_t>(op.targets),
-           pointer<const float>(op.lse), pointer<T>(op.dlogits), op.vocabulary,
-           static_cast<std::int32_t>(op.ignoreIndex), static_cast<float>(op.count));
+    const bool runs = readsRuns(op.logits, op.vocabulary) && readsRuns(op.dlogits, op.vocabulary);
+    withVector<T>(runs, [&](auto vector) {
+      launch("crossEntropyGrad", crossEntropyGradKernel<T, vector.value>, rowsGrid(op.rows), dim3{threads}, 0, stream,
+             pointer<const float>(op.dloss), pointer<const T>(op.logits), pointer<const std::int32_t>(op.targets),
+             pointer<const float>(op.lse), pointer<T>(op.dlogits), op.vocabulary,
+             static_cast<std::int32_t>(op.ignoreIndex), static_cast<float>(op.count));
+    });
   });
 }
 
@@ -264,21 +208,34 @@ void run(const Rope& op, cudaStream_t stream) {
   withFloatType(op.x.dtype, [&](auto t) {
     using T = decltype(t);
     const auto half = static_cast<int>(op.headDim / 2);
-    for (int first = 0; first < half; first += pairsPerLaunch) {
-      const int pairs = std::min(pairsPerLaunch, half - first);
-      launch("rope", ropeKernel<T>, dim3{gridSize(op.length * pairs, threads)}, dim3{threads}, 0, stream,
-             pointer<const T>(op.x), pointer<T>(op.out), frequenciesOf(op.base, op.headDim, first, pairs), first, pairs,
-             op.batch, op.length, op.heads, op.headDim, op.offset, op.inverse ? -1.0f : 1.0f);
-    }
+    const auto rows = static_cast<unsigned>(std::min<std::int64_t>(op.batch, 65535));
+    // Both halves of a head, since `half` elements are whole loads.
+    withVector<T>(readsRuns(op.x, half) && readsRuns(op.out, half), [&](auto vector) {
+      for (int first = 0; first < half; first += pairsPerLaunch) {
+        const int pairs = std::min(pairsPerLaunch, half - first);
+        launch("rope", ropeKernel<T, vector.value>, dim3{gridSize(op.length * pairs / vector.value, threads), rows},
+               dim3{threads}, 0, stream, pointer<const T>(op.x), pointer<T>(op.out),
+               frequenciesOf(op.base, op.headDim, first, pairs), first, pairs, op.batch, op.length, op.heads,
+               op.headDim, op.offset, op.inverse ? -1.0f : 1.0f);
+      }
+    });
   });
+}
+
+template <class T>
+void copyEmbeddings(const Embedding& op, std::int64_t width, cudaStream_t stream) {
+  launch("embedding", embeddingKernel<T>, rowsGrid(op.count), dim3{threads}, 0, stream, pointer<const T>(op.weight),
+         pointer<const std::int32_t>(op.ids), pointer<T>(op.out), width);
 }
 
 void run(const Embedding& op, cudaStream_t stream) {
   if (op.count == 0) return;
   withFloatType(op.weight.dtype, [&](auto t) {
     using T = decltype(t);
-    launch("embedding", embeddingKernel<T>, rowsGrid(op.count), dim3{threads}, 0, stream, pointer<const T>(op.weight),
-           pointer<const std::int32_t>(op.ids), pointer<T>(op.out), op.width);
+    if (!readsRuns(op.weight, op.width) || !readsRuns(op.out, op.width)) {
+      return copyEmbeddings<T>(op, op.width, stream);
+    }
+    copyEmbeddings<uint4>(op, op.width * static_cast<std::int64_t>(sizeof(T)) / 16, stream);
   });
 }
 
