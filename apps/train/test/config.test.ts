@@ -2,6 +2,7 @@ import { existsSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { expect, it } from 'vitest';
+import { createProgram } from '../src/cli/program.ts';
 import { readMetrics } from '../src/index.ts';
 import { configSchema, readConfig } from '../src/options/config-file.ts';
 import { RHYTHM, run, TINY, temporary } from './helpers.ts';
@@ -18,17 +19,37 @@ it.each(['paper-340m', 'one-gpu-day'])('the recipe %s can be read', async (name)
   expect(await readConfig(recipe(name))).toMatchObject({ preset: '340m', attention: 'lazy' });
 });
 
+it('has a key for each flag of train', () => {
+  const program = createProgram('0', () => {});
+  const flags = program.commands.find((command) => command.name() === 'train')?.options ?? [];
+  const { properties } = configSchema() as { properties: object };
+  const names = flags.map((option) => option.attributeName()).filter((name) => name !== 'config');
+  expect(names.length).toBeGreaterThan(60);
+  expect(Object.keys(properties).sort()).toEqual([...names, '$schema', 'data'].sort());
+});
+
 it.each([
   ['wieghtDecay: 0.1', "unknown key 'wieghtDecay'; did you mean 'weightDecay'?"],
   ['{ "micro-batch": 2 }', "unknown key 'micro-batch'; did you mean 'microBatch'?"],
   ['lr: fast', 'lr is "fast"; expected a positive number'],
-  ['data: 3', 'data is 3; expected a text'],
+  ['data: 3', 'data is 3; expected at least one character'],
+  ['plan: yes please', 'plan is "yes please"; expected true or false'],
   ['[1, 2]', 'holds [1,2]; expected an object'],
   ['a: [', 'cannot be read'],
 ])('refuses %s', async (text, message) => {
   const path = join(temporary(), 'recipe.yaml');
   writeFileSync(path, text);
   await expect(readConfig(path)).rejects.toThrow(message);
+});
+
+it('plans by a recipe, for programs', async () => {
+  const root = temporary();
+  const config = join(root, 'recipe.yaml');
+  writeFileSync(config, `plan: true\njson: true\nstore: false\nout: ${join(root, 'run')}\n`);
+  const { code, stdout, stderr } = await run('train', ...TINY, '--config', config);
+  expect(code, stderr).toBe(0);
+  expect(JSON.parse(stdout)).toMatchObject({ type: 'plan', steps: 6 });
+  expect(existsSync(join(root, 'run'))).toBe(false);
 });
 
 it('trains by a recipe, which flags go before, and holds it on resume', async () => {
@@ -92,9 +113,11 @@ it('compares by a recipe', async () => {
   const { record, attentions } = JSON.parse(readFileSync(join(out, 'compare.json'), 'utf8'));
   expect(attentions).toEqual(['softmax', 'lazy']);
   expect(record).toMatchObject({ model: { hiddenSize: 32, numHeads: 2 }, training: { learningRate: 1e-3 } });
-  writeFileSync(config, 'stopAfter: 3');
-  const refused = await run('compare', ...size, ...RHYTHM, '--config', config, '--out', join(root, 'other'));
-  expect(refused.stderr).toContain('stopAfter is of a single run');
+  for (const key of ['stopAfter: 3', 'store: false']) {
+    writeFileSync(config, key);
+    const refused = await run('compare', ...size, ...RHYTHM, '--config', config, '--out', join(root, 'other'));
+    expect(refused.stderr).toContain(`${key.split(':')[0]} is of a single run`);
+  }
 }, 120_000);
 
 it("takes two steps of the paper's recipe at a tenth of its width", async () => {

@@ -1,4 +1,4 @@
-import { existsSync, readdirSync, readFileSync } from 'node:fs';
+import { appendFileSync, existsSync, readdirSync, readFileSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { createBackend } from '@lazy-attention/core';
 import { lazyTransformer } from '@lazy-attention/nn';
@@ -74,6 +74,36 @@ it('writes metrics as CSV and for TensorBoard, and keeps the best weights', asyn
   expect((state as { validationLoss: number }).validationLoss).toBeLessThan(Math.min(...between));
   await backend.dispose();
 });
+
+it('writes samples while it trains, the same ones when it goes on, and trains the same', async () => {
+  const root = temporary();
+  const [plain, out] = [join(root, 'plain'), join(root, 'run')];
+  const losses = (folder: string) =>
+    readMetrics(join(folder, 'metrics.jsonl')).metrics.map(({ step, loss }) => [step, loss]);
+  const samples = () =>
+    readFileSync(join(out, 'samples.jsonl'), 'utf8')
+      .trimEnd()
+      .split('\n')
+      .map((line) => JSON.parse(line) as { step: number; text: string });
+  const options = [...TINY, '--prompt', 'It was', '--checkpoint-every', '3'];
+  expect((await run('train', ...options, '--out', plain)).code).toBe(0);
+  const done = await run('train', ...options, '--sample-every', '2', '--json', '--out', out);
+  expect(done.code, done.stderr).toBe(0);
+  const told = done.stdout.split('\n').filter((line) => line.startsWith('{"type":"sample"'));
+  expect(told.map((line) => JSON.parse(line))).toEqual(samples().map((sample) => ({ type: 'sample', ...sample })));
+  expect(samples().map(({ step }) => step)).toEqual([2, 4]);
+  for (const { text } of samples()) expect(text).toMatch(/^It was./s);
+  expect(losses(out)).toEqual(losses(plain));
+  expect(existsSync(join(plain, 'samples.jsonl'))).toBe(false);
+  // As a kill after step 4 leaves it: a line beyond the last checkpoint, and one that is cut.
+  const before = samples();
+  rmSync(join(out, 'checkpoints', 'step-00000006'), { recursive: true });
+  appendFileSync(join(out, 'samples.jsonl'), '{"step":5,"te');
+  const again = await run('train', '--resume', '--out', out);
+  expect(again.code, again.stderr).toBe(0);
+  expect(again.stdout).toContain(`step 4  sample: ${before[1].text}`);
+  expect(samples()).toEqual(before);
+}, 120_000);
 
 it('stops after evaluations without a lower loss, and says so', async () => {
   const out = join(temporary(), 'run');

@@ -3,20 +3,13 @@ import { existsSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 import { describe, expect, it } from 'vitest';
 import { launcherOf } from '../src/index.ts';
+import { AS_ROOT, installedMpiruns, LIBRARY } from './mpiruns.ts';
 
 const built = fileURLToPath(new URL('../dist/index.js', import.meta.url));
 const program = fileURLToPath(new URL('./ranks.mjs', import.meta.url));
 
-/** Why ranks cannot be started here; '' if they can. */
-function missing(): string {
-  if (!existsSync(built)) return 'not built';
-  try {
-    execFileSync('mpirun', ['--version'], { stdio: 'ignore' });
-    return '';
-  } catch {
-    return 'no mpirun here (apt-get install openmpi-bin)';
-  }
-}
+const mpiruns = existsSync(built) ? installedMpiruns() : [];
+const why = existsSync(built) ? 'no mpirun here (apt-get install openmpi-bin, or mpich)' : 'not built';
 
 describe('launcherOf', () => {
   it('knows Open MPI, MPICH and neither', () => {
@@ -28,18 +21,14 @@ describe('launcherOf', () => {
   });
 });
 
-const why = missing();
+if (mpiruns.length === 0) it.skip(`ranks: ${why}`);
 
-describe.skipIf(why !== '')(`ranks${why === '' ? '' : `: ${why}`}`, () => {
-  it.each([1, 2, 3])(
+describe.each(mpiruns)('ranks of $kind', ({ kind, command, flags }) => {
+  it.each([1, 2, 3, 4])(
     '%d: sums in the order of ranks, texts from any of them',
     (ranks) => {
-      const environment = { ...process.env, OMPI_ALLOW_RUN_AS_ROOT: '1', OMPI_ALLOW_RUN_AS_ROOT_CONFIRM: '1' };
-      const oversubscribe = /open mpi/i.test(execFileSync('mpirun', ['--version'], { encoding: 'utf8' }))
-        ? ['--oversubscribe']
-        : [];
-      const output = execFileSync('mpirun', [...oversubscribe, '-n', String(ranks), process.execPath, program], {
-        ...{ encoding: 'utf8', env: environment },
+      const output = execFileSync(command, [...flags, '-n', String(ranks), process.execPath, program], {
+        ...{ encoding: 'utf8', env: { ...process.env, ...AS_ROOT } },
       });
       const lines = output.split('\n').filter((line) => line.startsWith('{'));
       expect(lines.map((line) => JSON.parse(line).rank).sort()).toEqual([...Array(ranks).keys()]);
@@ -48,16 +37,18 @@ describe.skipIf(why !== '')(`ranks${why === '' ? '' : `: ${why}`}`, () => {
     120_000,
   );
 
-  it('refuses a library that is not that of the mpirun', (context) => {
-    if (!/open mpi/i.test(execFileSync('mpirun', ['--version'], { encoding: 'utf8' }))) {
-      return context.skip('the library here is not Open MPI');
-    }
-    // As MPICH's mpirun would start it.
-    const environment = { ...process.env, PMI_SIZE: '1', LAZY_ATTENTION_MPI: 'libmpi.so.40' };
-    const { status, stderr } = spawnSync(process.execPath, [program], { encoding: 'utf8', env: environment });
+  it('refuse a library that is not that of the mpirun', () => {
+    // As the other's mpirun would start it, where only this library is there.
+    const [other, size] =
+      kind === 'Open MPI' ? ['MPICH', { PMI_SIZE: '1' }] : ['Open MPI', { OMPI_COMM_WORLD_SIZE: '1' }];
+    const { status, stderr } = spawnSync(process.execPath, [program], {
+      ...{ encoding: 'utf8', env: { ...process.env, ...size, LAZY_ATTENTION_MPI: LIBRARY[kind] } },
+    });
     expect(status).not.toBe(0);
     expect(stderr).toMatch(
-      /MPICH's mpirun started 1 ranks, and the library that was loaded is Open MPI.*use the mpirun of that library/,
+      new RegExp(
+        `${other}'s mpirun started 1 ranks, and the library that was loaded is ${kind}.*use the mpirun of that`,
+      ),
     );
     expect(stderr).toContain("code: 'MPI_OTHER'");
   }, 60_000);

@@ -1,7 +1,18 @@
 import { createKernels } from '@lazy-attention/backend-reference';
 import { Backend, type Kernels } from '@lazy-attention/core';
 import { afterAll, expect, it } from 'vitest';
-import { hostAllReduce, oneProcess, summedInBuckets } from '../src/index.ts';
+import {
+  addingGrad,
+  batchTensors,
+  disposeParams,
+  hostAllReduce,
+  lazyTransformer,
+  memoryPlan,
+  memoryTraits,
+  oneProcess,
+  preset,
+  summedInBuckets,
+} from '../src/index.ts';
 
 const backends: Backend[] = [];
 afterAll(async () => {
@@ -60,6 +71,46 @@ it('replaces tensors by their sums over the ranks, in pieces that go while other
     expect(lengths).toEqual([300_000, 70_007, 90_001]);
     expect(values).toEqual(expected);
   }
+});
+
+it('sends half of what is left at a time, and the rest when it is small', async () => {
+  const backend = newBackend();
+  const lengths: number[] = [];
+  const allReduce = hostAllReduce(async (values) => void lengths.push(values.length));
+  const tensor = backend.zeros([2 ** 14]);
+  const sums = summedInBuckets(backend, { ...oneProcess(), size: 2, allReduce }, 4 * 2 ** 20);
+  for (let n = 0; n < 64; n++) sums.add(tensor);
+  await sums.finish();
+  expect(lengths.map((length) => length / 2 ** 14)).toEqual([32, 16, 8, 4, 4]);
+});
+
+it('takes the memory on the host that a plan counts, in every step', async () => {
+  const backend = newBackend();
+  const config = preset('pico', { context: 16 });
+  const model = lazyTransformer(config);
+  const params = model.init(backend, 1);
+  const bytes = Object.values(params).reduce((total, { size }) => total + 4 * size, 0);
+  const arrays = new Set<ArrayBufferLike>();
+  const lengths: number[] = [];
+  const allReduce = hostAllReduce(async ({ buffer, length }) => {
+    arrays.add(buffer);
+    lengths.push(length);
+  });
+  const ids = new Int32Array(32);
+  for (let step = 0; step < 3; step++) {
+    const batch = batchTensors(backend, { tokens: ids, targets: ids, starts: null, batch: 2, length: 16 });
+    const sums = summedInBuckets(backend, { ...oneProcess(), size: 2, allReduce }, bytes);
+    const { value, grads } = addingGrad(backend, model.loss, sums.add)(params, null, batch);
+    await sums.finish();
+    disposeParams({ ...grads, value });
+  }
+  const { sums, peakBytes } = memoryPlan(config, { batch: 2, ranks: 2 }, memoryTraits(backend));
+  expect(sums).toBe(bytes + 4 * Math.max(...lengths));
+  const taken = [...arrays].reduce((total, { byteLength }) => total + byteLength, 0);
+  expect(taken).toBeLessThanOrEqual(bytes);
+  expect(taken).toBeGreaterThan(bytes / 2);
+  const one = memoryPlan(config, { batch: 2 }, memoryTraits(backend));
+  expect([one.sums, peakBytes]).toEqual([0, one.peakBytes + sums]);
 });
 
 it('sums in the order of the calls, whatever is read first', async () => {

@@ -1,3 +1,4 @@
+import { setTimeout as sleep } from 'node:timers/promises';
 import { type Backend, CANDIDATES, createBackend, LazyAttentionError } from '@lazy-attention/core';
 import type { Dataset } from '@lazy-attention/data';
 import type { Communicator } from '@lazy-attention/nn';
@@ -14,7 +15,7 @@ import { count } from '../output/format.ts';
 import { createReporter, type Reporter } from '../output/reporter.ts';
 import { summaryText } from '../output/summary.ts';
 import { broadcastText, introduction, joinRanks, leaderFirst } from '../ranks/join.ts';
-import { requireSame, requireShare } from '../ranks/same.ts';
+import { requireSame, requireSameProgram, requireShare } from '../ranks/same.ts';
 import { metricExports } from '../run/exports.ts';
 import { createRun, freeFolder, openRun, type RunFolder, replaceRecord, runFolder } from '../run/folder.ts';
 import { type FolderLock, lockFolder } from '../run/lock.ts';
@@ -45,11 +46,19 @@ export interface TrainOptions extends PlanOptions {
   trainOn?: boolean;
 }
 
+/** Milliseconds in which a launcher passes on what a rank has printed. */
+const PASSED_ON = 300;
+
 /** `lazy-attention train [DATA]`; returns the exit code. */
 export async function trainCommand(argument: string | undefined, given: TrainOptions): Promise<number> {
   const { data, ...recipe } = given.config === undefined ? {} : await readConfig(given.config);
   const source = argument ?? (data as string | undefined);
-  const options: TrainOptions = { ...recipe, ...given, trainOn: given.steps !== undefined };
+  // commander says true where --no-store was not given.
+  const store = given.store === false ? false : (recipe.store as boolean | undefined);
+  const options: TrainOptions = {
+    ...{ ...recipe, ...given, trainOn: given.steps !== undefined },
+    ...(store !== undefined && { store }),
+  };
   goOnWithoutReaders();
   const communicator = await joinRanks();
   // An mpirun of one has to be left, too.
@@ -62,6 +71,8 @@ export async function trainCommand(argument: string | undefined, given: TrainOpt
     const what =
       error instanceof LazyAttentionError ? `[${error.code}] ${error.message}` : String((error as Error).stack);
     console.error(`rank ${communicator.rank} of ${communicator.size} ends the run: error ${what}`);
+    // MPICH's mpirun forgets what it has not passed on yet when a rank ends them all.
+    await sleep(PASSED_ON);
     // The others wait for this one.
     communicator.abort(error instanceof UsageError ? 2 : 1);
     throw error;
@@ -83,6 +94,7 @@ async function trainRank(
   try {
     const cache = options.store === false || options.plan ? {} : { cache: say };
     const reading = { signal: interrupt.signal, onProgress: sayProgress(say), ...cache };
+    await requireSameProgram(communicator, options.plan ? '--plan' : options.resume ? '--resume' : 'begin');
     if (options.plan) return await planOnly(source, options, reading, communicator);
     if (communicator.size > 1) say(await introduction(communicator));
     started = await (options.resume ? resume : begin)(source, options, reporter, reading, communicator);

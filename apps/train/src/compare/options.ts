@@ -1,6 +1,6 @@
 import type { AttentionKind } from '@lazy-attention/nn';
 import { UsageError } from '../errors.ts';
-import type { ConfigFile } from '../options/config-file.ts';
+import { type ConfigFile, SINGLE_KEYS } from '../options/config-file.ts';
 import { OPTION_ROWS } from '../options/rows.ts';
 import type { PlanOptions } from '../options/table.ts';
 import { refuseChanges, withIntervals } from '../training/plan.ts';
@@ -28,10 +28,11 @@ export function severalOf(command: string, path: string, recipe: ConfigFile, say
     if (value !== undefined)
       say(`${command}: ${name} of ${path} (${String(value)}) is left out: the runs have several`);
   }
-  const single = OPTION_ROWS.find(([key, option]) => option.single === true && rest[key] !== undefined);
+  const singles = [...OPTION_ROWS.flatMap(([key, option]) => (option.single ? [key] : [])), ...SINGLE_KEYS];
+  const single = singles.find((key) => rest[key] !== undefined);
   if (single === undefined) return rest;
   throw new UsageError(
-    `${command}: --config ${path}: ${single[0]} is of a single run; leave it out, or train by this recipe`,
+    `${command}: --config ${path}: ${single} is of a single run; leave it out, or train by this recipe`,
   );
 }
 

@@ -2,15 +2,24 @@ import * as v from 'valibot';
 import { UsageError } from '../errors.ts';
 import { textOfFile } from '../run/files.ts';
 import { flagOf, OPTION_ROWS } from './rows.ts';
+import { flag, text } from './values.ts';
 
-/** Keys of a config file beside those of the options table. */
+/** Keys of a config file beside those of the options table: the other flags of `train` but --config. */
 const OTHERS = {
-  data: 'DATA of the command line',
-  out: 'folder of the run',
-  backend: 'a backend, or auto',
+  data: { help: 'DATA of the command line', value: text },
+  out: { help: '--out: folder of the run', value: text },
+  backend: { help: '--backend: a backend, or auto', value: text },
+  resume: { help: '--resume: go on with the run in out', value: flag },
+  store: { help: 'false, --no-store: large data is not tokenised into a store', value: flag },
+  open: { help: '--open: a live page of the run in the browser', value: flag },
+  plan: { help: '--plan: say what the run would take, and write nothing', value: flag },
+  json: { help: '--json: JSON on standard output', value: flag },
 } as const;
 
-/** What a config file may hold: the options of the table by their names in the program, and `data`, `out` and `backend`. */
+/** Those of them that `train` alone has. */
+export const SINGLE_KEYS: readonly (keyof typeof OTHERS)[] = ['store', 'plan'];
+
+/** What a config file may hold: the options of the table by their names in the program, and the other flags. */
 export type ConfigFile = Record<string, unknown>;
 
 /**
@@ -37,11 +46,7 @@ export async function readConfig(path: string): Promise<ConfigFile> {
 }
 
 function checkEntry(path: string, key: string, value: unknown): void {
-  if (Object.hasOwn(OTHERS, key)) {
-    if (typeof value === 'string' && value !== '') return;
-    throw new UsageError(`--config ${path}: ${key} is ${JSON.stringify(value)}; expected a text`);
-  }
-  const row = OPTION_ROWS.find(([name]) => name === key);
+  const row = [...OPTION_ROWS, ...Object.entries(OTHERS)].find(([name]) => name === key);
   if (row === undefined) {
     const near = nearest(key, [...OPTION_ROWS.map(([name]) => name), ...Object.keys(OTHERS)]);
     throw new UsageError(`--config ${path}: unknown key '${key}'; did you mean '${near}'?`);
@@ -80,7 +85,7 @@ export function configSchema(): object {
     name,
     { description: `${flagOf(option)}: ${option.help}`, ...option.value.json },
   ]);
-  const others = Object.entries(OTHERS).map(([name, description]) => [name, { description, type: 'string' }]);
+  const others = Object.entries(OTHERS).map(([name, { help, value }]) => [name, { description: help, ...value.json }]);
   return {
     $schema: 'https://json-schema.org/draft/2020-12/schema',
     title: 'A recipe of lazy-attention train (--config)',

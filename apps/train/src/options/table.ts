@@ -107,6 +107,8 @@ export interface TrainingValues extends RecipeValues {
   prompt: string;
   /** Tokens of the sample. */
   sampleTokens: number;
+  /** Steps between samples that are written while it is trained. */
+  sampleEvery: number;
 }
 
 /** The options as a command line gives them; what was not given is undefined. */
@@ -487,5 +489,15 @@ export const TRAINING_OPTIONS: { readonly [K in keyof TrainingValues]: TrainingO
     value: integer(1, LONGEST_AXIS),
     recorded: 'sample.tokens',
     resume: 'free',
+  },
+  sampleEvery: {
+    flags: '--sample-every <n>',
+    help: 'steps between samples while it is trained, in samples.jsonl (default: at the end alone)',
+    value: integer(1, MANY),
+    recorded: 'sample.every',
+    stored: v.optional(integer(1, MANY).schema),
+    load: (stored) => stored ?? 'never',
+    resume: 'free',
+    single: true,
   },
 };

@@ -1,5 +1,6 @@
 import { SingleBar } from 'cli-progress';
 import type { EvalMetric, TrainMetric } from '../run/metrics.ts';
+import type { TrainingSample } from '../training/samples.ts';
 import type { TrainListener } from '../training/train.ts';
 import { barLine } from './bar.ts';
 import { count, duration, loss, percent } from './format.ts';
@@ -25,6 +26,7 @@ function jsonReporter(): Reporter {
     onStart: (info) => print({ type: 'start', ...info }),
     onStep: print,
     onEval: (metric) => print(metric),
+    onSample: (sample) => print({ type: 'sample', ...sample }),
     onNotice: (line) => process.stderr.write(`${line}\n`),
     say: (line) => process.stderr.write(`${line}\n`),
     result: (value) => print({ type: 'result', ...value }),
@@ -49,6 +51,7 @@ function lineReporter(): Reporter {
       }
     },
     onEval: (metric) => console.log(evalText(metric)),
+    onSample: (sample) => console.log(sampleText(sample)),
     onNotice: (line) => console.log(line),
     say: (line) => console.log(line),
     result: (_, text) => console.log(text),
@@ -87,6 +90,7 @@ function barReporter(): Reporter {
       bar?.update(metric.step, { parts: stepParts(metric, steps) });
     },
     onEval: (metric) => aside(evalText(metric)),
+    onSample: (sample) => aside(sampleText(sample)),
     onNotice: aside,
     say: aside,
     result: (_, text) => aside(text),
@@ -105,6 +109,10 @@ function stepParts(metric: TrainMetric, steps: number): string[] {
     `${count(metric.tokensPerSecond)} tokens/s`,
     `lr ${metric.learningRate.toPrecision(3)}`,
   ];
+}
+
+function sampleText({ step, text }: TrainingSample): string {
+  return `step ${step}  sample: ${text}`;
 }
 
 function evalText(metric: EvalMetric): string {

@@ -1,19 +1,34 @@
-import { readFileSync } from 'node:fs';
 import type { Communicator } from '@lazy-attention/nn';
 import { UsageError } from '../errors.ts';
+import { programVersion } from '../run/program.ts';
 import type { RunRecord } from '../run/record.ts';
 import { broadcastText } from './join.ts';
 
 /**
- * Refuses ranks that would not compute the same: another version, backend, data or option.
+ * Refuses ranks of another program, or that are to do something else. The first that ranks say to each other: what they say next
+ * depends on it.
+ * @throws UsageError that names the rank and what differs
+ */
+export async function requireSameProgram(
+  communicator: Communicator,
+  task: 'begin' | '--resume' | '--plan',
+): Promise<void> {
+  // A checkout's commit is not compared: not every host has git.
+  await compared(communicator, { version: programVersion().version, task });
+}
+
+/**
+ * Refuses ranks that would not compute the same: another backend, data or option.
  * @throws UsageError that names the rank and what differs
  */
 export async function requireSame(communicator: Communicator, backend: string, record: RunRecord): Promise<void> {
-  if (communicator.size === 1) return;
   const { createdAt, command, environment, ...decides } = record;
-  const manifest = readFileSync(new URL('../../package.json', import.meta.url), 'utf8');
-  const { version } = JSON.parse(manifest) as { version: string };
-  const mine = JSON.stringify({ program: version, backend, ...decides });
+  await compared(communicator, { backend, ...decides });
+}
+
+async function compared(communicator: Communicator, own: object): Promise<void> {
+  if (communicator.size === 1) return;
+  const mine = JSON.stringify(own);
   const theirs = await broadcastText(communicator, communicator.rank === 0 ? mine : null);
   const difference = firstDifference(JSON.parse(theirs), JSON.parse(mine), '');
   if (difference !== null) {

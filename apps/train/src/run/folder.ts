@@ -8,7 +8,7 @@ import type { RunRecord } from './record.ts';
 import { checkRecord } from './schema.ts';
 import { isTokenizerFile, loadedRecord, storedRecord } from './tokenizer-file.ts';
 
-/** Paths of a run folder: run.json, metrics.jsonl, metrics.csv, tensorboard/, checkpoints/, best/, sample.txt, summary.json, report.html. */
+/** Paths of a run folder: run.json, metrics.jsonl, metrics.csv, tensorboard/, checkpoints/, best/, samples.jsonl, sample.txt, ... */
 export interface RunFolder {
   /** Of the folder. */
   readonly path: string;
@@ -24,6 +24,8 @@ export interface RunFolder {
   readonly best: string;
   /** Path of the checkpoints' folder. */
   readonly checkpoints: string;
+  /** Path of samples.jsonl, where it is asked for. */
+  readonly samples: string;
   /** Path of sample.txt. */
   readonly sample: string;
   /** Path of summary.json. */
@@ -43,6 +45,7 @@ export function runFolder(path: string): RunFolder {
     tensorboard: join(root, 'tensorboard'),
     best: join(root, 'best'),
     checkpoints: join(root, 'checkpoints'),
+    samples: join(root, 'samples.jsonl'),
     sample: join(root, 'sample.txt'),
     summary: join(root, 'summary.json'),
     report: join(root, 'report.html'),

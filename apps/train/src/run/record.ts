@@ -138,11 +138,13 @@ export interface Intervals {
   readonly csv?: boolean | undefined;
 }
 
-/** The text that a run ends with. */
+/** The text that a run ends with, and writes meanwhile. */
 export interface SampleRecord {
   readonly prompt: string;
   /** How many tokens follow it. */
   readonly tokens: number;
+  /** Steps between samples while it is trained; left out: none. */
+  readonly every?: number | undefined;
 }
 
 export interface EnvironmentRecord {

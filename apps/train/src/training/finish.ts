@@ -1,7 +1,7 @@
 import type { Dataset } from '@lazy-attention/data';
 import { writeWhole } from '../run/files.ts';
 import type { RunFolder } from '../run/folder.ts';
-import { collect, continueText, onBackend } from './sample.ts';
+import { sampleOf } from './samples.ts';
 import type { TrainOutcome } from './train.ts';
 
 export interface Finished {
@@ -22,16 +22,8 @@ export async function finishRun(
   dataset: Dataset,
   signal?: AbortSignal,
 ): Promise<Finished> {
-  const { prompt, tokens } = session.record.sample;
-  const pieces = continueText(onBackend(session.backend, session.model, session.params), dataset.tokenizer, prompt, {
-    maxNewTokens: tokens,
-    temperature: 0.8,
-    topK: 40,
-    seed: session.record.training.seed,
-    ...(signal === undefined ? {} : { signal }),
-  });
-  const sample = prompt + (await collect(pieces));
-  signal?.throwIfAborted();
+  const { prompt } = session.record.sample;
+  const sample = await sampleOf(session, dataset, signal);
   writeWhole(folder.sample, `${sample}\n`);
   const summary = { step: session.step, ...evaluation?.headline, sample, folder: folder.path };
   // Maps are for a live page; the report measures them anew.

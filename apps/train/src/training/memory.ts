@@ -40,7 +40,7 @@ export function planMemory({ model, training, start }: Sized, traits: CountingOp
         recompute,
         lossRows,
         stateDType: optimizerDtype === 'bf16' ? optimizerDtype : undefined,
-        shards: shardOptimizer ? ranks : 1,
+        ...{ ranks, shardOptimizer },
         trains: (name) => isTrained(name, start?.trainOnly),
       },
       traits,

@@ -83,7 +83,7 @@ export async function outlookOf(
 export function outlookText(outlook: Outlook): string {
   const { shape, memory, memoryLimit: limit } = outlook;
   const heads = shape.heads === shape.kvHeads ? `${shape.heads} heads` : `${shape.heads}/${shape.kvHeads} heads`;
-  const kinds = (['weights', 'gradients', 'optimizer', 'activations', 'logits', 'workspace'] as const)
+  const kinds = (['weights', 'gradients', 'optimizer', 'activations', 'logits', 'workspace', 'sums'] as const)
     .filter((kind) => memory[kind] > 0)
     .map((kind) => `${kind} ${gibibytes(memory[kind])}`);
   return table([

@@ -225,13 +225,14 @@ export async function launchStep(session: Session, stop = false): Promise<Pendin
   const host = sampler.next();
   const { value, grads, stopping } =
     communicator.size === 1
-      ? { ...(await batchGradients(session, host)), stopping: false }
+      ? { ...(await batchGradients(session, host)), stopping: Promise.resolve(false) }
       : await overRanks(session, host, stop);
   const learningRate = session.schedule(step);
   const { gradNormSquared } = await optimizer.step(grads, learningRate);
   disposeParams(grads);
   session.step = step;
-  return { step, learningRate, loss: value, gradNormSquared, stopping };
+  // Waited for when the device has the optimiser's step to do.
+  return { step, learningRate, loss: value, gradNormSquared, stopping: await stopping };
 }
 
 /** Loss and gradients of a batch, piece by piece, each given to `sums` when it is whole. The caller disposes them. */
@@ -262,21 +263,21 @@ async function batchGradients(session: Session, host: HostBatch, sums?: Buckets)
 /** Loss and gradients of the whole batch: each rank's are of its rows, over the targets of all. */
 async function overRanks(session: Session, host: HostBatch, stop: boolean) {
   const { backend, communicator, trained } = session;
-  const flag = backend.tensor([stop ? 1 : 0], []);
-  const flags = communicator.allReduce(backend, [flag]).then(() => flag.data());
-  // Its failure is seen when it is waited for.
-  flags.catch(() => {});
   const bytes = Object.values(trained).reduce((total, { size }) => total + 4 * size, 0);
   const sums = summedInBuckets(backend, communicator, bytes);
   const { value, grads } = await batchGradients(session, host, sums);
   // A copy: fn's result may share its memory.
   const loss = backend.scale(value, 1);
   value.dispose();
+  const flag = backend.tensor([stop ? 1 : 0], []);
   sums.add(loss);
+  sums.add(flag);
   await sums.finish();
-  const [stops] = await flags;
+  const stopping = flag.data().then(([stops]) => stops > 0);
+  // Its failure is seen when it is waited for.
+  stopping.catch(() => {});
   flag.dispose();
-  return { value: loss, grads, stopping: stops > 0 };
+  return { value: loss, grads, stopping };
 }
 
 /** A batch with its documents isolated or joined, as the run has it. */

@@ -12,6 +12,7 @@ import type { RunRecord } from '../run/record.ts';
 import { after, keptLoss, type Standing, saveBest, standing } from './best.ts';
 import { type Evaluation, evaluate, evaluationOf } from './evaluate.ts';
 import { watchRising } from './rising.ts';
+import { appendSample, sampleOf, type TrainingSample, truncateSamples } from './samples.ts';
 import {
   checkUsable,
   disposeSession,
@@ -33,6 +34,8 @@ export interface TrainListener {
   onStep?(metric: TrainMetric): void;
   /** After an evaluation, with what the heads did. */
   onEval?(metric: EvalMetric, attention: AttentionSummary | null): void;
+  /** After a sample that `--sample-every` asks for. */
+  onSample?(sample: TrainingSample): void;
   /** Something that the reader should know. */
   onNotice?(line: string): void;
 }
@@ -174,6 +177,7 @@ async function takeUp(folder: RunFolder, record: RunRecord, step: number, trainO
   const { steps } = record.training;
   const kept = record.rhythm.saveBest === true ? await keptLoss(folder) : Number.POSITIVE_INFINITY;
   truncateMetrics(folder.metrics, step);
+  truncateSamples(folder.samples, step);
   const found = standing(folder);
   const stuck = step < steps && isStuck(record, found);
   const ended = stuck && !trainOn;
@@ -204,6 +208,7 @@ async function trainToEnd(run: Training): Promise<TrainOutcome> {
       if (stuck) run.listener.onNotice?.(endsNow(run));
       if (stuck) break;
     }
+    if (isDue(session.step, record.sample.every ?? 0)) await pause(run, () => sampleNow(run));
     if (isDue(session.step, checkpointEvery)) await save(run);
   }
   await settle(run);
@@ -304,6 +309,18 @@ function keepRecord({ folder, record, listener }: Training): void {
   }
 }
 
+/** A signal ends it, and then training, without a sample. */
+async function sampleNow({ session, dataset, folder, listener, signal }: Training): Promise<void> {
+  await checkUsable(session, dataset);
+  try {
+    const sample = { step: session.step, text: await sampleOf(session, dataset, signal) };
+    appendSample(folder.samples, sample);
+    listener.onSample?.(sample);
+  } catch (error) {
+    if (!signal?.aborted) throw error;
+  }
+}
+
 async function assessBetween(run: Training): Promise<void> {
   await checkUsable(run.session, run.dataset);
   const evaluation = await look(run, run.record.rhythm.evalWindows, undefined, run.mapLength);
@@ -396,6 +413,10 @@ export function together(first: TrainListener, second: TrainListener): TrainList
     onEval: (metric, attention) => {
       first.onEval?.(metric, attention);
       second.onEval?.(metric, attention);
+    },
+    onSample: (sample) => {
+      first.onSample?.(sample);
+      second.onSample?.(sample);
     },
     onNotice: (line) => {
       first.onNotice?.(line);

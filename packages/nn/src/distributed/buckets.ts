@@ -1,8 +1,6 @@
 import type { Backend, Tensor } from '@lazy-attention/core';
 import type { Communicator } from './communicator.ts';
 
-/** Pieces that gradients are summed in: what is left when the last is computed is the time that nothing hides. */
-const PIECES = 8;
 /** Bytes of a piece: below, a message costs more than its bytes; above, its copy on the host is large. */
 const LEAST = 2 ** 18;
 const MOST = 2 ** 24;
@@ -15,9 +13,13 @@ export interface Buckets {
   finish(): Promise<void>;
 }
 
-/** Sums f32 tensors of `bytes` in all over the ranks, in place, while those that come later are still computed. */
+/**
+ * Sums f32 tensors of `bytes` in all over the ranks, in place, while those that come later are still computed. Each piece is half of
+ * what is left: few messages, and the last, whose time nothing hides, is small.
+ */
 export function summedInBuckets(backend: Backend, communicator: Communicator, bytes: number): Buckets {
-  const full = Math.min(MOST, Math.max(LEAST, bytes / PIECES));
+  let left = bytes;
+  const full = (): number => Math.min(MOST, Math.max(LEAST, left / 2));
   const under: Promise<void>[] = [];
   let bucket: Tensor[] = [];
   let filled = 0;
@@ -28,13 +30,14 @@ export function summedInBuckets(backend: Backend, communicator: Communicator, by
     sums.catch(() => {});
     under.push(sums);
     bucket = [];
+    left -= filled;
     filled = 0;
   };
   return {
     add(grad) {
       bucket.push(grad);
       filled += 4 * grad.size;
-      if (filled >= full) send();
+      if (filled >= full()) send();
     },
     async finish() {
       send();

@@ -1,6 +1,8 @@
-import type { Backend, Ops } from '@lazy-attention/core';
+import type { Backend, Ops, Tensor } from '@lazy-attention/core';
 import { addingGrad, type ValueAndGrad } from '../autodiff/value-and-grad.ts';
 import { batchTensors } from '../batch.ts';
+import { summedInBuckets } from '../distributed/buckets.ts';
+import { oneProcess } from '../distributed/communicator.ts';
 import type { LazyTransformerOptions } from '../model/config.ts';
 import { type Batch, lazyTransformer } from '../model/transformer.ts';
 import { adamW, adamWOver } from '../optim/adamw.ts';
@@ -18,8 +20,10 @@ export interface MemoryPlanOptions {
   readonly recompute?: boolean | undefined;
   /** As in `LossOptions`. */
   readonly lossRows?: number | undefined;
-  /** Ranks that the optimiser's state is cut over (`shardedAdamW`); default 1. */
-  readonly shards?: number | undefined;
+  /** Ranks that share each step and sum gradients by way of the host; default 1. `batch` is the share of one. */
+  readonly ranks?: number | undefined;
+  /** Whether the optimiser's state is cut over the ranks (`shardedAdamW`). */
+  readonly shardOptimizer?: boolean | undefined;
   /** As in `AdamWConfig`. */
   readonly stateDType?: 'bf16' | undefined;
   /** Which parameters the optimiser moves; default all. */
@@ -42,6 +46,8 @@ export interface MemoryPlan {
   readonly logits: number;
   /** What the backward pass and the optimiser make and drop, recomputed layers among it. */
   readonly workspace: number;
+  /** On the host, also where the tensors are not: what ranks sum gradients in; 0 for one process. */
+  readonly sums: number;
 }
 
 /** What `memoryPlan` has to know of a backend. Runs one small attention on it. */
@@ -58,14 +64,14 @@ export function memoryTraits(backend: Backend): CountingOptions {
 
 /**
  * The live bytes of training steps at their peak, counted by running them on a backend that computes nothing, so
- * that whatever the model does is counted. What kernels take for the time of one launch is not in it. Host memory for the batch's ids alone.
+ * that whatever the model does is counted. What kernels take for the time of one launch is not in it, nor what MPI takes. Host memory for the batch's ids alone.
  */
 export function memoryPlan(
   model: LazyTransformerOptions,
   options: MemoryPlanOptions,
   traits: CountingOptions,
 ): MemoryPlan {
-  const { batch, microBatch = batch, recompute, lossRows, stateDType, shards = 1, trains = () => true } = options;
+  const { batch, microBatch = batch, recompute, lossRows, stateDType, ranks = 1, trains = () => true } = options;
   const { backend, enter, atPeak } = counting(traits);
   const transformer = lazyTransformer(model);
   const { vocabSize, context, hiddenSize } = transformer.config;
@@ -75,18 +81,20 @@ export function memoryPlan(
   );
   const trained = Object.fromEntries(Object.entries(params).filter(([name]) => trains(name)));
   enter('optimizer');
+  const shards = options.shardOptimizer === true ? ranks : 1;
   const update =
     shards === 1 ? wholeUpdate(backend, trained, stateDType) : partUpdate(backend, trained, stateDType, shards);
+  const pieces = countedPieces(backend, trained);
   const loss = (ops: Ops, some: Params, data: Batch) => {
     const value = transformer.loss(ops, { ...params, ...some }, data, { recompute, lossRows });
     enter('backward');
     return value;
   };
-  const add = addingGrad(backend, loss);
   const ids = new Int32Array(microBatch * context);
   let sum: ValueAndGrad<Params> | null = null;
   // From the second piece on there are gradients to add to.
-  for (let piece = 0; piece < Math.min(2, batch / microBatch); piece++) {
+  const last = Math.min(2, batch / microBatch) - 1;
+  for (let piece = 0; piece <= last; piece++) {
     enter('forward');
     const { tokens, targets, starts } = batchTensors(backend, {
       tokens: ids,
@@ -95,7 +103,12 @@ export function memoryPlan(
       batch: microBatch,
       length: context,
     });
-    sum = add(trained, sum, { tokens, targets, starts, count: batch * context });
+    sum = addingGrad(backend, loss, piece === last ? pieces.add : undefined)(trained, sum, {
+      tokens,
+      targets,
+      starts,
+      count: batch * context,
+    });
     for (const tensor of [tokens, targets, starts]) tensor?.dispose();
   }
   const { value, grads } = sum as ValueAndGrad<Params>;
@@ -114,7 +127,27 @@ export function memoryPlan(
   const { bytes, blocks } = atPeak();
   const kinds = { weights: 0, gradients: 0, optimizer: 0, activations: 0, logits: 0, workspace: 0 };
   for (const block of blocks) kinds[kindOf(block)] += block.bytes;
-  return { peakBytes: bytes, ...kinds };
+  const sums = ranks === 1 ? 0 : pieces.bytes() + (shards === 1 ? 0 : Math.ceil(bytesOf(trained) / ranks));
+  return { peakBytes: bytes + sums, ...kinds, sums };
+}
+
+function bytesOf(tensors: Params): number {
+  return Object.values(tensors).reduce((total, { size }) => total + 4 * size, 0);
+}
+
+/** The host's arrays for the pieces that gradients are summed in: one for each, and one for what the others send of the largest. */
+function countedPieces(backend: Backend, trained: Params) {
+  const lengths: number[] = [];
+  const allReduce = async (_: Backend, tensors: readonly Tensor[]) =>
+    void lengths.push(tensors.reduce((total, { size }) => total + size, 0));
+  const { add, finish } = summedInBuckets(backend, { ...oneProcess(), allReduce }, bytesOf(trained));
+  return {
+    add,
+    bytes(): number {
+      finish().catch(() => {}); // what is left is sent at once, and nothing can fail
+      return 4 * (lengths.reduce((total, length) => total + length, 0) + Math.max(...lengths));
+    },
+  };
 }
 
 /** What one process updates. */
