@@ -472,7 +472,7 @@ export const MUTATIONS = [
     compile: [forward],
     from: '- (1e-5f',
     to: '+ (5.0f',
-    run: 'bf16 head_(64|128)_partly',
+    run: 'bf16 head_(64|128)_plain_tiles',
   },
   {
     name: 'forward: maxima without half the rows',
