@@ -1,7 +1,7 @@
 // npm run release -- --dry-run     makes and checks every package, publishes them to a registry on localhost, installs from there
 //                                  into empty folders and runs what the READMEs print
 // npm run release                  makes, checks and publishes; needs a binary for every platform, and sources without changes
-// --out FOLDER                     where the tarballs go; default tools/release/build
+// --out FOLDER                     where the tarballs go; default tools/release/build, of a rehearsal a folder that goes with it
 // --no-install                     stop after the checks
 // --cut-off                        does so where the network is localhost alone (Linux: a namespace of `unshare`); what others publish comes
 //                                  from the registry of an earlier rehearsal
@@ -31,7 +31,7 @@ import { writeTable } from './lib/tables.mjs';
 const { values } = parseArgs({
   options: {
     'dry-run': { type: 'boolean', default: false },
-    out: { type: 'string', default: join(root, 'tools/release/build') },
+    out: { type: 'string' },
     'no-install': { type: 'boolean', default: false },
     write: { type: 'boolean', default: false },
     'cut-off': { type: 'boolean', default: false },
@@ -41,6 +41,8 @@ const { values } = parseArgs({
     provenance: { type: 'boolean', default: false },
   },
 });
+
+const BUILD = join(root, 'tools/release/build');
 
 /** The program of the registry, and what it got from others, for the next time. */
 const REGISTRY = join(root, 'node_modules/.cache/lazy-attention-registry');
@@ -77,7 +79,7 @@ async function rehearse(packed) {
   const folder = mkdtempSync(join(tmpdir(), 'lazy-release-'));
   const registry = await startRegistry(program, {
     folder: join(folder, 'registry'),
-    storage: join(REGISTRY, 'storage'),
+    cache: join(REGISTRY, 'storage'),
     alone: values['cut-off'],
   });
   try {
@@ -117,8 +119,10 @@ async function rehearse(packed) {
 }
 
 if (values['cut-off'] && !isCutOff()) process.exit(runCutOff(import.meta.filename, process.argv.slice(2)));
-const out = resolve(values.out);
-// Whatever else lies in a folder that was named stays there.
+const rehearses = values['dry-run'] && !values['no-install'];
+// Two rehearsals at once must not share a folder; whatever else lies in one that was named stays there.
+const passing = rehearses && values.out === undefined;
+const out = passing ? mkdtempSync(join(tmpdir(), 'lazy-packed-')) : resolve(values.out ?? BUILD);
 rmSync(join(out, 'staged'), { recursive: true, force: true });
 mkdirSync(out, { recursive: true });
 try {
@@ -129,7 +133,7 @@ try {
   }
   const packed = build(out);
   if (!values['dry-run']) publish(packed, values.provenance ? ['--provenance'] : []);
-  else if (!values['no-install']) {
+  else if (rehearses) {
     const installs = await rehearse(packed);
     writeFileSync(join(out, 'installs.json'), `${JSON.stringify(installs, null, 2)}\n`);
     if (values.write) writeTable('installs', installsTable(installs));
@@ -137,4 +141,6 @@ try {
 } catch (error) {
   console.error(error.message);
   process.exitCode = 1;
+} finally {
+  if (passing) rmSync(out, { recursive: true, force: true, maxRetries: 5 });
 }

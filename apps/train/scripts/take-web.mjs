@@ -1,4 +1,5 @@
 // Before the package is packed: core, nn and the WebGPU backend go into it as one file, for a page that takes it from a CDN.
+import { mkdirSync, renameSync, writeFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 import { build } from 'esbuild';
 
@@ -14,9 +15,11 @@ export * from '@lazy-attention/nn';
 export { DeviceValidationError, provider as webgpu } from '@lazy-attention/backend-webgpu';
 `;
 
-await build({
+const {
+  outputFiles: [file],
+} = await build({
   stdin: { contents: ENTRY, resolveDir: at('..'), sourcefile: 'web.mjs' },
-  outfile: at('../web/lazy-attention.js'),
+  write: false,
   bundle: true,
   minify: true,
   format: 'esm',
@@ -26,3 +29,9 @@ await build({
   banner: { js: '/* Lazy Attention, Apache-2.0: see LICENSE. */' },
   logLevel: 'warning',
 });
+
+// Whole at once: another packing may be reading it.
+mkdirSync(at('../web'), { recursive: true });
+const beside = at(`../web/lazy-attention.${process.pid}.tmp`);
+writeFileSync(beside, file.contents);
+renameSync(beside, at('../web/lazy-attention.js'));

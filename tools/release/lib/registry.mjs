@@ -1,9 +1,10 @@
 import { spawn } from 'node:child_process';
-import { existsSync, mkdirSync, rmSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdirSync, mkdtempSync, renameSync, rmSync, writeFileSync } from 'node:fs';
 import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { npm, npmInstall } from './npm.mjs';
+import { copyOthers } from './storage.mjs';
 
 /** The newest that runs on Node 20. */
 const VERDACCIO = '6.2.9';
@@ -13,25 +14,37 @@ const VERDACCIO = '6.2.9';
  * needs. @returns the path of its program, or null where npm cannot install it
  */
 export function installVerdaccio(folder) {
-  const program = join(folder, 'node_modules', 'verdaccio', 'bin', 'verdaccio');
+  const place = join(folder, `verdaccio-${VERDACCIO}`);
+  const program = join(place, 'node_modules', 'verdaccio', 'bin', 'verdaccio');
   if (existsSync(program)) return program;
   // A part of it asks for a dist-tag of node-fetch that mirrors of npm may lack.
   const manifest = { dependencies: { verdaccio: VERDACCIO }, overrides: { 'node-fetch': '2.7.0' } };
-  return npmInstall(folder, { manifest }) ? program : null;
+  mkdirSync(folder, { recursive: true });
+  // Beside, for another rehearsal may do the same: the first that is whole stays.
+  const beside = mkdtempSync(join(folder, 'installing-'));
+  try {
+    if (!npmInstall(beside, { manifest })) return null;
+    renameSync(beside, place);
+  } catch (error) {
+    if (!existsSync(program)) throw error;
+  } finally {
+    rmSync(beside, { recursive: true, force: true });
+  }
+  return program;
 }
 
 /**
  * Starts a registry on localhost that takes the project's packages and passes on what it does not have from the registry that
- * npm is set to; `alone` it has nothing but what an earlier one left in `storage`. `folder` is for its configuration.
+ * npm is set to; `alone` it has nothing but what earlier ones left in `cache`. Its storage and configuration are in `folder`,
+ * its own, so that several run at once; what it got from others goes back into `cache` when it is stopped.
  * @returns { url, npmrc, stop }; npmrc is what a user of it needs
  */
-export async function startRegistry(program, { folder, storage, alone = false }) {
+export async function startRegistry(program, { folder, cache, alone = false }) {
   const port = await freePort();
   const behind = alone ? null : upstream();
-  mkdirSync(folder, { recursive: true });
-  // What an earlier one was given to publish.
-  for (const name of ['@lazy-attention', 'lazy-attention', '.verdaccio-db.json'])
-    rmSync(join(storage, name), { recursive: true, force: true });
+  const storage = join(folder, 'storage');
+  mkdirSync(storage, { recursive: true });
+  copyOthers(cache, storage);
   const ours = { access: ['$all'], publish: ['$all'], unpublish: ['$all'] };
   const config = {
     storage,
@@ -58,7 +71,10 @@ export async function startRegistry(program, { folder, storage, alone = false })
     { stdio: 'ignore', env: { ...process.env, ...behind?.env } },
   );
   const url = `http://localhost:${port}/`;
-  const stop = () => child.kill();
+  const stop = () => {
+    child.kill();
+    if (!alone) copyOthers(storage, cache);
+  };
   try {
     await answers(url, child);
   } catch (error) {
