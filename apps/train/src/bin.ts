@@ -5,6 +5,7 @@ import { inFlags } from './cli/flags.ts';
 import { withOwnAttention } from './cli/own-attention.ts';
 import { watchPipes } from './cli/pipes.ts';
 import { UsageError } from './errors.ts';
+import { visible } from './output/format.ts';
 
 const manifest = JSON.parse(readFileSync(new URL('../package.json', import.meta.url), 'utf8')) as { version: string };
 watchPipes();
@@ -28,7 +29,9 @@ try {
 function exitCodeOf(error: unknown): number {
   if (error instanceof CommanderError) return error.exitCode === 0 ? 0 : 2;
   if (error instanceof LazyAttentionError) {
-    console.error(`error [${error.code}] ${program === null ? error.message : inFlags(error.message, program)}`);
+    // Names in it may be those of a file that anybody wrote.
+    const message = visible(program === null ? error.message : inFlags(error.message, program));
+    console.error(`error [${error.code}] ${message}`);
     return error instanceof UsageError ? 2 : 1;
   }
   if (error instanceof Error && 'syscall' in error) console.error(`error [SYSTEM] ${error.message}`);

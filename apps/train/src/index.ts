@@ -2,7 +2,7 @@ export type { ComparePlan } from './compare/compare-plan.ts';
 export { openCompare } from './compare/plan.ts';
 export * from './errors.ts';
 export { createRun, openRun, type RunFolder, runFolder } from './run/folder.ts';
-export { loadTrained, type TrainedModel } from './run/load.ts';
+export { type LoadTrainedOptions, loadTrained, type TrainedModel } from './run/load.ts';
 export { type EvalMetric, type Metric, type MetricsFile, readMetrics, type TrainMetric } from './run/metrics.ts';
 export { type Intervals, RUN_VERSION, type RunRecord } from './run/record.ts';
 export { loadRunData } from './training/data.ts';

@@ -42,7 +42,24 @@ describe('a MODEL', () => {
   it('is evaluated on a text that is named, or on the embedded book', async () => {
     const { code, stdout } = await run('eval', folder, '--windows', '2', '--context', '16', '--json', ...REFERENCE);
     expect(code).toBe(0);
-    expect(JSON.parse(stdout)).toMatchObject({ model: folder, step: null, loss: expect.any(Number) });
+    expect(JSON.parse(stdout)).toMatchObject({
+      model: folder,
+      step: null,
+      data: 'moby-dick',
+      loss: expect.any(Number),
+    });
+  }, 60_000);
+
+  it('is evaluated on what its run held out, as a checkpoint too, and says on what', async () => {
+    const losses: unknown[] = [];
+    for (const path of [made, join(made, 'checkpoints', 'step-00000006'), join(made, 'checkpoints')]) {
+      const { code, stdout } = await run('eval', path, '--windows', '2', '--json', ...REFERENCE);
+      expect(code).toBe(0);
+      const { run: of, step, data, loss } = JSON.parse(stdout);
+      expect({ of, step, data }).toEqual({ of: made, step: 6, data: expect.any(String) });
+      losses.push(loss);
+    }
+    expect(new Set(losses).size).toBe(1);
   }, 60_000);
 
   it('is not exported over what is there, nor to a format that cannot hold it', async () => {

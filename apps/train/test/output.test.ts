@@ -1,5 +1,6 @@
 import { describe, expect, it } from 'vitest';
 import { barLine } from '../src/output/bar.ts';
+import { visible } from '../src/output/format.ts';
 import type { EvalMetric, TrainMetric } from '../src/run/metrics.ts';
 import { watchRising } from '../src/training/rising.ts';
 
@@ -25,6 +26,10 @@ describe('the bar', () => {
     expect(barLine(200, 7, 7, [])).toBe(`${'█'.repeat(40)} 7/7`);
     expect(barLine(20, 0, 0, [])).not.toContain('NaN');
   });
+});
+
+it('what a model writes cannot speak to the terminal', () => {
+  expect(visible('a\u001b[2J\u0007\r\u007f\u009bé\n\tz')).toBe('a␛[2J␇␍␡␡é\n\tz');
 });
 
 /** Losses of steps 1, 2, ... with a little noise that does not change from run to run. */

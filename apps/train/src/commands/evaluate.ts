@@ -50,16 +50,24 @@ export async function evaluateCommand(path: string, options: EvaluateCommandOpti
         ? JSON.stringify({
             ...(run === null ? { model: path } : { run: run.folder.path }),
             step: opened.step,
+            data: options.data ?? run?.record.data.source ?? EMBEDDED,
             ...evaluation.headline,
             attention: evaluation.attention,
             ...(bands && { byPosition: bands }),
           })
-        : `${run === null ? path : `${run.folder.path}, step ${opened.step}`}\n${evaluationText(evaluation)}${bands === null ? '' : bandsText(bands, opened.config.context)}`,
+        : `${headOf(path, argument, options)}\n${evaluationText(evaluation)}${bands === null ? '' : bandsText(bands, opened.config.context)}`,
     );
   } finally {
     await opened.close();
     await backend.dispose();
   }
+}
+
+/** Whose loss it is, and on what text. */
+function headOf(path: string, { opened, run }: ModelArgument, { data }: EvaluateCommandOptions): string {
+  const on = data ?? (run === null ? EMBEDDED : `the held-out part of ${run.record.data.source}`);
+  const step = opened.step === null ? '' : `, step ${opened.step}`;
+  return `${run?.folder.path ?? path}${step}, on ${on}`;
 }
 
 /** A run may be tried on more tokens than it was trained on. @throws UsageError for more than another model takes */

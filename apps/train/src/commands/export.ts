@@ -1,4 +1,4 @@
-import { existsSync, lstatSync } from 'node:fs';
+import { lstatSync } from 'node:fs';
 import { basename, dirname, join, resolve } from 'node:path';
 import { createBackend } from '@lazy-attention/core';
 import type { WriteDType } from '@lazy-attention/models';
@@ -6,8 +6,7 @@ import { writeModel } from '@lazy-attention/models/node';
 import type { ExportOptions } from '@lazy-attention/onnx';
 import { RunError, UsageError } from '../errors.ts';
 import { makeFolder } from '../run/files.ts';
-import { checkpointOf, openRun, type RunFolder, runFolder } from '../run/folder.ts';
-import { openArgument } from '../run/model.ts';
+import { checkpointAt, type ModelArgument, openArgument } from '../run/model.ts';
 
 export interface ExportCommandOptions {
   /** The older way to name a run or checkpoint. */
@@ -52,13 +51,14 @@ async function exportToOnnx(path: string, options: ExportCommandOptions): Promis
       `export: ${options.out} is there already; name another file with --out, or remove it`,
     );
   }
-  const isRun = existsSync(runFolder(path).record);
-  if (!isRun && !existsSync(join(path, 'checkpoint.json')) && existsSync(path)) {
+  const { opened, run } = await openArgument(path);
+  await opened.close();
+  const checkpoint = run?.checkpoint ?? (await checkpointAt(path));
+  if (checkpoint === null) {
     await convertToOnnx(path, options);
     say(path, [options.out], `${options.out}: ${resolve(path)}`, options);
     return;
   }
-  const checkpoint = isRun ? await checkpointOf(openRun(path).folder) : path;
   await writeOnnx(checkpoint, options.out, options);
   say(path, [options.out], `${options.out}: ${basename(checkpoint)} of ${resolve(path)}`, options);
 }
@@ -68,9 +68,8 @@ function say(model: string, files: readonly string[], text: string, { format, js
   console.log(json ? JSON.stringify({ model: resolve(model), format, files }) : text);
 }
 
-/** The run's last checkpoint as an ONNX file in the run folder, written when it is not there yet. */
-export async function onnxFileOf(folder: RunFolder): Promise<string> {
-  const checkpoint = await checkpointOf(folder);
+/** A run's checkpoint as an ONNX file in the run folder, written when it is not there yet. */
+export async function onnxFileOf({ folder, checkpoint }: NonNullable<ModelArgument['run']>): Promise<string> {
   const out = join(folder.path, 'onnx', `${basename(checkpoint)}.onnx`);
   if (lstatSync(dirname(out), { throwIfNoEntry: false })?.isSymbolicLink()) {
     throw new RunError('RUN_WRITE', `generate: ${dirname(out)} is a symbolic link; expected a folder of the run's own`);

@@ -2,6 +2,7 @@ import { createBackend } from '@lazy-attention/core';
 import { storedWeights, type WeightsFormat } from '@lazy-attention/models';
 import type { OnnxProvider } from '@lazy-attention/onnx';
 import { UsageError } from '../errors.ts';
+import { visible } from '../output/format.ts';
 import { loadArgument, type ModelArgument, openArgument, tokenizerOf } from '../run/model.ts';
 import { continueText, onBackend } from '../training/sample.ts';
 import { onnxFileOf } from './export.ts';
@@ -60,12 +61,14 @@ async function generateOnBackend(argument: ModelArgument, options: GenerateComma
 
 async function generateOnOnnx(argument: ModelArgument, options: GenerateCommandOptions): Promise<void> {
   if (argument.run === null) {
-    throw new UsageError('generate: --runtime onnx takes a run; write another model with export --format onnx first');
+    throw new UsageError(
+      'generate: --runtime onnx takes a run or a checkpoint in it; write another model with export --format onnx first',
+    );
   }
   // Loaded only when asked for: the runtime is a large optional peer.
   const { OnnxModel } = await import('@lazy-attention/onnx');
   const model = await OnnxModel.create({
-    file: await onnxFileOf(argument.run.folder),
+    file: await onnxFileOf(argument.run),
     provider: options.provider ?? 'cpu',
   });
   try {
@@ -100,9 +103,11 @@ function sampling(options: GenerateCommandOptions) {
 
 async function print(pieces: AsyncIterable<string>, options: GenerateCommandOptions): Promise<void> {
   let text = '';
+  // A file gets the text as it is, a terminal nothing that it would obey.
+  const shown = (piece: string) => (process.stdout.isTTY === true ? visible(piece) : piece);
   for await (const piece of pieces) {
     // The prompt comes with the first piece: a mistake is found before anything is printed.
-    if (!options.json) process.stdout.write(text === '' ? options.prompt + piece : piece);
+    if (!options.json) process.stdout.write(shown(text === '' ? options.prompt + piece : piece));
     text += piece;
   }
   process.stdout.write(options.json ? `${JSON.stringify({ prompt: options.prompt, text })}\n` : '\n');

@@ -20,6 +20,14 @@ export function loss(value: number): string {
   return value.toFixed(4);
 }
 
+/** A text as a terminal may show it: what it would obey (escape codes, bells) as pictures, `␛` and `␇`. */
+export function visible(text: string): string {
+  return text.replace(/[^\P{Cc}\n\t]/gu, (control) => {
+    const code = control.charCodeAt(0);
+    return code < 0x20 ? String.fromCharCode(0x2400 + code) : '␡';
+  });
+}
+
 /** Rows of cells in columns, two spaces apart; the last column is not padded. */
 export function table(rows: readonly (readonly string[])[]): string {
   const widths: number[] = [];

@@ -1,6 +1,6 @@
 import type { RunRecord } from '../run/record.ts';
 import type { Evaluation } from '../training/evaluate.ts';
-import { loss, percent, table } from './format.ts';
+import { loss, percent, table, visible } from './format.ts';
 
 /** What `train` ends with and `eval` prints. */
 export function evaluationText({ headline, attention }: Evaluation): string {
@@ -38,8 +38,8 @@ export function summaryText(
     `${record.preset}, ${record.model.attention} attention, ${steps === record.training.steps ? steps : `${steps} of ${record.training.steps}`} steps`,
     results,
     '',
-    `Sample, after "${prompt}":`,
-    sample.slice(prompt.length).trim(),
+    `Sample, after "${visible(prompt)}":`,
+    visible(sample.slice(prompt.length).trim()),
     '',
     `Run folder: ${path}`,
   ].join('\n');

@@ -17,14 +17,23 @@ export interface TrainedModel {
   readonly step: number;
 }
 
-/** The model of a run's last checkpoint, without optimiser state, and its tokenizer, which may be there. The caller disposes `params`. */
+/** What `loadTrained` need not find out. */
+export interface LoadTrainedOptions {
+  /** That of the record, where it has been made already. */
+  readonly tokenizer?: Tokenizer;
+  /** Path of one of the run's checkpoints; left out: its last. */
+  readonly checkpoint?: string;
+}
+
+/** The model of a run's checkpoint, without optimiser state, and its tokenizer. The caller disposes `params`. */
 export async function loadTrained(
   backend: Backend,
   folder: RunFolder,
   record: RunRecord,
-  tokenizer = tokenizerFromJSON(record.data.tokenizer),
+  { tokenizer = tokenizerFromJSON(record.data.tokenizer), checkpoint }: LoadTrainedOptions = {},
 ): Promise<TrainedModel> {
   const model = lazyTransformer(record.model);
-  const loaded = await loadCheckpoint(backend, await checkpointOf(folder), { model, optimizer: false });
+  const path = checkpoint ?? (await checkpointOf(folder));
+  const loaded = await loadCheckpoint(backend, path, { model, optimizer: false });
   return { model, params: loaded.params, tokenizer, step: loaded.step };
 }

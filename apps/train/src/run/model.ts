@@ -1,9 +1,11 @@
 import { existsSync, readdirSync, statSync } from 'node:fs';
+import { join } from 'node:path';
 import type { Backend } from '@lazy-attention/core';
 import { type Tokenizer, tokenizerFromJSON } from '@lazy-attention/data';
 import type { LoadModelOptions, OpenedModel } from '@lazy-attention/models';
 import { openModel } from '@lazy-attention/models/node';
 import type { LazyTransformer, Params } from '@lazy-attention/nn';
+import { latestCheckpoint } from '@lazy-attention/nn/node';
 import { RunError, UsageError } from '../errors.ts';
 import { checkpointOf, openRun, type RunFolder, runFolder } from './folder.ts';
 import { loadTrained } from './load.ts';
@@ -15,8 +17,8 @@ export const MODEL = 'a run, a checkpoint, a Hugging Face or fla folder, or a .g
 /** A MODEL of the command line, opened and checked; its weights are still on the disk. */
 export interface ModelArgument {
   readonly opened: OpenedModel;
-  /** Where it is a run: what it was trained on, too. */
-  readonly run: { readonly folder: RunFolder; readonly record: RunRecord } | null;
+  /** Where it is a run or one of its checkpoints: what it was trained on, too, and the path of the checkpoint. */
+  readonly run: { readonly folder: RunFolder; readonly record: RunRecord; readonly checkpoint: string } | null;
 }
 
 /** A MODEL on a backend. */
@@ -29,17 +31,34 @@ export interface LoadedArgument {
 
 /** @throws RunError RUN_MISSING where there is no model, RUN_NO_CHECKPOINT; ModelError for one that cannot be read */
 export async function openArgument(path: string): Promise<ModelArgument> {
-  if (existsSync(runFolder(path).record)) {
-    const run = openRun(path);
-    await checkpointOf(run.folder);
-    const tokenizer = tokenizerFromJSON(run.record.data.tokenizer);
-    return { opened: await openModel(path, { tokenizer }), run };
-  }
-  if (!holdsModel(path)) {
+  const checkpoint = await checkpointAt(path);
+  if (checkpoint === null && !holdsModel(path)) {
     const found = existsSync(path) ? `${path} holds no model` : `there is no file or folder ${path}`;
     throw new RunError('RUN_MISSING', `${found}; expected ${MODEL}`);
   }
-  return { opened: await openModel(path), run: null };
+  const around = checkpoint === null ? null : runAround(path, checkpoint);
+  if (checkpoint === null || around === null) return { opened: await openModel(checkpoint ?? path), run: null };
+  const run = { ...openRun(around), checkpoint };
+  const tokenizer = tokenizerFromJSON(run.record.data.tokenizer);
+  return { opened: await openModel(isRun(path) ? path : checkpoint, { tokenizer }), run };
+}
+
+/**
+ * The checkpoint that a path means: a run's newest, itself, or the newest of a folder of them (`checkpoints`, `best`). null for
+ * what is something else. @throws RunError RUN_NO_CHECKPOINT
+ */
+export async function checkpointAt(path: string): Promise<string | null> {
+  if (isRun(path)) return checkpointOf(runFolder(path));
+  if (!existsSync(path) || !statSync(path).isDirectory()) return null;
+  return existsSync(join(path, 'checkpoint.json')) ? path : latestCheckpoint(path);
+}
+
+const isRun = (path: string): boolean => existsSync(runFolder(path).record);
+
+/** The folder of the run that a checkpoint lies in; null where it was taken elsewhere. */
+function runAround(path: string, checkpoint: string): string | null {
+  const around = isRun(path) ? path : join(checkpoint, '..', '..');
+  return isRun(around) ? around : null;
 }
 
 /** @throws UsageError for a model without tokenizer; CheckpointError or ModelError */
@@ -54,7 +73,9 @@ export async function loadArgument(
     );
   }
   const tokenizer = tokenizerOf(opened);
-  if (run !== null && options.dtype === undefined) return loadTrained(backend, run.folder, run.record, tokenizer);
+  if (run !== null && options.dtype === undefined) {
+    return loadTrained(backend, run.folder, run.record, { tokenizer, checkpoint: run.checkpoint });
+  }
   return { ...(await opened.load(backend, options)), tokenizer };
 }
 
