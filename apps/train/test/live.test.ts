@@ -19,13 +19,14 @@ function changesIn(stream: string): { main?: string; charts: Record<string, unkn
 it('train --open serves a page that follows the run, and leaves the report in its folder', async () => {
   const root = temporary();
   const opened = join(root, 'opened');
-  for (const name of ['xdg-open', 'open']) {
+  for (const name of ['browser', 'open']) {
     writeFileSync(join(root, name), `#!/bin/sh\necho "$1" > ${opened}\n`);
     chmodSync(join(root, name), 0o755);
   }
   const out = join(root, 'run');
   const { child, done } = start(['train', ...TINY, '--steps', '60', '--out', out, '--open', '--json'], {
     PATH: `${root}${delimiter}${process.env.PATH}`,
+    BROWSER: join(root, 'browser'),
   });
   let said = '';
   const address = await new Promise<string>((resolve, reject) => {

@@ -1,14 +1,18 @@
-import { spawn } from 'node:child_process';
-
-const OPENERS: Partial<Record<NodeJS.Platform, readonly [command: string, ...args: string[]]>> = {
-  darwin: ['open'],
-  win32: ['cmd', '/c', 'start', ''],
-};
+/** A failure is waited for so long (milliseconds); some launchers end with the browser only. */
+const PATIENCE = 1000;
 
 /** Shows a file or address in the reader's browser. Where that cannot be done it says so, and the work goes on. */
 export function openInBrowser(target: string): void {
-  const [command, ...args] = OPENERS[process.platform] ?? ['xdg-open'];
-  const child = spawn(command, [...args, target], { stdio: 'ignore', detached: true });
-  child.on('error', () => process.stderr.write(`Could not start a browser ('${command}'); open ${target} yourself.\n`));
-  child.unref();
+  const failed = () => process.stderr.write(`Could not start a browser; open ${target} yourself.\n`);
+  // Loaded only now: few commands need it.
+  const launched = import('open').then(({ default: open }) => open(target));
+  launched.then((launcher) => {
+    if (launcher.exitCode !== null) return;
+    launcher.ref();
+    const timer = setTimeout(() => launcher.unref(), PATIENCE);
+    launcher.once('exit', (code) => {
+      clearTimeout(timer);
+      if (code !== null && code !== 0) failed();
+    });
+  }, failed);
 }
