@@ -197,6 +197,9 @@ def summarise(steps):
     decode = steps.get("decode", {}).get("decode")
     if decode:
         summary["decoding over its traffic's time"] = decode["medianMs"] / decode["trafficMs"]
+    for batch, timed in steps.get("generate 340m", {}).items():
+        if batch.startswith("batch ") and timed["trafficMs"]:
+            summary[f"generation over its traffic's time, {batch}"] = timed["medianMs"] / timed["trafficMs"]
     return summary
 
 

@@ -6,6 +6,7 @@ import { Backend } from '@lazy-attention/core';
 const say = (entry) => console.log(JSON.stringify(entry));
 const median = (xs) => xs.toSorted((a, b) => a - b)[Math.floor(xs.length / 2)];
 const open = async (options = {}) => new Backend(await provider.create(options));
+const product = (shape) => shape.reduce((a, b) => a * b, 1);
 const emulated = process.env.LAZY_ATTENTION_CUDA_DEVICE === 'emulated';
 
 const normal = () => Math.sqrt(-2 * Math.log(1 - Math.random())) * Math.cos(2 * Math.PI * Math.random());
@@ -14,7 +15,14 @@ const NORMALS = Float32Array.from({ length: 65_537 }, normal);
 const random = (device, shape, dtype) => {
   const first = Math.floor(Math.random() * NORMALS.length);
   const draw = (_, i) => NORMALS[(first + i * 7919) % NORMALS.length];
-  return device.tensor(Float32Array.from({ length: shape.reduce((a, b) => a * b, 1) }, draw), shape, dtype);
+  return device.tensor(Float32Array.from({ length: product(shape) }, draw), shape, dtype);
+};
+
+/** The same normals over and over, for billions of numbers whose values do not matter. */
+const tiled = (count) => {
+  const values = new Float32Array(count);
+  for (let at = 0; at < count; at += NORMALS.length) values.set(NORMALS.subarray(0, count - at), at);
+  return values;
 };
 
 /** Milliseconds per call: the device runs calls in order, so `count` of them between two waits are timed together. */
@@ -91,6 +99,34 @@ async function trainer(device, options, batch, length) {
   };
 }
 
+/** Parameters of a model in `dtype` whose values do not matter: drawing those of `init` takes most of a minute. */
+async function someParams(device, model, dtype) {
+  const { castParams, disposeParams } = await import('@lazy-attention/nn');
+  const drawn = Object.entries(model.shapes).map(([name, shape]) => {
+    if (shape.length === 1) return [name, device.full(shape, name.endsWith('tau') ? -1 : 1)];
+    return [name, device.scope(() => device.scale(device.tensor(tiled(product(shape)), shape), 0.02))];
+  });
+  const params = Object.fromEntries(drawn);
+  const cast = castParams(device, params, dtype);
+  disposeParams(params);
+  return cast;
+}
+
+/** Milliseconds per token of each of `repeats` generations, from the first token to the last. */
+async function timeTokens(device, model, params, prompts, tokens, repeats) {
+  const { generate } = await import('@lazy-attention/nn');
+  const times = [];
+  for (let i = 0; i < repeats; i++) {
+    let [first, last] = [0, 0];
+    for await (const _ of generate(device, model, params, prompts, { maxNewTokens: tokens, temperature: 0 })) {
+      last = performance.now();
+      first ||= last;
+    }
+    times.push((last - first) / (tokens - 1));
+  }
+  return times;
+}
+
 const TASKS = {
   async probe() {
     const found = await provider.probe();
@@ -161,6 +197,31 @@ const TASKS = {
         await device.dispose();
       }
     }
+  },
+
+  /** Time of a token, and what reading the weights and the cache once would take at 3.35 TB/s. */
+  async generate({ preset: name, batches, length, tokens, dtype, repeats = 3 }) {
+    const { lazyTransformer, preset } = await import('@lazy-attention/nn');
+    const device = await open();
+    const model = lazyTransformer(preset(name, { computeDType: dtype, context: length + tokens }));
+    const { numLayers, numKvHeads, headDim, vocabSize, tieEmbeddings } = model.config;
+    const params = await someParams(device, model, dtype);
+    say({ device: device.device, fused: device.decoder !== undefined, memory: device.memory() });
+    // Of the embedding a token reads a row, unless it is the LM head too.
+    const isRead = ([parameter]) => parameter !== 'model.embeddings.weight' || tieEmbeddings;
+    const weights = Object.entries(model.shapes).filter(isRead);
+    const weightBytes = 2 * weights.reduce((sum, [, shape]) => sum + product(shape), 0);
+    const keyBytes = 2 * 2 * numLayers * numKvHeads * headDim * (length + tokens / 2);
+    for (const batch of batches) {
+      const prompts = Array.from({ length: batch }, (_, row) =>
+        Array.from({ length }, (_, i) => (row * 131 + i * 7) % vocabSize),
+      );
+      const times = await timeTokens(device, model, params, prompts, tokens, repeats);
+      const trafficMs = ((weightBytes + batch * keyBytes) / 3.35e12) * 1e3;
+      const tokensPerSecond = (1000 * batch) / median(times);
+      say({ [`batch ${batch}`]: { medianMs: median(times), minMs: Math.min(...times), trafficMs, tokensPerSecond } });
+    }
+    await device.dispose();
   },
 
   /** Losses of `pico` in f32 against the reference's. */

@@ -1,6 +1,6 @@
 // Issue slots of backward attention by mma.sync, along the branches of the machine code for sm_90a: of a piece of 16 keys and 16
 // queries that some row attends, of the loop that takes dq, of what else a step has, and of its part of dbias.
-import { blocksOf, shortestThrough } from './hopper-slots.mjs';
+import { blocksOf, loopsOf, shortestThrough } from './paths.mjs';
 
 const PATTERNS = {
   products: /^HMMA/,
@@ -20,16 +20,6 @@ function countsOf(code, blocks) {
     ]);
     return Object.fromEntries(counts);
   });
-}
-
-/** Blocks of each loop, smallest loops first. */
-function loopsOf(blocks) {
-  const latches = blocks.flatMap(({ start, next }, latch) =>
-    next.filter((at) => at <= start).map((at) => ({ at, latch })),
-  );
-  return latches
-    .map(({ at, latch }) => blocks.map((_, b) => b).filter((b) => blocks[b].start >= at && b <= latch))
-    .sort((x, y) => x.length - y.length);
 }
 
 /**

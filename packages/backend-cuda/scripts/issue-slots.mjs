@@ -12,6 +12,7 @@ import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
 import { gradSlots } from './grad-slots.mjs';
 import { hopperSlots } from './hopper-slots.mjs';
+import { blocksOf, loopsOf, shortestThrough } from './paths.mjs';
 
 const directory = dirname(dirname(fileURLToPath(import.meta.url)));
 
@@ -115,6 +116,10 @@ function innermostLoops({ instructions, labels }) {
     });
 }
 
+/** Forward attention of head size 64 by mma.sync. */
+const forwardCode = (sass, training) =>
+  kernel(sass, new RegExp(`forwardKernelI13__nv_bfloat16\\S*ForwardShapeILi64E\\S*Lb${training ? 1 : 0}EEEv`));
+
 /**
  * Issue slots of the plain, biased and border tiles of either pass.
  *
@@ -123,17 +128,47 @@ function innermostLoops({ instructions, labels }) {
 export function issueSlots(sass) {
   const found = [];
   for (const training of [false, true]) {
-    const name = new RegExp(`forwardKernelI13__nv_bfloat16\\S*ForwardShapeILi64E\\S*Lb${training ? 1 : 0}EEEv`);
-    const loops = innermostLoops(kernel(sass, name)).filter(({ count }) => (count.get('HMMA') ?? 0) >= 32);
+    const loops = innermostLoops(forwardCode(sass, training)).filter(({ count }) => (count.get('HMMA') ?? 0) >= 32);
     // Only pass 2 rounds weights.
     const passes = [loops.filter(({ count }) => !count.has('F2FP')), loops.filter(({ count }) => count.has('F2FP'))];
     passes.forEach((tiles, i) => {
-      if (tiles.length !== 3) throw new Error(`${name} has ${tiles.length} loops in pass ${i + 1}; expected 3`);
+      if (tiles.length !== 3) throw new Error(`pass ${i + 1} has ${tiles.length} loops; expected 3`);
       const [plain, biased, border] = tiles.map(({ slots }) => slots).sort((a, b) => a - b);
       found.push({ loop: `pass ${i + 1}${training ? ', training' : ''}`, plain, biased, border });
     });
   }
   return found;
+}
+
+/**
+ * Instructions of a warp for a key tile beside those loops, in pass 1 and pass 2; the next tile is fetched.
+ *
+ * @returns {{ inference: [number, number], training: [number, number] }}
+ */
+export function restOfTiles(sass) {
+  const [inference, training] = [false, true].map((trains) => {
+    const code = forwardCode(sass, trains);
+    const blocks = blocksOf(code);
+    const count = (within, opcode) =>
+      within.reduce((sum, b) => {
+        const { start, end } = blocks[b];
+        return sum + code.instructions.slice(start, end).filter((text) => text.startsWith(opcode)).length;
+      }, 0);
+    const loops = loopsOf(blocks);
+    const holds = (a, b) => a !== b && a.includes(b[0]) && a.includes(b.at(-1));
+    const inner = loops.filter((a) => count(a, 'HMMA') >= 32 && !loops.some((b) => holds(a, b)));
+    return [false, true].map((second) => {
+      const kinds = inner.filter((within) => count(within, 'F2FP') > 0 === second);
+      const tiles = loops.find((within) => kinds.length === 3 && kinds.every((kind) => holds(within, kind)));
+      if (tiles === undefined) throw new Error(`no loop over tiles in pass ${second ? 2 : 1}`);
+      const fetching = tiles.filter((b) => count([b], 'LDGSTS') > 1);
+      const way = (kind) => [...new Set([tiles[0], ...fetching, ...kind, tiles.at(-1)])].sort((a, b) => a - b);
+      const through = kinds.map((kind) => shortestThrough(blocks, way(kind)));
+      const own = kinds.map((kind) => shortestThrough(blocks, kind));
+      return Math.min(...through.map((slots, i) => slots - own[i]));
+    });
+  });
+  return { inference, training };
 }
 
 /** Backward attention by mma.sync: a piece, a step, and what dbias adds to one. */

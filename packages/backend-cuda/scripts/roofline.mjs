@@ -1,66 +1,69 @@
-// Predicted times, from counts of products and bytes and from rates that others published. Nothing here was measured.
+// node scripts/roofline.mjs [--measured FILE.json]...
+//
+// Writes docs/benchmarks/cuda.md: what kernels and a training step must take on an H100 at least, from the instructions that
+// issue-slots.mjs counts (it needs nvcc and nvdisasm), from products, exponentials and bytes; beside it what tools/gpu measured,
+// where its results (calls A and B) are given.
+import { readFileSync, writeFileSync } from 'node:fs';
+import { dirname, join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { parseArgs } from 'node:util';
+import { disassemble, findTools, gradIssueSlots, hopperIssueSlots, issueSlots, restOfTiles } from './issue-slots.mjs';
+import { BANDWIDTH, LAYER, predict, product } from './predict.mjs';
 
-// H100 SXM, datasheet: dense bf16, HBM3. Exponentials: 16 a cycle and multiprocessor.
-const PEAK = 989e12;
-const BANDWIDTH = 3.35e12;
-const MULTIPROCESSORS = 132;
-const EXPONENTIALS = MULTIPROCESSORS * 16 * 1.755e9;
-// What FlashAttention-2, which uses mma.sync as these kernels do, is published with at the layer's shape.
-const ATTAINED = 284e12;
+const OUTPUT = join(
+  dirname(dirname(dirname(dirname(fileURLToPath(import.meta.url))))),
+  'docs',
+  'benchmarks',
+  'cuda.md',
+);
+// What FlashAttention-2, which uses mma.sync too, is published with at the layer's shape.
+const FLASH = 284e12;
+const NOT_MEASURED = 'not measured';
 
-const ms = (seconds) => (seconds * 1e3).toFixed(3);
+const ms = (seconds, digits = 3) => (seconds * 1e3).toFixed(digits);
 
-/** The shape of the authors' chart. */
-const LAYER = { B: 4, H: 16, L: 4096, D: 64 };
-/** One product of a causal layer, in operations. */
-const product = ({ B, H, L, D }) => 2 * B * H * ((L * L) / 2) * D;
-
-/** Keys per block and queries per step of attention_grad.cu, head size 64. */
-const [KEYS, STEP] = [128, 64];
-
-/** Steps of the backward kernel: for each block of keys, the steps of queries from its diagonal on. */
-function steps({ B, H, L }) {
-  let perHead = 0;
-  for (let key = 0; key < L; key += KEYS) perHead += (L - key) / STEP;
-  return B * H * perHead;
+/** What was measured at a path of the results' steps, in milliseconds, or that it was not. */
+function measured(steps, path, digits = 3) {
+  const found = path.reduce((value, name) => value?.[name], steps);
+  return typeof found === 'number' ? found.toFixed(digits) : NOT_MEASURED;
 }
 
-/** Share of the backward kernel's time that multiprocessors idle at its end, where the longest blocks of keys run. */
-const tail = (layer) => layer.L / STEP / 2 / (steps(layer) / MULTIPROCESSORS);
+/** Bounds of kernels that run one after another. */
+const together = (...all) =>
+  Object.fromEntries(Object.keys(all[0]).map((name) => [name, all.reduce((sum, bounds) => sum + bounds[name], 0)]));
 
-function roofline(layer) {
-  const { B, H, L, D } = layer;
-  const pairs = (B * H * L * L) / 2;
-  const tensor = B * H * L * D * 2;
-  const row = (name, products, exponentials, tensors, late = 0) => {
-    const memory = (tensors * tensor) / BANDWIDTH;
-    const cells = [
-      products,
-      ms((products * product(layer)) / PEAK),
-      ms((exponentials * pairs) / EXPONENTIALS),
-      ms(memory),
-      ms(Math.max((products * product(layer)) / ATTAINED, memory) + late),
-    ];
-    return `| ${name} | ${cells.join(' | ')} |`;
+function attention(bounds, steps) {
+  const row = (name, { issue, products, exponentials, memory, least }, path) => {
+    const cells = [issue, products, exponentials, memory, least].map((seconds) => ms(seconds));
+    return `| ${name} | ${cells.join(' | ')} | ${path === undefined ? '' : measured(steps, path)} |`;
   };
-  const late = (tail(layer) * 5 * product(layer)) / ATTAINED;
-  const delta = (3 * tensor) / BANDWIDTH;
+  const flash = (products, path) =>
+    `| FlashAttention-2, softmax, ${products} products at 284 TFLOP/s | | | | | ${ms((products * product(LAYER)) / FLASH)} | ${measured(steps, path)} |`;
+  const { inference, training, delta, backward, hopperInference, hopperTraining } = bounds;
+  const path = (step, name, direction) => [step, name, direction, 'medianMs'];
   return [
-    '| kernels | products | tensor cores at peak | exponentials | memory | prediction |',
-    '|---|---|---|---|---|---|',
-    row('FlashAttention-2, softmax forward (published rate, for scale)', 2, 1, 4),
-    row('forward, inference', 3, 2, 4),
-    row('forward, training', 4, 2, 6),
-    row('delta', 0, 0, 3),
-    // q, k, v, dO read; dq, dk, dv written; the f32 sums of dq leave L2 once.
-    row('dq, dk, dv and dbias', 5, 1, 9, late),
-    row('backward', 5, 1, 12, late + delta),
-    row('forward + backward', 9, 3, 18, late + delta),
+    '| milliseconds | instructions | tensor cores | exponentials | memory | at least | measured |',
+    '|---|---|---|---|---|---|---|',
+    row('forward, inference', inference, path('time 64', 'lazy', 'forward')),
+    row('forward, training', training),
+    row('backward: delta', delta),
+    row('backward: dq, dk, dv, dbias', backward),
+    row(
+      'forward, training, and backward',
+      together(training, delta, backward),
+      path('time 64', 'lazy', 'forwardBackward'),
+    ),
+    row('Hopper: forward, inference', hopperInference, path('hopper time 64', 'hopper', 'forward')),
+    row('Hopper: forward, training', hopperTraining),
+    '| Hopper: forward, training, and backward | its backward is not counted | | | | | ' +
+      `${measured(steps, path('hopper time 64', 'hopper', 'forwardBackward'))} |`,
+    flash(2, path('time 64', 'flash', 'forward')),
+    flash(7, path('time 64', 'flash', 'forwardBackward')),
   ].join('\n');
 }
 
 /** A training step of the preset 340m as `tools/gpu` times it: what each kind of work takes at least. */
-function trainingStep() {
+function trainingStep(steps) {
   const [batch, length, width, hidden, vocabulary, layers, heads] = [8, 2048, 1024, 2816, 32000, 24, 16];
   const tokens = batch * length;
   const weights = layers * (4 * width * width + 3 * width * hidden) + vocabulary * width;
@@ -68,12 +71,12 @@ function trainingStep() {
   const useful = tokens * (6 * weights + 3 * layers * 4 * width * ((length + 1) / 2));
   const row = tokens * width * 2; // bytes of an activation
   const ratio = hidden / width;
-  // Tensors of that size, read or written. Forward: two norms, RoPE on q and k, SwiGLU. Backward: a norm reads x and dy
-  // twice and writes dx, then the residual's gradient is added; RoPE; SwiGLU.
-  const elementwise = 2 * 2 + 4 + 3 * ratio + 2 * (5 + 3) + 4 + 5 * ratio;
+  // Tensors of that size, read or written. Forward: two norms, RoPE on q and k, SwiGLU. Backward: a norm reads x and dy and
+  // writes dx, then the residual's gradient is added; RoPE; SwiGLU.
+  const elementwise = 2 * 2 + 4 + 3 * ratio + 2 * (3 + 3) + 4 + 5 * ratio;
   const attention = 9 * product({ B: batch, H: heads, L: length, D: width / heads });
   const own = [
-    ['attention, 9 products', (layers * attention) / ATTAINED],
+    ['attention, 9 products', (layers * attention) / FLASH],
     ['norms, RoPE, SwiGLU, residual gradients', (layers * elementwise * row) / BANDWIDTH],
     // Weights to bf16 and their gradients back to f32, 6 bytes each; norm of the gradients 4; AdamW 28.
     ['casts of weights and gradients, clipping, AdamW', (parameters * (6 + 6 + 4 + 28)) / BANDWIDTH],
@@ -90,47 +93,124 @@ function trainingStep() {
     line('linear layers and LM head, at 80 % of that', linear),
     ...own.map(([name, s]) => line(name, [s, s])),
     line('sum', sums),
+    `| measured | ${measured(steps, ['train 340m', 'medianStepMs'], 1)} | |`,
     `| useful operations (${(useful / 1e12).toFixed(1)} TFLOP), share of the large GEMM | ${share.join(' | ')} |`,
   ].join('\n');
 }
 
-/** The part of docs/benchmarks/cuda-resources.md that predicts times. */
-export function predictions() {
-  const unit = product(LAYER);
-  const sumBytes = 2 * STEP * LAYER.D * 4;
-  const seconds = (5 * unit) / ATTAINED;
-  const late = tail(LAYER);
-  const delta = (3 * LAYER.B * LAYER.H * LAYER.L * LAYER.D * 2) / BANDWIDTH;
-  const ratio = ((9 + 5 * late) * (unit / ATTAINED) + delta) / ((7 * unit) / ATTAINED);
-  return `## Roofline: batch 4, 16 heads, 4096 tokens, head size 64, bf16, causal, on an H100 SXM, in milliseconds
+/** Decoding is bound by what it reads. */
+function decoding(steps) {
+  const [batch, heads, keys, dim] = [8, 16, 8192, 64];
+  const cache = (2 * 2 * batch * heads * keys * dim) / BANDWIDTH;
+  const [layers, width, hidden, vocabulary, length] = [24, 1024, 2816, 32000, 512 + 128];
+  const weights = 2 * (layers * (4 * width * width + 3 * width * hidden) + vocabulary * width);
+  const token = (prompts) => (weights + prompts * 2 * 2 * layers * width * length) / BANDWIDTH;
+  const generated = (prompts) => measured(steps, ['generate 340m', `batch ${prompts}`, 'medianMs']);
+  return [
+    '| milliseconds | traffic at 3.35 TB/s | measured |',
+    '|---|---|---|',
+    `| attention of one token, (8, 16, 8192, 64), bf16 | ${ms(cache)} | ${measured(steps, ['decode', 'decode', 'medianMs'])} |`,
+    `| a token of \`340m\`, bf16, after 512 to 768 others | ${ms(token(1))} | ${generated(1)} |`,
+    `| a token of each of 8 prompts | ${ms(token(8))} | ${generated(8)} |`,
+  ].join('\n');
+}
 
-- One product is \`2 B H (L^2 / 2) D\` = ${(unit / 1e9).toFixed(1)} GFLOP. Peak: 989 TFLOP/s (datasheet, dense). mma.sync, which these kernels use,
-  does not reach that on Hopper (wgmma does); the *prediction* takes the 284 TFLOP/s that FlashAttention-2, which uses
-  mma.sync too, is published with for this shape. It assumes that exponentials overlap with products as well as there.
-- Exponentials: 16 a cycle and multiprocessor, 132 of them at 1.755 GHz; two passes need two per pair.
-- Memory: tensors of B L H D elements read or written once (u and a are the two that training adds), at 3.35 TB/s.
-- dq is summed in f32 by the blocks of keys, one after another: ${steps(LAYER).toLocaleString('en')} steps read and write ${sumBytes / 1024} KiB each, ${((steps(LAYER) * sumBytes) / 1e9).toFixed(1)} GB in
-  the ${ms(seconds)} ms of five products, ${((steps(LAYER) * sumBytes) / seconds / 1e12).toFixed(1)} TB/s of the second-level cache, which holds all sums that are in use (the heads that
-  run at one time: ${(MULTIPROCESSORS / (LAYER.L / KEYS)).toFixed(0)}, of 1 MiB each).
-- The prediction for that kernel contains its tail: the longest blocks of keys run last, and ${(100 * late).toFixed(0)} % of the time is idle. It contains
-  no waiting for turns (each block starts behind the one it waits for) and not the exchange of ds through shared memory.
+/** What fusing more would save of a training step, in milliseconds of traffic. */
+function leftToFuse() {
+  const row = 8 * 2048 * 1024 * 2;
+  const parameters = 374e6;
+  const saved = (bytes) => ms(bytes / BANDWIDTH, 2);
+  return [
+    '| in a step of `340m` | bytes that go | ms | launches that go |',
+    '|---|---|---|---|',
+    `| done: the norm's gradient reads x and dy once (\`norm.cu\`) | 49 x 2 rows | ${saved(49 * 2 * row)} | 49 |`,
+    `| the residual's gradient added by the norm's gradient | 48 x 2 rows | ${saved(48 * 2 * row)} | 48 |`,
+    `| gradients of weights leave their product as f32 | 4 a parameter | ${saved(4 * parameters)} | 170 |`,
+    `| AdamW writes the bf16 weights | 4 a parameter | ${saved(4 * parameters)} | 170 |`,
+    `| q, k and v by one product, forward and backward | 24 x 8 rows | ${saved(24 * 8 * row)}, beside products | 144 |`,
+    `| gate and up by one product | 24 x 4 rows | ${saved(24 * 4 * row)}, beside products | 72 |`,
+  ].join('\n');
+}
 
-${roofline(LAYER)}
+function page(bounds, { steps, device }) {
+  const both = together(bounds.training, bounds.delta, bounds.backward);
+  return `# CUDA: predicted, and measured
 
-Against FlashAttention-2's 2 products forward and 7 in training, that predicts 1.5 times its forward (inference) and
-${ratio.toFixed(2)} times its forward and backward, if the kernels reach the same share of the peak. Two kernels that repeat s and g, without sums of
-dq (what attention_grad_wide.cu does), would need ${(11 / 7).toFixed(2)} times. Inactive tiles are not in this: 16 queries and 16 keys without a positive
-weight save u, o, g and dv; 32 queries (16 from head size 128) and 64 keys whose largest score tells so save the second q . k, too.
+Generated by \`node packages/backend-cuda/scripts/roofline.mjs\` from machine code for sm_90a (nvcc 13.0). Measured: ${device}.
+\`--measured a.json --measured b.json\`, with the results of calls A and B of \`tools/gpu\`, fills the columns.
+
+## Attention: batch 4, 16 heads, 4096 tokens, head size 64, a bias window of 512, bf16, causal, on an H100 SXM
+
+- Instructions: what \`scripts/issue-slots.mjs\` counts, for every tile of each kind that a warp visits, over the four a cycle of
+  each of 132 multiprocessors at 1.755 GHz. It is a bound: nothing waits for memory, for a barrier or for another block, and
+  no multiprocessor idles at the end.
+- Tensor cores: a product is \`2 B H (L^2 / 2) D\` = ${(product(LAYER) / 1e9).toFixed(1)} GFLOP; forward has 3 (inference) or 4, backward 5. mma.sync at 62 % of
+  989 TFLOP/s, which is what others measured of it on Hopper; wgmma at the peak.
+- Exponentials: 16 a cycle and multiprocessor; two passes need two per pair. Memory: tensors of B L H D elements read or
+  written once, at 3.35 TB/s.
+- No tile is inactive here. 16 queries and 16 keys without a positive weight save u, o, g and dv; 32 queries and 64 keys
+  whose largest score tells so save the second q . k, too.
+
+${attention(bounds, steps)}
+
+By mma.sync, instructions are the bound of every kernel: fewer of them is what makes these faster. Of the kernels for Hopper,
+exponentials bound inference and instructions training. The bounds are ${ratio(bounds.inference.least, 2)} (forward) and ${ratio(both.least, 7)} (forward and backward) of the
+times that FlashAttention-2 is published with. At most 1.6 and 1.4 of its times are asked: our kernels may take ${(1.6 / ratio(bounds.inference.least, 2)).toFixed(1)} and
+${(1.4 / ratio(both.least, 7)).toFixed(1)} times their bounds.
+
+Sums of dq in f32: 67,584 steps of 64 queries and 128 keys read and write 32 KiB each, 2.2 GB of the second-level cache. The
+longest blocks of keys come last in the backward pass: 6 % of its time is idle, which is in no column.
 
 ## A training step of \`340m\`: 8 sequences of 2048 tokens, bf16, on an H100 SXM
 
-Lower bounds, added up: linear layers at 80 % of what a large GEMM reaches (for two assumed rates), attention at the rate above,
-everything else at the full bandwidth. Launches (an estimate: 1,800 a step) are hidden behind the work of the device.
+Lower bounds, added up: linear layers at 80 % of what a large GEMM reaches (for two assumed rates), attention at the rate that
+FlashAttention-2 is published with, everything else at the full bandwidth. Launches (an estimate: 1,700 a step) are hidden behind
+the work of the device.
 
-${trainingStep()}
+${trainingStep(steps)}
 
-40 % is asked. The linear layers dominate; the own kernels' part is mostly attention. Nothing else comes near: fusing the norms'
-second reading and the residual's addition would save ${((24 * 2 * 5 * 8 * 2048 * 1024 * 2) / BANDWIDTH / 1e-3).toFixed(1)} ms, keeping bf16 copies of the weights ${((4 * 374e6) / BANDWIDTH / 1e-3).toFixed(1)} ms. Without cuBLASLt, the own
-matrix product (mma.sync) sets the pace of the linear layers, and is then the GEMM to compare with.
+40 % is asked. The linear layers dominate; the own kernels' part is mostly attention. Without cuBLASLt, the own matrix product
+(mma.sync) sets the pace of the linear layers, and is then the GEMM to compare with.
+
+What fusing saves, counted (a row is 16,384 x 1,024 elements of bf16, 33.6 MB):
+
+${leftToFuse()}
+
+The tape keeps the bf16 weights of the forward pass for the backward pass, so a weight is converted once a step, not at each
+use; with \`--micro-batch\`, once a piece. Products of q, k and v add to dx inside the product already. What they would save beside
+that is traffic while tensor cores are the bound (a product takes 57 us at 600 TFLOP/s, its traffic 20 to 30), so no time on
+paper; but weights would have to lie beside each other, and attention to read rows of q, k and v that are 3 C apart. The norm's
+sum with the residual's gradient asks one more input of an op in every backend (or an option that backends may leave to \`add\`).
+
+## Decoding
+
+${decoding(steps)}
 `;
 }
+
+/** A bound over FlashAttention-2's published time. */
+const ratio = (least, products) => (least / ((products * product(LAYER)) / FLASH)).toFixed(2);
+
+/** Steps of all results, and a line that says where they come from. */
+function results(files) {
+  const all = files.map((file) => JSON.parse(readFileSync(file, 'utf8')));
+  if (all.some(({ rehearsal }) => rehearsal)) throw new Error('a rehearsal measures nothing');
+  const steps = Object.assign({}, ...all.map((result) => result.steps));
+  if (all.length === 0) return { steps, device: 'nothing yet, no GPU was at hand' };
+  return { steps, device: `${steps.machine?.gpu ?? 'a GPU whose name is not known'}, ${all[0].started}` };
+}
+
+const { values } = parseArgs({ options: { measured: { type: 'string', multiple: true, default: [] } } });
+const tools = findTools();
+if (tools.missing !== undefined) {
+  console.error(`roofline: ${tools.missing}`);
+  process.exit(2);
+}
+const forward = disassemble(tools, 'attention_forward');
+const slots = [
+  ...issueSlots(forward),
+  ...gradIssueSlots(disassemble(tools, 'attention_grad')),
+  ...hopperIssueSlots(disassemble(tools, 'attention_hopper')),
+];
+writeFileSync(OUTPUT, page(predict(slots, restOfTiles(forward)), results(values.measured)));
+console.log(`wrote ${OUTPUT}`);

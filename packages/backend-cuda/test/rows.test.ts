@@ -1,10 +1,11 @@
-import { Backend, type FloatDType, type Tensor } from '@lazy-attention/core';
+import { Backend, type Tensor } from '@lazy-attention/core';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { provider } from '../src/index.ts';
 
 /** Relative errors that rounding to a type may leave. */
 const TOLERANCE = { f32: 2e-5, bf16: 1e-2, f16: 2e-3 } as const;
 const DTYPES = ['f32', 'bf16', 'f16'] as const;
+type Rounded = (typeof DTYPES)[number];
 
 /** The same numbers, near 1 in size, at every run. */
 const numbers = (count: number, seed: number) =>
@@ -20,7 +21,7 @@ describe('rows of every width', { timeout: 120_000 }, () => {
     await backend.dispose();
   });
 
-  const drawn = (shape: readonly number[], seed: number, dtype: FloatDType) =>
+  const drawn = (shape: readonly number[], seed: number, dtype: Rounded) =>
     backend.cast(
       backend.tensor(
         numbers(
@@ -33,7 +34,7 @@ describe('rows of every width', { timeout: 120_000 }, () => {
     );
   /** As numbers, as they were rounded. */
   const read = async (x: Tensor) => Float64Array.from((await backend.cast(x, 'f32').data()) as Float32Array);
-  const expectNear = (actual: Float64Array, expected: Float64Array, dtype: FloatDType, what: string) => {
+  const expectNear = (actual: Float64Array, expected: Float64Array, dtype: Rounded, what: string) => {
     expect(actual.length, what).toBe(expected.length);
     const norm = (of: (i: number) => number) => Math.sqrt(expected.reduce((sum, _, i) => sum + of(i) ** 2, 0));
     const off = norm((i) => actual[i] - expected[i]) / norm((i) => expected[i]);
