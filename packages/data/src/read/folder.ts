@@ -37,7 +37,7 @@ export async function listFiles(folder: string, extensions: readonly string[]): 
     const there = counts.length === 0 ? 'it holds no files' : `extensions there: ${counts.join(', ')}`;
     throw new DataError(
       'DATA_EMPTY',
-      `${folder}: no files with the extensions ${extensions.join(' ')}; ${there}. Name others with the option 'extensions'`,
+      `${folder}: no files with the extensions ${extensions.join(' ')}; ${there}. Name a file of it, or in a program others with the option 'extensions'`,
     );
   }
   return found.sort((a, b) => (a.key < b.key ? -1 : a.key > b.key ? 1 : 0)).map(({ path }) => path);
