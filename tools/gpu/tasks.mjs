@@ -57,6 +57,7 @@ async function timeAttention(device, { B, H, L, D, W, ...often }, dtype) {
     say({ [name]: { forward } });
     say({ [name]: { forward, forwardBackward: await time(device, training, often) } });
   }
+  say({ ran: device.launches() });
 }
 
 async function judge(device, cases) {
@@ -160,11 +161,12 @@ const TASKS = {
       ['cublasLt', emulated ? {} : { cublas: 'required' }],
     ]) {
       const device = await open(options);
-      const right = (name === 'cublasLt') === device.device.includes('cuBLASLt');
-      if (!right && !emulated) throw new Error(`${name} was asked for; the device is ${device.device}`);
       const [a, b] = [random(device, [size, size], 'bf16'), random(device, [size, size], 'bf16')];
       const times = await time(device, () => void device.matmul(a, b), often);
-      say({ [name]: { ...times, tflops: (2 * size ** 3) / times.medianMs / 1e9, device: device.device } });
+      const ran = device.launches();
+      const right = ran[name === 'own' ? 'matmul cublasLt' : 'matmul own'] === 0;
+      if (!right && !emulated) throw new Error(`${name} was asked for; what ran is ${JSON.stringify(ran)}`);
+      say({ [name]: { ...times, tflops: (2 * size ** 3) / times.medianMs / 1e9, device: device.device, ran } });
       await device.dispose();
     }
   },

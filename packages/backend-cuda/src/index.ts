@@ -37,10 +37,13 @@ const emulated = nativeProvider({
  * Options:
  * - `device` (LAZY_ATTENTION_CUDA_DEVICE): index of the GPU, default 0; or 'emulated': the GPU's kernels run on the host,
  *   thread by thread, with every access to shared memory checked. For tests: about a million times slower.
- * - `cublas` (LAZY_ATTENTION_CUBLAS): 'auto' (cuBLASLt for matrix products where the library is found, else kernels of
- *   our own), 'off' or 'required'.
+ * - `cublas` (LAZY_ATTENTION_CUBLAS): 'auto' (cuBLASLt for matrix products; what it fails to compute, or all where it is not found,
+ *   by kernels of our own, and a warning says so once), 'off', or 'required' (such a failure is a `BackendUnavailableError`,
+ *   an `UnsupportedError` in a product). LAZY_ATTENTION_CUBLASLT names the library.
  * - `path` (LAZY_ATTENTION_CUDA_PATH): which kernels attention in bf16 and f16 takes: 'mma' (default; every GPU) or 'hopper' (compute
- *   capability 9.0 alone; head sizes up to 128, forward; the rest goes on as in 'mma').
+ *   capability 9.0 alone; what it does not take goes on as in 'mma': forward above head size 128, in training with tau above 64, with bias
+ *   windows above 7,808; backward above head size 64). `Backend.launches` counts which ran:
+ *   'attentionGrad hopper' or 'attentionGrad mma', and so on.
  * - `memoryLimit`: bytes that tensors and scratch may take; more is an `OutOfMemoryError`.
  */
 export const provider: BackendProvider = {

@@ -47,6 +47,31 @@ describe.skipIf(refused !== null)(`the path for Hopper${why}`, { timeout: 120_00
   for (const { name, run } of cases) test(name, () => run(backend));
 });
 
+test.skipIf(refused !== null)(`which kernels ran is counted: wide heads stay with mma.sync${why}`, async () => {
+  const hopper = new Backend(await provider.create({ device, path: 'hopper' }));
+  for (const [headDim, dtype] of [
+    [64, 'bf16'],
+    [128, 'bf16'],
+    [128, 'f32'],
+  ] as const) {
+    const x = hopper.full([1, 4, 1, headDim], 1, dtype);
+    const { output, saved } = hopper.attention(x, x, x, { tau: hopper.full([1], -1) });
+    hopper.attentionGrad(output, saved);
+    hopper.attention(hopper.full([1, 1, 1, headDim], 1, dtype), x, x, { save: false });
+  }
+  await hopper.synchronize();
+  expect(hopper.launches()).toMatchObject({
+    'attention hopper': 1,
+    'attention mma': 1,
+    'attention exact': 1,
+    'attention decode': 3,
+    'attentionGrad hopper': 1,
+    'attentionGrad mma': 1,
+    'attentionGrad exact': 1,
+  });
+  await hopper.dispose();
+});
+
 test.skipIf(refused !== null)(`the path is named${why}`, async () => {
   const kernels = await provider.create({ device, path: 'hopper' });
   expect(kernels.device).toMatch(/attention for Hopper/);

@@ -87,12 +87,13 @@ describe('machines that cannot run it', () => {
 
   test('cuBLAS is missing: named where it is required, done without where not', (context) => {
     if (!existsSync(fake)) context.skip('no C++ compiler built the addon with a made-up driver');
-    const { probe, error } = onMachine('', { cublas: 'required' });
+    const without = { LAZY_ATTENTION_CUBLASLT: '/nowhere/libcublasLt.so' };
+    const { probe, error } = onMachine('', { cublas: 'required' }, without);
     expect(probe.available).toBe(true);
     expect(error).toMatchObject({ name: 'BackendUnavailableError' });
     expect(error?.message).toMatch(/option cublas is 'required', and cuBLASLt cannot be loaded: /);
     expect(error?.fix).toMatch(/install NVIDIA's cuBLAS for CUDA 12 or 13.*LAZY_ATTENTION_CUBLASLT/);
-    expect(onMachine('', { cublas: 'auto' }).error).toBeUndefined();
+    expect(onMachine('', { cublas: 'auto' }, without).error).toBeUndefined();
   });
 });
 

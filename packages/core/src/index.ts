@@ -60,3 +60,4 @@ export {
   type Shape,
   typedLength,
 } from './shape.ts';
+export { warn } from './warn.ts';

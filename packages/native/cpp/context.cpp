@@ -130,6 +130,10 @@ Napi::Object makeContext(Napi::Env env, std::unique_ptr<Device> device, std::siz
   object.Set("freed", context->session->freed());
   for (const MethodDescription& storage : storageMethods())
     define(object, storage.name, {context, storage.name, storage.method, storage.arguments, 0});
+  if (context->session->device().reports()) {
+    for (const MethodDescription& report : reportMethods())
+      define(object, report.name, {context, report.name, report.method, report.arguments, 0});
+  }
   Napi::Object launch = Napi::Object::New(env);
   for (const OpDescription& op : allOps()) {
     if (!offers(context->session->device(), op)) continue;

@@ -31,6 +31,8 @@ const std::vector<OpDescription>& allOps();
 bool offers(const Device& device, const OpDescription& op);
 // upload, read, memory, dispose, ... (storage.cpp).
 const std::vector<MethodDescription>& storageMethods();
+// Of a device that reports (storage.cpp).
+const std::vector<MethodDescription>& reportMethods();
 
 // For `exports.ops`: [{ name, fields: [{ name, kind, names }], choices, outputs }], NativeOp of src/addon.ts.
 Napi::Array describeOps(Napi::Env env);

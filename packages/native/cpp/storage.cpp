@@ -105,7 +105,30 @@ napi_value memory(napi_env env, Session& s, Arguments&, NewBuffer*) {
   return out;
 }
 
+// {name: times} of the ways that were taken.
+napi_value launches(napi_env env, Session& s, Arguments&, NewBuffer*) {
+  Napi::Object out = Napi::Object::New(env);
+  if (s.closed()) return out;
+  for (const auto& [name, times] : s.device().launches()) out.Set(name, static_cast<double>(times));
+  return out;
+}
+
+// An array of texts; nothing where there are none, which is nearly always.
+napi_value takeWarnings(napi_env env, Session& s, Arguments&, NewBuffer*) {
+  if (s.closed()) return nullptr;
+  const std::vector<std::string> warnings = s.device().takeWarnings();
+  if (warnings.empty()) return nullptr;
+  Napi::Array out = Napi::Array::New(env);
+  for (const std::string& warning : warnings) out.Set(out.Length(), warning);
+  return out;
+}
+
 }  // namespace
+
+const std::vector<MethodDescription>& reportMethods() {
+  static const std::vector<MethodDescription> methods = {{"launches", launches, 0}, {"takeWarnings", takeWarnings, 0}};
+  return methods;
+}
 
 const std::vector<MethodDescription>& storageMethods() {
   static const std::vector<MethodDescription> methods = {{"upload", upload, 2},     {"read", read, 1},

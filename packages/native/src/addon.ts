@@ -76,6 +76,10 @@ export interface NativeContext {
   dispose(): Promise<void>;
   /** Bytes held, and the most that were. */
   memory(): NativeMemory;
+  /** How often each way to compute an op was taken; of devices that have several. */
+  launches?(): Readonly<Record<string, number>>;
+  /** What a user is to hear, since the last call; of the same devices. */
+  takeWarnings?(): readonly string[] | undefined;
 }
 
 /** What the device of a binary says of itself. */

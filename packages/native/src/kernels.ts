@@ -14,6 +14,7 @@ import {
   type SavedState,
   type TensorData,
   UNARY_FUNCTIONS,
+  warn,
 } from '@lazy-attention/core';
 import type { NativeContext, NativeMemory, NativeOp } from './addon.ts';
 import { type NativeBuffer, nativeBuffers } from './buffers.ts';
@@ -50,6 +51,7 @@ export function createNativeKernels(
   const { hold, free } = nativeBuffers(native);
   const ops = nativeOps(described, native, hold);
   let ended: Promise<void> | undefined;
+  const heard = warningsOf(name, native);
   return {
     ...(ops.kernels() as unknown as NativeKernels),
     name,
@@ -57,16 +59,17 @@ export function createNativeKernels(
     dtypes: new Set(native.dtypes as readonly DType[]),
     packedDTypes: new Set(native.packedDtypes as readonly PackedDType[]),
     nativeMemory: () => native.memory(),
+    ...(native.launches === undefined ? {} : { launches: native.launches }),
 
     upload: (data, _shape, dtype) => hold(native.upload(hostData(data, dtype), ops.dtype(dtype))),
-    read: async (x) => native.read(x.buffer.id),
-    readInto: (xs, target) => workOn('readInto', target, (own) => native.readInto(idsOf(xs), own)),
+    read: async (x) => heard(native.read(x.buffer.id)),
+    readInto: (xs, target) => workOn('readInto', target, (own) => heard(native.readInto(idsOf(xs), own))),
     async writeFrom(xs, source) {
       await native.writeFrom(idsOf(xs), sharedMemory(source));
     },
     free,
     freeSaved: (saved) => free(saved.buffer),
-    synchronize: async () => native.synchronize(),
+    synchronize: async () => heard(native.synchronize()),
     dispose: async () => (ended ??= native.dispose()),
 
     ...copies(ops, hold),
@@ -74,6 +77,24 @@ export function createNativeKernels(
     ...layers(ops, hold),
     ...attention(ops, hold, outputs),
   };
+}
+
+/** What was said already: each once in a process. */
+const said = new Set<string>();
+
+/** A function that passes a promise on, and says what the device has to say once the promise is settled, and at once. */
+function warningsOf(name: string, native: NativeContext): <V>(promise: Promise<V>) => Promise<V> {
+  const { takeWarnings } = native;
+  if (takeWarnings === undefined) return (promise) => promise;
+  const say = () => {
+    for (const text of takeWarnings() ?? []) {
+      if (said.has(text)) continue;
+      said.add(text);
+      warn(`${name}: ${text}`);
+    }
+  };
+  say();
+  return (promise) => promise.finally(say);
 }
 
 type Hold = (id: number) => NativeBuffer;

@@ -1,23 +1,15 @@
 #include "device/blas.h"
 
-#ifdef LAZY_EMULATED
-
-std::unique_ptr<gpu::Blas> gpu::loadBlas(std::string& why) {
-  why = "the emulated device has none";
-  return nullptr;
-}
-
-#else
-
 #include <dlfcn.h>
 
 #include <array>
 #include <cstdint>
-#include <cstdlib>
 #include <map>
 #include <stdexcept>
 #include <tuple>
-#include <vector>
+#include <utility>
+
+#include "device/blas_places.h"
 
 // The part of cuBLASLt's C interface that is used, declared from NVIDIA's documentation (cuBLAS library, "Using the
 // cuBLASLt API"); there are no headers without the toolkit's cuBLAS package. The values are part of its stable ABI.
@@ -41,6 +33,7 @@ constexpr int descTransposeA = 3, descTransposeB = 4;   // cublasLtMatmulDescAtt
 constexpr int layoutBatchCount = 5, layoutBatchStride = 6;
 constexpr int preferenceWorkspace = 1, preferenceReduction = 3;
 constexpr std::uint32_t reductionComputeType = 2;  // split sums are added in f32, in a fixed order
+constexpr int notSupported = 15;                   // CUBLAS_STATUS_NOT_SUPPORTED
 constexpr std::size_t scratchBytes = std::size_t{32} << 20;
 
 struct Api {
@@ -85,50 +78,67 @@ void require(int status, const char* what) {
   if (status != 0) throw std::runtime_error(std::string(what) + " failed with cuBLAS status " + std::to_string(status));
 }
 
-// A product that has been looked up: what to call, or that there is nothing to call.
+struct Close {
+  void operator()(void* library) const { dlclose(library); }
+};
+using Library = std::unique_ptr<void, Close>;
+
+struct Free {
+  void operator()(void* memory) const { cudaFree(memory); }
+};
+
+// What to call for a product.
 struct Plan {
   Object desc, a, b, d;
   Algorithm algorithm;
-  bool usable;
 };
 
 class CublasLt final : public gpu::Blas {
  public:
-  CublasLt(void* library, const Api& api) : library_(library), api_(api) {
-    require(api_.create(&handle_), "cublasLtCreate");
-    gpu::check(cudaMalloc(&scratch_, scratchBytes), "cuBLASLt workspace");
-  }
-  ~CublasLt() override {
-    plans_.clear();
-    api_.destroy(handle_);
-    cudaFree(scratch_);
-    dlclose(library_);
-  }
-  CublasLt(const CublasLt&) = delete;
-  CublasLt& operator=(const CublasLt&) = delete;
+  CublasLt(Library library, const Api& api)
+      : library_(std::move(library)), api_(api), handle_(created(), api.destroy), scratch_(allocated()) {}
 
   std::string version() const override {
     const std::size_t v = api_.getVersion();
     return std::to_string(v / 10000) + "." + std::to_string(v / 100 % 100);
   }
 
-  bool run(const gpu::Matmul& op, cudaStream_t stream) override {
+  std::string run(const gpu::Matmul& op, cudaStream_t stream) override {
     const Key key{op.out.dtype, op.batch, op.m, op.n, op.k, op.transposeA, op.transposeB, op.accumulate};
-    auto found = plans_.find(key);
-    if (found == plans_.end()) found = plans_.emplace(key, plan(op)).first;
-    const Plan& plan = found->second;
-    if (!plan.usable) return false;
-    const float alpha = 1, beta = op.accumulate ? 1 : 0;
-    // Its matrices are column-major, so it is asked for out^T = op(b)^T op(a)^T.
-    require(api_.matmul(handle_, plan.desc.get(), &alpha, op.b.data, plan.a.get(), op.a.data, plan.b.get(), &beta,
-                        op.out.data, plan.d.get(), op.out.data, plan.d.get(), &plan.algorithm, scratch_, scratchBytes,
-                        stream),
-            "cublasLtMatmul");
-    return true;
+    if (const auto known = failures_.find(key); known != failures_.end()) return known->second;
+    try {
+      auto found = plans_.find(key);
+      if (found == plans_.end()) found = plans_.emplace(key, plan(op)).first;
+      call(found->second, op, stream);
+      return "";
+    } catch (const std::runtime_error& error) {
+      cudaGetLastError();  // or the next launch would be told of it
+      return failures_[key] = error.what();
+    }
   }
 
  private:
   using Key = std::tuple<gpu::DType, std::int64_t, std::int64_t, std::int64_t, std::int64_t, bool, bool, bool>;
+
+  Opaque created() const {
+    Opaque handle = nullptr;
+    require(api_.create(&handle), "cublasLtCreate");
+    return handle;
+  }
+  static void* allocated() {
+    void* memory = nullptr;
+    gpu::check(cudaMalloc(&memory, scratchBytes), "cuBLASLt workspace");
+    return memory;
+  }
+
+  void call(const Plan& plan, const gpu::Matmul& op, cudaStream_t stream) {
+    const float alpha = 1, beta = op.accumulate ? 1 : 0;
+    // Its matrices are column-major, so it is asked for out^T = op(b)^T op(a)^T.
+    require(api_.matmul(handle_.get(), plan.desc.get(), &alpha, op.b.data, plan.a.get(), op.a.data, plan.b.get(), &beta,
+                        op.out.data, plan.d.get(), op.out.data, plan.d.get(), &plan.algorithm, scratch_.get(),
+                        scratchBytes, stream),
+            "cublasLtMatmul");
+  }
 
   Object layout(int type, std::int64_t rows, std::int64_t columns, std::int64_t batch) {
     Opaque value = nullptr;
@@ -151,8 +161,7 @@ class CublasLt final : public gpu::Blas {
               op.transposeB ? layout(type, op.k, op.n, op.batch) : layout(type, op.n, op.k, op.batch),
               op.transposeA ? layout(type, op.m, op.k, op.batch) : layout(type, op.k, op.m, op.batch),
               layout(type, op.n, op.m, op.batch),
-              {},
-              false};
+              {}};
     const std::int32_t first = op.transposeB ? 1 : 0, second = op.transposeA ? 1 : 0;
     require(api_.descSet(value, descTransposeA, &first, sizeof first), "cublasLtMatmulDescSetAttribute");
     require(api_.descSet(value, descTransposeB, &second, sizeof second), "cublasLtMatmulDescSetAttribute");
@@ -166,63 +175,63 @@ class CublasLt final : public gpu::Blas {
             "cublasLtMatmulPreferenceSetAttribute");
     Heuristic heuristic{};
     int count = 0;
-    const int status = api_.heuristic(handle_, plan.desc.get(), plan.a.get(), plan.b.get(), plan.d.get(), plan.d.get(),
-                                      preference, 1, &heuristic, &count);
-    plan.usable = status == 0 && count > 0 && heuristic.state == 0;
+    const int status = api_.heuristic(handle_.get(), plan.desc.get(), plan.a.get(), plan.b.get(), plan.d.get(),
+                                      plan.d.get(), preference, 1, &heuristic, &count);
+    if (status == notSupported || (status == 0 && (count == 0 || heuristic.state != 0))) {
+      throw std::runtime_error("it has no algorithm");
+    }
+    require(status, "cublasLtMatmulAlgoGetHeuristic");
     plan.algorithm = heuristic.algorithm;
     return plan;
   }
 
-  void* library_;
+  // Destroyed from the last to the first.
+  const Library library_;
   const Api api_;
-  Handle handle_ = nullptr;
-  void* scratch_ = nullptr;
+  const Object handle_;
+  const std::unique_ptr<void, Free> scratch_;
   std::map<Key, Plan> plans_;
+  std::map<Key, std::string> failures_;
 };
 
 template <class F>
-bool resolve(void* library, F& function, const char* name, std::string& why) {
-  function = reinterpret_cast<F>(dlsym(library, name));
-  if (function == nullptr) why = std::string("cuBLASLt has no ") + name;
-  return function != nullptr;
+void resolve(const Library& library, F& function, const char* name) {
+  function = reinterpret_cast<F>(dlsym(library.get(), name));
+  if (function == nullptr) throw std::runtime_error(std::string("it has no ") + name);
+}
+
+Api resolved(const Library& library) {
+  Api api{};
+  resolve(library, api.create, "cublasLtCreate");
+  resolve(library, api.destroy, "cublasLtDestroy");
+  resolve(library, api.getVersion, "cublasLtGetVersion");
+  resolve(library, api.descCreate, "cublasLtMatmulDescCreate");
+  resolve(library, api.descDestroy, "cublasLtMatmulDescDestroy");
+  resolve(library, api.descSet, "cublasLtMatmulDescSetAttribute");
+  resolve(library, api.layoutCreate, "cublasLtMatrixLayoutCreate");
+  resolve(library, api.layoutDestroy, "cublasLtMatrixLayoutDestroy");
+  resolve(library, api.layoutSet, "cublasLtMatrixLayoutSetAttribute");
+  resolve(library, api.preferenceCreate, "cublasLtMatmulPreferenceCreate");
+  resolve(library, api.preferenceDestroy, "cublasLtMatmulPreferenceDestroy");
+  resolve(library, api.preferenceSet, "cublasLtMatmulPreferenceSetAttribute");
+  resolve(library, api.heuristic, "cublasLtMatmulAlgoGetHeuristic");
+  resolve(library, api.matmul, "cublasLtMatmul");
+  return api;
 }
 
 }  // namespace
 
 std::unique_ptr<gpu::Blas> gpu::loadBlas(std::string& why) {
-  const char* named = std::getenv("LAZY_ATTENTION_CUBLASLT");
-  std::vector<std::string> names;
-  if (named != nullptr && *named != '\0') {
-    names.emplace_back(named);
-  } else {
-    for (const char* version : {"13", "12"}) names.push_back(std::string("libcublasLt.so.") + version);
-    names.emplace_back("/usr/local/cuda/lib64/libcublasLt.so");
-  }
-  for (const std::string& name : names) {
-    void* library = dlopen(name.c_str(), RTLD_NOW | RTLD_LOCAL);
-    if (library == nullptr) {
-      why += (why.empty() ? "" : "; ") + std::string(dlerror());
-      continue;
+  for (const std::string& name : blasPlaces()) {
+    try {
+      Library library(dlopen(name.c_str(), RTLD_NOW | RTLD_LOCAL));
+      if (!library) throw std::runtime_error(dlerror());
+      const Api api = resolved(library);
+      return std::make_unique<CublasLt>(std::move(library), api);
+    } catch (const std::runtime_error& error) {
+      const std::string what = error.what();
+      why += (why.empty() ? "" : "; ") + (what.find(name) == std::string::npos ? name + ": " + what : what);
     }
-    Api api{};
-    if (resolve(library, api.create, "cublasLtCreate", why) && resolve(library, api.destroy, "cublasLtDestroy", why) &&
-        resolve(library, api.getVersion, "cublasLtGetVersion", why) &&
-        resolve(library, api.descCreate, "cublasLtMatmulDescCreate", why) &&
-        resolve(library, api.descDestroy, "cublasLtMatmulDescDestroy", why) &&
-        resolve(library, api.descSet, "cublasLtMatmulDescSetAttribute", why) &&
-        resolve(library, api.layoutCreate, "cublasLtMatrixLayoutCreate", why) &&
-        resolve(library, api.layoutDestroy, "cublasLtMatrixLayoutDestroy", why) &&
-        resolve(library, api.layoutSet, "cublasLtMatrixLayoutSetAttribute", why) &&
-        resolve(library, api.preferenceCreate, "cublasLtMatmulPreferenceCreate", why) &&
-        resolve(library, api.preferenceDestroy, "cublasLtMatmulPreferenceDestroy", why) &&
-        resolve(library, api.preferenceSet, "cublasLtMatmulPreferenceSetAttribute", why) &&
-        resolve(library, api.heuristic, "cublasLtMatmulAlgoGetHeuristic", why) &&
-        resolve(library, api.matmul, "cublasLtMatmul", why)) {
-      return std::make_unique<CublasLt>(library, api);
-    }
-    dlclose(library);
   }
   return nullptr;
 }
-
-#endif

@@ -13,20 +13,11 @@ class Blas {
  public:
   virtual ~Blas() = default;
   virtual std::string version() const = 0;
-  // False when the library has no algorithm for this product.
-  virtual bool run(const Matmul& op, cudaStream_t stream) = 0;
+  // '' once the product is launched; else why it is not, and what the same product then is told each time.
+  virtual std::string run(const Matmul& op, cudaStream_t stream) = 0;
 };
 
-// What multiplies matrices: cuBLASLt where there is one and it has an algorithm, else our own kernels.
-struct Products {
-  Blas* blas = nullptr;
-  void run(const Matmul& op, cudaStream_t stream) const {
-    if (blas != nullptr && op.out.size != 0 && blas->run(op, stream)) return;
-    gpu::run(op, stream);
-  }
-};
-
-// nullptr where the library is absent; `why` then says what was looked for.
+// The first library of blasPlaces() that can be loaded. nullptr where there is none; `why` then says what was wrong with each.
 std::unique_ptr<Blas> loadBlas(std::string& why);
 
 }  // namespace gpu

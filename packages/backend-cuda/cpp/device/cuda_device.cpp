@@ -34,6 +34,11 @@ std::string text(const Options& options, const char* name, const char* otherwise
   return found == options.end() ? otherwise : std::get<std::string>(found->second);
 }
 
+BlasUse blasUse(const std::string& option) {
+  if (option == "off") return BlasUse::off;
+  return option == "required" ? BlasUse::required : BlasUse::automatic;
+}
+
 void requireHopper([[maybe_unused]] int index) {
 #ifndef LAZY_EMULATED
   cudaDeviceProp properties{};
@@ -52,18 +57,7 @@ CudaDevice::CudaDevice(const Options& options) : index_(static_cast<int>(number(
   if (!found.available) throw Unavailable(found.reason, found.fix);
   name_ = found.device;
   check(cudaSetDevice(index_), "cudaSetDevice");
-  const std::string wanted = text(options, "cublas", "auto");
-  products_ = "own matrix products";
-  if (wanted != "off") {
-    std::string why;
-    blas_ = loadBlas(why);
-    if (blas_) {
-      products_ = "cuBLASLt " + blas_->version();
-    } else if (wanted == "required") {
-      throw Unavailable("option cublas is 'required', and cuBLASLt cannot be loaded: " + why,
-                        "install NVIDIA's cuBLAS for CUDA 12 or 13, or name the library in LAZY_ATTENTION_CUBLASLT");
-    }
-  }
+  products_.emplace(blasUse(text(options, "cublas", "off")), launches_, warnings_);
   if (text(options, "path", "mma") == "hopper") {
     requireHopper(index_);
     path_ = AttentionPath::hopper;
@@ -71,7 +65,7 @@ CudaDevice::CudaDevice(const Options& options) : index_(static_cast<int>(number(
   check(cudaStreamCreateWithFlags(&stream_, cudaStreamNonBlocking), "cudaStreamCreate");
   for (cudaEvent_t& event : arrived_)
     check(cudaEventCreateWithFlags(&event, cudaEventDisableTiming), "cudaEventCreate");
-  decoder_.emplace(Products{blas_.get()}, stream_, path_);
+  decoder_.emplace(*products_, launches_, stream_, path_);
 }
 
 CudaDevice::~CudaDevice() {
@@ -79,13 +73,13 @@ CudaDevice::~CudaDevice() {
   cudaSetDevice(index_);
   for (const auto& [bytes, memory] : pinned_) cudaFreeHost(memory);
   decoder_.reset();
-  blas_.reset();
+  products_.reset();
   for (cudaEvent_t event : arrived_) cudaEventDestroy(event);
   cudaStreamDestroy(stream_);
 }
 
 std::string CudaDevice::describe() const {
-  return name_ + ", " + products_ + (path_ == AttentionPath::hopper ? ", attention for Hopper" : "");
+  return name_ + ", " + products_->describe() + (path_ == AttentionPath::hopper ? ", attention for Hopper" : "");
 }
 
 void* CudaDevice::allocate(std::size_t bytes) {

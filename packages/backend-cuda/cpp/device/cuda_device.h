@@ -8,15 +8,16 @@
 #include <string>
 #include <utility>
 
-#include "device/blas.h"
 #include "device/decoder.h"
+#include "device/products.h"
+#include "device/report.h"
 #include "lazy_native/device.h"
 
 namespace gpu {
 
 class CudaDevice final : public Device {
  public:
-  // Options: `device` (index, default 0), `cublas` ('auto', 'off' or 'required'), `path` of attention ('mma' or 'hopper').
+  // Options: `device` (index, default 0), `cublas` ('auto', 'off' (default) or 'required'), `path` of attention ('mma' or 'hopper').
   explicit CudaDevice(const Options& options);
   ~CudaDevice() override;
   CudaDevice(const CudaDevice&) = delete;
@@ -45,6 +46,10 @@ class CudaDevice final : public Device {
 
   bool offers(FusedOp) const override { return true; }
 
+  bool reports() const override { return true; }
+  std::map<std::string, std::uint64_t> launches() const override { return launches_.counts(); }
+  std::vector<std::string> takeWarnings() override { return warnings_.take(); }
+
   void attach() override;
   void upload(void* to, const void* from, std::size_t bytes) override;
   void download(void* to, const void* from, std::size_t bytes) override;
@@ -67,9 +72,15 @@ class CudaDevice final : public Device {
       gpu::run(op, stream_);
     }
   }
-  void launch(const Matmul& op, void*) { Products{blas_.get()}.run(op, stream_); }
-  void launch(const Attention& op, void* scratch) { gpu::run(op, scratch, stream_, path_); }
-  void launch(const AttentionGrad& op, void* scratch) { gpu::run(op, scratch, stream_, path_); }
+  void launch(const Matmul& op, void*) { products_->run(op, stream_); }
+  void launch(const Attention& op, void* scratch) {
+    gpu::run(op, scratch, stream_, path_);
+    launches_.add(wayOf(op, path_));
+  }
+  void launch(const AttentionGrad& op, void* scratch) {
+    gpu::run(op, scratch, stream_, path_);
+    launches_.addGrad(wayOf(op, path_));
+  }
   template <class Op>
   static constexpr auto takesScratch(int)
       -> decltype(gpu::run(std::declval<const Op&>(), nullptr, cudaStream_t{}), bool{}) {
@@ -84,8 +95,10 @@ class CudaDevice final : public Device {
   AttentionPath path_ = AttentionPath::mma;
   cudaStream_t stream_{};
   cudaEvent_t arrived_[2]{};  // the two pieces of a download
-  std::string name_, products_;
-  std::unique_ptr<Blas> blas_;
+  std::string name_;
+  Launches launches_;
+  Warnings warnings_;
+  std::optional<Products> products_;
   std::optional<Decoder> decoder_;
   // Pinned blocks kept for the next transfer; asking the driver for one costs about as much as a small kernel's time.
   std::mutex pinnedMutex_;

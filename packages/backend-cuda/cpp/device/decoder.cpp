@@ -99,7 +99,8 @@ struct AllLayers {
 // Launches on a stream, now or into a graph.
 class Launcher {
  public:
-  Launcher(const Products& products, cudaStream_t stream) : products_(products), stream_(stream) {}
+  Launcher(Products& products, Launches& launches, cudaStream_t stream)
+      : products_(products), launches_(launches), stream_(stream) {}
 
   // `attend` runs the attention of s.q into s.attended.
   template <class Attend>
@@ -131,8 +132,10 @@ class Launcher {
     const Growth growth{s.steps, op.steps};
     for (std::size_t i = 0; i < op.layers.size(); ++i) {
       const DecoderLayer at = layerOf(op, i, s.x);
-      layer(at, s.layer, growth,
-            [&] { attendGrowing(attentionOf(at, s.layer, op.steps), growth, s.scratch, stream_); });
+      layer(at, s.layer, growth, [&] {
+        attendGrowing(attentionOf(at, s.layer, op.steps), growth, s.scratch, stream_);
+        launches_.add(AttentionWay::decode);
+      });
     }
     if (decodesThin(op.layers.front())) {
       logitsThin(op, s.x, s.logits, stream_);
@@ -158,7 +161,8 @@ class Launcher {
     gpu::run(Binary{to, branch, BinaryFunction::add, to}, stream_);
   }
 
-  const Products& products_;
+  Products& products_;
+  Launches& launches_;
   cudaStream_t stream_;
 };
 
@@ -179,13 +183,16 @@ std::size_t workspace(const Decode& op) {
 void Decoder::run(const DecoderLayer& op, void* workspace) const {
   Pieces pieces(workspace);
   const OneLayer s(op, pieces);
-  Launcher(products_, stream_).layer(op, s.layer, Growth{}, [&] { gpu::run(s.attention, s.scratch, stream_, path_); });
+  Launcher(products_, launches_, stream_).layer(op, s.layer, Growth{}, [&] {
+    gpu::run(s.attention, s.scratch, stream_, path_);
+    launches_.add(wayOf(s.attention, path_));
+  });
 }
 
 void Decoder::run(const Decode& op, void* workspace, const Upload& upload) {
   Pieces pieces(workspace);
   const AllLayers s(op, pieces);
-  const Launcher launcher(products_, stream_);
+  const Launcher launcher(products_, launches_, stream_);
   if (!op.uniforms.empty()) upload(s.uniforms, op.uniforms.data(), op.uniforms.size() * sizeof(double));
   check(cudaMemsetAsync(s.steps, 0, op.tokens.bytes(), stream_), "decode");
   gpu::run(Embedding{op.embeddings, op.tokens, s.x, op.vocabulary, op.norm.size, op.tokens.size}, stream_);

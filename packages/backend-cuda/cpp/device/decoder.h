@@ -5,8 +5,9 @@
 #include <cstddef>
 #include <functional>
 
-#include "device/blas.h"
 #include "device/graph.h"
+#include "device/products.h"
+#include "device/report.h"
 
 namespace gpu {
 
@@ -16,8 +17,8 @@ std::size_t workspace(const Decode& op);
 // Launches fused ops on a stream.
 class Decoder {
  public:
-  Decoder(const Products& products, cudaStream_t stream, AttentionPath path)
-      : products_(products), stream_(stream), path_(path) {}
+  Decoder(Products& products, Launches& launches, cudaStream_t stream, AttentionPath path)
+      : products_(products), launches_(launches), stream_(stream), path_(path) {}
 
   void run(const DecoderLayer& op, void* workspace) const;
   // Copies from the host, in the stream's order.
@@ -25,7 +26,8 @@ class Decoder {
   void run(const Decode& op, void* workspace, const Upload& upload);
 
  private:
-  Products products_;
+  Products& products_;
+  Launches& launches_;
   cudaStream_t stream_;
   AttentionPath path_;
   Graph graph_;

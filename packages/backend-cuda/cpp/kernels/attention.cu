@@ -121,7 +121,22 @@ std::size_t workspace(const Attention& op) {
   return op.saved == nullptr && decodes(op.in) ? decodeWorkspace(op.in) : 0;
 }
 
+AttentionWay wayOf(const Attention& op, AttentionPath path) {
+  const AttentionInputs& in = op.in;
+  if (op.saved == nullptr && decodes(in)) return AttentionWay::decode;
+  if (!usesTensorCores(in)) return AttentionWay::exact;
+  const bool keepsU = op.saved != nullptr && in.tau;
+  const bool hopper = in.sizes.headDim <= (keepsU ? 64 : 128) && (!in.bias || in.sizes.window <= hopperWidestWindow);
+  return path == AttentionPath::hopper && hopper ? AttentionWay::hopper : AttentionWay::mma;
+}
+
+AttentionWay wayOf(const AttentionGrad& op, AttentionPath path) {
+  if (!usesTensorCores(op.in)) return AttentionWay::exact;
+  return path == AttentionPath::hopper && op.in.sizes.headDim <= 64 ? AttentionWay::hopper : AttentionWay::mma;
+}
+
 void run(const Attention& op, void* workspace, cudaStream_t stream, AttentionPath path) {
+  const AttentionWay way = wayOf(op, path);
   withFloatType(op.in.q.dtype, [&](auto t) {
     using T = decltype(t);
     AttentionProblem<T> p = problemOf<T>(op.in);
@@ -131,13 +146,11 @@ void run(const Attention& op, void* workspace, cudaStream_t stream, AttentionPat
       if (p.activity != nullptr) {  // tiles that nobody attends are not visited
         check(cudaMemsetAsync(p.activity, 0, activityBytes(op.in), stream), "attention");
       }
-    } else if (decodes(op.in)) {
-      return decode(p, Growth{}, workspace, stream);
     }
+    if (way == AttentionWay::decode) return decode(p, Growth{}, workspace, stream);
     if constexpr (sizeof(T) == 2) {
-      if (usesTensorCores(op.in)) {
-        return path == AttentionPath::hopper && hopperTakes(p) ? hopperForward(p, stream) : tensorForward(p, stream);
-      }
+      if (way == AttentionWay::hopper) return hopperForward(p, stream);
+      if (way == AttentionWay::mma) return tensorForward(p, stream);
     }
     exactForward(p, stream);
   });
@@ -191,7 +204,7 @@ void run(const AttentionGrad& op, void* workspace, cudaStream_t stream, Attentio
         const std::int64_t count = z.batch * z.heads * p.paddedLength();
         launch("attentionGrad delta", deltaKernel<T>, dim3{gridSize(count, rowsPerBlock)}, dim3{threads}, 0, stream, p,
                terms);
-        return path == AttentionPath::hopper && hopperTakesGrad(p) ? hopperGrad(p, stream) : tensorGrad(p, stream);
+        return wayOf(op, path) == AttentionWay::hopper ? hopperGrad(p, stream) : tensorGrad(p, stream);
       }
     }
     exactDelta(p, delta, stream);

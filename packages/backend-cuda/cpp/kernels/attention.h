@@ -189,17 +189,9 @@ void tensorGradWide(const AttentionProblem<T>& p, cudaStream_t stream);
 // The same for sm_90a, for some problems (attention_hopper.cu).
 inline constexpr int hopperWidestWindow = 7808;
 template <class T>
-bool hopperTakes(const AttentionProblem<T>& p) {
-  return p.headDim <= (p.u == nullptr ? 128 : 64) && p.window <= hopperWidestWindow;
-}
-template <class T>
 void hopperForward(const AttentionProblem<T>& p, cudaStream_t stream);
 // Backward, queries at a time (attention_grad_hopper.cu).
 inline constexpr int hopperGradStep = 64;
-template <class T>
-bool hopperTakesGrad(const AttentionProblem<T>& p) {
-  return p.headDim <= 64;
-}
 template <class T>
 void hopperGrad(const AttentionProblem<T>& p, cudaStream_t stream);
 inline constexpr int wideGradRows = 64;

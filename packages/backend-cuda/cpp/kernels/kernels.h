@@ -34,6 +34,12 @@ void run(const Rearrange& op, cudaStream_t stream);
 
 // Which kernels attention in bf16 and f16 takes where both can: those of every GPU, or for sm_90a alone.
 enum class AttentionPath { mma, hopper };
+// Which kernels an attention takes: exact f32 arithmetic, tensor cores by mma.sync or by wgmma, or those for one query.
+enum class AttentionWay { exact, mma, hopper, decode };
+AttentionWay wayOf(const Attention& op, AttentionPath path);
+AttentionWay wayOf(const AttentionGrad& op, AttentionPath path);
+// Whose matrix product.
+enum class ProductWay { own, cublasLt };
 
 // Ops with scratch: its size in bytes, and the op.
 std::size_t workspace(const Reduce& op);

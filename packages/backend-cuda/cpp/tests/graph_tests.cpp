@@ -152,7 +152,10 @@ Used decode(gpu::Decoder& decoder, Model& model, std::int64_t steps) {
 void decoding(std::int64_t batch) {
   const std::string rows = std::to_string(batch) + " rows: ";
   const Stream on;
-  gpu::Decoder decoder({}, on.stream, gpu::AttentionPath::mma);
+  gpu::Launches launches;
+  gpu::Warnings warnings;
+  gpu::Products products(gpu::BlasUse::off, launches, warnings);
+  gpu::Decoder decoder(products, launches, on.stream, gpu::AttentionPath::mma);
   Model model(batch);
   const Used one = decode(decoder, model, 1), few = decode(decoder, model, 4), many = decode(decoder, model, 15);
   expect(one.captures == 0 && one.launches == 0, rows + "one token is no graph");

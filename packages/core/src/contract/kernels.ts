@@ -65,6 +65,8 @@ export interface Kernels<B extends object = object, S extends SavedState = Saved
    * object that is no buffer of this backend. Without it `adopt` takes nothing.
    */
   inspect?(buffer: object): { readonly count: number; readonly dtype: DType } | null;
+  /** Optional, for a backend that chooses between ways to compute an op: how often each was launched, by names of its own. */
+  launches?(): Readonly<Record<string, number>>;
   /** Gives back what `attention` kept. */
   freeSaved(saved: S): void;
   /** Resolves when all work queued so far is done; rejects with the first error of that work. */

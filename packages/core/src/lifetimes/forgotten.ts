@@ -1,3 +1,4 @@
+import { warn } from '../warn.ts';
 import type { Storage } from './tensor.ts';
 
 /** What stays known of a tensor that the garbage collector has taken. */
@@ -27,9 +28,4 @@ export function watchForgotten(free: (storage: Storage) => void): (tensor: objec
     );
   });
   return (tensor, watched) => registry.register(tensor, watched);
-}
-
-function warn(message: string): void {
-  if (typeof globalThis.process?.emitWarning === 'function') process.emitWarning(message, 'LazyAttentionWarning');
-  else console.warn(message);
 }

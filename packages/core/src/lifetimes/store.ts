@@ -56,6 +56,15 @@ export class TensorStore {
     return this.kernels.packedDTypes ?? NO_PACKED;
   }
 
+  /**
+   * How often each way to compute an op was taken, where the backend chooses between several: 'attentionGrad hopper' (names of
+   * the backend, which documents them). Empty where it has one way for each op. Ops are queued and counted as they are
+   * launched: await `synchronize()` or a read first.
+   */
+  launches(): Readonly<Record<string, number>> {
+    return this.kernels.launches?.() ?? {};
+  }
+
   /** What is alive now, and the most that ever was. */
   memory(): MemoryInfo {
     return this.lifetimes.memory();

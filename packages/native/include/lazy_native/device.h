@@ -2,8 +2,8 @@
 // the caching allocator, accounting, error mapping, promises) is the layer's.
 //
 // Who calls a device:
-// - the *JavaScript thread* calls the const questions (describe, dtypes, savedBytes, workspaceBytes), serve, and the memory
-//   functions (allocate, release, freeBytes, allocateHost, releaseHost);
+// - the *JavaScript thread* calls the const questions (describe, dtypes, savedBytes, workspaceBytes, launches), takeWarnings, serve,
+//   and the memory functions (allocate, release, freeBytes, allocateHost, releaseHost);
 // - the *queue* calls upload, download, run and finish, one at a time and in the order in which JavaScript made the calls, on
 //   one thread, attach first, or on the threads of a device that has its own (serve).
 // Memory functions may be called while the queue runs an op.
@@ -14,6 +14,7 @@
 #pragma once
 
 #include <cstddef>
+#include <cstdint>
 #include <map>
 #include <memory>
 #include <string>
@@ -63,6 +64,14 @@ class Device {
 
   // ---- what a device may have besides (JavaScript thread) ----
   virtual bool offers(FusedOp) const { return false; }
+
+  // ---- what it did (JavaScript thread, while the queue works) ----
+  // Whether it chooses between ways to compute an op, and answers the two questions below.
+  virtual bool reports() const { return false; }
+  // How often each way was taken, by names of its own.
+  virtual std::map<std::string, std::uint64_t> launches() const { return {}; }
+  // What a user is to hear, since the last call: another way was taken than could be expected.
+  virtual std::vector<std::string> takeWarnings() { return {}; }
 
   // ---- threads (JavaScript thread) ----
   // Who runs the queue's tasks. Asked once, before any work; the queue ends it before the device goes. Default: one thread.
