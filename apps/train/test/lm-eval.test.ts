@@ -14,7 +14,7 @@ const ITEMS = join(SHARED, 'benchmarks');
 const LIMIT = process.env.LAZY_ATTENTION_ALL_ITEMS === undefined ? 4 : 50;
 
 interface Fixture {
-  /** Pages cut to so many characters (UTF-16), in windows of so many tokens. */
+  /** Pages cut to so many characters (UTF-16), in windows of so many tokens; in float64, since float32 loses 1e-5 a token. */
   readonly wikitext: {
     readonly characters: number;
     readonly maxLength: number;
