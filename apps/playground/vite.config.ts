@@ -3,6 +3,7 @@ import { openCorpus } from '@lazy-attention/data';
 import { attentionKinds } from '@lazy-attention/nn';
 import katex from 'katex';
 import { defineConfig, type Plugin } from 'vite';
+import { licences } from './scripts/licences.mjs';
 
 /** The formulas of the page. */
 const FORMULAS = {
@@ -53,9 +54,11 @@ function book(): Plugin {
   };
 }
 
+const licence = licences('licenses.txt');
+
 export default defineConfig({
   base: './',
-  plugins: [formulas, kinds, book()],
-  worker: { format: 'es' },
+  plugins: [formulas, kinds, book(), licence.page],
+  worker: { format: 'es', plugins: () => [licence.worker] },
   build: { target: 'es2023', assetsInlineLimit: 0, modulePreload: { polyfill: false }, chunkSizeWarningLimit: 2000 },
 });

@@ -48,6 +48,19 @@ it('the licences are those of what is installed', () => {
   }
 });
 
+it('what is inside of the playground is named, with its licence', () => {
+  const built = readFileSync(join(root, 'apps/playground/dist/licenses.txt'), 'utf8');
+  const inside = [...built.matchAll(/^(\S+) \d+\.\d+\.\d+: (.+)$/gm)].map(([, name, licence]) => [name, licence]);
+  expect(inside.map(([name]) => name)).toEqual(expect.arrayContaining(['preact', 'valibot'])); // of the page, of its worker
+  const section = text.split('## Inside what is published\n')[1].split('\n## ')[0];
+  const listed = section.split('\n').flatMap((line) => {
+    const [, names = '', where, , licence] = line.split('|').map((cell) => cell.trim());
+    return where === 'the playground' ? [...names.matchAll(/`([^`]+)`/g)].map(([, name]) => [name, licence]) : [];
+  });
+  const sorted = (list) => list.sort(([a], [b]) => (a < b ? -1 : 1));
+  expect(sorted(listed)).toEqual(sorted(inside));
+});
+
 it('what comes through the dependencies of the command is named, and none of it runs a script at install', () => {
   const { packages } = JSON.parse(readFileSync(join(root, 'package-lock.json'), 'utf8'));
   const seen = new Set();
