@@ -1,8 +1,8 @@
 // node scripts/issue-slots.mjs [--sass FILE]
 //
 // Counts the instructions that a warp issues per tile of attention, from the machine code for sm_90a: forward of head size 64 by
-// mma.sync, backward (grad-slots.mjs), and forward by wgmma (hopper-slots.mjs). The tensor cores' share is fixed, so these say what
-// the rest costs, without a GPU. Prints a table; exits with 1 where a loop is past its limit, with 2 where there is no nvcc or
+// mma.sync, backward (grad-slots.mjs), and both by wgmma (hopper-slots.mjs, hopper-grad-slots.mjs). The tensor cores' share is fixed,
+// so these say what the rest costs, without a GPU. Prints a table; exits with 1 where a loop is past its limit, with 2 where there is no nvcc or
 // nvdisasm. --sass takes a disassembly (nvdisasm -c) of attention_forward that is there.
 import { spawnSync } from 'node:child_process';
 import { existsSync, mkdtempSync, readFileSync, rmSync } from 'node:fs';
@@ -11,6 +11,7 @@ import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
 import { gradSlots } from './grad-slots.mjs';
+import { hopperGradSlots } from './hopper-grad-slots.mjs';
 import { hopperSlots } from './hopper-slots.mjs';
 import { blocksOf, loopsOf, shortestThrough } from './paths.mjs';
 
@@ -35,6 +36,11 @@ export const LIMITS = {
   'hopper 64, training, 64 keys, pass 2': 395,
   'hopper 128, 64 keys, pass 1': 300,
   'hopper 128, 64 keys, pass 2': 365,
+  // A warp of 16 keys: a piece is 32 queries, a step 64. Another warp of 16 queries takes dq.
+  'hopper backward, piece': 385,
+  'hopper backward, step': 815,
+  'hopper backward, dq of a step': 245,
+  'hopper backward, dbias of a step': 670,
 };
 
 /** Kernels for sm_90a: what they are called here, and a part of their mangled name. */
@@ -193,6 +199,18 @@ export function hopperIssueSlots(sass) {
   });
 }
 
+/** The same of backward attention for sm_90a. */
+export function hopperGradIssueSlots(sass) {
+  const code = kernel(sass, /hopperGradKernelI13__nv_bfloat16/);
+  const { piece, step, queries, diagonals } = hopperGradSlots(code, { step: 64, piece: 32 });
+  return [
+    { loop: 'hopper backward, piece', ...piece },
+    { loop: 'hopper backward, step', ...step },
+    { loop: 'hopper backward, dq of a step', plain: queries },
+    { loop: 'hopper backward, dbias of a step', plain: diagonals },
+  ];
+}
+
 if (process.argv[1] === fileURLToPath(import.meta.url)) {
   const { values } = parseArgs({ options: { sass: { type: 'string' } } });
   const tools = values.sass === undefined ? findTools() : {};
@@ -207,6 +225,7 @@ if (process.argv[1] === fileURLToPath(import.meta.url)) {
   if (values.sass === undefined) {
     slots.push(...gradIssueSlots(disassemble(tools, 'attention_grad')));
     slots.push(...hopperIssueSlots(disassemble(tools, 'attention_hopper')));
+    slots.push(...hopperGradIssueSlots(disassemble(tools, 'attention_grad_hopper')));
   }
   console.table(slots.map((row) => ({ ...row, limit: LIMITS[row.loop] ?? '' })));
   process.exit(slots.every(({ loop, plain }) => plain <= (LIMITS[loop] ?? Number.POSITIVE_INFINITY)) ? 0 : 1);

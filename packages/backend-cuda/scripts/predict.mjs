@@ -64,6 +64,20 @@ function gradInstructions({ L, W }, piece, step, diagonals) {
   );
 }
 
+/** Instructions of backward attention by wgmma, of a head: steps as above, eight warps that take dk and dv, four that take dq. */
+function hopperGradInstructions({ L, W }, step, queries, diagonals) {
+  return sum(L / 128, (block) =>
+    sum((L - 128 * block) / 64, (i) => {
+      const query = 64 * i; // beside the block's first key
+      const groups = sum(2, (group) => {
+        const key = 64 * group;
+        return query + 63 < key ? 0 : 4 * step[kindOf(query - (key + 63), W)];
+      });
+      return groups + 4 * (queries + (query - 127 < W ? diagonals : 0));
+    }),
+  );
+}
+
 /** Seconds that each bound asks for. */
 function bounds(layer, { instructions, products, exponentials, tensors, wgmma = false }) {
   const { B, H, L, D } = layer;
@@ -114,6 +128,15 @@ export function predict(slots, rest, layer = LAYER) {
     hopperTraining: bounds(layer, {
       instructions: hopperInstructions(layer, passes('hopper 64, training, 64 keys, '), 64),
       ...{ products: 4, exponentials: 2, tensors: 6, wgmma: true },
+    }),
+    hopperBackward: bounds(layer, {
+      instructions: hopperGradInstructions(
+        layer,
+        of('hopper backward, step'),
+        of('hopper backward, dq of a step').plain,
+        of('hopper backward, dbias of a step').plain,
+      ),
+      ...{ products: 5, exponentials: 1, tensors: 9, wgmma: true },
     }),
   };
 }

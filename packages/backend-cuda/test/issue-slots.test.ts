@@ -3,6 +3,7 @@ import {
   disassemble,
   findTools,
   gradIssueSlots,
+  hopperGradIssueSlots,
   hopperIssueSlots,
   issueSlots,
   LIMITS,
@@ -15,8 +16,8 @@ test('attention issues no more instructions per tile than it may', { timeout: 80
     ...issueSlots(disassemble(tools, 'attention_forward')),
     ...gradIssueSlots(disassemble(tools, 'attention_grad')),
     ...hopperIssueSlots(disassemble(tools, 'attention_hopper')),
+    ...hopperGradIssueSlots(disassemble(tools, 'attention_grad_hopper')),
   ];
-  for (const { loop, plain } of slots) {
-    if (loop in LIMITS) expect(plain, loop).toBeLessThanOrEqual(LIMITS[loop as keyof typeof LIMITS]);
-  }
+  expect(slots.map(({ loop }) => loop).sort()).toEqual(Object.keys(LIMITS).sort());
+  for (const { loop, plain } of slots) expect(plain, loop).toBeLessThanOrEqual(LIMITS[loop as keyof typeof LIMITS]);
 });

@@ -15,21 +15,11 @@ namespace gpu {
 namespace {
 
 // Of 512 registers that four threads have, those who bring, take dq, and take dk and dv have:
-using HopperGrad64 = HopperGradShape<64, 32, 4, 40, 120, 176>;
+using HopperGrad64 = HopperGradShape<32, 4, 40, 120, 176>;
 
 struct GradMaps {
   TensorMap q, k, v, dout;
 };
-
-// All columns of a tile of rows.
-template <class T, class Shape>
-__device__ __forceinline__ void bringRows(Shared<T> to, unsigned panelBytes, const TensorMap& map, int head, int row,
-                                          int b, Phases at) {
-#pragma unroll
-  for (int panel = 0; panel < Shape::panels; ++panel) {
-    copyTile(to + panel * panelBytes / 2, map, panel * panelColumns, head, row, b, at);
-  }
-}
 
 // The warp that brings what a step needs.
 template <class T, class Shape>
@@ -40,9 +30,8 @@ __device__ __forceinline__ void bring(const AttentionProblem<T>& p, const GradWo
   if (lane == 0) {
     const Phases keys = Rings::Keys::at(0);
     arriveExpecting(keys, 2 * Shape::keyBytes);
-    bringRows<T, Shape>(sharedMemory<T>(0), Shape::keyPanelBytes, maps.k, work.kvHead, work.first, work.b, keys);
-    bringRows<T, Shape>(sharedMemory<T>(Shape::valuesAt), Shape::keyPanelBytes, maps.v, work.kvHead, work.first, work.b,
-                        keys);
+    copyTile(sharedMemory<T>(0), maps.k, 0, work.kvHead, work.first, work.b, keys);
+    copyTile(sharedMemory<T>(Shape::valuesAt), maps.v, 0, work.kvHead, work.first, work.b, keys);
   }
   GradPlace place;
   for (int i = 0; i < steps; ++i, place.next(work)) {
@@ -57,8 +46,8 @@ __device__ __forceinline__ void bring(const AttentionProblem<T>& p, const GradWo
       continue;
     }
     arriveExpecting(full, 2 * Shape::stepBytes + Shape::step * 16);
-    bringRows<T, Shape>(at.queries(), Shape::stepPanelBytes, maps.q, h, query, work.b, full);
-    bringRows<T, Shape>(at.gradients(), Shape::stepPanelBytes, maps.dout, h, query, work.b, full);
+    copyTile(at.queries(), maps.q, 0, h, query, work.b, full);
+    copyTile(at.gradients(), maps.dout, 0, h, query, work.b, full);
     copyRow(at.terms(), p.terms + p.termsAt(work.b, h, query), Shape::step, full);
   }
 }
@@ -102,27 +91,23 @@ __device__ __forceinline__ void computeQueries(const AttentionProblem<T>& p, con
     const int h = place.headOf(work), query = place.tileOf(work) * Shape::step;
     const bool near = queries.near(query);
     Rings::Turn::await(i);
+    const auto loadSums = [&] {
+      const float4* from = queries.sums(turn);
 #pragma unroll
-    for (int panel = 0; panel < Shape::panels; ++panel) {
-      const auto loadSums = [&] {
-        const float4* from = queries.sums(turn, panel);
-#pragma unroll
-        for (int n = 0; n < 8 && turn.order > 0; ++n) before[n] = loadInTurn(p.turns + turn.at, from + 32 * n);
-      };
-      // Before ds is there, for L2 takes its time; but after diagonals, which need the registers.
-      const bool later = near && panel == 0;
-      if (!later) loadSums();
-      if (panel == 0) Rings::Pairs::await(i);
-      queries.multiplyQueries(dq, at, panel);
-      if (later) {
-        queries.addDiagonals(at, h, query);
-        loadSums();
-      }
-      awaitProducts<0>(dq);
-      if (panel + 1 == Shape::panels) Rings::Taken::arriveAsWarp(i, queries.lane);
-      if (turn.order > 0) addSums(dq, before);
-      queries.storeQueries(dq, turn, h, query, panel);
+      for (int n = 0; n < 8 && turn.order > 0; ++n) before[n] = loadInTurn(p.turns + turn.at, from + 32 * n);
+    };
+    // Before ds is there, for L2 takes its time; but after diagonals, which need the registers.
+    if (!near) loadSums();
+    Rings::Pairs::await(i);
+    queries.multiplyQueries(dq, at);
+    if (near) {
+      queries.addDiagonals(at, h, query);
+      loadSums();
     }
+    awaitProducts<0>(dq);
+    Rings::Taken::arriveAsWarp(i, queries.lane);
+    if (turn.order > 0) addSums(dq, before);
+    queries.storeQueries(dq, turn, h, query);
     Rings::Added::arriveAsWarp(i, queries.lane);
   }
 }

@@ -8,19 +8,17 @@
 
 namespace gpu {
 
-// A step is 64 queries, of which `piece` at a time become pairs.
-template <int columns_, int piece_, int stages_, int bringing_, int ofQueries_, int ofKeys_>
+// Rows of 64 columns (narrower heads are filled up). A step is 64 queries, of which `piece` at a time become pairs.
+template <int piece_, int stages_, int bringing_, int ofQueries_, int ofKeys_>
 struct HopperGradShape {
-  static constexpr int columns = columns_, panels = columns / panelColumns, piece = piece_, stages = stages_,
-                       step = hopperGradStep, rows = gradKeyTile, groupRows = 64, groups = rows / groupRows,
-                       threads = 128 * (groups + 2);
+  static constexpr int columns = panelColumns, piece = piece_, stages = stages_, step = hopperGradStep,
+                       rows = gradKeyTile, groupRows = 64, groups = rows / groupRows, threads = 128 * (groups + 2);
   static constexpr int bringing = bringing_, ofQueries = ofQueries_, ofKeys = ofKeys_;
   static_assert(128 * (bringing + ofQueries + groups * ofKeys) <= 65536, "registers of a multiprocessor");
   // Distances of a step's queries from the block's keys, one more than there are.
   static constexpr int distances = rows + step;
   using Diagonals = PairDiagonals<rows, step>;
-  static constexpr unsigned keyPanelBytes = rows * panelRowBytes, keyBytes = panels * keyPanelBytes,
-                            stepPanelBytes = step * panelRowBytes, stepBytes = panels * stepPanelBytes,
+  static constexpr unsigned keyBytes = rows * panelRowBytes, stepBytes = step * panelRowBytes,
                             pairBytes = rows * panelRowBytes;
   static constexpr unsigned valuesAt = keyBytes, stagesAt = 2 * keyBytes, pairsAt = stagesAt + 2 * stages * stepBytes,
                             termsAt = pairsAt + 2 * pairBytes, biasAt = termsAt + stages * step * 16,
@@ -150,8 +148,7 @@ struct KeyGroup {
     fenceProducts();
 #pragma unroll
     for (int d = 0; d < columns / 16; ++d) {
-      const int key = d / 4 * (Shape::keyPanelBytes / 2) + groupRows * group * panelColumns + d % 4 * 16,
-                query = d / 4 * (Shape::stepPanelBytes / 2) + column * panelColumns + d % 4 * 16;
+      const int key = groupRows * group * columns + 16 * d, query = column * columns + 16 * d;
       multiply<T, false, false>(s, operandAt(sharedMemory<T>(0) + key, 1024), operandAt(at.queries() + query, 1024),
                                 d > 0);
       multiply<T, false, false>(g, operandAt(sharedMemory<T>(Shape::valuesAt) + key, 1024),
@@ -193,15 +190,16 @@ struct KeyGroup {
     if (kind == TileKind::biased) return pairsOf<TileKind::biased>(s, g, at, query, column);
     pairsOf<TileKind::border>(s, g, at, query, column);
   }
-  // Starts dv += w dO and dk += ds q of a piece.
+  // Starts dv += w dO and dk += ds q of a piece. There is no next panel; that the operands name one all the same makes their
+  // descriptors unlike those of the pairs, which costs nvcc 6 instructions fewer.
   __device__ __forceinline__ void multiplyGrads(Gradient& dk, Gradient& dv, const Operands& ds, const Operands& w,
                                                 const GradStep<T, Shape>& at, int column, bool add) const {
     fenceProducts();
 #pragma unroll
     for (int k = 0; k < parts; ++k) {
-      const int query = (column + 16 * k) * panelColumns;
-      multiply<T, true>(dv, w[k], operandAt(at.gradients() + query, 1024, Shape::stepPanelBytes), k > 0 || add);
-      multiply<T, true>(dk, ds[k], operandAt(at.queries() + query, 1024, Shape::stepPanelBytes), k > 0 || add);
+      const int query = (column + 16 * k) * columns;
+      multiply<T, true>(dv, w[k], operandAt(at.gradients() + query, 1024, Shape::stepBytes), k > 0 || add);
+      multiply<T, true>(dk, ds[k], operandAt(at.queries() + query, 1024, Shape::stepBytes), k > 0 || add);
     }
     commitProducts();
   }
@@ -230,30 +228,29 @@ struct QueryGroup {
         warp(static_cast<int>(threadIdx.x) / 32 - 4),
         lane(static_cast<int>(threadIdx.x) % 32) {}
 
-  // Of 64 columns of a query tile, in the order of the fragments.
-  __device__ __forceinline__ float4* sums(const HopperGradTurn& turn, int panel) const {
-    const std::int64_t part = (static_cast<std::int64_t>(turn.at) * 4 + warp) * Shape::panels + panel;
+  // Of a query tile, in the order of the fragments.
+  __device__ __forceinline__ float4* sums(const HopperGradTurn& turn) const {
+    const std::int64_t part = static_cast<std::int64_t>(turn.at) * 4 + warp;
     return reinterpret_cast<float4*>(p.dqSums) + part * 8 * 32 + lane;
   }
   // Starts dq = ds . k of these 128 keys.
-  __device__ __forceinline__ void multiplyQueries(float (&dq)[8][4], const GradStep<T, Shape>& at, int panel) const {
-    const auto keys = sharedMemory<T>(panel * Shape::keyPanelBytes);
+  __device__ __forceinline__ void multiplyQueries(float (&dq)[8][4], const GradStep<T, Shape>& at) const {
+    const auto keys = sharedMemory<T>(0);
     fenceProducts();
 #pragma unroll
     for (int k = 0; k < rows / 16; ++k) {
-      multiply<T, true, true>(dq, operandAt(at.pairs() + k * 16 * panelColumns, 1024),
-                              operandAt(keys + k * 16 * panelColumns, 1024), k > 0);
+      multiply<T, true, true>(dq, operandAt(at.pairs() + k * 16 * Shape::columns, 1024),
+                              operandAt(keys + k * 16 * Shape::columns, 1024), k > 0);
     }
     commitProducts();
   }
-  __device__ __forceinline__ void storeQueries(const float (&dq)[8][4], const HopperGradTurn& turn, int h, int query,
-                                               int panel) const {
+  __device__ __forceinline__ void storeQueries(const float (&dq)[8][4], const HopperGradTurn& turn, int h,
+                                               int query) const {
     if (turn.last) {
-      const int column = panel * panelColumns;
-      return storeRows(p.dq + p.queryAt(work.b, query, h) + column, p.queryStride(), 16 * warp, p.length - query,
-                       p.headDim - column, dq, p.scale);
+      return storeRows(p.dq + p.queryAt(work.b, query, h), p.queryStride(), 16 * warp, p.length - query, p.headDim, dq,
+                       p.scale);
     }
-    float4* to = sums(turn, panel);
+    float4* to = sums(turn);
 #pragma unroll
     for (int n = 0; n < 8; ++n) {
       storeInTurn(p.turns + turn.at, to + 32 * n, make_float4(dq[n][0], dq[n][1], dq[n][2], dq[n][3]));

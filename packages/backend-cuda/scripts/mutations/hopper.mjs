@@ -122,7 +122,7 @@ const MISTAKES = [
   {
     name: 'gradient: ds is read before it is there',
     file: grad,
-    from: 'if (panel == 0) Rings::Pairs::await(i);',
+    from: 'Rings::Pairs::await(i);',
     to: '',
     run: GRAD,
   },
