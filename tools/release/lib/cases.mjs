@@ -174,6 +174,7 @@ export const NOT_RUN = {
   'apps/playground/README.md: npm run playground': 'of the repository; `lazy-attention playground` is visited',
   'apps/playground/README.md: npx lazy-attention playground': 'it serves until it is stopped; it is visited',
   'packages/backend-cpu/README.md: npm run build:native': 'it needs a compiler; --from-source does it',
+  'packages/backend-cuda/README.md: npm run build:cuda': 'it needs the CUDA toolkit',
   'packages/backend-tfjs/README.md: node_modules/@lazy-attention/backend-tfjs/scripts/install-tfjs-node.sh':
     'it needs pip and 250 MB; CI does it',
   'packages/onnx/README.md: ONNXRUNTIME_NODE_INSTALL': 'onnxruntime-node is 300 MB',

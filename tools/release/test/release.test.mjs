@@ -107,14 +107,17 @@ it('every command that a README marks is run from an installation, or it is said
 
 it('every other command of a README installs what a case installs, or it is said why nobody runs it', () => {
   const readmes = ['README.md', ...workspaces().map(({ folder: workspace }) => `${workspace}/README.md`)];
-  const commands = readmes
-    .filter((file) => /^(README|packages|apps)/.test(file))
-    .flatMap((file) =>
-      [...readFileSync(join(root, file), 'utf8').matchAll(/(<!-- test: .*-->\n+)?```sh\n([\s\S]*?)```/g)]
-        .filter(([, mark]) => mark === undefined)
-        .flatMap(([, , code]) => code.split('\n').filter(Boolean))
-        .map((line) => `${file}: ${line}`),
-    );
+  const ofUsers = readmes.filter((file) => /^(README|packages|apps)/.test(file));
+  // Commands stand in a block that says so, where this test finds them.
+  const indented = (file) =>
+    readFileSync(join(root, file), 'utf8').match(/^ {4}(npm|npx|node|pip|apt-get|mpirun) .*$/gm) ?? [];
+  expect(ofUsers.flatMap(indented)).toEqual([]);
+  const commands = ofUsers.flatMap((file) =>
+    [...readFileSync(join(root, file), 'utf8').matchAll(/(<!-- test: .*-->\n+)?```sh\n([\s\S]*?)```/g)]
+      .filter(([, mark]) => mark === undefined)
+      .flatMap(([, , code]) => code.split('\n').filter(Boolean))
+      .map((line) => `${file}: ${line}`),
+  );
   const installed = CASES.flatMap(({ install, more = [] }) => [install, ...more]);
   const isRun = (command) => installed.includes(/: npm install ([^#]+?)\s*(#.*)?$/.exec(command)?.[1]);
   const isSaid = (command) => Object.keys(NOT_RUN).some((known) => command.startsWith(known));
