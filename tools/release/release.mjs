@@ -25,7 +25,7 @@ import { commitHere } from './lib/manifest.mjs';
 import { npm } from './lib/npm.mjs';
 import { missingBinaries, unclearSources } from './lib/ready.mjs';
 import { installVerdaccio, startRegistry } from './lib/registry.mjs';
-import { pack, stageAll } from './lib/stage.mjs';
+import { packAll, stageAll } from './lib/stage.mjs';
 import { writeTable } from './lib/tables.mjs';
 
 const { values } = parseArgs({
@@ -54,7 +54,11 @@ function build(out) {
   const where = { ...home(), commit: commitHere() };
   const staged = stageAll({ root, workspaces: workspaces(), where, out: join(out, 'staged') });
   const names = new Map(staged.map(({ manifest }) => [manifest.name, manifest.version]));
-  const packed = staged.map((entry) => ({ ...entry, ...pack(entry.folder, out) }));
+  const tarballs = packAll(
+    staged.map(({ folder }) => folder),
+    out,
+  );
+  const packed = staged.map((entry, i) => ({ ...entry, ...tarballs[i] }));
   const wrong = packed.flatMap((entry) => faults(entry, names));
   if (wrong.length > 0) throw new Error(`the packages are not fit to publish:\n  ${wrong.join('\n  ')}`);
   for (const { name, manifest, size, files } of packed) {

@@ -88,12 +88,16 @@ function stageBinaries({ root, folder, manifest, where, out, backend }) {
   });
 }
 
-/** Packs a staged folder as `npm publish` would; runs none of its scripts. @returns { tarball, size, files } */
-export function pack(folder, out) {
-  const packed = npm(['pack', '--json', '--ignore-scripts', '--pack-destination', out], {
-    cwd: folder,
+/** Packs staged folders as `npm publish` would; runs none of their scripts. @returns [{ tarball, size, files }], in their order */
+export function packAll(folders, out) {
+  const packed = npm(['pack', ...folders, '--json', '--ignore-scripts', '--pack-destination', out], {
+    cwd: out,
     stdio: ['ignore', 'pipe', 'inherit'],
+    maxBuffer: 1 << 28,
   });
-  const [{ filename, size, files }] = JSON.parse(packed);
-  return { tarball: join(out, filename), size, files: files.map(({ path }) => path) };
+  return JSON.parse(packed).map(({ filename, size, files }) => ({
+    tarball: join(out, filename),
+    size,
+    files: files.map(({ path }) => path),
+  }));
 }
