@@ -17,7 +17,7 @@ namespace {
 constexpr int kThreadSerialized = 2;  // in both libraries: calls from any thread, one at a time
 constexpr int kLongestVersion = 8192;
 constexpr int quickLooks = 20;
-constexpr std::chrono::microseconds shortestPause{20}, longestPause{160};
+constexpr std::chrono::microseconds shortestPause{20}, longestPause{320};
 
 // Linux ends sleeps of a thread 50 us late, unless it is told that these wait for something.
 void sleepExactly() {
