@@ -14,23 +14,24 @@ export interface Outcome {
   readonly stderr: string;
 }
 
-/** Starts the built command, below `limits` of ulimit where there are some; `done` resolves when it ends. */
+/** Starts the built command, below `limits` of ulimit where there are some, perhaps with something to read; `done` resolves when it ends. */
 export function start(
   args: readonly string[],
   env: Record<string, string> = {},
   limits = '',
+  input: 'ignore' | 'pipe' = 'ignore',
 ): { child: ChildProcess; done: Promise<Outcome> } {
   const own = [process.execPath, BIN, ...args];
   const [program = '', ...rest] = limits === '' ? own : ['bash', '-c', `ulimit ${limits}; exec "$0" "$@"`, ...own];
   const child = spawn(program, rest, {
     env: { ...process.env, NO_COLOR: '1', ...env },
-    stdio: ['ignore', 'pipe', 'pipe'],
+    stdio: [input, 'pipe', 'pipe'],
   });
   const output = { stdout: '', stderr: '' };
-  child.stdout.on('data', (chunk) => {
+  child.stdout?.on('data', (chunk) => {
     output.stdout += chunk;
   });
-  child.stderr.on('data', (chunk) => {
+  child.stderr?.on('data', (chunk) => {
     output.stderr += chunk;
   });
   const done = new Promise<Outcome>((resolve) => {

@@ -1,6 +1,7 @@
 import { createHash } from 'node:crypto';
-import { existsSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { createReadStream, existsSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
+import type { Writable } from 'node:stream';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { expect, it, onTestFinished } from 'vitest';
 import { readMetrics } from '../src/index.ts';
@@ -78,6 +79,16 @@ it('standard input goes into a store, and not into a run', async () => {
   const refused = await run('train', '-', ...TINY, '--out', join(root, 'a'));
   expect(refused.code).toBe(2);
   expect(refused.stderr).toContain('tokenize - --out STORE');
+  const [data, piped, read] = ['a.txt', 'piped', 'read'].map((name) => join(root, name)) as [string, string, string];
+  writeFileSync(data, 'It was the best of times, it was the worst of times. '.repeat(2000));
+  expect((await run('tokenize', data, '--out', read)).code).toBe(0);
+  const { child, done } = start(['tokenize', '-', '--out', piped], {}, '', 'pipe');
+  createReadStream(data).pipe(child.stdin as Writable);
+  const { code, stderr } = await done;
+  expect(code, stderr).toBe(0);
+  const tokens = (folder: string) => readFileSync(join(folder, 'tokens-00000.bin'));
+  expect(tokens(piped).equals(tokens(read))).toBe(true);
+  expect((await run('train', piped, ...TINY, '--out', join(root, 'b'))).code).toBe(0);
 });
 
 it('large data is tokenised once, into a cache that is named and can be turned off', async () => {

@@ -6,6 +6,7 @@ import type { AddressInfo } from 'node:net';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { gzipSync } from 'node:zlib';
+import { parquetWriteBuffer } from 'hyparquet-writer';
 import { describe, expect, it, onTestFinished } from 'vitest';
 import {
   byteTokenizer,
@@ -109,6 +110,34 @@ describe('a store on the disk', () => {
       await writeTokenStore(corpus, tokenizer, out, small);
       expect(contentOf(out), `after ${after}`).toEqual(expected);
     }
+  });
+
+  it('is made of a folder of parquet files, as FineWeb-Edu is published, and goes on within it', async () => {
+    const texts = documents(200);
+    const part = (from: number, to: number) => {
+      const some = texts.slice(from, to);
+      const ids = some.map((_, i) => `<urn:uuid:${i}>`);
+      const columnData = [
+        { name: 'text', data: some, type: 'STRING' as const },
+        { name: 'id', data: ids, type: 'STRING' as const },
+      ];
+      return new Uint8Array(parquetWriteBuffer({ columnData, rowGroupSize: 40 }));
+    };
+    const folder = folderWith({
+      '10BT/000_00000.parquet': part(0, 120),
+      '10BT/001_00000.parquet': part(120, texts.length),
+      'a.jsonl': jsonl(texts),
+    });
+    const tokenizer = byteTokenizer({ documentSeparator: true });
+    const corpus = await openCorpus(join(folder, '10BT'));
+    const { corpus: stopped, signal } = stopping(corpus, 150);
+    const out = join(folder, 'store');
+    await expect(writeTokenStore(stopped, tokenizer, out, { ...small, signal })).rejects.toThrow('stopped');
+    await writeTokenStore(corpus, tokenizer, out, small);
+    const { store } = openTokenStore(out);
+    const memory = await tokenizeCorpus(await openCorpus(join(folder, 'a.jsonl')), tokenizer);
+    expect(tokensOf(store)).toEqual(tokensOf(memory));
+    expect(store.documents).toBe(memory.documents);
   });
 
   it('tells progress and the time that is left, and leaves a whole store as it is', async () => {
