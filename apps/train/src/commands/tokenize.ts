@@ -67,7 +67,10 @@ function progressLine(): { show: (progress: StoreProgress) => void; end: () => v
       if (!terminal && now - saidAt < SAY) return;
       saidAt = now;
       shown = terminal;
-      process.stderr.write(terminal ? `\r\u001b[K${progressText(progress)}` : `${progressText(progress)}\n`);
+      const text = progressText(progress);
+      // A line that wraps could not be taken back; one column stays free.
+      const room = (process.stderr.columns || 80) - 1;
+      process.stderr.write(terminal ? `\r\u001b[K${text.slice(0, room)}` : `${text}\n`);
     },
     end() {
       if (shown) process.stderr.write('\n');
