@@ -5,7 +5,7 @@ import { join } from 'node:path';
 import { BackendUnavailableError, createBackend, UnsupportedError, ValueError } from '@lazy-attention/core';
 import { addonPlace, currentTarget, locateAddon, probeAddon, targetName } from '@lazy-attention/native';
 import { misfits } from '@lazy-attention/native/testing';
-import { afterAll, describe, expect, test, vi } from 'vitest';
+import { afterAll, afterEach, beforeEach, describe, expect, test, vi } from 'vitest';
 import { provider } from '../src/index.ts';
 
 const directory = join(import.meta.dirname, '..');
@@ -82,6 +82,9 @@ test('environment variables stand in for options that are left out, and are chec
 describe('binaries that do not fit', () => {
   const folder = mkdtempSync(join(tmpdir(), 'lazy-cpu-'));
   const target = currentTarget();
+  // A binary that the environment names is taken wherever one looks.
+  beforeEach(() => void vi.stubEnv('LAZY_ATTENTION_CPU_ADDON', undefined));
+  afterEach(() => void vi.unstubAllEnvs());
   afterAll(() => rmSync(folder, { recursive: true }));
 
   test('none at all: where it was looked for, and the command', async () => {
