@@ -4,7 +4,7 @@ import { fileURLToPath } from 'node:url';
 import { createBackend, type TensorData } from '@lazy-attention/core';
 import { encodeSafetensors, lazyTransformer } from '@lazy-attention/nn';
 import { beforeAll, describe, expect, it } from 'vitest';
-import { lines, run, temporary } from './helpers.ts';
+import { lines, run, start, temporary } from './helpers.ts';
 
 const TOKENIZER = fileURLToPath(new URL('../../../packages/data/test/fixtures/byte-level.json', import.meta.url));
 const NAMES: readonly (readonly [string, string])[] = [
@@ -156,6 +156,24 @@ describe('lazy-attention score', () => {
     expect(stderr).toContain(`${command}: --context is 65; the model takes 64 tokens at most`);
   });
 
+  it.each<[string, Uint8Array, string]>([
+    ['no UTF-8', Buffer.from('{"text":"caf\xe9"}', 'latin1'), 'DATA_NOT_TEXT'],
+    ['a byte that text lacks', Buffer.alloc(1000), 'DATA_NOT_TEXT'],
+  ])('refuses requests with %s, and replaces nothing', async (_, bytes, code) => {
+    const requests = join(temporary(), 'requests.jsonl');
+    writeFileSync(requests, bytes);
+    const refused = await run('score', model, requests, '--backend', 'reference');
+    expect(refused.code).toBe(1);
+    expect(refused.stderr).toContain(`error [${code}] ${requests}`);
+  });
+
+  it('reads requests behind a byte order mark', async () => {
+    const requests = join(temporary(), 'requests.jsonl');
+    writeFileSync(requests, '\ufeff{"ids":[1,2,3]}\r\n');
+    const { code, stdout } = await run('score', model, requests, '--backend', 'reference', '--json');
+    expect([code, JSON.parse(stdout).tokens]).toEqual([0, 3]);
+  });
+
   it('says that a file cannot be read', async () => {
     const { code, stderr } = await run('score', model, '/nowhere/requests.jsonl', '--backend', 'reference');
     expect(code).not.toBe(0);
@@ -192,7 +210,39 @@ describe('lazy-attention benchmark', () => {
     expect(other.code).not.toBe(0);
     expect(other.stderr).toContain('name another file with --samples');
     expect(readFileSync(samples, 'utf8')).toBe(text);
+    // What changes the log-likelihoods would be mixed in silence: other items, another context.
+    const items = join(data, 'piqa', 'validation.jsonl');
+    const before = readFileSync(items, 'utf8');
+    writeFileSync(items, before.replace('Open 4', 'Shut 4'));
+    const changed = await run(...args(), '--samples', samples);
+    writeFileSync(items, before);
+    const shorter = await run(...args(), '--samples', samples, '--context', '40');
+    for (const { code, stderr } of [changed, shorter]) {
+      expect(code).toBe(2);
+      expect(stderr).toContain('from other items, or with another --context');
+    }
+    expect(readFileSync(samples, 'utf8')).toBe(text);
   });
+
+  it('prints its results though nobody reads its progress', async () => {
+    const { child, done } = start([...args(), '--json']);
+    child.stderr?.destroy();
+    const { code, stdout } = await done;
+    expect(code).toBe(0);
+    expect(JSON.parse(stdout).results.piqa).toBeDefined();
+  });
+
+  it.each(['my notes, a line without an end', '{"mine":1}', 'two lines\nof notes'])(
+    'leaves a file of somebody else as it is: %j',
+    async (notes) => {
+      const samples = join(temporary(), 'notes.txt');
+      writeFileSync(samples, notes);
+      const { code, stderr } = await run(...args(), '--samples', samples);
+      expect(code).toBe(2);
+      expect(stderr).toContain('name another file with --samples');
+      expect(readFileSync(samples, 'utf8')).toBe(notes);
+    },
+  );
 
   it.each([
     [['--tasks', 'chess'], 'chess'],

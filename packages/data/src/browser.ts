@@ -5,6 +5,7 @@ export type { Dataset } from './dataset.ts';
 export { DataError, type DataErrorCode } from './errors.ts';
 export { type HuggingFaceTokenizerOptions, huggingFaceTokenizer } from './huggingface-tokenizer.ts';
 export { type Batch, IGNORE_INDEX } from './packing.ts';
+export { textLines } from './read/jsonl.ts';
 export { createSampler, type Sampler, type SamplerOptions, type SamplerState } from './sampler.ts';
 export { type SplitOptions, type StoreSplit, splitStore, type TokenSplit } from './split.ts';
 export { type TokenizeOptions, type TokenStore, tokenizeCorpus } from './store.ts';

@@ -6,5 +6,7 @@ export { type OpenedStore, openTokenStore } from './disk/open.ts';
 export { type StoreProgress, sourceStamp, type WriteStoreOptions, writeTokenStore } from './disk/write.ts';
 export type { Framing } from './framing.ts';
 export { type CorpusOptions, openCorpus } from './read/open.ts';
+export { readParquetRows } from './read/parquet.ts';
+export type { ParquetRow } from './read/parquet-messages.ts';
 export { isUrl } from './read/stream.ts';
 export { loadTokenizer } from './read/tokenizer-file.ts';

@@ -11,6 +11,7 @@ import {
   huggingFaceTokenizer,
   loadTokenizer,
   openCorpus,
+  readParquetRows,
   type SamplerState,
   type Tokenizer,
   type TokenizerJSON,
@@ -47,6 +48,28 @@ describe('parquet', () => {
     const path = fileWith('a.parquet', bytes);
     const error = await dataError('DATA_FORMAT', async () => documentsOf(await openCorpus(path)));
     expect(error.message).toContain('row group 0 cannot be read');
+  });
+
+  it('gives rows of all columns, or an error where a page makes hyparquet loop', { timeout: 120_000 }, async () => {
+    const bytes = parquet('SNAPPY');
+    const texts = rows.map((text) => ({ text }));
+    expect(await readParquetRows(fileWith('a.parquet', bytes))).toEqual(texts);
+    const looping = parquet('UNCOMPRESSED');
+    looping[15] = 0x17;
+    const path = fileWith('b.parquet', looping);
+    const error = await dataError('DATA_FORMAT', () => readParquetRows(path));
+    expect(error.message).toContain('row group 0 cannot be read');
+    // Two columns of other types, nulls and lists come as values of JavaScript.
+    const mixed = [
+      column(['a', null]),
+      { name: 'label', data: [1n, 2n], type: 'INT64' } as ColumnSource,
+      { name: 'list', data: [['x'], []], type: 'JSON' } as ColumnSource,
+    ];
+    const both = new Uint8Array(parquetWriteBuffer({ columnData: mixed }));
+    expect(await readParquetRows(fileWith('c.parquet', both))).toEqual([
+      { text: 'a', label: 1n, list: ['x'] },
+      { text: null, label: 2n, list: [] },
+    ]);
   });
 
   it('outlives a run length at which hyparquet grows an array until V8 aborts', { timeout: 120_000 }, async () => {

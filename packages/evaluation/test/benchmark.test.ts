@@ -122,6 +122,21 @@ describe('files', () => {
   });
 });
 
+describe('files that are not to be trusted', () => {
+  const folder = mkdtempSync(join(tmpdir(), 'untrusted-items-'));
+  afterAll(() => rmSync(folder, { recursive: true }));
+
+  it('are refused where they are no UTF-8, or no parquet', async () => {
+    const path = join(folder, 'a.jsonl');
+    writeFileSync(path, Buffer.from('{"text":"caf\xe9"}', 'latin1'));
+    await expect(readItems(path)).rejects.toMatchObject({ code: 'TASK', message: expect.stringContaining(path) });
+    const other = join(folder, 'a.parquet');
+    writeFileSync(other, 'PAR1 and nothing more PAR1');
+    // Read by the process of the data package, which can be ended whatever the file makes hyparquet do.
+    await expect(readItems(other)).rejects.toMatchObject({ code: 'TASK', cause: { code: 'DATA_FORMAT' } });
+  });
+});
+
 describe('few-shot examples', () => {
   it('are drawn as Python draws', () => {
     // random.Random(1234): sample(range(500), 6), sample(range(10), 3), sample(range(62), 2)

@@ -163,6 +163,13 @@ describe('a run of this project', () => {
     expect((await refusal(openModel(empty))).message).toContain('no checkpoint');
   });
 
+  it.runIf(process.platform === 'linux')('ends where no folder can be made', async () => {
+    const opened = await openModel(run);
+    const error = await refusal(writeModel(opened, '/proc/nowhere/model', { format: 'hf' }));
+    expect([error.code, error.message]).toEqual(['MODEL_WRITE', expect.stringContaining('cannot be written')]);
+    await opened.close();
+  });
+
   it('is not written over what is there', async () => {
     const error = await refusal(openModel(run).then((opened) => writeModel(opened, root, { format: 'hf' })));
     expect(error.message).toContain('is there already');

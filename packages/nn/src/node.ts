@@ -11,7 +11,7 @@ export {
   loadCheckpoint,
   saveCheckpoint,
 } from './node/checkpoint.ts';
-export { type OpenFile, openFile, renameDurably, syncFolder, writeDurably } from './node/files.ts';
+export { makeFolder, type OpenFile, openFile, renameDurably, syncFolder, writeDurably } from './node/files.ts';
 export { loadAttention } from './node/load-attention.ts';
 export type { Json } from './node/manifest.ts';
 export { loadParams, saveParams } from './node/tensors.ts';

@@ -8,7 +8,10 @@ export function goOnWithoutReaders(): void {
   goesOn = true;
 }
 
-/** A reader that went away ends a command that only prints; anything else that cannot be printed is an error. */
+/**
+ * A reader of the output that went away ends a command that only prints. One of standard error, where progress is told, ends nothing:
+ * the output would be cut short with the exit code of success. Anything else that cannot be printed is an error.
+ */
 export function watchPipes(): void {
   for (const [name, stream] of [
     ['output', process.stdout],
@@ -16,7 +19,7 @@ export function watchPipes(): void {
   ] as const) {
     stream.on('error', (error: NodeJS.ErrnoException) => {
       if (GONE.includes(error.code ?? '')) {
-        if (!goesOn) process.exit(0);
+        if (!goesOn && stream === process.stdout) process.exit(0);
         return;
       }
       if (stream !== process.stderr) {

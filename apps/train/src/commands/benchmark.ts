@@ -1,7 +1,9 @@
+import { createHash } from 'node:crypto';
 import { resolve } from 'node:path';
 import {
   BENCHMARKS,
   type BenchmarkOptions,
+  type Doc,
   evaluateItems,
   type FewShot,
   type Sample,
@@ -82,13 +84,24 @@ async function prepareJob(name: string, model: string, options: BenchmarkCommand
   }
   const found = await findItems(options.data, task);
   const items = { ...found, docs: options.limit === undefined ? found.docs : found.docs.slice(0, options.limit) };
-  const origin = { task: name, few_shot: options.fewShot, model: resolve(model) };
-  if (options.fewShot === 0) return { task, items, fewShot: undefined, origin };
+  const origin = (examples: readonly Doc[]): SampleOrigin => ({
+    task: name,
+    few_shot: options.fewShot,
+    model: resolve(model),
+    items: digestOf([found.docs, examples, options.context ?? null, examples.length > 0 && options.fewShotSampler]),
+  });
+  if (options.fewShot === 0) return { task, items, fewShot: undefined, origin: origin([]) };
   // As lm-eval does: examples come from the training part, else from the held-out part, else from what is evaluated.
   const examples = (await findOptionalItems(options.data, task, ['train', 'validation'])) ?? found;
   const sameSplit = examples.split === found.split;
   const fewShot = { count: options.fewShot, docs: examples.docs, sameSplit, sampler: options.fewShotSampler };
-  return { task, items, fewShot, origin };
+  return { task, items, fewShot, origin: origin(examples.docs) };
+}
+
+/** Of values of JSON and of parquet, whose 64-bit integers are bigints. */
+function digestOf(value: unknown): string {
+  const text = JSON.stringify(value, (_, part) => (typeof part === 'bigint' ? `${part}n` : part));
+  return createHash('sha256').update(text).digest('hex').slice(0, 16);
 }
 
 /** All samples of a task, those of an earlier run included; null when it was interrupted. */

@@ -1,5 +1,5 @@
 import { createReadStream } from 'node:fs';
-import { createInterface } from 'node:readline';
+import { textLines } from '@lazy-attention/data';
 import {
   parseRequest,
   type Request,
@@ -51,7 +51,7 @@ async function* requestBatches(path: string, encoder: TextEncoder, limits: Reque
   let batch: Request[] = [];
   let number = 0;
   try {
-    for await (const line of createInterface({ input, crlfDelay: Number.POSITIVE_INFINITY })) {
+    for await (const line of textLines(path, input)) {
       number++;
       if (line.trim() === '') continue;
       batch.push(parseRequest(encoder, limits, line, `${path}, line ${number}`));

@@ -4,6 +4,7 @@ import {
   existsSync,
   fsyncSync,
   ftruncateSync,
+  mkdirSync,
   openSync,
   readSync,
   renameSync,
@@ -12,7 +13,7 @@ import {
   writeSync,
 } from 'node:fs';
 import { endianness } from 'node:os';
-import { join } from 'node:path';
+import { dirname, join } from 'node:path';
 import { DataError, messageOf } from '../errors.ts';
 import { damaged, FILES, SHARD_TOKENS, shardName } from './format.ts';
 
@@ -33,6 +34,13 @@ export interface Appender {
   finish(): string;
   /** Closes it as it is. */
   close(): void;
+}
+
+/** Makes a folder and those that it is in: Node's `recursive` tries for ever in a place that makes no folders, such as /proc. */
+export function makeFolder(path: string): void {
+  if (statSync(path, { throwIfNoEntry: false })?.isDirectory()) return;
+  if (dirname(path) !== path) makeFolder(dirname(path));
+  mkdirSync(path);
 }
 
 /** Opens a file to go on at byte `from`; what comes after is cut off. @throws DataError (STORE_WRITE, STORE_DAMAGED) */

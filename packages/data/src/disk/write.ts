@@ -1,6 +1,6 @@
-import { existsSync, mkdirSync } from 'node:fs';
+import { existsSync } from 'node:fs';
 import { availableParallelism } from 'node:os';
-import { join } from 'node:path';
+import { join, resolve } from 'node:path';
 import { checkOptions } from '@lazy-attention/core';
 import type { Corpus, CorpusPart, Piece } from '../corpus.ts';
 import { DataError, requireInteger } from '../errors.ts';
@@ -8,7 +8,7 @@ import { batches, requireDocuments } from '../store.ts';
 import type { TokenizeProgress } from '../store-builder.ts';
 import { storeBuilder } from '../store-builder.ts';
 import type { Tokenizer } from '../tokenizer.ts';
-import { appender, removeJournal, shardWriter, writeWhole, writing } from './files.ts';
+import { appender, makeFolder, removeJournal, shardWriter, writeWhole, writing } from './files.ts';
 import { ENTRY, FILES, indexText, readIndex, SHARD_TOKENS, sha256 } from './format.ts';
 import { type Journal, readJournal, writeJournal } from './journal.ts';
 import { startThreads, type TokenizeThreads } from './threads.ts';
@@ -62,7 +62,7 @@ export async function writeTokenStore(
   const origin = sha256(JSON.stringify([stamp, tokenizer.fingerprint, shardTokens]));
   if (existsSync(join(folder, FILES.index))) return requireSame(folder, stamp, tokenizer);
   const journal = readJournal(folder, origin);
-  writing(folder, () => mkdirSync(folder, { recursive: true }));
+  writing(folder, () => makeFolder(resolve(folder)));
   const store = openWriting(folder, corpus, tokenizer, { origin, shardTokens }, journal);
   const threads = startThreads(tokenizer, workers);
   try {

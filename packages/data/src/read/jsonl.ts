@@ -17,10 +17,18 @@ export async function* jsonlPieces(
   chunks: AsyncIterable<Uint8Array>,
 ): AsyncGenerator<Piece> {
   let number = 0;
-  for await (const line of linesOf(name, decodeUtf8(name, chunks))) {
+  for await (const line of textLines(name, chunks)) {
     number++;
     if (line.trim() !== '') yield { text: textOf(`${name}, line ${number}`, line, field), last: true };
   }
+}
+
+/**
+ * The lines of a text in UTF-8, whose chunks come from a file or another stream; a byte order mark at its beginning is dropped.
+ * @throws DataError (DATA_NOT_TEXT) for other bytes, (DATA_FORMAT) for a line that no string could hold; `name` begins the message
+ */
+export function textLines(name: string, chunks: AsyncIterable<Uint8Array>): AsyncGenerator<string> {
+  return linesOf(name, decodeUtf8(name, chunks));
 }
 
 /** The lines of a text that comes in pieces. @throws DataError (DATA_FORMAT) for one that no string could hold */

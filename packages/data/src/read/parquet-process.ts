@@ -8,19 +8,21 @@ import { brotliDecompressSync, gunzipSync } from 'node:zlib';
 import {
   type AsyncBuffer,
   asyncBufferFromFile,
+  type ColumnMetaData,
   type Compressors,
   type FileMetaData,
   parquetMetadataAsync,
   parquetRead,
+  parquetReadObjects,
   parquetSchema,
 } from 'hyparquet';
 import { DataError, messageOf } from '../errors.ts';
 import { checkText } from './check-text.ts';
-import type { Answer, Question, RowGroup } from './parquet-messages.ts';
+import type { Answer, ParquetRow, Question, RowGroup } from './parquet-messages.ts';
 
 /** Of the file that is open. */
 let path = '';
-let column = '';
+let column: string | null = '';
 
 interface ParquetFile {
   readonly file: AsyncBuffer;
@@ -34,7 +36,7 @@ async function openFile(): Promise<RowGroup[]> {
   const file = await asyncBufferFromFile(path);
   const metadata = await parquetMetadataAsync(file);
   const columns = parquetSchema(metadata).children.map((child) => child.element.name);
-  if (!columns.includes(column)) {
+  if (column !== null && !columns.includes(column)) {
     throw new DataError(
       'DATA_COLUMN',
       `${path}: no column '${column}'; columns there: ${columns.join(', ') || 'none'}. Name one with the option 'column'`,
@@ -47,42 +49,69 @@ async function openFile(): Promise<RowGroup[]> {
   }
   opened = { file, metadata };
   return rows.map((count, group) => {
-    const bytes = Number(chunkOf(metadata, group)?.total_compressed_size ?? 0);
+    const bytes = chunksOf(metadata, group).reduce((sum, chunk) => sum + Number(chunk.total_compressed_size), 0);
     return { rows: count, bytes: Math.min(Math.max(0, bytes), file.byteLength) };
   });
 }
 
-/** What the footer says of the column's part in a row group. */
-function chunkOf(metadata: FileMetaData, group: number) {
-  return metadata.row_groups[group]?.columns.find(({ meta_data }) => meta_data?.path_in_schema[0] === column)
-    ?.meta_data;
+/** What the footer says of the parts of a row group that are read. */
+function chunksOf(metadata: FileMetaData, group: number): ColumnMetaData[] {
+  const chunks = metadata.row_groups[group]?.columns.flatMap(({ meta_data }) => meta_data ?? []) ?? [];
+  return column === null ? chunks : chunks.filter(({ path_in_schema }) => path_in_schema[0] === column).slice(0, 1);
 }
 
 /** The texts of one row group; null where the row has none. */
-async function readGroup(group: number, rowStart: number, rows: number): Promise<(string | null)[]> {
-  const { file, metadata } = opened as ParquetFile;
-  const chunk = chunkOf(metadata, group);
-  // Of a flat column, which text is: one value or null per row.
-  const values = chunk?.path_in_schema.length === 1 ? Number(chunk.num_values) : rows;
-  if (values !== rows) throw damaged(`row group ${group}`, `it has ${rows} rows, and its column ${values} values`);
-  const decoder = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true });
+async function readTexts(group: number, rowStart: number, rows: number): Promise<(string | null)[]> {
+  const name = column as string;
   let found: unknown[][] = [];
   await parquetRead({
-    file,
-    metadata,
-    columns: [column],
-    rowStart,
-    rowEnd: rowStart + rows,
-    compressors: await decompressors(chunk?.codec),
-    parsers: { stringFromBytes: (bytes: Uint8Array | undefined) => bytes && decodeText(decoder, bytes) },
-    onPage: () => post({ kind: 'alive' }),
+    ...(await readingOf(group, rowStart, rows)),
+    columns: [name],
     onComplete: (complete: unknown[][]) => {
       found = complete;
     },
   });
+  checkCount(found, group, rows);
+  return found.map(([value], i) => textOf(value, group, rowStart + i));
+}
+
+/** All columns of one row group. */
+async function readRows(group: number, rowStart: number, rows: number): Promise<ParquetRow[]> {
+  const found = await parquetReadObjects(await readingOf(group, rowStart, rows));
+  checkCount(found, group, rows);
+  const { metadata } = opened as ParquetFile;
+  const names = parquetSchema(metadata).children.map((child) => child.element.name);
+  for (const [i, row] of found.entries()) {
+    if (names.some((name) => row[name] === undefined))
+      throw damaged(`row group ${group}`, `row ${rowStart + i} is missing from its pages`);
+  }
+  return found;
+}
+
+function checkCount(found: readonly unknown[], group: number, rows: number): void {
   if (found.length !== rows)
     throw damaged(`row group ${group}`, `it has ${rows} rows, of which ${found.length} are there`);
-  return found.map(([value], i) => textOf(value, group, rowStart + i));
+}
+
+/** How hyparquet is to read a row group. @throws DataError (DATA_FORMAT) for a flat column of another number of values */
+async function readingOf(group: number, rowStart: number, rows: number) {
+  const { file, metadata } = opened as ParquetFile;
+  const chunks = chunksOf(metadata, group);
+  for (const { path_in_schema, num_values } of chunks) {
+    // Of a flat column, which text is: one value or null per row.
+    if (path_in_schema.length === 1 && Number(num_values) !== rows)
+      throw damaged(`row group ${group}`, `it has ${rows} rows, and its column ${num_values} values`);
+  }
+  const decoder = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true });
+  return {
+    file,
+    metadata,
+    rowStart,
+    rowEnd: rowStart + rows,
+    compressors: await decompressors(chunks.map(({ codec }) => codec)),
+    parsers: { stringFromBytes: (bytes: Uint8Array | undefined) => bytes && decodeText(decoder, bytes) },
+    onPage: () => post({ kind: 'alive' }),
+  };
 }
 
 function textOf(value: unknown, group: number, row: number): string | null {
@@ -102,12 +131,13 @@ const LARGEST_PAGE = 2 ** 30;
  * What unpacks a codec. hyparquet has snappy itself; the library of the rest starts WebAssembly, which takes 10 GB of
  * address space, so it is loaded for the files that need it.
  */
-async function decompressors(codec: string | undefined): Promise<Compressors> {
+async function decompressors(codecs: readonly string[]): Promise<Compressors> {
   const known: Compressors = {
     GZIP: (input) => gunzipSync(input, { maxOutputLength: LARGEST_PAGE }),
     BROTLI: (input) => brotliDecompressSync(input, { maxOutputLength: LARGEST_PAGE }),
   };
-  if (codec === undefined || ['UNCOMPRESSED', 'SNAPPY', ...Object.keys(known)].includes(codec)) return known;
+  const without = ['UNCOMPRESSED', 'SNAPPY', ...Object.keys(known)];
+  if (codecs.every((codec) => without.includes(codec))) return known;
   return { ...(await import('hyparquet-compressors')).compressors, ...known };
 }
 
@@ -115,7 +145,11 @@ function decodeText(decoder: TextDecoder, bytes: Uint8Array): string {
   try {
     return decoder.decode(bytes);
   } catch (cause) {
-    throw new DataError('DATA_NOT_TEXT', `${path}: parquet: invalid UTF-8 in column '${column}'`, { cause });
+    throw new DataError(
+      'DATA_NOT_TEXT',
+      `${path}: parquet: invalid UTF-8${column === null ? '' : ` in column '${column}'`}`,
+      { cause },
+    );
   }
 }
 
@@ -134,7 +168,9 @@ async function answer(question: Question): Promise<Answer> {
       ({ path, column } = question);
       return { kind: 'opened', groups: await openFile() };
     }
-    return { kind: 'texts', texts: await readGroup(question.group, question.rowStart, question.rows) };
+    const { group, rowStart, rows } = question;
+    if (column === null) return { kind: 'rows', rows: await readRows(group, rowStart, rows) };
+    return { kind: 'texts', texts: await readTexts(group, rowStart, rows) };
   } catch (error) {
     const { code, message } =
       error instanceof DataError

@@ -3,7 +3,7 @@ import { fileURLToPath } from 'node:url';
 import type { Piece, ReadOptions } from '../corpus.ts';
 import { DataError, messageOf } from '../errors.ts';
 import { firstBytes, statOf } from './file.ts';
-import type { Answer, Question } from './parquet-messages.ts';
+import type { Answer, ParquetRow, Question } from './parquet-messages.ts';
 
 /**
  * Seconds without a page after which a file counts as damaged: those that every page has, and bytes for which there is one
@@ -38,6 +38,26 @@ export async function checkParquet(path: string, column: string): Promise<void> 
 
 /** One document per row, one row group in memory at a time. A null is an empty document. */
 export async function* parquetPieces(path: string, column: string, options: ReadOptions): AsyncGenerator<Piece> {
+  for await (const read of groupsOf(path, column, options)) {
+    for (const text of read.kind === 'texts' ? read.texts : []) yield { text: text ?? '', last: true };
+  }
+}
+
+/**
+ * All rows of a parquet file with all their columns, as values of JavaScript (64-bit integers are bigints). Read in a process that is
+ * ended when the file makes it loop, as texts are.
+ * @throws DataError (DATA_FORMAT, DATA_NOT_TEXT) for a damaged file, (DATA_READ) for one that cannot be read
+ */
+export async function readParquetRows(path: string, options: ReadOptions = {}): Promise<ParquetRow[]> {
+  const rows: ParquetRow[] = [];
+  for await (const read of groupsOf(path, null, options)) {
+    for (const row of read.kind === 'rows' ? read.rows : []) rows.push(row);
+  }
+  return rows;
+}
+
+/** What stands in each row group, of one column or of all (null). */
+async function* groupsOf(path: string, column: string | null, options: ReadOptions): AsyncGenerator<Answer> {
   const reader = await startReader(path, options);
   try {
     const opened = await reader.ask({ kind: 'open', path, column }, 'its footer', PATIENCE);
@@ -48,8 +68,7 @@ export async function* parquetPieces(path: string, column: string, options: Read
     let bytesDone = 0;
     for (const [group, { rows, bytes }] of groups.entries()) {
       const seconds = PATIENCE + Math.floor(bytes / BYTES_PER_SECOND);
-      const read = await reader.ask({ kind: 'read', group, rowStart, rows }, `row group ${group}`, seconds);
-      for (const text of read.kind === 'texts' ? read.texts : []) yield { text: text ?? '', last: true };
+      yield await reader.ask({ kind: 'read', group, rowStart, rows }, `row group ${group}`, seconds);
       rowStart += rows;
       bytesDone += bytes;
       options.onRead?.(Math.round(bytesDone * share));

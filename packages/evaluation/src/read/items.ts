@@ -1,5 +1,6 @@
-import { open, readFile, stat } from 'node:fs/promises';
+import { readFile, stat } from 'node:fs/promises';
 import { join } from 'node:path';
+import { readParquetRows } from '@lazy-attention/data';
 import { EvaluationError } from '../errors.ts';
 import type { Doc, Task } from '../tasks/task.ts';
 
@@ -63,12 +64,17 @@ function candidates(folder: string, { name, folder: own = name }: Task, splits: 
  */
 export async function readItems(path: string): Promise<readonly Doc[]> {
   try {
-    return path.endsWith('.parquet') ? await readParquet(path) : parseLines(path, await readFile(path, 'utf8'));
+    return path.endsWith('.parquet') ? await readParquetRows(path) : parseLines(path, textOf(await readFile(path)));
   } catch (error) {
     if (error instanceof EvaluationError) throw error;
     const reason = error instanceof Error ? error.message : String(error);
     throw new EvaluationError('TASK', `benchmark: ${path} cannot be read: ${reason}`, { cause: error });
   }
+}
+
+/** @throws TypeError for bytes that are no UTF-8: nothing is replaced, as no other reader does */
+function textOf(bytes: Uint8Array): string {
+  return new TextDecoder('utf-8', { fatal: true }).decode(bytes);
 }
 
 function parseLines(path: string, content: string): Doc[] {
@@ -87,26 +93,4 @@ function parseLines(path: string, content: string): Doc[] {
     docs.push(value as Doc);
   }
   return docs;
-}
-
-async function readParquet(path: string): Promise<Doc[]> {
-  const [{ parquetReadObjects }, { compressors }] = await Promise.all([
-    import('hyparquet'),
-    import('hyparquet-compressors'),
-  ]);
-  const handle = await open(path);
-  try {
-    const { size } = await handle.stat();
-    const file = {
-      byteLength: size,
-      async slice(start: number, end = size) {
-        const bytes = new Uint8Array(Math.max(0, end - start));
-        await handle.read(bytes, 0, bytes.length, start);
-        return bytes.buffer;
-      },
-    };
-    return (await parquetReadObjects({ file, compressors })) as Doc[];
-  } finally {
-    await handle.close();
-  }
 }

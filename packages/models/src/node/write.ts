@@ -1,7 +1,8 @@
+import { randomBytes } from 'node:crypto';
 import { lstat, mkdir, rm } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { CheckpointError } from '@lazy-attention/nn';
-import { renameDurably, syncFolder, writeDurably } from '@lazy-attention/nn/node';
+import { makeFolder, renameDurably, syncFolder, writeDurably } from '@lazy-attention/nn/node';
 import { ModelError, messageOf } from '../errors.ts';
 import { storedName } from '../names.ts';
 import type { OpenedModel } from '../open.ts';
@@ -36,10 +37,15 @@ export async function writeModel(opened: OpenedModel, out: string, options: Writ
   }
   const dtype = options.dtype ?? (await dtypeOf(opened));
   const files = await filesOf(opened, out, options.format, dtype);
-  const temporary = `${out}.tmp-${process.pid}`;
+  // A name of its own, made before what failed is removed: a folder of that name that was there is not ours.
+  const temporary = `${out}.tmp-${randomBytes(4).toString('hex')}`;
   try {
-    await mkdir(dirname(out), { recursive: true });
+    await makeFolder(dirname(out));
     await mkdir(temporary);
+  } catch (error) {
+    throw new ModelError('MODEL_WRITE', out, `cannot be written: ${messageOf(error)}`, { cause: error });
+  }
+  try {
     for (const [name, chunks] of files) await writeDurably(join(temporary, name), chunks);
     await syncFolder(temporary);
     await renameDurably(temporary, out);

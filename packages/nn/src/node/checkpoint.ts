@@ -10,6 +10,7 @@ import type { Params } from '../params.ts';
 import {
   type FileDigest,
   isSystemError,
+  makeFolder,
   openRegular,
   readChecked,
   renameDurably,
@@ -89,7 +90,7 @@ export async function saveCheckpoint(folder: string, contents: CheckpointContent
   // A name of its own: what is left under another's may hold files that are not ours.
   const temporary = join(folder, `${TEMPORARY}${name}-${randomBytes(4).toString('hex')}`);
   const earlier = await saving(join(folder, name), temporary, async () => {
-    await mkdir(folder, { recursive: true });
+    await makeFolder(folder);
     await removeLeftovers(folder);
     await mkdir(temporary);
     const optimizerState = optimizer?.state() ?? null;

@@ -1,13 +1,33 @@
 import { createHash } from 'node:crypto';
 import { constants } from 'node:fs';
-import { type FileHandle, open, rename, rm } from 'node:fs/promises';
-import { dirname } from 'node:path';
+import { type FileHandle, mkdir, open, rename, rm, stat } from 'node:fs/promises';
+import { dirname, resolve } from 'node:path';
 import type { ByteSource } from '../checkpoint/source.ts';
 import { CheckpointError } from '../errors.ts';
 
 export interface FileDigest {
   readonly bytes: number;
   readonly sha256: string;
+}
+
+/**
+ * Makes a folder and those that it is in, one at a time: Node's `recursive` tries for ever in a place that makes no folders, such as
+ * /proc. @throws the system's error
+ */
+export async function makeFolder(path: string): Promise<void> {
+  const isFolder = (at: string) =>
+    stat(at).then(
+      (found) => found.isDirectory(),
+      () => false,
+    );
+  const folder = resolve(path);
+  if (await isFolder(folder)) return;
+  if (dirname(folder) !== folder) await makeFolder(dirname(folder));
+  try {
+    await mkdir(folder);
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code !== 'EEXIST' || !(await isFolder(folder))) throw error;
+  }
 }
 
 /** Writes chunks to a new file, waits until they are on the disk, and returns size and hash. */
