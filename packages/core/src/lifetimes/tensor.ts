@@ -1,3 +1,4 @@
+/// <reference lib="esnext.disposable" preserve="true" />
 import type { DType, TensorData } from '../dtype.ts';
 import { BackendMismatchError, ValueError } from '../errors.ts';
 import { describe, elementCount, internShape, type Shape } from '../shape.ts';

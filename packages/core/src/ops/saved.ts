@@ -1,3 +1,4 @@
+/// <reference lib="esnext.disposable" preserve="true" />
 import type { AttentionInputs } from '../contract/attention.ts';
 import type { Kernels, SavedState } from '../contract/kernels.ts';
 import type { KernelTensor } from '../contract/tensor.ts';
