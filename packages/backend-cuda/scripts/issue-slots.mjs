@@ -23,10 +23,10 @@ export const LIMITS = {
   'pass 2': 170,
   'pass 2, training': 200,
   // 16 keys and 16 queries; a step of 64 queries (32 from head size 128) and 128 keys.
-  'backward 64, piece': 270,
-  'backward 128, piece': 375,
-  'backward 64, step': 1550,
-  'backward 128, step': 1250,
+  'backward 64, piece': 240,
+  'backward 128, piece': 310,
+  'backward 64, step': 1400,
+  'backward 128, step': 1090,
   'backward 64, dbias of a step': 450,
   'backward 128, dbias of a step': 270,
   // 16 rows and a tile of keys.

@@ -80,13 +80,6 @@ __device__ __forceinline__ void ones(std::uint32_t (&m)[4], const std::uint32_t 
     }
   }
 }
-// max(w, 0) of a 16 x 16 tile, rounded, as operand A.
-template <class T>
-__device__ __forceinline__ void packWeights(std::uint32_t (&a)[4], const float (&w)[2][4]) {
-#pragma unroll
-  for (int e = 0; e < 4; ++e) a[e] = packPositive<T>(w[e / 2][e % 2 * 2], w[e / 2][e % 2 * 2 + 1]);
-}
-
 // Maxima and sums of the columns of each lane become lse of the rows, spec §Forward, in base 2; the lanes of a quad have a row.
 template <int rowTiles>
 __device__ __forceinline__ void finishRows(const float (&most)[rowTiles][2], float (&lse)[rowTiles][2],

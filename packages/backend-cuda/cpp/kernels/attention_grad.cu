@@ -92,7 +92,7 @@ struct GradThread {
   using Stage = GradStage<T, Shape>;
 
   const AttentionProblem<T>& p;
-  int thread, lane, warp, warpRow, first, rows;
+  int thread, lane, warp, warpRow, first, rows, down;
   RowOperand<T, Shape> keys, values;
   float dk[columns / 8][4], dv[columns / 8][4];
   // What a step needs beside rows: loaded early and, where there are registers for it, stored a step's products later.
@@ -107,6 +107,7 @@ struct GradThread {
         warpRow(16 * warp),
         first(work().first),
         rows(p.keys - first < Shape::rows ? p.keys - first : Shape::rows),
+        down(opaque(Tile<T, columns>::laneDown())),
         keys{{sharedMemory<T>(0)}, warpRow, {}},
         values{{sharedMemory<T>(Shape::rowBytes)}, warpRow, {}} {}
 
@@ -196,9 +197,9 @@ struct GradThread {
   __device__ __forceinline__ void takePiece(const Stage& at, std::uint32_t (&ds)[4], int query, int c, bool plain) {
     const bool active = (at.active()[c / 16] >> warp & 1) != 0;
     float s[2][4], g[2][4];
-    keys.dot(s, at.queries(), c);
+    keys.dot(s, at.queries(), c, down);
     if (active) {
-      values.dot(g, at.gradients(), c);
+      values.dot(g, at.gradients(), c, down);
     } else {
       clear(g);
     }
@@ -208,7 +209,7 @@ struct GradThread {
       pairsOf<false>(at, s, g, query, c);
     }
     if (active) {
-      packA<T>(ds, g);
+      packWeights<T>(ds, g);
       accumulate(dv, ds, at.gradients(), c, 0);
     }
     packA<T>(ds, s);

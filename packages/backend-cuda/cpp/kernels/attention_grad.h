@@ -21,12 +21,13 @@ struct RowOperand {
     }
   }
   // c (16 x 16) = rows . (16 rows of other, from `otherRow`)^T
-  __device__ __forceinline__ void dot(float (&c)[2][4], const Tile<T, Shape::columns>& other, int otherRow) const {
+  __device__ __forceinline__ void dot(float (&c)[2][4], const Tile<T, Shape::columns>& other, int otherRow,
+                                      int lane) const {
     clear(c);
 #pragma unroll
     for (int d = 0; d < Shape::columns / 16; ++d) {
       std::uint32_t b[4];
-      other.loadB(b, otherRow, 16 * d);
+      other.loadB(b, otherRow, 16 * d, lane);
       if constexpr (Shape::resident) {
         multiplyAdd<T>(c[0], fragments[d], b[0], b[1]);
         multiplyAdd<T>(c[1], fragments[d], b[2], b[3]);
@@ -166,7 +167,7 @@ __device__ __forceinline__ void addSums(float (&dq)[parts][4], const float4 (&be
   }
 }
 
-// s (a raw product) becomes ds, g becomes w. `bias` comes times log2 e. Every query of a plain tile attends every key, without
+// s (a raw product) becomes ds, g becomes w, of which packWeights takes max(w, 0). `bias` comes times log2 e. Every query of a plain tile attends every key, without
 // a bias.
 template <bool plain>
 __device__ __forceinline__ void pairGrad(float& s, float& g, const QueryRow& row, float bias, bool attended,
@@ -175,7 +176,7 @@ __device__ __forceinline__ void pairGrad(float& s, float& g, const QueryRow& row
   const float score = plain ? roundedProduct(s, scale) : fmaf(s, scale, bias);
   const float weight = exp2Fast(score - row.lse);  // p_ij
   const bool active = weight + row.offset > 0;
-  const float ds = weight * ((active ? g : 0.0f) - row.delta), w = nanMax(weight + row.offset, 0.0f);
+  const float ds = weight * ((active ? g : 0.0f) - row.delta), w = weight + row.offset;
   s = plain || attended ? ds : 0.0f;
   g = plain || attended ? w : 0.0f;
 }

@@ -99,8 +99,8 @@ __global__ void __launch_bounds__(Shape::threads, 1)
       float s[2][4], g[2][4];
       clear(s);
       if (works) {
-        queries.dot(s, stage(t, 0), c);
-        gradients.dot(g, stage(t, 1), c);
+        queries.dot(s, stage(t, 0), c, Tile<T, columns>::laneDown());
+        gradients.dot(g, stage(t, 1), c, Tile<T, columns>::laneDown());
         const auto pairsOfTile = [&](auto plainTile) {
 #pragma unroll
           for (int n = 0; n < 2; ++n) {
@@ -224,8 +224,8 @@ __global__ void __launch_bounds__(Shape::threads, 1)
 #pragma unroll 1
     for (int c = 0; works && c < step; c += 16) {
       float s[2][4], g[2][4];
-      keys.dot(s, stage(i, 0), c);
-      values.dot(g, stage(i, 1), c);
+      keys.dot(s, stage(i, 0), c, Tile<T, columns>::laneDown());
+      values.dot(g, stage(i, 1), c, Tile<T, columns>::laneDown());
       const auto pairsOfTile = [&](auto plainTile) {
 #pragma unroll
         for (int n = 0; n < 2; ++n) {
@@ -253,7 +253,7 @@ __global__ void __launch_bounds__(Shape::threads, 1)
         pairsOfTile(std::false_type{});
       }
       std::uint32_t a[4];
-      packA<T>(a, g);
+      packWeights<T>(a, g);
       accumulate(dv, a, stage(i, 1), c, firstOutput);
       packA<T>(a, s);
       accumulate(dk, a, stage(i, 0), c, firstOutput);

@@ -15,9 +15,8 @@ struct Tile {
   static_assert(columns % 64 == 0, "the swizzle permutes 8 units of 8 elements");
   static constexpr std::size_t bytes(int rows) { return static_cast<std::size_t>(rows) * columns * sizeof(T); }
 
-  __device__ __forceinline__ Shared<T> unit(int row, int c) const {
-    return at + (row * columns + ((c ^ (row & 7)) << 3));
-  }
+  __device__ __forceinline__ static int place(int row, int c) { return row * columns + ((c ^ (row & 7)) << 3); }
+  __device__ __forceinline__ Shared<T> unit(int row, int c) const { return at + place(row, c); }
 
   // Starts copying `rows` rows of `width` elements from global memory; the rest of the tile, and rows for which `limit`
   // says that there are none, become zero. A global row must begin at a multiple of 16 bytes. `thread`: threadIdx.x; where
@@ -40,25 +39,38 @@ struct Tile {
     copyFrom<rows, threads>(from, stride, limit, width, static_cast<int>(threadIdx.x));
   }
 
+  // Which row of the tile's first 16 x 16 elements the lane gives to ldmatrix.x4, whose four matrices of 8 x 8 go down the rows
+  // first (across: those of columns 8 to 15 come last) or along the columns first (down: those of rows 8 to 15 come last).
+  __device__ __forceinline__ static int laneAcross() {
+    const int lane = static_cast<int>(threadIdx.x) % 32;
+    return place(lane & 15, lane >> 4);
+  }
+  __device__ __forceinline__ static int laneDown() {
+    const int lane = static_cast<int>(threadIdx.x) % 32;
+    return place((lane & 7) + (lane >> 4) * 8, (lane >> 3) & 1);
+  }
   // Operand A: 16 rows from `row`, 16 columns from `column`.
   __device__ __forceinline__ void loadA(std::uint32_t (&a)[4], int row, int column) const {
-    const int lane = static_cast<int>(threadIdx.x) % 32;
-    loadMatrix4(a, unit(row + (lane & 15), column / 8 + (lane >> 4)));
+    loadMatrix4(a, of(laneAcross(), row, column));
   }
   // Operand B of A . tile^T: rows `row`.. are 16 columns of the product; b[0], b[1] for the first 8 and b[2], b[3].
-  __device__ __forceinline__ void loadB(std::uint32_t (&b)[4], int row, int column) const {
-    const int lane = static_cast<int>(threadIdx.x) % 32;
-    loadMatrix4(b, unit(row + (lane & 7) + (lane >> 4) * 8, column / 8 + ((lane >> 3) & 1)));
+  __device__ __forceinline__ void loadB(std::uint32_t (&b)[4], int row, int column, int lane = laneDown()) const {
+    loadMatrix4(b, of(lane, row, column));
   }
   // Operand B of A . tile: 16 rows from `row` are summed over, columns `column`.. are 16 columns of the product.
   __device__ __forceinline__ void loadBTransposed(std::uint32_t (&b)[4], int row, int column) const {
-    const int lane = static_cast<int>(threadIdx.x) % 32;
-    loadMatrix4Transposed(b, unit(row + (lane & 15), column / 8 + (lane >> 4)));
+    loadMatrix4Transposed(b, of(laneAcross(), row, column));
   }
   // Operand A of tile^T . B: 16 rows of the product are columns `column`.., 16 rows from `row` are summed over.
   __device__ __forceinline__ void loadATransposed(std::uint32_t (&a)[4], int row, int column) const {
-    const int lane = static_cast<int>(threadIdx.x) % 32;
-    loadMatrix4Transposed(a, unit(row + (lane & 7) + (lane >> 4) * 8, column / 8 + ((lane >> 3) & 1)));
+    loadMatrix4Transposed(a, of(laneDown(), row, column));
+  }
+
+ private:
+  // `row` and `column` are multiples of 16, so the swizzle of the lane's row holds for all of them: columns are one more exclusive
+  // or, and a lane keeps one place instead of one for each.
+  __device__ __forceinline__ Shared<T> of(int lane, int row, int column) const {
+    return at + ((lane + row * columns) ^ column);
   }
 };
 
@@ -69,6 +81,13 @@ __device__ __forceinline__ void packA(std::uint32_t (&a)[4], const float (&c)[2]
   a[1] = pack<T>(c[0][2], c[0][3]);
   a[2] = pack<T>(c[1][0], c[1][1]);
   a[3] = pack<T>(c[1][2], c[1][3]);
+}
+
+// max(w, 0) of a 16 x 16 tile, rounded, as operand A.
+template <class T>
+__device__ __forceinline__ void packWeights(std::uint32_t (&a)[4], const float (&w)[2][4]) {
+#pragma unroll
+  for (int e = 0; e < 4; ++e) a[e] = packPositive<T>(w[e / 2][e % 2 * 2], w[e / 2][e % 2 * 2 + 1]);
 }
 
 // acc (16 rows, 8 count wide) += a . rows [row, row + 16) of the tile's columns from `column`.
