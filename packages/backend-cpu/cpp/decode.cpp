@@ -4,25 +4,28 @@
 #include <cstring>
 
 #include "decoder_layer.h"
+#include "lazy_native/pieces.h"
 #include "sampling.h"
 
 namespace lazy_cpu {
 
 namespace {
 
-// What lies in the workspace, from cache line to cache line.
+// What lies in the workspace.
 struct State {
   // `memory` may be nullptr where only the size is asked for.
-  State(const ops::Decode& op, char* memory) : next(memory) {
+  State(const ops::Decode& op, void* memory) {
+    ops::Pieces pieces(memory, ops::cacheLine);
     const std::int64_t batch = op.layers.front().batch, width = op.layers.front().width;
     const ops::DType dtype = op.norm.dtype;
-    x = tensor(batch * width, dtype);
-    normed = tensor(batch * width, dtype);
-    logits = tensor(batch * op.vocabulary, dtype);
-    drawn = dtype == ops::DType::f32 ? logits : tensor(batch * op.vocabulary, ops::DType::f32);
-    ids = tensor(batch, ops::DType::i32);
-    sampling = static_cast<double*>(take(samplingDoubles(op.vocabulary) * sizeof(double)));
-    scratch = next;
+    x = pieces.take(batch * width, dtype);
+    normed = pieces.take(batch * width, dtype);
+    logits = pieces.take(batch * op.vocabulary, dtype);
+    drawn = dtype == ops::DType::f32 ? logits : pieces.take(batch * op.vocabulary, ops::DType::f32);
+    ids = pieces.take(batch, ops::DType::i32);
+    sampling = static_cast<double*>(pieces.take(samplingDoubles(op.vocabulary) * sizeof(double)));
+    scratch = pieces.rest();
+    bytes = pieces.bytes();
   }
 
   ops::Tensor x, normed, logits, ids;
@@ -30,20 +33,6 @@ struct State {
   double* sampling;
   void* scratch;  // of the ops, from here on
   std::size_t bytes = 0;
-
- private:
-  void* take(std::size_t size) {
-    char* const taken = next;
-    size = (size + 63) / 64 * 64;
-    bytes += size;
-    if (next != nullptr) next += size;
-    return taken;
-  }
-  ops::Tensor tensor(std::int64_t size, ops::DType dtype) {
-    return {take(static_cast<std::size_t>(size) * ops::bytesPerElement(dtype)), size, dtype};
-  }
-
-  char* next;
 };
 
 ops::Matmul logitsOf(const ops::Decode& op, const State& s) {
@@ -97,7 +86,7 @@ std::size_t decodeWorkspace(const ops::Decode& op, const Kernels& kernels) {
 }
 
 void decode(const ops::Decode& op, const Kernels& kernels, Runtime& runtime, void* workspace) {
-  const State s(op, static_cast<char*>(workspace));
+  const State s(op, workspace);
   std::memcpy(s.ids.data, op.tokens.data, s.ids.bytes());
   for (std::int64_t step = 0; step < op.steps; ++step) {
     kernels.run(embeddingOf(op, s), runtime, s.scratch);

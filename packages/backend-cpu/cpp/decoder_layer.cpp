@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <cmath>
 
+#include "lazy_native/pieces.h"
+
 namespace lazy_cpu {
 
 namespace {
@@ -12,7 +14,7 @@ class Layer {
  public:
   // `memory` may be nullptr where only sizes are asked for.
   Layer(const ops::DecoderLayer& op, void* memory)
-      : op_(op), rows_(op.batch * op.length), next_(static_cast<char*>(memory)) {
+      : op_(op), rows_(op.batch * op.length), pieces_(memory, ops::cacheLine) {
     const std::int64_t query = rows_ * op.heads * op.headDim, keys = rows_ * op.kvHeads * op.headDim;
     normed = take(rows_ * op.width);
     q = take(query);
@@ -25,13 +27,13 @@ class Layer {
     up = take(rows_ * op.inner);
     activated = take(rows_ * op.inner);
     branch = take(rows_ * op.width);
-    scratch = next_;
+    scratch = pieces_.rest();
   }
 
   ops::Tensor normed, q, rotated, k, rotatedKeys, v, attended, gate, up, activated, branch;
   void* scratch;  // of the ops, from here on
 
-  std::size_t bytes() const { return taken_; }
+  std::size_t bytes() const { return pieces_.bytes(); }
 
   ops::RmsNorm norm(const ops::Tensor& weight) const { return {op_.x, weight, normed, rows_, op_.width, op_.epsilon}; }
   ops::Matmul linear(const ops::Tensor& x, const ops::Tensor& weight, const ops::Tensor& out, bool accumulate) const {
@@ -59,18 +61,11 @@ class Layer {
   }
 
  private:
-  ops::Tensor take(std::int64_t size) {
-    const ops::Tensor taken{next_, size, op_.x.dtype};
-    const std::size_t whole = (taken.bytes() + 63) / 64 * 64;  // from cache line to cache line
-    taken_ += whole;
-    if (next_ != nullptr) next_ += whole;
-    return taken;
-  }
+  ops::Tensor take(std::int64_t size) { return pieces_.take(size, op_.x.dtype); }
 
   const ops::DecoderLayer& op_;
   const std::int64_t rows_;
-  char* next_;
-  std::size_t taken_ = 0;
+  ops::Pieces pieces_;
 };
 
 }  // namespace

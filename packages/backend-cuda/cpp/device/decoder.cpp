@@ -2,29 +2,14 @@
 
 #include <cmath>
 
+#include "lazy_native/pieces.h"
+
 namespace gpu {
 
 namespace {
 
-// Device memory handed out piece by piece. Without memory it only counts.
-class Pieces {
- public:
-  explicit Pieces(void* memory) : next_(static_cast<char*>(memory)) {}
-
-  void* take(std::size_t size) {
-    void* const taken = next_;
-    size = (size + 255) / 256 * 256;
-    bytes_ += size;
-    if (next_ != nullptr) next_ += size;
-    return taken;
-  }
-  Tensor take(std::int64_t size, DType dtype) { return {take(bytesOf(dtype, size)), size, dtype}; }
-  std::size_t bytes() const { return bytes_; }
-
- private:
-  char* next_;
-  std::size_t bytes_ = 0;
-};
+// Pieces of a workspace begin where an allocation of CUDA's would.
+constexpr std::size_t alignment = 256;
 
 // Intermediate results of a layer, which thin products need few of.
 struct LayerSpace {
@@ -169,19 +154,19 @@ class Launcher {
 }  // namespace
 
 std::size_t workspace(const DecoderLayer& op) {
-  Pieces pieces(nullptr);
+  Pieces pieces(nullptr, alignment);
   const OneLayer space(op, pieces);
   return pieces.bytes();
 }
 
 std::size_t workspace(const Decode& op) {
-  Pieces pieces(nullptr);
+  Pieces pieces(nullptr, alignment);
   const AllLayers space(op, pieces);
   return pieces.bytes();
 }
 
 void Decoder::run(const DecoderLayer& op, void* workspace) const {
-  Pieces pieces(workspace);
+  Pieces pieces(workspace, alignment);
   const OneLayer s(op, pieces);
   Launcher(products_, launches_, stream_).layer(op, s.layer, Growth{}, [&] {
     gpu::run(s.attention, s.scratch, stream_, path_);
@@ -190,7 +175,7 @@ void Decoder::run(const DecoderLayer& op, void* workspace) const {
 }
 
 void Decoder::run(const Decode& op, void* workspace, const Upload& upload) {
-  Pieces pieces(workspace);
+  Pieces pieces(workspace, alignment);
   const AllLayers s(op, pieces);
   const Launcher launcher(products_, launches_, stream_);
   if (!op.uniforms.empty()) upload(s.uniforms, op.uniforms.data(), op.uniforms.size() * sizeof(double));

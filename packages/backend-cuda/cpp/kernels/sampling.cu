@@ -163,7 +163,7 @@ struct Row {
 };
 
 template <class T>
-__global__ void __launch_bounds__(threads) drawKernel(const __grid_constant__ Draw<T> p) {
+__global__ void __launch_bounds__(threads, 1) drawKernel(const __grid_constant__ Draw<T> p) {
   const int b = static_cast<int>(blockIdx.x), step = p.steps[b];
   Row<T> row{p.logits + static_cast<std::int64_t>(b) * p.vocabulary, p.vocabulary, p.temperature, 0};
   int most = INT_MIN, place = 0;

@@ -40,9 +40,14 @@ __device__ __forceinline__ void blockSums(float (&x)[count]) {
   __syncthreads();
 }
 
+// Blocks that a multiprocessor must have room for: with one row of the batch, 48 KiB of the matrix are under way then. Without a bound
+// ptxas spills for more.
+template <int batchRows>
+constexpr int residentBlocks = batchRows == 1 ? 6 : 4;
+
 // `Use` names the rows of the matrix that a group has, and takes their products with a row of the batch.
 template <class T, int batchRows, class Use>
-__global__ void __launch_bounds__(threads)
+__global__ void __launch_bounds__(threads, residentBlocks<batchRows>)
     thinKernel(const __grid_constant__ Input<T> in, const __grid_constant__ Use use) {
   constexpr int vector = 16 / sizeof(T);
   using Chunk = Run<T, vector>;
