@@ -106,7 +106,7 @@ describe('train --from', () => {
       '--attention',
       'lazy',
       '--train-only',
-      'bias-tau',
+      'tau,bias',
       ...FROM,
       '--steps',
       '4',

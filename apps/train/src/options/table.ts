@@ -3,10 +3,19 @@ import { type AttentionKind, attentionKinds, PRESETS, type PresetName } from '@l
 import * as v from 'valibot';
 import type { TrainingOption } from './option.ts';
 import { RECIPE_OPTIONS, type RecipeValues } from './recipe.ts';
-import { checked, choice, flag, integer, integers, positive, range, span, text } from './values.ts';
+import { checked, choice, flag, integer, integers, positive, range, span, text, type Value } from './values.ts';
 
 /** Most steps, windows and the like: far above any use, far below where sums lose integers. */
 const MANY = 1e9;
+
+const TRAINED = choice(['all', 'attention', 'bias-tau']);
+/** A command line may say `tau,bias`, as the schedule and the rates are spoken of. */
+const trained: Value<'all' | 'attention' | 'bias-tau'> = {
+  expected: `${TRAINED.expected} (or tau,bias, which is bias-tau)`,
+  read: (given) => TRAINED.read(['tau,bias', 'bias,tau'].includes(given) ? 'bias-tau' : given),
+  schema: TRAINED.schema,
+  json: TRAINED.json,
+};
 /** Most of what a tensor has an axis of: sequences, tokens, distances. */
 export const LONGEST_AXIS = 2 ** 20;
 
@@ -364,8 +373,8 @@ export const TRAINING_OPTIONS: { readonly [K in keyof TrainingValues]: TrainingO
   },
   trainOnly: {
     flags: '--train-only <what>',
-    help: 'all (default), attention, or bias-tau; the rest stays as it is',
-    value: choice(['all', 'attention', 'bias-tau']),
+    help: 'all (default), attention, or tau,bias (also bias-tau); the rest stays as it is',
+    value: trained,
     recorded: 'start.trainOnly',
     resume: 'fixed',
     single: true,

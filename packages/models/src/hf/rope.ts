@@ -1,7 +1,7 @@
 import type { RopeScaling } from '@lazy-attention/nn';
 import type * as v from 'valibot';
 import { ModelError } from '../errors.ts';
-import type { HfConfig, RopeSchema } from './schema.ts';
+import { type HfConfig, RopeSchema } from './schema.ts';
 
 type Rope = v.InferOutput<typeof RopeSchema>;
 
@@ -11,14 +11,36 @@ export function ropeOf(
   config: HfConfig,
   defaultBase: number,
 ): { readonly ropeBase: number; readonly ropeScaling: RopeScaling | null } {
-  const key = config.rope_parameters == null ? 'rope_scaling' : 'rope_parameters';
-  const rope: Rope = config[key] ?? {};
+  const { rope_parameters: parameters, rope_scaling: older } = config;
+  // transformers takes the older one then; a file that says two things is nobody's intention.
+  if (parameters != null && older != null && JSON.stringify(parameters) !== JSON.stringify(older)) {
+    throw new ModelError(
+      'MODEL_CONFIG',
+      path,
+      "keys 'rope_parameters' and 'rope_scaling' differ; leave one of them out",
+    );
+  }
+  const key = parameters == null ? 'rope_scaling' : 'rope_parameters';
+  const rope: Rope = parameters ?? older ?? {};
+  checkKeys(path, key, rope);
   const ropeBase = rope.rope_theta ?? config.rope_theta ?? defaultBase;
   const partial = rope.partial_rotary_factor ?? config.partial_rotary_factor ?? 1;
   if (partial !== 1) {
     throw new ModelError('MODEL_UNSUPPORTED', path, `key 'partial_rotary_factor' is ${partial}; supported is 1`);
   }
   return { ropeBase, ropeScaling: scalingOf(path, key, rope, config) };
+}
+
+/** Keys that say nothing about the function. */
+const SILENT = ['finetuned'];
+
+/** @throws ModelError for a key that would be passed over: `mrope_section`, a table for each type of layer */
+function checkKeys(path: string, key: string, rope: Rope): void {
+  for (const [name, value] of Object.entries(rope)) {
+    if (value === null || Object.hasOwn(RopeSchema.entries, name) || SILENT.includes(name)) continue;
+    const known = Object.keys(RopeSchema.entries).join(', ');
+    throw new ModelError('MODEL_UNSUPPORTED', path, `key '${key}.${name}' is not supported; supported are ${known}`);
+  }
 }
 
 function scalingOf(path: string, key: string, rope: Rope, config: HfConfig): RopeScaling | null {

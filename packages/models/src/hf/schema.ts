@@ -26,6 +26,12 @@ export const RopeSchema = v.looseObject({
   partial_rotary_factor: optional(positive),
 });
 
+/** valibot takes an array for an object. */
+const ropeObject = v.pipe(
+  v.custom<object>((value) => !Array.isArray(value), 'Expected an object, found an array'),
+  RopeSchema,
+);
+
 /** What is common to all architectures. Keys that are not here are looked at one by one, or say nothing about the function. */
 const CommonSchema = v.looseObject({
   model_type: v.string(),
@@ -47,8 +53,8 @@ export const HfSchema = v.looseObject({
   num_key_value_heads: optional(size),
   head_dim: optional(size),
   rms_norm_eps: optional(positive),
-  rope_parameters: optional(RopeSchema),
-  rope_scaling: optional(RopeSchema),
+  rope_parameters: optional(ropeObject),
+  rope_scaling: optional(ropeObject),
   attention_bias: optional(v.boolean()),
   mlp_bias: optional(v.boolean()),
   sliding_window: optional(size),
