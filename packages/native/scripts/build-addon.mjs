@@ -3,7 +3,7 @@
 // Without a compiler it says so and reports false, for the rest of the repository does not need it; with a compiler, an
 // error of it is an error. Headers come from the npm packages node-addon-api and node-api-headers: nothing is downloaded.
 import { spawnSync } from 'node:child_process';
-import { mkdirSync, readFileSync } from 'node:fs';
+import { existsSync, mkdirSync, readFileSync, realpathSync, rmSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import { availableParallelism } from 'node:os';
 import { dirname, join } from 'node:path';
@@ -32,6 +32,15 @@ export function includes(name, folder) {
 function findCompiler() {
   const candidates = process.env.CXX ? [process.env.CXX] : ['c++', 'g++', 'clang++'];
   return candidates.find((candidate) => runs(candidate, ['--version'])) ?? null;
+}
+
+/** CMake refuses a folder that was made under another path: where the checkout was moved or copied, it is made anew. */
+function forgetMoved(work) {
+  const cache = join(work, 'CMakeCache.txt');
+  if (!existsSync(cache)) return;
+  const made = /^CMAKE_CACHEFILE_DIR:INTERNAL=(.*)$/m.exec(readFileSync(cache, 'utf8'))?.[1];
+  const here = made !== undefined && existsSync(made) && realpathSync(made) === realpathSync(work);
+  if (!here) rmSync(work, { recursive: true, force: true });
 }
 
 /**
@@ -72,6 +81,7 @@ export function buildAddon({
     ...defines,
   };
   const work = join(output, 'cmake');
+  forgetMoved(work);
   const steps = [
     ['-S', directory, '-B', work, ...Object.entries(settings).map(([key, value]) => `-D${key}=${value}`)],
     ['--build', work, '--parallel', String(Math.min(availableParallelism(), 8))],
