@@ -1,6 +1,6 @@
 import { readFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
-import { loadTokenizer, openCorpus } from '@lazy-attention/data';
+import { loadTokenizer, openCorpus, readParquetRows } from '@lazy-attention/data';
 import { parquetWriteBuffer } from 'hyparquet-writer';
 import { fileTarget } from './file.ts';
 import type { Target } from './target.ts';
@@ -56,6 +56,13 @@ export const TEXT_TARGETS: readonly Target[] = [
     json: false,
     valid: async () => [parquet('UNCOMPRESSED', 45), parquet('SNAPPY', 45)],
     read: readCorpus,
+  }),
+  fileTarget({
+    name: 'rows',
+    extension: '.parquet',
+    json: false,
+    valid: async () => [parquet('UNCOMPRESSED', 45), parquet('SNAPPY', 45)],
+    read: (path) => readParquetRows(path),
   }),
   fileTarget({
     name: 'tokenizer',
