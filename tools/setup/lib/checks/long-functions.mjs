@@ -6,8 +6,6 @@ export const REASONS = {
     'its phases share registers and shared memory; passing them on costs registers',
   'packages/backend-cuda/cpp/kernels/attention_forward.cu forwardKernel':
     'its phases share registers and shared memory; passing them on costs registers',
-  'packages/backend-cuda/cpp/kernels/attention_grad.cu gradKernel':
-    'its phases share registers and shared memory; passing them on costs registers',
   'packages/backend-cuda/cpp/kernels/attention_grad_wide.cu queryGradKernel':
     'its phases share registers and shared memory; passing them on costs registers',
   'packages/backend-cuda/cpp/kernels/attention_grad_wide.cu keyGradKernel':
