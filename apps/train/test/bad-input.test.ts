@@ -57,6 +57,11 @@ const mistakes: Record<string, Mistake> = {
     code: 2,
     says: /take \d+\.\d GiB at the peak, and .* are there; --micro-batch \d+ or --micro-batch \d+ --recompute fits/,
   },
+  'more tokens than an axis holds': {
+    args: () => ['generate', 'x', '--prompt', 'y', '--tokens', '1e9'],
+    code: 2,
+    says: /at most 1048576/,
+  },
   'a window that no axis holds': {
     args: () => train(...TINY, '--window', '500000000'),
     code: 2,

@@ -75,6 +75,8 @@ export async function* evaluateItems(
 }
 
 function requestsOf(task: Task, doc: Doc, prefix: string, encoder: TextEncoder, maxLength: number): TokenRequest[] {
+  // A wrong answer is found before anything is computed.
+  if ('gold' in task) task.gold(doc);
   switch (task.kind) {
     case 'choice': {
       const context = prefix + task.context(doc);

@@ -130,6 +130,12 @@ async function scoreBatch({ backend, model, params }: Subject, rows: readonly Ro
         row.targets,
         (_, i) => Number(values[first + i]) - Number(norms[first + i]),
       );
+      // Nothing compares with NaN: an accuracy made of it would look like one.
+      const wrong = logProbabilities.find((value) => !Number.isFinite(value));
+      if (wrong !== undefined) {
+        const what = `a log-probability is ${wrong}; the model overflows in this dtype, or its weights are damaged`;
+        throw new EvaluationError('REQUEST', `score: request ${row.index}: ${what}`);
+      }
       return {
         logProbability: logProbabilities.reduce((sum, value) => sum + value, 0),
         tokens: row.targets.length,

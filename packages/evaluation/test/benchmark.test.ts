@@ -84,7 +84,11 @@ describe('prompts', () => {
 describe('items', () => {
   it.each([
     ['piqa', { goal: 'x', sol1: 'a', label: 0 }, "'sol2' is missing"],
-    ['piqa', { goal: 'x', sol1: 'a', sol2: 'b', label: 2 }, "'label' is 2; expected 0 to 1"],
+    [
+      'piqa',
+      { goal: 'x', sol1: 'a', sol2: 'b', label: 2 },
+      "piqa, item 0: benchmark: field 'label' is 2; expected 0 to 1",
+    ],
     ['arc_easy', { question: 'q', choices: { text: ['a'], label: ['A'] }, answerKey: 'B' }, "answer 'B' is none of A"],
     ['winogrande', { sentence: 'no blank', option1: 'a', option2: 'b', answer: '1' }, 'has no blank'],
   ])('of %s that lack something are refused with their number', async (name, doc, message) => {

@@ -88,6 +88,15 @@ describe.each(['reference', 'cpu'])('scoreTokens on %s', (name) => {
     }
   });
 
+  it('hides no model that overflows', async () => {
+    const norm = params['model.norm.weight']!;
+    const damaged = backend.tensor(new Array(norm.size).fill(Number.NaN), norm.shape, norm.dtype);
+    const subject = { backend, model, params: { ...params, 'model.norm.weight': damaged } };
+    const scored = scoreTokens(subject, requests);
+    await expect(scored).rejects.toMatchObject({ code: 'REQUEST', message: expect.stringContaining('is NaN') });
+    damaged.dispose();
+  });
+
   it('says when a continuation is the greedy one', async () => {
     const subject = { backend, model, params };
     const tries = Array.from({ length: VOCABULARY }, (_, id) => ({ context: [1, 2], continuation: [id] }));

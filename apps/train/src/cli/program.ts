@@ -16,7 +16,7 @@ import { type TokenizeCommandOptions, tokenizeCommand } from '../commands/tokeni
 import { type TrainOptions, trainCommand } from '../commands/train.ts';
 import type { TrainingOption } from '../options/option.ts';
 import { OPTION_ROWS } from '../options/rows.ts';
-import { FORMATS, KINDS, TRAINING_OPTIONS } from '../options/table.ts';
+import { FORMATS, KINDS, LONGEST_AXIS, TRAINING_OPTIONS } from '../options/table.ts';
 import { choices, integer, range, share } from '../options/values.ts';
 import { MODEL } from '../run/model.ts';
 import { MOST_SEEDS } from '../run/schema.ts';
@@ -245,7 +245,7 @@ function addGenerate(program: Command, done: (code: number) => void): void {
     .description('continue a text with a model')
     .argument('<model>', MODEL)
     .requiredOption('--prompt <text>', 'what to continue')
-    .addOption(checkedOption('--tokens <n>', 'how many', integer(1)).default(200))
+    .addOption(checkedOption('--tokens <n>', 'how many', integer(1, LONGEST_AXIS)).default(200))
     .addOption(checkedOption('--temperature <x>', '0 takes the likeliest', range(0, 100)).default(0.8))
     .addOption(checkedOption('--top-k <n>', 'only the n likeliest', integer(1)))
     .addOption(checkedOption('--top-p <x>', 'only the likeliest that make up this probability', share))
