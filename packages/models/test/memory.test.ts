@@ -28,7 +28,7 @@ const LAYER: Readonly<Record<string, readonly number[]>> = {
 /** One shard of bf16; every number is 1/128. */
 function shard(shapes: Readonly<Record<string, readonly number[]>>): Uint8Array {
   const tensors = Object.entries(shapes).map(([name, shape]) => {
-    const data = new Uint16Array(shape.reduce((a, b) => a * b, 1)).fill(0x3c00);
+    const data = new Float32Array(shape.reduce((a, b) => a * b, 1)).fill(1 / 128);
     return [name, { dtype: 'bf16' as const, shape, data }] as const;
   });
   return encodeSafetensors(Object.fromEntries(tensors));
