@@ -39,6 +39,13 @@ describe('a MODEL', () => {
     expect(new Set(texts).size).toBe(1);
   }, 60_000);
 
+  it('says that a text goes past the context', async () => {
+    const long = await run('generate', made, '--prompt', 'x', '--tokens', '300', ...REFERENCE);
+    expect(long.code).toBe(0);
+    expect(long.stderr).toMatch(/may become 301 tokens long; past the model's context of \d+, attention sees the last/);
+    expect((await run('generate', made, '--prompt', 'x', '--tokens', '3', ...REFERENCE)).stderr).toBe('');
+  }, 60_000);
+
   it('is evaluated on a text that is named, or on the embedded book', async () => {
     const { code, stdout } = await run('eval', folder, '--windows', '2', '--context', '16', '--json', ...REFERENCE);
     expect(code).toBe(0);

@@ -46,6 +46,7 @@ async function generateOnBackend(argument: ModelArgument, options: GenerateComma
   try {
     const weights = options.weights ?? (await storedWeights(backend, argument.opened));
     const { model, params, tokenizer } = await loadArgument(backend, argument, { weights });
+    noteLength(tokenizer.encode(options.prompt).length + options.tokens, model.config.context);
     const pieces = continueText(
       onBackend(backend, model, params),
       tokenizer,
@@ -84,6 +85,14 @@ async function generateOnOnnx(argument: ModelArgument, options: GenerateCommandO
   } finally {
     await model.dispose();
   }
+}
+
+/** Says that a text may become longer than the model's context, which is allowed. */
+function noteLength(length: number, context: number): void {
+  if (length <= context) return;
+  process.stderr.write(
+    `the text may become ${length} tokens long; past the model's context of ${context}, attention sees the last ${context} alone\n`,
+  );
 }
 
 /** Documents of a run begin with BOS; of another model texts do where its tokenizer says so. */

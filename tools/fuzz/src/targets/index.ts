@@ -1,3 +1,4 @@
+import { EVALUATION_TARGETS } from './evaluation.ts';
 import { MODEL_TARGETS } from './models.ts';
 import { opsTarget } from './ops.ts';
 import { RUN_TARGETS } from './runs.ts';
@@ -7,6 +8,7 @@ import { TEXT_TARGETS } from './texts.ts';
 /** Everything that takes input from outside, by name. */
 export const TARGETS: readonly Target[] = [
   ...TEXT_TARGETS,
+  ...EVALUATION_TARGETS,
   ...MODEL_TARGETS,
   ...RUN_TARGETS,
   opsTarget('reference'),
