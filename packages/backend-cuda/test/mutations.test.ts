@@ -48,6 +48,7 @@ test('the mutations that are tried cover every kind of kernel', () => {
     'attention_hopper.cu',
     'decoder.cu',
     'matmul.cu',
+    'norm.cu',
     'rows.cu',
     'sampling.cu',
     'thin.cu',

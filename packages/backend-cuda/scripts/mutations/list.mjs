@@ -184,7 +184,7 @@ export const MUTATIONS = [
     to: 'total += scratch[w];',
     run: 'rmsNorm',
     always: true,
-    compile: ['rows.cu'],
+    compile: ['norm.cu'],
   },
   {
     name: 'embedding gradient: no barrier between steps',
