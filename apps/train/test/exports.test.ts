@@ -1,4 +1,4 @@
-import { appendFileSync, existsSync, readdirSync, readFileSync, rmSync } from 'node:fs';
+import { appendFileSync, existsSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { createBackend } from '@lazy-attention/core';
 import { lazyTransformer } from '@lazy-attention/nn';
@@ -6,6 +6,7 @@ import { checkpointState, type Json, loadCheckpoint, saveCheckpoint } from '@laz
 import { expect, it } from 'vitest';
 import { readMetrics } from '../src/index.ts';
 import { eventFile } from '../src/run/event-file.ts';
+import { truncateSamples } from '../src/training/samples.ts';
 import { run, TINY, temporary } from './helpers.ts';
 
 /** The fields of a message: [number, wire type, value]. */
@@ -99,11 +100,28 @@ it('writes samples while it trains, the same ones when it goes on, and trains th
   const before = samples();
   rmSync(join(out, 'checkpoints', 'step-00000006'), { recursive: true });
   appendFileSync(join(out, 'samples.jsonl'), '{"step":5,"te');
+  // Somebody's file of that name, in a run that has none, is not touched.
+  writeFileSync(join(plain, 'samples.jsonl'), 'notes of mine\n{"task":"piqa"}\nno end');
+  rmSync(join(plain, 'checkpoints', 'step-00000006'), { recursive: true });
+  expect((await run('train', '--resume', '--out', plain)).code).toBe(0);
+  expect(readFileSync(join(plain, 'samples.jsonl'), 'utf8')).toBe('notes of mine\n{"task":"piqa"}\nno end');
   const again = await run('train', '--resume', '--out', out);
   expect(again.code, again.stderr).toBe(0);
   expect(again.stdout).toContain(`step 4  sample: ${before[1].text}`);
   expect(samples()).toEqual(before);
 }, 120_000);
+
+it('forgets samples after the checkpoint alone: what is no sample stays', () => {
+  const path = join(temporary(), 'samples.jsonl');
+  const lines = ['{"step":2,"text":"It"}', 'notes of mine', '{"task":"piqa","step":9}'];
+  const kept = `${lines.join('\n')}\n`;
+  writeFileSync(path, `${kept}{"step":4,"text":"It"}\n{"step":5,"te`);
+  truncateSamples(path, 3);
+  expect(readFileSync(path, 'utf8')).toBe(kept);
+  writeFileSync(path, `${kept}no end`);
+  truncateSamples(path, 3);
+  expect(readFileSync(path, 'utf8')).toBe(`${kept}no end\n`);
+});
 
 it('stops after evaluations without a lower loss, and says so', async () => {
   const out = join(temporary(), 'run');

@@ -36,20 +36,34 @@ export function appendSample(path: string, sample: TrainingSample): void {
   appendLine(path, JSON.stringify(sample));
 }
 
-/** Forgets the samples after `step`, the last checkpoint, which a resumed run writes again, and a line that a kill cut. */
+/**
+ * Forgets the samples after `step`, the last checkpoint, which a resumed run writes again, and one that a kill cut. What is no sample
+ * is somebody's, and stays.
+ */
 export function truncateSamples(path: string, step: number): void {
   if (!existsSync(path)) return;
-  const lines = readText(path, 'RUN_METRICS').split('\n').slice(0, -1);
+  const text = readText(path, 'RUN_METRICS');
+  const lines = text.split('\n');
+  const cut = lines.pop() ?? '';
   const kept = lines.filter((line) => stepOf(line) <= step);
-  writeWhole(path, kept.map((line) => `${line}\n`).join(''));
+  if (cut !== '' && !isBegun(cut)) kept.push(cut);
+  const whole = kept.map((line) => `${line}\n`).join('');
+  if (whole !== text) writeWhole(path, whole);
 }
 
-/** Infinity for a line that is no sample. */
+/** How `appendSample` begins each line. */
+const BEGINNING = '{"step":';
+
+function isBegun(line: string): boolean {
+  return line.startsWith(BEGINNING) || BEGINNING.startsWith(line);
+}
+
+/** Before all steps for a line that is no sample. */
 function stepOf(line: string): number {
   try {
     const { step } = JSON.parse(line) as { step?: unknown };
-    return typeof step === 'number' ? step : Number.POSITIVE_INFINITY;
+    return isBegun(line) && typeof step === 'number' ? step : Number.NEGATIVE_INFINITY;
   } catch {
-    return Number.POSITIVE_INFINITY;
+    return Number.NEGATIVE_INFINITY;
   }
 }

@@ -177,7 +177,7 @@ async function takeUp(folder: RunFolder, record: RunRecord, step: number, trainO
   const { steps } = record.training;
   const kept = record.rhythm.saveBest === true ? await keptLoss(folder) : Number.POSITIVE_INFINITY;
   truncateMetrics(folder.metrics, step);
-  truncateSamples(folder.samples, step);
+  if (record.sample.every !== undefined) truncateSamples(folder.samples, step);
   const found = standing(folder);
   const stuck = step < steps && isStuck(record, found);
   const ended = stuck && !trainOn;
